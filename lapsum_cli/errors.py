@@ -1,0 +1,47 @@
+"""What a user can fix, and the exit code that says which kind it is.
+
+LapsumError
+├── OptionError (2)        a value that the operation cannot use; also a ValueError
+│   └── RankingTooLarge    one ranking needs more than the whole memory budget; also a MemoryError
+├── DataError (65)         the scores or their file are wrong; also a ValueError
+├── InputMissing (66)      there is nothing to read; also a FileNotFoundError
+├── DeviceError (69)       the device asked for is not there
+├── OutputError (73)       the output exists already or cannot be made
+└── IOFailed (74)          reading or writing broke off, as on a full disk; also an OSError
+
+A message is one line that says what, where, how much, and what to do.
+"""
+
+
+class LapsumError(Exception):
+    """Anything the user can fix."""
+
+    exit_code = 1
+
+
+class OptionError(LapsumError, ValueError):
+    exit_code = 2
+
+
+class RankingTooLarge(OptionError, MemoryError):
+    pass
+
+
+class DataError(LapsumError, ValueError):
+    exit_code = 65
+
+
+class InputMissing(LapsumError, FileNotFoundError):
+    exit_code = 66
+
+
+class DeviceError(LapsumError, RuntimeError):
+    exit_code = 69
+
+
+class OutputError(LapsumError):
+    exit_code = 73
+
+
+class IOFailed(LapsumError, OSError):
+    exit_code = 74

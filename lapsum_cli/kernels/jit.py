@@ -1,0 +1,117 @@
+"""How kernels are compiled: their options, a disk cache that cannot go stale, and one compiler at a time.
+
+Numba validates a cached kernel by the one file that defines it, so a change in a helper of another file goes unseen
+(numba #1833). The cache directory is therefore named by a digest of every kernel source, and of the versions that
+compiled them. Several processes that compile at once can crash (numba #10128): first use holds a file lock.
+"""
+
+import contextlib
+import hashlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import numba
+import numpy as np
+
+_SOURCES = sorted(Path(__file__).parent.rglob("*.py"))
+
+
+def sources_digest() -> str:
+    """Sixteen hex digits that change with any kernel source and with the versions of Numba and NumPy."""
+    digest = hashlib.sha256(f"{numba.__version__} {np.__version__} {sys.version}".encode())
+    for path in _SOURCES:
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _user_cache() -> Path:
+    if "LAPSUM_CACHE_DIR" in os.environ:
+        return Path(os.environ["LAPSUM_CACHE_DIR"])
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "lapsum"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "lapsum" / "cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lapsum"
+
+
+def _writable(directory: Path) -> bool:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            return True
+    except OSError:
+        return False
+
+
+def _choose_cache() -> Path | None:
+    """The user's cache, else a private folder of the temporary one, else none: a slow start, never a failure."""
+    name = Path("numba") / sources_digest()
+    with contextlib.suppress(RuntimeError):  # no home directory
+        if _writable(_user_cache() / name):
+            return _user_cache() / name
+    private = Path(tempfile.gettempdir()) / f"lapsum-{os.getuid() if hasattr(os, 'getuid') else 'cache'}" / name
+    if _writable(private) and (not hasattr(os, "getuid") or private.stat().st_uid == os.getuid()):
+        return private
+    return None
+
+
+CACHE = _choose_cache()
+
+
+@contextlib.contextmanager
+def cache_directory():
+    """Numba's cache goes to CACHE while the kernels are imported; what a caller set stands again afterwards."""
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(CACHE or "")
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+# "contract" lets a*b+c become one instruction. No flag lets the compiler drop a NaN check or reorder a sum.
+OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+kernel = numba.njit(cache=CACHE is not None, **OPTIONS)
+
+# For sums and counts over one short block only: reordering is what lets the compiler add in SIMD lanes.
+block_sum = numba.njit(
+    cache=CACHE is not None, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"}
+)
+
+
+def _marker(name: str, dtype) -> Path:
+    return CACHE / f"{name}-{np.dtype(dtype).name}.compiled"
+
+
+def is_compiled(name: str, dtype) -> bool:
+    """Whether the kernels of this operation and dtype load from the cache rather than compile."""
+    return CACHE is not None and _marker(name, dtype).exists()
+
+
+_prepared = set()
+
+
+def prepare(name: str, dtype, run_once) -> None:
+    """Have the kernels of an operation ready: `run_once()` runs them on a tiny input, one process at a time."""
+    if (name, np.dtype(dtype)) in _prepared:
+        return
+    if CACHE is None or is_compiled(name, dtype):
+        run_once()
+    else:
+        with open(CACHE / "lock", "w") as lock, _exclusive(lock):
+            run_once()
+            _marker(name, dtype).touch()
+    _prepared.add((name, np.dtype(dtype)))
+
+
+@contextlib.contextmanager
+def _exclusive(lock):
+    try:
+        import fcntl
+    except ImportError:  # Windows: no lock; Numba's own file replacement still keeps the cache whole
+        yield
+        return
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    yield  # closing the file releases it
