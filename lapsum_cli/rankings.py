@@ -34,6 +34,11 @@ class Rankings:
             raise DataError(f"offsets must be a flat, non-empty int64 array, got {offsets.dtype}")
         if offsets[0] != 0 or offsets[-1] != len(self.values) or np.any(offsets[1:] < offsets[:-1]):
             raise DataError(f"offsets must rise from 0 to the number of scores, {len(self.values)}")
+        # Read-only and contiguous: no kernel can modify an input, and each compiles for one kind of array.
+        for name in ("values", "offsets"):
+            view = np.ascontiguousarray(getattr(self, name)).view()
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
 
     @classmethod
     def of(cls, rows) -> Rankings:
@@ -46,9 +51,8 @@ class Rankings:
         return cls(values, offsets)
 
     @classmethod
-    def equal_length(cls, values: np.ndarray, length: int) -> Rankings:
-        """Consecutive rankings of one length, without a copy; `length` 0 needs the (m, 0) shape of `values`."""
-        count = values.shape[0] if length == 0 else values.size // length
+    def equal_length(cls, values: np.ndarray, count: int, length: int) -> Rankings:
+        """`count` consecutive rankings of `length` scores each, without a copy."""
         return cls(values.reshape(-1), np.arange(count + 1, dtype=np.int64) * length)
 
     @property

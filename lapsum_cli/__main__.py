@@ -1,0 +1,5 @@
+"""`python -m lapsum_cli` is `lapsum`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,30 @@
+"""`lapsum doctor`: what is installed, what may be used, and whether the first run will wait."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+
+from . import __version__, devices
+from .operators import OPERATIONS, prepare
+
+
+def report(warm: bool) -> list[tuple[str, str]]:
+    from .kernels import jit
+
+    kernels = [(name, dtype) for name in OPERATIONS for dtype in ("float32", "float64")]
+    if warm:
+        for name, dtype in kernels:
+            prepare(name, dtype)
+    compiled = [f"{name} {dtype}" for name, dtype in kernels if jit.is_compiled(name, dtype)]
+    limit, reason = devices.memory_limit()
+    packages = ("numpy", "numba", "pyarrow", "typer")
+    return [
+        ("lapsum", f"{__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}"),
+        ("packages", ", ".join(f"{package} {version(package)}" for package in packages)),
+        ("cores", str(devices.cores())),
+        ("memory", f"{limit >> 20} MiB (limit of the {reason}); --memory is {devices.default_memory() >> 20} MiB by default"),
+        ("cache", str(jit.CACHE) if jit.CACHE else "none is writable: every run compiles; set LAPSUM_CACHE_DIR to a folder"),
+        ("kernels", f"{len(compiled)} of {len(kernels)} compiled" + (f": {', '.join(compiled)}" if compiled else "; --warm compiles them")),
+        ("cuda", devices.cuda()),
+    ]

@@ -1,0 +1,84 @@
+"""Arrow IPC: the file format (arrow) and the stream format (arrows)."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from ..errors import DataError
+from .files import Input, Output, writing
+from .rowgroups import RowGroups
+
+
+class ArrowSource:
+    rows = None
+
+    def __init__(self, file: Input, format: str):
+        self.name = file.name
+        self.mapped = None
+        try:
+            if format == "arrow":
+                stream = file.seekable()
+                # A batch may be any size. Mapped, only the pages in use are in memory; `batches` lets go of the rest.
+                self.mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+                self.reader = pa.ipc.open_file(pa.py_buffer(self.mapped))
+            else:
+                self.reader = pa.ipc.open_stream(file.stream)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise DataError(f"{file.name}: not an Arrow {format} input, or a truncated one: {_first_line(error)}") from None
+        self.schema = self.reader.schema
+
+    def batches(self, size: int) -> Iterator[pa.RecordBatch]:
+        try:
+            if self.mapped is None:
+                yield from self.reader
+                return
+            for i in range(self.reader.num_record_batches):
+                batch = self.reader.get_batch(i)
+                step = max(1, int(size // max(1, batch.nbytes / max(1, batch.num_rows))))
+                for start in range(0, batch.num_rows, step):
+                    yield _copied(batch.slice(start, step))
+                    self.mapped.madvise(mmap.MADV_DONTNEED)
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{self.name}: reading failed, the file is damaged or truncated: {_first_line(error)}") from None
+
+
+def _copied(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows in memory of their own, so that the mapped pages can go."""
+    return batch.take(pa.array(range(batch.num_rows), pa.int64())) if batch.num_rows else batch
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n", 1)[0]
+
+
+class ArrowSink:
+    """Record batches of about a million rows in a file, as they come in a stream: a reader at the other end is waiting."""
+
+    def __init__(self, output: Output, format: str, schema: pa.Schema):
+        self.output = output
+        self.groups = RowGroups() if format == "arrow" else None
+        make = pa.ipc.new_file if format == "arrow" else pa.ipc.new_stream
+        with writing(output.name):
+            self.writer = make(output.stream, schema)
+
+    def write(self, table: pa.Table) -> None:
+        with writing(self.output.name):
+            for group in self.groups.add(table) if self.groups else [table]:
+                self.writer.write_table(group)
+
+    def close(self, metadata: dict) -> None:
+        with writing(self.output.name):
+            for group in self.groups.rest() if self.groups else []:
+                self.writer.write_table(group)
+            self.writer.close()
+
+
+def read(file: Input, format: str, numeric: tuple[str, ...]) -> ArrowSource:
+    return ArrowSource(file, format)
+
+
+def write(output: Output, format: str, schema: pa.Schema, results: list[str], rows: int | None) -> ArrowSink:
+    return ArrowSink(output, format, schema)

@@ -1,0 +1,186 @@
+"""Where bytes come from and go to: paths, globs, directories and pipes in; atomic files and pipes out."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import glob
+import io
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from ..errors import InputMissing, IOFailed, OutputError
+
+STDIN = "-"
+
+
+def expand(sources: list[str]) -> list[str]:
+    """Paths, globs and directories as a list of files, in the order given and by name within a glob or a directory."""
+    paths = []
+    for source in sources:
+        if source == STDIN or os.path.isfile(source) or Path(source).is_fifo():
+            paths.append(source)
+        elif os.path.isdir(source):
+            found = sorted(str(path) for path in Path(source).glob("*.parquet"))
+            if not found:
+                raise InputMissing(f"{source}: the directory holds no .parquet file")
+            paths += found
+        elif glob.has_magic(source):
+            found = sorted(path for path in glob.glob(source, recursive=True) if os.path.isfile(path))
+            if not found:
+                raise InputMissing(f"{source}: no file matches")
+            paths += found
+        elif os.path.exists(source):
+            paths.append(source)  # a device, such as /dev/stdin
+        else:
+            raise InputMissing(f"{source}: no such file")
+    if paths.count(STDIN) > 1:
+        raise InputMissing("standard input (-) can be read only once")
+    return paths
+
+
+class _Replayed(io.RawIOBase):
+    """A pipe whose first bytes were looked at: they come again, then the rest."""
+
+    def __init__(self, head: bytes, raw: io.RawIOBase):
+        self.head, self.raw = head, raw
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer) -> int:
+        if not self.head:
+            return self.raw.readinto(buffer)
+        part, self.head = self.head[: len(buffer)], self.head[len(buffer) :]
+        buffer[: len(part)] = part
+        return len(part)
+
+
+class Input:
+    """A file or a pipe to read, opened once and looked into before it is read."""
+
+    def __init__(self, path: str):
+        self.name = path
+        self.is_regular = path != STDIN and os.path.isfile(path)
+
+    @functools.cached_property
+    def _raw(self) -> io.RawIOBase:
+        try:
+            return io.FileIO(sys.stdin.fileno(), closefd=False) if self.name == STDIN else io.FileIO(self.name)
+        except OSError as error:
+            raise InputMissing(f"{self.name}: cannot be opened: {error.strerror}") from None
+
+    @functools.cached_property
+    def head(self) -> bytes:
+        """The first line, or the first 64 KiB; nothing is consumed. A pipe may deliver it in pieces."""
+        head = b""
+        while len(head) < 1 << 16 and b"\n" not in head:
+            more = self._raw.read((1 << 16) - len(head))
+            if not more:
+                break
+            head += more
+        return head
+
+    @functools.cached_property
+    def stream(self) -> io.BufferedReader:
+        head = self.head
+        if self.is_regular:
+            self._raw.seek(0)
+            return io.BufferedReader(self._raw, 1 << 16)
+        return io.BufferedReader(_Replayed(head, self._raw), 1 << 16)
+
+    def seekable(self) -> io.BufferedIOBase:
+        """The whole input as a file: a pipe is copied to an unlinked temporary one first."""
+        if self.is_regular:
+            return self.stream
+        spool = tempfile.TemporaryFile()  # noqa: SIM115  closed with its last reference
+        with writing("the temporary copy of " + self.name):
+            shutil.copyfileobj(self.stream, spool, 1 << 20)
+        spool.seek(0)
+        return spool
+
+    def size(self) -> int | None:
+        return os.path.getsize(self.name) if self.is_regular else None
+
+
+class Output:
+    """A file that appears whole or not at all, or standard output.
+
+    The file is written under a temporary name beside it, synced, and renamed; an exception removes it.
+    """
+
+    def __init__(self, path: str | None, force: bool = False):
+        self.path = path
+        self.name = path or "standard output"
+        self.force = force
+        if path is not None:
+            self._check()
+
+    def _check(self) -> None:
+        directory = os.path.dirname(self.path) or "."
+        if not os.path.isdir(directory):
+            raise OutputError(f"{self.path}: the directory {directory} does not exist; make it first")
+        if os.path.isdir(self.path):
+            raise OutputError(f"{self.path}: is a directory; name a file in it")
+        if os.path.exists(self.path) and not self.force:
+            raise OutputError(f"{self.path}: exists already; pass --force to replace it")
+
+    @property
+    def is_seekable(self) -> bool:
+        return self.path is not None
+
+    def __enter__(self) -> Output:
+        if self.path is None:
+            sys.stdout.flush()
+            self.stream = io.BufferedWriter(io.FileIO(sys.stdout.fileno(), "w", closefd=False), 1 << 16)
+            return self
+        directory, base = os.path.split(os.path.abspath(self.path))
+        try:
+            handle, self.temporary = tempfile.mkstemp(prefix=f".{base}.", suffix=".tmp", dir=directory)
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be made: {error.strerror}") from None
+        self.stream = io.BufferedWriter(io.FileIO(handle, "w"), 1 << 20)
+        return self
+
+    def __exit__(self, kind, error, traceback) -> None:
+        if self.path is None:
+            with contextlib.suppress(BrokenPipeError if kind else ()):
+                self.stream.flush()
+            return
+        try:
+            if kind is None:
+                self._commit()
+        finally:
+            with contextlib.suppress(OSError):  # a full disk fails again when the buffer is flushed
+                self.stream.close()
+            if os.path.exists(self.temporary):
+                os.unlink(self.temporary)
+
+    def _commit(self) -> None:
+        with writing(self.name):
+            self.stream.flush()
+            mask = os.umask(0)
+            os.umask(mask)
+            os.fchmod(self.stream.fileno(), 0o666 & ~mask)
+            os.fsync(self.stream.fileno())
+            self.stream.close()
+            self._check()  # another process may have made it meanwhile
+            os.replace(self.temporary, self.path)
+
+
+@contextlib.contextmanager
+def writing(name: str):
+    """Errors of the operating system while an output is written, as one that says what to do; a closed pipe stays itself."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise BrokenPipeError(error.errno, error.strerror) from None
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise IOFailed(f"{name}: writing failed: {reason}; nothing was kept") from None

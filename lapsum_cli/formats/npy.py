@@ -1,0 +1,156 @@
+"""NPY: one array of one or two dimensions, streamed in both directions; a pipe does as well as a file."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+from numpy.lib import format as npy
+
+from ..errors import DataError, OptionError
+from .files import Input, Output, writing
+
+COLUMN = "score"
+_DTYPES = (np.float16, np.float32, np.float64)
+
+
+class NpySource:
+    """A vector is a column of scores, one ranking; a matrix is a column of lists, a ranking a row."""
+
+    def __init__(self, file: Input):
+        self.name = file.name
+        self.stream = file.stream
+        self.shape, fortran, self.dtype = _header(file)
+        if self.dtype.hasobject:
+            raise DataError(f"{file.name}: holds pickled Python objects, which are not read; save an array of float32 or float64")
+        if self.dtype.newbyteorder("=") not in _DTYPES:
+            raise DataError(f"{file.name}: has dtype {self.dtype}; scores must be float16, float32 or float64: convert with astype")
+        if len(self.shape) not in (1, 2):
+            raise DataError(f"{file.name}: has {len(self.shape)} dimensions {self.shape}; reshape it to one or two")
+        if fortran and len(self.shape) == 2 and min(self.shape) > 1:
+            raise DataError(f"{file.name}: is stored by columns (Fortran order); save np.ascontiguousarray of it")
+        self.rows = self.shape[0]
+        self.columns = self.shape[1] if len(self.shape) == 2 else 1
+        self.native = self.dtype.newbyteorder("=")
+        wanted, size = self.rows * self.columns * self.dtype.itemsize, file.size()
+        if size is not None and size - self.stream.tell() < wanted:
+            self._truncated(size - self.stream.tell(), wanted)
+        kind = pa.from_numpy_dtype(self.native)
+        self.schema = pa.schema([(COLUMN, pa.list_(kind, self.columns) if len(self.shape) == 2 else kind)])
+
+    def _truncated(self, got: int, wanted: int):
+        raise DataError(f"{self.name}: is truncated: shape {self.shape} needs {wanted} bytes of data, {got} are there")
+
+    def batches(self, size: int) -> Iterator[pa.RecordBatch]:
+        width = self.columns * self.dtype.itemsize
+        step = max(1, size // max(width, 1))
+        for start in range(0, self.rows, step):
+            rows = min(step, self.rows - start)
+            block = np.empty(rows * self.columns, self.dtype)
+            got = _read_into(self.stream, memoryview(block).cast("B") if block.size else memoryview(b""))
+            if got < block.nbytes:
+                self._truncated(start * width + got, self.rows * width)
+            values = pa.array(block.astype(self.native, copy=False))
+            if len(self.shape) == 2:
+                values = pa.FixedSizeListArray.from_arrays(values, type=self.schema.field(0).type) if self.columns else (
+                    pa.array([[]] * rows, self.schema.field(0).type)
+                )
+            yield pa.record_batch([values], schema=self.schema)
+
+
+def _header(file: Input):
+    try:
+        version = npy.read_magic(file.stream)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        return read(file.stream)
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{file.name}: not an NPY file, or a truncated one: {str(error).splitlines()[0]}") from None
+
+
+def _read_into(stream: io.BufferedIOBase, buffer: memoryview) -> int:
+    got = 0
+    while got < len(buffer):
+        more = stream.readinto(buffer[got:])
+        if not more:
+            break
+        got += more
+    return got
+
+
+class NpySink:
+    """Writes the one result column; what else the table holds has no place in an array.
+
+    The header needs the shape, which is known only at the end: a file gets its header then, a pipe is spooled unless `rows` is known.
+    """
+
+    def __init__(self, output: Output, schema: pa.Schema, results: list[str], rows: int | None):
+        if len(results) != 1:
+            raise OptionError(f"an NPY file holds one array, not {', '.join(results)}; write a table with --to, or ask for one")
+        self.output, self.column, self.declared = output, results[0], rows
+        kind = schema.field(self.column).type
+        self.is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+        self.width = kind.list_size if pa.types.is_fixed_size_list(kind) else None
+        value = kind.value_type if self.is_list else kind
+        self.dtype = np.dtype(value.to_pandas_dtype())
+        self.rows = 0
+        known = rows is not None and not (self.is_list and self.width is None)
+        self.spool = None if output.is_seekable or known else tempfile.TemporaryFile()  # noqa: SIM115
+        self.stream = self.spool or output.stream
+        with writing(output.name):
+            if not self.spool:
+                self.header = self._header(rows or 0)
+                self.stream.write(self.header)
+
+    def _header(self, rows: int) -> bytes:
+        """128 bytes hold any shape of two dimensions: NumPy pads its header to a multiple of 64."""
+        shape = (rows, self.width or 0) if self.is_list else (rows,)
+        buffer = io.BytesIO()
+        npy.write_array_header_1_0(buffer, {"descr": npy.dtype_to_descr(self.dtype), "fortran_order": False, "shape": shape})
+        return buffer.getvalue()
+
+    def write(self, table: pa.Table) -> None:
+        for array in table.column(self.column).chunks:
+            if array.null_count:
+                raise DataError("an NPY file holds no null; dropped scores need a table: choose one with --to")
+            values = array
+            if self.is_list:
+                lengths = np.unique(np.asarray(array.value_lengths())) if len(array) else np.empty(0, int)
+                self.width = int(lengths[0]) if self.width is None and len(lengths) else self.width
+                if len(lengths) > 1 or (len(lengths) and lengths[0] != self.width):
+                    other = int(lengths[lengths != self.width][0])
+                    raise DataError(
+                        f"an NPY matrix needs rankings of one length; these have {self.width} and {other} scores: choose another --to"
+                    )
+                values = array.flatten()
+                if values.null_count:
+                    raise DataError("an NPY file holds no null; dropped scores need a table: choose one with --to")
+            with writing(self.output.name):
+                self.stream.write(memoryview(np.ascontiguousarray(np.asarray(values), self.dtype)).cast("B") if len(values) else b"")
+            self.rows += len(array)
+
+    def close(self, metadata: dict) -> None:
+        with writing(self.output.name):
+            if self.spool:
+                self.output.stream.write(self._header(self.rows))
+                self.spool.seek(0)
+                shutil.copyfileobj(self.spool, self.output.stream, 1 << 20)
+                return
+            header = self._header(self.rows)
+            if header != self.header:
+                self.stream.flush()
+                with contextlib.closing(io.FileIO(self.stream.fileno(), "r+", closefd=False)) as raw:
+                    raw.seek(0)
+                    raw.write(header)
+
+
+def read(file: Input, format: str, numeric: tuple[str, ...]) -> NpySource:
+    return NpySource(file)
+
+
+def write(output: Output, format: str, schema: pa.Schema, results: list[str], rows: int | None) -> NpySink:
+    return NpySink(output, schema, results, rows)

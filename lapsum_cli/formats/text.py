@@ -1,0 +1,192 @@
+"""CSV, TSV and JSON lines. Columns of CSV and TSV stay the text they are, but for those that must be numbers.
+
+`007` and a 19-digit id therefore come out as they went in. Floats are written in the shortest form that reads back the same.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.json
+
+from ..errors import DataError
+from .files import Input, Output, writing
+
+_BLOCK = 1 << 20
+_LARGEST_BLOCK = 1 << 28  # a JSON line longer than this is taken for a broken file
+_SEPARATORS = {"csv": ",", "tsv": "\t"}
+_NEEDS_QUOTES = {"csv": r'[",\r\n]', "tsv": r'["\t\r\n]'}
+
+
+class DelimitedSource:
+    rows = None
+
+    def __init__(self, file: Input, format: str, numeric: tuple[str, ...]):
+        self.name = file.name
+        separator = _SEPARATORS[format]
+        header = file.head.split(b"\n", 1)[0]
+        try:
+            names = pa.csv.read_csv(
+                io.BytesIO(header + b"\n"), parse_options=pa.csv.ParseOptions(delimiter=separator)
+            ).column_names
+            if len(set(names)) < len(names):
+                raise pa.ArrowInvalid(f"two columns of the header have one name: {', '.join(names)}")
+            types = {name: pa.float64() if name in numeric else pa.string() for name in names}
+            self.reader = pa.csv.open_csv(
+                file.stream,
+                read_options=pa.csv.ReadOptions(block_size=_BLOCK),
+                parse_options=pa.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
+                convert_options=pa.csv.ConvertOptions(column_types=types),
+            )
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            raise DataError(f"{file.name}: not readable as {format.upper()}: {_first_line(error)}") from None
+        self.schema = self.reader.schema
+
+    def batches(self, size: int) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from self.reader
+        except pa.ArrowException as error:
+            raise DataError(f"{self.name}: {_first_line(error)}") from None
+
+
+class JsonLinesSource:
+    """Arrow's JSON reader is not a streaming one: it is fed blocks of whole lines, with the types of the first block."""
+
+    rows = None
+
+    def __init__(self, file: Input, numeric: tuple[str, ...]):
+        self.name = file.name
+        self.stream = file.stream
+        self.schema = None
+        first = self._parse(self._block())
+        fields = [
+            pa.field(f.name, pa.float64()) if f.name in numeric and pa.types.is_integer(f.type) else f for f in first.schema
+        ]
+        self.schema = pa.schema(fields)
+        self.first = first.cast(self.schema)
+
+    def _block(self) -> bytes:
+        return self.stream.read(_BLOCK) + self.stream.readline(_LARGEST_BLOCK)
+
+    def _parse(self, block: bytes) -> pa.Table:
+        options = pa.json.ParseOptions(explicit_schema=self.schema, unexpected_field_behavior="error" if self.schema else "infer")
+        try:
+            return pa.json.read_json(
+                io.BytesIO(block),
+                read_options=pa.json.ReadOptions(block_size=len(block) + 1, use_threads=False),
+                parse_options=options,
+            )
+        except pa.ArrowException as error:
+            raise DataError(f"{self.name}: not readable as JSON lines: {_first_line(error)}") from None
+
+    def batches(self, size: int) -> Iterator[pa.RecordBatch]:
+        yield from self.first.to_batches()
+        self.first = None
+        while block := self._block():
+            if block.strip():
+                yield from self._parse(block).select(self.schema.names).to_batches()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n", 1)[0]
+
+
+class TextSink:
+    """Lines are joined column by column in Arrow, so that no row passes through Python."""
+
+    def __init__(self, output: Output, format: str, schema: pa.Schema):
+        self.output, self.format = output, format
+        self.separator = _SEPARATORS.get(format)
+        if self.separator:
+            self._write_array(pa.array([self.separator.join(_quoted(pa.array(schema.names), format).to_pylist())]))
+
+    def write(self, table: pa.Table) -> None:
+        for batch in table.to_batches():
+            if batch.num_rows:
+                self._write_array(self._csv(batch) if self.separator else self._json(batch))
+
+    def _csv(self, batch: pa.RecordBatch) -> pa.Array:
+        columns = [_text(column, self.format) for column in batch.columns]
+        return pc.binary_join_element_wise(*columns, self.separator, null_handling="replace", null_replacement="")
+
+    def _json(self, batch: pa.RecordBatch) -> pa.Array:
+        parts = []
+        for i, (name, column) in enumerate(zip(batch.schema.names, batch.columns, strict=True)):
+            parts += [pa.scalar(("{" if i == 0 else ",") + json.dumps(name) + ":"), _text(column, "jsonl")]
+        return pc.binary_join_element_wise(*parts, "}", "", null_handling="replace", null_replacement="null")
+
+    def _write_array(self, lines: pa.Array) -> None:
+        """The characters of an Arrow array of lines lie one after another: with line ends they are the file."""
+        lines = pc.binary_join_element_wise(lines.cast(pa.large_string()), pa.scalar("", pa.large_string()), pa.scalar("\n", pa.large_string()))
+        offsets = memoryview(lines.buffers()[1]).cast("q")
+        start, stop = offsets[lines.offset], offsets[lines.offset + len(lines)]
+        with writing(self.output.name):
+            self.output.stream.write(memoryview(lines.buffers()[2])[start:stop])
+
+    def close(self, metadata: dict) -> None:
+        with writing(self.output.name):
+            self.output.stream.flush()
+
+
+def _text(column: pa.Array, format: str) -> pa.Array:
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _text(column.dictionary_decode(), format)
+    if pa.types.is_floating(kind):
+        text = pc.cast(column.cast(pa.float32()) if pa.types.is_float16(kind) else column, pa.string())
+        # JSON has no number for them; null is what other writers put.
+        return pc.if_else(pc.is_finite(column), text, None) if format == "jsonl" else text
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return _quoted(column.cast(pa.string()), format)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _quoted_json(_list_text(column), format)
+    if pa.types.is_integer(kind):
+        return pc.cast(column, pa.string())
+    if pa.types.is_boolean(kind):
+        return pc.if_else(column, "true", "false")
+    if pa.types.is_nested(kind):
+        return _quoted_json(pa.array([_dumps(value) for value in column.to_pylist()], pa.string()), format)
+    text = pc.cast(column, pa.string())
+    return _quoted(text, format)
+
+
+def _list_text(column: pa.Array) -> pa.Array:
+    values = column.flatten()
+    lengths = pc.fill_null(pc.list_value_length(column), 0)
+    offsets = pc.cumulative_sum(pa.concat_arrays([pa.array([0], pa.int64()), lengths.cast(pa.int64())])).cast(pa.int32())
+    inner = pc.fill_null(_text(values, "jsonl").cast(pa.string()), "null")
+    joined = pc.binary_join(pa.ListArray.from_arrays(offsets, inner), ",")
+    return pc.if_else(column.is_valid(), pc.binary_join_element_wise("[", joined, "]", ""), None)
+
+
+def _quoted_json(text: pa.Array, format: str) -> pa.Array:
+    return text if format == "jsonl" else _quoted(text, format)
+
+
+def _quoted(text: pa.Array, format: str) -> pa.Array:
+    if format == "jsonl":
+        if pc.any(pc.match_substring_regex(text, r'["\\\x00-\x1f]')).as_py():
+            return pa.array([_dumps(value) for value in text.to_pylist()], pa.string())
+        return pc.binary_join_element_wise('"', text, '"', "")
+    special = pc.match_substring_regex(text, _NEEDS_QUOTES[format])
+    if not pc.any(special).as_py():
+        return text
+    quoted = pc.binary_join_element_wise('"', pc.replace_substring(text, '"', '""'), '"', "")
+    return pc.if_else(special, quoted, text)
+
+
+def _dumps(value) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def read(file: Input, format: str, numeric: tuple[str, ...]):
+    return JsonLinesSource(file, numeric) if format == "jsonl" else DelimitedSource(file, format, numeric)
+
+
+def write(output: Output, format: str, schema: pa.Schema, results: list[str], rows: int | None) -> TextSink:
+    return TextSink(output, format, schema)

@@ -1,0 +1,109 @@
+"""Runs of equal group: where a ranking of a long table begins, and the proof that no ranking comes back after it closed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+def run_starts(columns: list[pa.Array], previous: list[pa.Array] | None) -> np.ndarray:
+    """Rows whose group differs from that of the row before; the row before the first is `previous`, if there is one.
+
+    A null is a group of its own, as in SQL's group by.
+    """
+    changed = np.zeros(len(columns[0]), bool)
+    changed[:1] = previous is None
+    for i, column in enumerate(columns):
+        before = column[:-1] if previous is None else pa.concat_arrays([previous[i], column[:-1]])
+        after = column[1:] if previous is None else column
+        differs = pc.not_equal(after, before)
+        if differs.null_count:
+            differs = pc.fill_null(differs, False)
+            differs = pc.or_(differs, pc.xor(after.is_null(), before.is_null()))
+        changed[len(changed) - len(differs) :] |= np.asarray(differs)
+    return np.flatnonzero(changed)
+
+
+class ClosedGroups:
+    """The groups seen so far. While they come in ascending or descending order a comparison tells; otherwise a set does.
+
+    The set needs the keys of all groups, 8 bytes each or their text. Past `limit` bytes they are dropped, and order is then
+    required: `add` reports TooMany for the first group out of order, since it can no longer be told apart from one that returned.
+    """
+
+    TooMany = object()
+
+    def __init__(self, limit: int):
+        self.limit = limit
+        self.bytes = 0
+        self.kept: list[list[pa.Array]] | None = []
+        self.last: list[pa.Array] | None = None
+        self.orders = {"ascending", "descending"}
+        self.sets: list[np.ndarray] = []
+
+    def add(self, keys: list[pa.Array]):
+        """Enter groups that begin now. Returns the index of the first that was seen before, (TooMany, index), or None."""
+        if len(keys[0]) == 0:
+            return None
+        if self.orders:
+            joined = keys if self.last is None else [pa.concat_arrays(p) for p in zip(self.last, keys, strict=True)]
+            broken = {order: _first_break(joined, order) for order in self.orders}
+            self.orders = {order for order, at in broken.items() if at is None}
+            self.last = [key[-1:] for key in keys]
+            if not self.orders and self.kept is None:
+                return self.TooMany, max(broken.values()) - (len(joined[0]) - len(keys[0]))
+        if self.orders:
+            self._keep(keys)
+            return None
+        for earlier in self.kept or []:
+            self._enter(_hashes(earlier))
+        self.kept = []
+        return self._enter(_hashes(keys))
+
+    def _keep(self, keys):
+        if self.kept is None:
+            return
+        self.kept.append(keys)
+        self.bytes += sum(key.nbytes for key in keys)
+        if self.bytes > self.limit:
+            self.kept = None
+
+    def _enter(self, hashes: np.ndarray):
+        seen = np.zeros(len(hashes), bool)
+        for level in self.sets:
+            at = np.minimum(np.searchsorted(level, hashes), len(level) - 1)
+            seen |= level[at] == hashes
+        ordered, first = np.unique(hashes, return_index=True)
+        if len(ordered) < len(hashes):
+            repeated = np.ones(len(hashes), bool)
+            repeated[first] = False
+            seen |= repeated
+        if seen.any():
+            return int(np.argmax(seen))
+        # Sorted arrays of growing size, merged while the last two are alike: each key moves log(n) times.
+        self.sets.append(ordered)
+        while len(self.sets) > 1 and len(self.sets[-2]) <= 2 * len(self.sets[-1]):
+            self.sets.append(np.sort(np.concatenate([self.sets.pop(), self.sets.pop()]), kind="stable"))
+        if sum(level.nbytes for level in self.sets) > self.limit:
+            return self.TooMany, 0
+        return None
+
+
+def _first_break(keys: list[pa.Array], order: str) -> int | None:
+    """The first row that does not come strictly after the one before it, lexicographically; a null breaks any order."""
+    after = np.zeros(len(keys[0]) - 1, bool)
+    equal = np.ones(len(keys[0]) - 1, bool)
+    beyond = pc.greater if order == "ascending" else pc.less
+    for key in keys:
+        after |= equal & np.asarray(pc.fill_null(beyond(key[1:], key[:-1]), False))
+        equal &= np.asarray(pc.fill_null(pc.equal(key[1:], key[:-1]), False))
+    return None if after.all() else int(np.argmin(after)) + 1
+
+
+def _hashes(keys: list[pa.Array]) -> np.ndarray:
+    """64 bits a group: an integer is itself; of others, two among 10^7 agree by chance once in 400 000 files."""
+    if len(keys) == 1 and pa.types.is_integer(keys[0].type) and not keys[0].null_count:
+        return np.asarray(keys[0]).astype(np.int64)
+    rows = zip(*(key.to_pylist() for key in keys), strict=True)
+    return np.fromiter((hash(repr(row)) for row in rows), np.int64, len(keys[0]))

@@ -1,0 +1,379 @@
+"""How a table holds rankings: long (a row is an item), lists (a row is a ranking), wide (a row is a ranking, a column an item).
+
+A layout says where rankings begin, takes their scores out of record batches, and puts results back beside them.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .errors import DataError, OptionError
+from .formats import Chunk
+from .groups import ClosedGroups, run_starts
+
+GROUP_NAMES = ("qid", "query_id", "q_id", "queryid", "query", "topic", "topic_id", "group", "group_id", "user_id", "session_id")
+SCORE_NAMES = ("score", "scores", "sim", "similarity", "pred", "prediction", "predictions", "logit", "logits")
+
+
+@dataclass(frozen=True)
+class Names:
+    """The columns that the user named; None where detection is to find them."""
+
+    group: tuple[str, ...] | None = None
+    score: str | None = None
+    columns: str | None = None
+    alpha: str | None = None
+    k: str | None = None
+
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        """Columns that a text format must read as numbers."""
+        named = tuple(name for name in (self.score, self.alpha, self.k) if name)
+        return named if self.score else named + SCORE_NAMES
+
+
+def detect(schema: pa.Schema, names: Names, is_array: bool, source: str, notice) -> Long | Lists | Wide:
+    """The layout of a table with these columns; what was found rather than named is said through `notice`."""
+    for name in (*(names.group or ()), *filter(None, (names.score, names.alpha, names.k))):
+        if name not in schema.names:
+            raise OptionError(f'{source}: no column "{name}"; the columns are {_listed(schema.names)}')
+    if names.columns is not None:
+        return Wide.matching(schema, names, source)
+    score = names.score or ("score" if is_array else _find_score(schema, source))
+    kind = schema.field(score).type
+    if _is_list(kind):
+        _score_type(kind.value_type, score, source)
+        if names.group:
+            raise OptionError(f'{source}: "{score}" holds a ranking in each row; --group is for a row an item')
+        if not (is_array or names.score):
+            notice(f'scores from "{score}", a ranking in each row')
+        return Lists(score, names)
+    _score_type(kind, score, source)
+    group = names.group if names.group is not None else _find_group(schema, source)
+    if not group and not is_array:
+        notice(f'scores from "{score}"; no group column is named or known, so the whole table is one ranking (see --group)')
+    elif names.group is None or names.score is None:
+        if not is_array:
+            notice(f'scores from "{score}", grouped by {_listed(group)}')
+    return Long(score, group, names)
+
+
+def _find_score(schema: pa.Schema, source: str) -> str:
+    usual = [f.name for f in schema if f.name.lower() in SCORE_NAMES and _holds_numbers(f.type)]
+    floats = [f.name for f in schema if pa.types.is_floating(f.type.value_type if _is_list(f.type) else f.type)]
+    found = usual or floats
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise OptionError(f"{source}: several columns could be the score: {_listed(found)}; choose one with --score")
+    raise DataError(f"{source}: no score column; the columns are {_listed(schema.names)}; name it with --score")
+
+
+def _find_group(schema: pa.Schema, source: str) -> tuple[str, ...]:
+    found = [name for name in schema.names if name.lower() in GROUP_NAMES]
+    if len(found) > 1:
+        raise OptionError(f"{source}: several columns could be the group: {_listed(found)}; choose with --group")
+    return tuple(found)
+
+
+def _listed(names) -> str:
+    names = [f'"{name}"' for name in names]
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def _holds_numbers(kind: pa.DataType) -> bool:
+    kind = kind.value_type if _is_list(kind) else kind
+    return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)
+
+
+def _score_type(kind: pa.DataType, name: str, source: str) -> pa.DataType:
+    """The float type in which scores of this type are returned."""
+    if pa.types.is_floating(kind):
+        return kind
+    if _holds_numbers(kind):
+        return pa.float64()
+    raise DataError(f'{source}: column "{name}" has type {kind}; scores must be numbers')
+
+
+def _floats(array: pa.Array, dtype, where: str) -> np.ndarray:
+    """Scores as float32 or float64, null as NaN; an integer that no float64 holds is refused."""
+    if not pa.types.is_floating(array.type):
+        try:
+            array = array.cast(pa.float64())
+        except pa.ArrowInvalid as error:
+            raise DataError(f"{where}: scores are integers that no float64 holds: {error}") from None
+    if array.null_count:
+        array = array.cast(pa.float32() if pa.types.is_float16(array.type) else array.type)
+        array = pc.fill_null(array, float("nan"))
+    return np.asarray(array).astype(dtype, copy=False)
+
+
+class Layout:
+    """What the three layouts share: the score type, and the per-ranking columns of alpha and k."""
+
+    names: Names
+    closes_with_row = True  # a ranking ends with its row
+
+    def value_type(self, schema: pa.Schema) -> pa.DataType:
+        raise NotImplementedError
+
+    def dtype(self, schema: pa.Schema):
+        """The dtype of the kernels: float16 is computed as float32."""
+        return np.dtype(np.float64 if self.value_type(schema) == pa.float64() else np.float32)
+
+    def keep_within(self, limit: int) -> None:
+        """Bytes for what the layout remembers of earlier rankings."""
+
+    def starts(self, chunk: Chunk) -> np.ndarray:
+        """Rows of the chunk at which a ranking begins."""
+        return np.arange(chunk.batch.num_rows)
+
+    def option(self, name: str | None, batch) -> np.ndarray | None:
+        """The value that a column gives to each ranking of the batch, float64."""
+        if name is None:
+            return None
+        column = pa.chunked_array([chunk.batch.column(name) for chunk in batch.chunks])
+        if not _holds_numbers(column.type):
+            raise DataError(f'{batch.chunks[0].file}: column "{name}" has type {column.type}; it must hold numbers')
+        values = np.asarray(pc.fill_null(column.cast(pa.float64()), float("nan")))
+        return self._one_per_ranking(values, name, batch)
+
+    def _one_per_ranking(self, values, name, batch):
+        return values
+
+
+class Long(Layout):
+    """A row is an item; consecutive rows of equal group are a ranking. Without a group all rows are one."""
+
+    closes_with_row = False
+
+    def __init__(self, score: str, group: tuple[str, ...], names: Names):
+        self.score, self.group, self.names = score, group, names
+        self.previous: list[pa.Array] | None = None
+        self.closed: ClosedGroups | None = None
+
+    def value_type(self, schema):
+        return _score_type(schema.field(self.score).type, self.score, "")
+
+    def keep_within(self, limit: int) -> None:
+        self.closed = ClosedGroups(limit)
+
+    def starts(self, chunk: Chunk) -> np.ndarray:
+        if not self.group:
+            first = np.arange(0 if self.previous is not None else min(1, chunk.batch.num_rows))
+            self.previous = []
+            return first
+        columns = [_plain(chunk.batch.column(name)) for name in self.group]
+        starts = run_starts(columns, self.previous)
+        self.previous = [column[-1:] for column in columns]
+        keys = [column.take(pa.array(starts)) for column in columns]
+        returned = self.closed.add(keys)
+        if returned is not None:
+            self._refuse(returned, keys, starts, chunk)
+        return starts
+
+    def _refuse(self, returned, keys, starts, chunk):
+        too_many = isinstance(returned, tuple)
+        at = returned[1] if too_many else returned
+        row = chunk.row + int(starts[at])
+        name = self._key([key[at] for key in keys])
+        by = ",".join(self.group)
+        if too_many:
+            raise DataError(
+                f'{chunk.file}, row {row}: {name} is out of order, and there are too many groups to check within --memory that '
+                f'none returns; sort by "{by}" first, or raise --memory'
+            )
+        raise DataError(f'{chunk.file}, row {row}: {name} appears again after its ranking was closed; sort by "{by}" first')
+
+    def _key(self, values) -> str:
+        return ", ".join(f'{name} "{value.as_py()}"' for name, value in zip(self.group, values, strict=True))
+
+    def lengths(self, batch: pa.RecordBatch) -> np.ndarray | int:
+        return 1
+
+    def scores(self, batch, dtype):
+        parts = [_floats(c.batch.column(self.score), dtype, c.file) for c in batch.chunks]
+        return np.concatenate(parts), np.append(batch.starts, batch.rows).astype(np.int64)
+
+    def place(self, batch, score: int) -> str:
+        """Where a score stands, for a message."""
+        for chunk in batch.chunks:
+            if score < chunk.batch.num_rows:
+                keys = [chunk.batch.column(name)[score] for name in self.group]
+                return f"{chunk.file}, row {chunk.row + score}" + (f" ({self._key(keys)})" if keys else "")
+            score -= chunk.batch.num_rows
+        return batch.chunks[0].file
+
+    def name(self, batch, ranking: int) -> str:
+        return self.place(batch, int(batch.starts[ranking]))
+
+    def _one_per_ranking(self, values, name, batch):
+        starts = np.append(batch.starts, len(values))
+        first = values[starts[:-1]]
+        unlike = ~((values == np.repeat(first, np.diff(starts))) | np.isnan(values))
+        if unlike.any():
+            raise DataError(f'{self.place(batch, int(np.argmax(unlike)))}: "{name}" changes within a ranking; it must be one value')
+        return first
+
+    def fields(self, schema, names, kind):
+        return [pa.field(name, kind) for name in names]
+
+    def ranking_fields(self, names):
+        return [pa.field(name, pa.float64()) for name in names]
+
+    def columns(self, batch, values, valid, kind):
+        return [[_array(values, valid, kind)]]
+
+    def ranking_columns(self, batch, values):
+        return [pa.array(np.repeat(values, np.diff(np.append(batch.starts, batch.rows))))]
+
+
+class Lists(Layout):
+    """A row is a ranking: a list of scores. A null list is an empty ranking, its result null."""
+
+    def __init__(self, score: str, names: Names):
+        self.score, self.names = score, names
+
+    def value_type(self, schema):
+        return _score_type(schema.field(self.score).type.value_type, self.score, "")
+
+    def lengths(self, batch):
+        return np.asarray(pc.fill_null(pc.list_value_length(batch.column(self.score)), 0)).astype(np.int64)
+
+    def scores(self, batch, dtype):
+        parts = [_floats(c.batch.column(self.score).flatten(), dtype, c.file) for c in batch.chunks]
+        lengths = np.concatenate([self.lengths(c.batch) for c in batch.chunks])
+        return np.concatenate(parts), np.concatenate([[0], np.cumsum(lengths)])
+
+    def place(self, batch, score: int) -> str:
+        lengths = np.concatenate([self.lengths(c.batch) for c in batch.chunks])
+        ends = np.cumsum(lengths)
+        row = int(np.searchsorted(ends, score, side="right"))
+        return f"{self.name(batch, row)}, score {score - int(ends[row] - lengths[row]) + 1}"
+
+    def name(self, batch, ranking: int) -> str:
+        return _row_name(batch, ranking)
+
+    def fields(self, schema, names, kind):
+        outer = schema.field(self.score).type
+        if pa.types.is_fixed_size_list(outer):
+            made = pa.list_(kind, outer.list_size)
+        else:
+            made = pa.large_list(kind) if pa.types.is_large_list(outer) else pa.list_(kind)
+        return [pa.field(name, made) for name in names]
+
+    def ranking_fields(self, names):
+        return [pa.field(name, pa.float64()) for name in names]
+
+    def columns(self, batch, values, valid, kind):
+        chunks, start = [], 0
+        for chunk in batch.chunks:
+            lists = chunk.batch.column(self.score)
+            lengths = self.lengths(chunk.batch)
+            stop = start + int(lengths.sum())
+            inner = _array(values[start:stop], None if valid is None else valid[start:stop], kind)
+            chunks.append(_relisted(lists, lengths, inner))
+            start = stop
+        return [chunks]
+
+    def ranking_columns(self, batch, values):
+        return [pa.array(values)]
+
+
+class Wide(Layout):
+    """A row is a ranking: one score in each of the named columns."""
+
+    def __init__(self, scores: list[str], names: Names):
+        self.score_names, self.names = scores, names
+
+    @classmethod
+    def matching(cls, schema: pa.Schema, names: Names, source: str) -> Wide:
+        patterns = [pattern.strip() for pattern in names.columns.split(",")]
+        found = [name for name in schema.names if any(fnmatch.fnmatchcase(name, p) for p in patterns)]
+        if not found:
+            raise OptionError(f"{source}: no column matches --columns {names.columns}; the columns are {_listed(schema.names)}")
+        if names.group or names.score:
+            raise OptionError("--columns makes each row a ranking; it does not go with --group or --score")
+        for name in found:
+            _score_type(schema.field(name).type, name, source)
+        return cls(found, names)
+
+    def value_type(self, schema):
+        kinds = {_score_type(schema.field(name).type, name, "") for name in self.score_names}
+        return kinds.pop() if len(kinds) == 1 else (pa.float64() if pa.float64() in kinds else pa.float32())
+
+    def lengths(self, batch):
+        return len(self.score_names)
+
+    def scores(self, batch, dtype):
+        matrix = np.empty((batch.rows, len(self.score_names)), dtype)
+        start = 0
+        for chunk in batch.chunks:
+            for j, name in enumerate(self.score_names):
+                matrix[start : start + chunk.batch.num_rows, j] = _floats(chunk.batch.column(name), dtype, chunk.file)
+            start += chunk.batch.num_rows
+        return matrix.reshape(-1), np.arange(batch.rows + 1, dtype=np.int64) * len(self.score_names)
+
+    def place(self, batch, score: int) -> str:
+        row, column = divmod(score, len(self.score_names))
+        return f'{self.name(batch, row)}, column "{self.score_names[column]}"'
+
+    def name(self, batch, ranking: int) -> str:
+        return _row_name(batch, ranking)
+
+    def fields(self, schema, names, kind):
+        return [pa.field(f"{name}_{score}", kind) for name in names for score in self.score_names]
+
+    def ranking_fields(self, names):
+        return [pa.field(name, pa.float64()) for name in names]
+
+    def columns(self, batch, values, valid, kind):
+        width = len(self.score_names)
+        matrix = values.reshape(-1, width)
+        mask = None if valid is None else valid.reshape(-1, width)
+        return [
+            [_array(np.ascontiguousarray(matrix[:, j]), None if mask is None else mask[:, j], kind)] for j in range(width)
+        ]
+
+    def ranking_columns(self, batch, values):
+        return [pa.array(values)]
+
+
+def _row_name(batch, row: int) -> str:
+    for chunk in batch.chunks:
+        if row < chunk.batch.num_rows:
+            return f"{chunk.file}, row {chunk.row + row}"
+        row -= chunk.batch.num_rows
+    return batch.chunks[0].file
+
+
+def _array(values: np.ndarray, valid: np.ndarray | None, kind: pa.DataType) -> pa.Array:
+    return pa.array(values.astype(kind.to_pandas_dtype(), copy=False), kind, mask=None if valid is None else ~valid)
+
+
+def _relisted(lists: pa.Array, lengths: np.ndarray, inner: pa.Array) -> pa.Array:
+    """The inner values in lists shaped like `lists`, null where those are."""
+    kind = lists.type
+    null = np.asarray(lists.is_null()) if lists.null_count else None
+    if pa.types.is_fixed_size_list(kind) and null is None:
+        if kind.list_size == 0:
+            return pa.array([[]] * len(lists), pa.list_(inner.type, 0))
+        return pa.FixedSizeListArray.from_arrays(inner, kind.list_size)
+    large = pa.types.is_large_list(kind)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64 if large else np.int32)
+    make = pa.LargeListArray if large else pa.ListArray
+    made = make.from_arrays(pa.array(offsets), inner, mask=None if null is None else pa.array(null))
+    return made.cast(pa.list_(inner.type, kind.list_size)) if pa.types.is_fixed_size_list(kind) else made
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
