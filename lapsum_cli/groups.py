@@ -13,16 +13,17 @@ def run_starts(columns: list[pa.Array], previous: list[pa.Array] | None) -> np.n
     A null is a group of its own, as in SQL's group by.
     """
     changed = np.zeros(len(columns[0]), bool)
-    changed[:1] = previous is None
     for i, column in enumerate(columns):
-        before = column[:-1] if previous is None else pa.concat_arrays([previous[i], column[:-1]])
-        after = column[1:] if previous is None else column
-        differs = pc.not_equal(after, before)
-        if differs.null_count:
-            differs = pc.fill_null(differs, False)
-            differs = pc.or_(differs, pc.xor(after.is_null(), before.is_null()))
-        changed[len(changed) - len(differs) :] |= np.asarray(differs)
+        changed[1:] |= _differs(column[1:], column[:-1])
+        changed[:1] |= previous is None or _differs(column[:1], previous[i])
     return np.flatnonzero(changed)
+
+
+def _differs(after: pa.Array, before: pa.Array) -> np.ndarray:
+    if not after.null_count and not before.null_count and pa.types.is_integer(after.type):
+        return np.asarray(after) != np.asarray(before)  # four times as fast as Arrow's comparison into bits
+    differs = pc.fill_null(pc.not_equal(after, before), False)
+    return np.asarray(pc.or_(differs, pc.xor(after.is_null(), before.is_null())))
 
 
 class ClosedGroups:

@@ -24,8 +24,9 @@ from .rankings import Rankings
 
 # What a process needs beyond its resident size at the start and the batches in flight: a row group being gathered, encoded and
 # compressed, the page buffers of the reader, and what allocators keep. Measured with rows of 24 bytes; see test_memory.py.
-RESERVE = 64 * MIB
+RESERVE = 80 * MIB
 LEAST = 200 * MIB
+LEAN = 1024 * MIB
 LEAST_BATCHES = 16 * MIB
 
 
@@ -58,28 +59,39 @@ def run(
 ) -> Summary:
     """Apply the operation to every ranking of the sources and write the sink, holding at most `memory` bytes."""
     size = _memory(memory)
+    with _returning_memory(at_once=size < LEAN):
+        return _run(operation, sources, sink, names, nan, from_format, to_format, force, size, threads, notice, progress, terminal)
+
+
+def _run(operation, sources, sink, names, nan, from_format, to_format, force, size, threads, notice, progress, terminal):
     source = Sources(sources, check_format(from_format, "--from"), names.numeric)
     layout = detect(source.schema, names, source.is_array, source.first.name, notice)
     form = _Form(operation, layout, source, nan, threads or devices.cores())
     output = Output(sink, force)
     format = output_format(sink, check_format(to_format, "--to"), source.is_array)
     prepare(operation.name, form.dtype)  # kernels stay resident: memory is measured with them
+    if size < LEAN:
+        devices.hold_little()
     budget = Budget(max(LEAST_BATCHES, int(0.8 * (size - RESERVE - devices.resident()))))
     layout.keep_within(budget.size // 8)
     summary = Summary()
-    with output, _thrifty(), contextlib.closing(budget):
+    with output, contextlib.closing(budget):
         if terminal and sink is None and to_format is None:
             out = terminal(form.schema)
         else:
             results = [field.name for field in form.result_fields]
             out = open_sink(output, format, form.schema, results, source.rows if form.keeps_rows else None)
-        batches = ahead(whole_rankings(source.chunks(budget.chunk), layout, form.score_cost, budget), budget)
-        for batch, table in ahead(((batch, form.compute(batch, summary)) for batch in batches), budget):
-            out.write(table)
-            progress(summary.rows, source.rows)
-            budget.give(batch.cost)
-            del batch, table
-        out.close(_how(operation, names, nan, source, summary))
+        try:
+            batches = ahead(whole_rankings(source.chunks(budget.chunk), layout, form.score_cost, budget), budget)
+            for batch, table in ahead(((batch, form.compute(batch, summary)) for batch in batches), budget):
+                out.write(table)
+                progress(summary.rows, source.rows)
+                budget.give(batch.cost)
+                del batch, table
+            out.close(_how(operation, names, nan, source, summary))
+        except BaseException:
+            out.abandon()
+            raise
     return summary
 
 
@@ -170,12 +182,15 @@ def _memory(memory: str | int | None) -> int:
 
 
 @contextlib.contextmanager
-def _thrifty():
-    """Arrow's memory from an allocator that gives it back (jemalloc: 130 MB where mimalloc stays at 179), the default restored after."""
+def _returning_memory(at_once: bool):
+    """Arrow's memory from jemalloc, which gives it back, where Arrow has it; the default is restored after.
+
+    With 256 MiB a long Parquet file peaked at 225 MiB so, at 234 with malloc, 251 without `at_once`, and 281 with mimalloc.
+    """
     before = pa.default_memory_pool()
     with contextlib.suppress(NotImplementedError):
         pa.set_memory_pool(pa.jemalloc_memory_pool())
-        pa.jemalloc_set_decay_ms(0)
+        pa.jemalloc_set_decay_ms(0 if at_once else 1000)
     try:
         yield
     finally:

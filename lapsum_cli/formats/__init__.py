@@ -14,7 +14,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from ..errors import DataError, OptionError
-from .files import Input, Output, expand
+from .files import Input, Output, Sink, expand
 
 # format name -> the module of this package that reads and writes it
 FORMATS = {
@@ -49,14 +49,6 @@ class Source(Protocol):
     rows: int | None
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]: ...
-
-
-class Sink(Protocol):
-    """An open output. `close` finishes the file and records in it how it was made."""
-
-    def write(self, table: pa.Table) -> None: ...
-
-    def close(self, metadata: dict) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 from collections.abc import Iterator
 
 import pyarrow as pa
 
 from ..errors import DataError
-from .files import Input, Output, writing
+from .files import Input, Output, Sink, writing
 from .rowgroups import RowGroups
 
 
@@ -20,9 +21,11 @@ class ArrowSource:
         self.mapped = None
         try:
             if format == "arrow":
-                stream = file.seekable()
                 # A batch may be any size. Mapped, only the pages in use are in memory; `batches` lets go of the rest.
-                self.mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+                with contextlib.ExitStack() as stack:
+                    whole = file.seekable()
+                    whole = stack.enter_context(open(whole, "rb")) if isinstance(whole, str) else whole
+                    self.mapped = mmap.mmap(whole.fileno(), 0, access=mmap.ACCESS_READ)
                 self.reader = pa.ipc.open_file(pa.py_buffer(self.mapped))
             else:
                 self.reader = pa.ipc.open_stream(file.stream)
@@ -54,7 +57,7 @@ def _first_line(error: Exception) -> str:
     return str(error).split("\n", 1)[0]
 
 
-class ArrowSink:
+class ArrowSink(Sink):
     """Record batches of about a million rows in a file, as they come in a stream: a reader at the other end is waiting."""
 
     def __init__(self, output: Output, format: str, schema: pa.Schema):
@@ -62,7 +65,7 @@ class ArrowSink:
         self.groups = RowGroups() if format == "arrow" else None
         make = pa.ipc.new_file if format == "arrow" else pa.ipc.new_stream
         with writing(output.name):
-            self.writer = make(output.stream, schema)
+            self.writer = make(output.for_arrow, schema)
 
     def write(self, table: pa.Table) -> None:
         with writing(self.output.name):

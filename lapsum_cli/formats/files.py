@@ -93,10 +93,10 @@ class Input:
             return io.BufferedReader(self._raw, 1 << 16)
         return io.BufferedReader(_Replayed(head, self._raw), 1 << 16)
 
-    def seekable(self) -> io.BufferedIOBase:
-        """The whole input as a file: a pipe is copied to an unlinked temporary one first."""
+    def seekable(self) -> str | io.BufferedIOBase:
+        """The whole input as a path or a file: a pipe is copied to an unlinked temporary file first."""
         if self.is_regular:
-            return self.stream
+            return self.name
         spool = tempfile.TemporaryFile()  # noqa: SIM115  closed with its last reference
         with writing("the temporary copy of " + self.name):
             shutil.copyfileobj(self.stream, spool, 1 << 20)
@@ -105,6 +105,19 @@ class Input:
 
     def size(self) -> int | None:
         return os.path.getsize(self.name) if self.is_regular else None
+
+
+class Sink:
+    """An open output for tables: `close` finishes it and records how it was made, `abandon` lets go of it after an error."""
+
+    def write(self, table) -> None:
+        raise NotImplementedError
+
+    def close(self, metadata: dict) -> None:
+        raise NotImplementedError
+
+    def abandon(self) -> None:
+        pass
 
 
 class Output:
@@ -132,6 +145,11 @@ class Output:
     @property
     def is_seekable(self) -> bool:
         return self.path is not None
+
+    @property
+    def for_arrow(self) -> str | io.BufferedIOBase:
+        """What Arrow is to write to: a file by itself, without a copy of every buffer in Python."""
+        return self.stream if self.path is None else self.temporary
 
     def __enter__(self) -> Output:
         if self.path is None:

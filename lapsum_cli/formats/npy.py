@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.lib import format as npy
 
 from ..errors import DataError, OptionError
-from .files import Input, Output, writing
+from .files import Input, Output, Sink, writing
 
 COLUMN = "score"
 _DTYPES = (np.float16, np.float32, np.float64)
@@ -82,7 +82,7 @@ def _read_into(stream: io.BufferedIOBase, buffer: memoryview) -> int:
     return got
 
 
-class NpySink:
+class NpySink(Sink):
     """Writes the one result column; what else the table holds has no place in an array.
 
     The header needs the shape, which is known only at the end: a file gets its header then, a pipe is spooled unless `rows` is known.

@@ -9,15 +9,17 @@ import pyarrow as pa
 from .sizes import cumulative_bytes
 
 ROWS = 1 << 20
-BYTES = 16 << 20  # a group is held twice while it is written, and `--memory` must hold it
+BYTES = 16 << 20  # a group is held while it is encoded, and `--memory` must hold both
+PIECE = 1 << 16  # rows copied together: a writer ends its pages by the pieces it gets, and small copies stay in the cache
 
 
 class RowGroups:
-    """Gathers tables into groups of ROWS rows, fewer when they reach BYTES."""
+    """Gathers tables into groups of ROWS rows, fewer when they reach BYTES; within a group every PIECE rows are one chunk."""
 
     def __init__(self):
+        self.pieces: list[pa.RecordBatch] = []
         self.held: list[pa.RecordBatch] = []
-        self.rows = self.bytes = 0
+        self.rows = self.bytes = self.held_rows = 0
 
     def add(self, table: pa.Table) -> Iterator[pa.Table]:
         for batch in table.to_batches():
@@ -25,16 +27,25 @@ class RowGroups:
             start = 0
             while start < batch.num_rows:
                 full = int(sizes.searchsorted(sizes[start] + BYTES - self.bytes))  # the row with which BYTES are reached
-                stop = min(batch.num_rows, max(start + 1, full), start + ROWS - self.rows)
+                stop = min(batch.num_rows, max(start + 1, full), start + ROWS - self.rows, start + PIECE - self.held_rows)
                 self.held.append(batch.slice(start, stop - start))
                 self.rows += stop - start
+                self.held_rows += stop - start
                 self.bytes += int(sizes[stop] - sizes[start])
                 start = stop
+                if self.held_rows == PIECE:
+                    self._close_piece()
                 if self.rows == ROWS or self.bytes >= BYTES:
                     yield from self.rest()
 
-    def rest(self) -> Iterator[pa.Table]:
+    def _close_piece(self) -> None:
         if self.held:
-            group = pa.Table.from_batches(self.held).combine_chunks()
-            self.held, self.rows, self.bytes = [], 0, 0
+            self.pieces += pa.Table.from_batches(self.held).combine_chunks().to_batches()
+            self.held, self.held_rows = [], 0
+
+    def rest(self) -> Iterator[pa.Table]:
+        self._close_piece()
+        if self.pieces:
+            group = pa.Table.from_batches(self.pieces)
+            self.pieces, self.rows, self.bytes = [], 0, 0
             yield group

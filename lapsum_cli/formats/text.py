@@ -15,7 +15,7 @@ import pyarrow.csv
 import pyarrow.json
 
 from ..errors import DataError
-from .files import Input, Output, writing
+from .files import Input, Output, Sink, writing
 
 _BLOCK = 1 << 20
 _LARGEST_BLOCK = 1 << 28  # a JSON line longer than this is taken for a broken file
@@ -96,7 +96,7 @@ def _first_line(error: Exception) -> str:
     return str(error).split("\n", 1)[0]
 
 
-class TextSink:
+class TextSink(Sink):
     """Lines are joined column by column in Arrow, so that no row passes through Python."""
 
     def __init__(self, output: Output, format: str, schema: pa.Schema):

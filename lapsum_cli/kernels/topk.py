@@ -40,7 +40,7 @@ def soft_topk(values, offsets, ks, alphas, largest=True, threads=1):
     def work(first, last):
         longest = int(np.max(np.diff(offsets[first : last + 1]), initial=0))
         inside, buffers = np.empty(longest, values.dtype), np.empty((2, _BLOCK), values.dtype)
-        sample = np.empty((3, _SAMPLE))
+        sample = np.empty((3, max(_FEW + 2, min(_SAMPLE, longest))))
         _soft_topk(values, offsets, first, last, ks, alphas, rates, sign, inside, buffers, sample, out, thresholds)
 
     parallel.for_each(work, parallel.slices(offsets), threads)
