@@ -281,6 +281,8 @@ def _root(version: Annotated[bool, typer.Option("--version", callback=_version, 
 def main() -> None:
     """The entry point: one line for what the user can fix, and the exit codes of sysexits.h."""
     sys.meta_path.insert(0, _WithoutPandas)
+    if sys.platform == "linux":  # before PyArrow is imported: the pool that its C++ takes where Python names none
+        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         app(standalone_mode=True)
