@@ -208,8 +208,8 @@ def _refuse(wrong, problem: str, values) -> None:
         raise BadRanking(r, problem.format(values[r]))
 
 
-def prepare(name: str, dtype) -> None:
-    """Compile the kernels of an operation, or load them from the cache, before anything is measured or timed."""
+def prepare(name: str, dtype, notice=lambda line: None) -> None:
+    """Compile the kernels of an operation, which is said, or load them from the cache, before anything is measured or timed."""
     import numpy as np
 
     from .kernels import jit
@@ -217,6 +217,9 @@ def prepare(name: str, dtype) -> None:
 
     tiny = Rankings(np.arange(3, dtype=dtype), np.array([0, 1, 3]))
     operation = {"rank": Rank(), "topk": TopK((K(1.0),))}[name]
+    if not jit.is_compiled(name, dtype):
+        kept = "later runs start at once" if jit.CACHE else "no cache can be written, see lapsum doctor"
+        notice(f"compiling the {name} kernels for this processor, some 10 s; {kept}")
     jit.prepare(name, dtype, lambda: operation.apply(tiny))
 
 

@@ -69,7 +69,7 @@ def _run(operation, sources, sink, names, nan, from_format, to_format, force, si
     form = _Form(operation, layout, source, nan, threads or devices.cores())
     output = Output(sink, force)
     format = output_format(sink, check_format(to_format, "--to"), source.is_array)
-    prepare(operation.name, form.dtype)  # kernels stay resident: memory is measured with them
+    prepare(operation.name, form.dtype, notice)  # kernels stay resident: memory is measured with them
     if size < LEAN:
         devices.hold_little()
     budget = Budget(max(LEAST_BATCHES, int(0.8 * (size - RESERVE - devices.resident()))))

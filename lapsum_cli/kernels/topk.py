@@ -22,7 +22,9 @@ from .laplace import LOG_2, exp_nonpositive, log_shares
 _BLOCK = 1024  # scores whose exponentials are summed in the dtype of the scores, in L1; totals of blocks are float64
 _FEW = 24  # scores that are sorted outright; 16 to 48 time alike
 _SAMPLE = 4096  # largest sample; its sort stays below a tenth of a pass over 10^6 scores
-_LARGEST = {np.dtype(np.float32): np.finfo(np.float32).max, np.dtype(np.float64): np.finfo(np.float64).max}
+# Bounds for 1 / alpha. Beyond those of float32, z = (x - b) / alpha loses its digits there, and a ranking is computed as float64.
+_LEAST_ALPHA_32 = 1e-30
+_RATES = {np.dtype(np.float32): (1e-35, 1e35), np.dtype(np.float64): (1e-308, 1e308)}
 
 
 def soft_topk(values, offsets, ks, alphas, largest=True, threads=1):
@@ -34,8 +36,7 @@ def soft_topk(values, offsets, ks, alphas, largest=True, threads=1):
     out = np.empty(len(values), values.dtype)
     thresholds = np.empty(len(offsets) - 1)
     sign = values.dtype.type(1 if largest else -1)
-    # 1 / alpha must be a number of the dtype: alpha of 1e-320 (float64) or 1e-39 (float32) gives its largest instead.
-    rates = np.minimum(1.0 / alphas, _LARGEST[values.dtype]).astype(values.dtype)
+    rates = np.clip(1.0 / alphas, *_RATES[values.dtype]).astype(values.dtype)
 
     def work(first, last):
         longest = int(np.max(np.diff(offsets[first : last + 1]), initial=0))
@@ -44,6 +45,12 @@ def soft_topk(values, offsets, ks, alphas, largest=True, threads=1):
         _soft_topk(values, offsets, first, last, ks, alphas, rates, sign, inside, buffers, sample, out, thresholds)
 
     parallel.for_each(work, parallel.slices(offsets), threads)
+    if values.dtype == np.float32:
+        for r in np.flatnonzero((alphas < _LEAST_ALPHA_32) | (alphas > 1 / _LEAST_ALPHA_32)):
+            part = slice(offsets[r], offsets[r + 1])
+            whole = np.array([0, part.stop - part.start])
+            p, b = soft_topk(values[part].astype(np.float64), whole, ks[[r]], alphas[[r]], largest)
+            out[part], thresholds[r] = p, b[0] * sign
     return out, thresholds if largest else -thresholds
 
 

@@ -1,0 +1,84 @@
+"""Is an output right? It is compared with the definition, in float64, without the kernels, in O(n) memory.
+
+soft count   c(t) = sum over j of F((x_j - t) / alpha)
+rank         r_i = c(x_i) + 1/2: from 1, without the score itself, whose F is 1/2
+topk         p_i = F((x_i - b) / alpha), where c(b) = k
+
+Sums are compared in every ranking, values in a few.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..errors import LapsumError
+
+RANKINGS, ITEMS = 4, 32  # whose values are compared
+BLOCK = 1 << 15  # scores at a time: temporaries stay in the cache
+
+
+class WrongResult(LapsumError):
+    """An output is further from the definition than the contract allows; its time would mean nothing."""
+
+
+def check_output(case, scores, output) -> None:
+    """Raise WrongResult unless the output (m, n) is what the operation makes of the scores (m, n)."""
+    {"rank": _check_ranks, "topk": _check_memberships}[case.name](case, scores, output)
+
+
+def _check_ranks(case, scores, ranks):
+    n = case.length
+    total, tolerance = n * (n + 1) / 2, n * (2e-7 if case.dtype == "float32" else 1e-10)
+    _compare(f"{case}: sum of ranking", range(case.rankings), ranks.sum(axis=1, dtype=np.float64), total, 1e-6 * total)
+    items = _spread(n, ITEMS)
+    for r in _spread(case.rankings, RANKINGS):
+        expected = [soft_count(scores[r], float(scores[r, i]), case.alpha) + 0.5 for i in items]
+        _compare(f"{case}: ranking {r}, score", items, ranks[r, items], expected, tolerance)
+
+
+def _check_memberships(case, scores, memberships):
+    k, tolerance = case.k, 2e-6 if case.dtype == "float32" else 1e-9
+    _compare(f"{case}: sum of ranking", range(case.rankings), memberships.sum(axis=1, dtype=np.float64), k, 1e-6 * k)
+    for r in _spread(case.rankings, RANKINGS):
+        # Scores relative to the k-th: the threshold of a tiny alpha needs more digits than theirs.
+        x = scores[r].astype(np.float64)
+        x -= np.partition(x, -math.ceil(k))[-math.ceil(k)]
+        expected = laplace_cdf((x - threshold(x, k, case.alpha)) / case.alpha)
+        _compare(f"{case}: ranking {r}, score", range(case.length), memberships[r], expected, tolerance)
+
+
+def threshold(x, k, alpha) -> float:
+    """b such that soft_count(x, b) = k, for 0 < k < n, by bisection."""
+    margin = alpha * math.log(x.size / min(k, x.size - k))  # beyond it every F is near enough to 0 or 1
+    low, high = float(x.min()) - margin, float(x.max()) + margin
+    while high - low > 1e-11 * alpha and low < (middle := (low + high) / 2) < high:
+        low, high = (middle, high) if soft_count(x, middle, alpha) > k else (low, middle)
+    return (low + high) / 2
+
+
+def soft_count(x, t, alpha) -> float:
+    """How many scores are above t, softly."""
+    blocks = (x[start : start + BLOCK].astype(np.float64) for start in range(0, x.size, BLOCK))
+    return math.fsum(laplace_cdf((block - t) / alpha).sum() for block in blocks)
+
+
+def laplace_cdf(z):
+    tail = 0.5 * np.exp(-np.abs(z))
+    return np.where(z > 0, 1 - tail, tail)
+
+
+def _spread(size: int, count: int) -> np.ndarray:
+    """At most `count` of the indices below `size`, the first and the last among them."""
+    return np.unique(np.linspace(0, size - 1, count).astype(np.int64))
+
+
+def _compare(what: str, labels, got, expected, tolerance: float) -> None:
+    wrong = ~(np.abs(got - expected) <= tolerance)  # NaN is wrong
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        by_definition = np.broadcast_to(expected, got.shape)[at]
+        raise WrongResult(
+            f"{what} {labels[at]} is {got[at]:.9g}, not {by_definition:.9g} (+-{tolerance:.1g}); no time is shown"
+        )
