@@ -1,4 +1,6 @@
-"""Arrays in, arrays out: the operations on NumPy, Arrow, pandas and Polars data, and `run_file`, the command as a function."""
+"""Arrays in, arrays out: the operations on NumPy, Arrow, pandas and Polars data, and `run_file`, the command as a
+function.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,16 @@ from .rankings import Rankings
 
 
 def soft_rank(x, *, alpha="0.1std", descending=True, base=1, threads=1):
-    """Soft rank of every score in its ranking; the largest is near `base`, and the ranks of n scores sum to n (n - 1) / 2 + n base.
+    """Soft rank of every score in its ranking; the largest is near `base`, and the ranks of n scores sum to n (n - 1)
+    / 2 + n base.
 
-    Approximates  np.argsort(np.argsort(-x)) + 1  and tends to it as alpha tends to 0; a tie takes the mean of its places.
+    Approximates  np.argsort(np.argsort(-x)) + 1  and tends to it as alpha tends to 0; a tie takes the mean of its
+    places.
 
     x      one ranking (n,); rankings on the last axis (..., n); a list of rankings, a column of lists, or Rankings
-    alpha  softness in the unit of the scores: a number, one for each ranking, or "0.1std" in standard deviations of each ranking
-    Returns float arrays of the same shape and dtype (float16: float32; longer than 2^24: float64), a list for a list.
-    Raises OptionError (a ValueError) for alpha <= 0 or NaN, DataError (a ValueError) for NaN scores.
+    alpha  softness in the unit of the scores: a number, one for each ranking, or "0.1std" in standard deviations of
+    each ranking Returns float arrays of the same shape and dtype (float16: float32; longer than 2^24: float64), a
+    list for a list. Raises OptionError (a ValueError) for alpha <= 0 or NaN, DataError (a ValueError) for NaN scores.
     Source: LapSum, ICML 2025, section 3, in O(n log n).
     """
     option, given = _alpha(alpha)
@@ -31,7 +35,7 @@ def soft_topk(x, k, *, alpha="0.1std", largest=True, threads=1):
     Approximates  x >= np.sort(x)[-k]  and tends to it as alpha tends to 0; a tie across the boundary shares its places.
 
     x      as for soft_rank
-    k      how many are at the top, possibly fractional: a number, one for each ranking, or "10%" of each ranking's length;
+    k      how many are at the top, possibly fractional: a number, one for each ranking, or "10%" of its length;
            k above a ranking's length counts as that length
     alpha  as for soft_rank
     Returns float arrays of the same shape and dtype, a list for a list.
@@ -44,9 +48,28 @@ def soft_topk(x, k, *, alpha="0.1std", largest=True, threads=1):
     return _apply(TopK((), option, largest), x, threads, alphas=given, ks=np.asarray(k, np.float64))
 
 
-def run_file(operation, source, sink=None, *, alpha=None, k=None, alpha_column=None, k_column=None, group=None, score=None,
-             columns=None, nan="error", from_format=None, to_format=None, force=False, memory=None, threads=None, **options):
-    """Apply an operation to a file of any size, as the command of that name does; returns what was done (stream.Summary).
+def run_file(
+    operation,
+    source,
+    sink=None,
+    *,
+    alpha=None,
+    k=None,
+    alpha_column=None,
+    k_column=None,
+    group=None,
+    score=None,
+    columns=None,
+    nan="error",
+    from_format=None,
+    to_format=None,
+    force=False,
+    memory=None,
+    threads=None,
+    **options,
+):
+    """Apply an operation to a file of any size, as the command of that name does; returns what was done
+    (stream.Summary).
 
     operation  "rank" or "topk", or a Rank or TopK that holds all its options
     source     a path, a glob, a directory of Parquet, "-" for standard input, or a list of these
@@ -61,7 +84,9 @@ def run_file(operation, source, sink=None, *, alpha=None, k=None, alpha_column=N
 
     if isinstance(operation, str):
         operation = make_operation(operation, alpha, k, alpha_column, k_column, **options)
-    names = Names((group,) if isinstance(group, str) else group and tuple(group), score, columns, alpha_column, k_column)
+    names = Names(
+        (group,) if isinstance(group, str) else group and tuple(group), score, columns, alpha_column, k_column
+    )
     sources = [str(path) for path in source] if isinstance(source, list | tuple) else [str(source)]
     return run(
         operation, sources, None if sink is None else str(sink), names=names, nan=nan, from_format=from_format,
@@ -100,7 +125,9 @@ def _apply(operation, x, threads, alphas=None, ks=None):
     if wrong.any():
         at = int(np.argmax(wrong))
         r = int(np.searchsorted(rankings.offsets, at, side="right")) - 1
-        raise DataError(f"ranking {r}, score {at - rankings.offsets[r]}: the score is NaN; drop it, or mask it with -inf")
+        raise DataError(
+            f"ranking {r}, score {at - rankings.offsets[r]}: the score is NaN; drop it, or mask it with -inf"
+        )
     alphas, ks = _per_ranking("alpha", alphas, rankings), _per_ranking("k", ks, rankings)
     operators.prepare(operation.name, rankings.values.dtype)
     dtype = operation.dtype(scores_dtype, int(rankings.lengths.max(initial=0)))
@@ -118,7 +145,9 @@ def _per_ranking(name, values, rankings):
 
 
 def _rankings(x):
-    """Any accepted input as Rankings, the dtype its scores had, and a function that gives a flat result the form of the input."""
+    """Any accepted input as Rankings, the dtype its scores had, and a function that gives a flat result the form of
+    the input.
+    """
     if isinstance(x, Rankings):
         return x, str(x.values.dtype), x.with_values
     if isinstance(x, list | tuple) and any(np.ndim(row) for row in x):

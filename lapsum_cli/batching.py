@@ -1,4 +1,6 @@
-"""A budget of bytes becomes cuts between rankings: batches hold whole rankings, and all of them together keep the budget."""
+"""A budget of bytes becomes cuts between rankings: batches hold whole rankings, and all of them together keep the
+budget.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ class Batch:
 
 
 class Budget:
-    """Bytes that may be in flight between reading and writing. Whoever would exceed them waits until something is written."""
+    """Bytes that may be in flight between reading and writing. Whoever would exceed them waits until something is
+    written.
+    """
 
     def __init__(self, size: int):
         self.size = size
@@ -64,7 +68,8 @@ class Budget:
 def whole_rankings(chunks: Iterable[Chunk], layout, score_cost: int, budget: Budget) -> Iterator[Batch]:
     """Batches of whole rankings, of about `budget.batch` bytes or one ranking.
 
-    score_cost: bytes of work and result for every score. The last ranking of a long table stays open until the next begins.
+    score_cost: bytes of work and result for every score. The last ranking of a long table stays open until the next
+    begins.
     """
     whole, open_ranking = _Pieces(), _Pieces()
     chunks = iter(chunks)
@@ -157,7 +162,11 @@ def parse_memory(text: str | int) -> int:
     if isinstance(text, int):
         return text
     units = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-    units |= {unit: 1 << shift for shift, names in ((10, "K KIB"), (20, "M MIB"), (30, "G GIB"), (40, "T TIB")) for unit in names.split()}
+    units |= {
+        unit: 1 << shift
+        for shift, names in ((10, "K KIB"), (20, "M MIB"), (30, "G GIB"), (40, "T TIB"))
+        for unit in names.split()
+    }
     number = text.strip().rstrip("BbIiKkMmGgTt")
     unit = text.strip()[len(number) :].strip().upper()
     try:

@@ -25,14 +25,20 @@ Sources = Annotated[
     list[str],
     typer.Argument(
         metavar="SOURCE...",
-        help="Parquet, NPY, Arrow, CSV, TSV or JSON lines: files, globs, a directory of Parquet, or - for standard input. "
+        help="Parquet, NPY, Arrow, CSV, TSV or JSON lines: files, globs, a directory of Parquet, or - for a pipe. "
         "Several are read as one, in order.",
         show_default=False,
     ),
 ]
 Sink = Annotated[
     str | None,
-    typer.Option("--output", "-o", metavar="PATH", help="Write here, whole or not at all. Default: standard output.", show_default=False),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="PATH",
+        help="Write here, whole or not at all. Default: standard output.",
+        show_default=False,
+    ),
 ]
 AlphaOption = Annotated[
     str | None,
@@ -47,21 +53,48 @@ AlphaColumn = Annotated[str | None, typer.Option(metavar="COLUMN", help="Take al
 Ascending = Annotated[bool, typer.Option("--ascending", help="Best is the smallest score instead of the largest.")]
 Group = Annotated[
     str | None,
-    typer.Option(metavar="A,B", help="Columns whose consecutive equal values make a ranking. Default: detected (qid, query_id ...)."),
+    typer.Option(
+        metavar="A,B",
+        help="Columns whose consecutive equal values make a ranking. Default: detected (qid, query_id ...).",
+    ),
 ]
-Score = Annotated[str | None, typer.Option(metavar="COLUMN", help="The scores, or lists of them. Default: detected (score, pred ...).")]
-Columns = Annotated[str | None, typer.Option(metavar="'S_*'", help="Wide tables: each row is a ranking of the columns that match.")]
+Score = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="The scores, or lists of them. Default: detected (score, pred ...)."),
+]
+Columns = Annotated[
+    str | None, typer.Option(metavar="'S_*'", help="Wide tables: each row is a ranking of the columns that match.")
+]
 Column = Annotated[str | None, typer.Option("--column", metavar="NAME", help="Name of the result.")]
 Nan = Annotated[
     str,
-    typer.Option("--nan", metavar="error|last|drop", help="NaN and null scores: refuse, rank last, or leave out (their result is null)."),
+    typer.Option(
+        "--nan",
+        metavar="error|last|drop",
+        help="NaN and null scores: refuse, rank last, or leave out (their result is null).",
+    ),
 ]
-From = Annotated[str | None, typer.Option("--from", metavar="FORMAT", help="parquet, npy, arrow, arrows, csv, tsv or jsonl. Default: by extension, then content.")]
-To = Annotated[str | None, typer.Option("--to", metavar="FORMAT", help="As --from. Default: by extension; standard output is CSV, or NPY for NPY.")]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="FORMAT",
+        help="parquet, npy, arrow, arrows, csv, tsv or jsonl. Default: by extension, then content.",
+    ),
+]
+To = Annotated[
+    str | None,
+    typer.Option(
+        "--to", metavar="FORMAT", help="As --from. Default: by extension; standard output is CSV, or NPY for NPY."
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 Memory = Annotated[
     str | None,
-    typer.Option(metavar="SIZE", help="Most memory to hold, such as 512MiB. Default: a quarter of the limit in force, at most 4GiB."),
+    typer.Option(
+        metavar="SIZE",
+        help="Most memory to hold, such as 512MiB. Default: a quarter of the limit in force, at most 4GiB.",
+    ),
 ]
 Threads = Annotated[int | None, typer.Option(metavar="N", min=1, help="Threads that compute. Default: one a core.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
@@ -89,7 +122,8 @@ def rank(
 ):
     """Soft ranks: the largest score of a ranking is near 1, and they sum to n(n+1)/2.
 
-    r_i = base + sum over j != i of F((x_j - x_i) / alpha), with F the CDF of the Laplace distribution. Ties share their mean rank.
+    r_i = base + sum over j != i of F((x_j - x_i) / alpha), with F the CDF of the Laplace distribution. Ties share
+    their mean rank.
     """
     made = {"descending": not ascending, "base": base}
     _run("rank", locals() | {"made": made})
@@ -99,10 +133,23 @@ def rank(
 def topk(
     sources: Sources,
     output: Sink = None,
-    k: Annotated[str | None, typer.Option("--k", metavar="K", help="How many are at the top: 10, 2.5, 10% of each ranking, or 10,100 for a column each.")] = None,
-    k_column: Annotated[str | None, typer.Option(metavar="COLUMN", help="Take k of each ranking from this column.")] = None,
-    strict_k: Annotated[bool, typer.Option("--strict-k", help="Refuse a ranking shorter than k instead of taking all of it.")] = False,
-    minimum: Annotated[float | None, typer.Option("--min", metavar="P", help="Write only items with a membership of at least P.")] = None,
+    k: Annotated[
+        str | None,
+        typer.Option(
+            "--k",
+            metavar="K",
+            help="How many are at the top: 10, 2.5, 10% of each ranking, or 10,100 for a column each.",
+        ),
+    ] = None,
+    k_column: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Take k of each ranking from this column.")
+    ] = None,
+    strict_k: Annotated[
+        bool, typer.Option("--strict-k", help="Refuse a ranking shorter than k instead of taking all of it.")
+    ] = False,
+    minimum: Annotated[
+        float | None, typer.Option("--min", metavar="P", help="Write only items with a membership of at least P.")
+    ] = None,
     threshold: Annotated[bool, typer.Option("--threshold", help="Also write each ranking's threshold b.")] = False,
     alpha: AlphaOption = None,
     alpha_column: AlphaColumn = None,
@@ -143,7 +190,9 @@ def _run(name: str, given: dict) -> None:
     group = tuple(part.strip() for part in given["group"].split(",")) if given["group"] else None
     to_terminal = given["output"] is None and sys.stdout.isatty()
     if to_terminal and given["to_format"] not in (None, "csv", "tsv", "jsonl"):
-        raise OptionError(f"--to {given['to_format']} is binary and would upset the terminal; write to a file with -o, or into a pipe")
+        raise OptionError(
+            f"--to {given['to_format']} is binary and would upset the terminal; write to a file with -o, or into a pipe"
+        )
     with say.progress() as progress:
         summary = run(
             operation,
@@ -161,10 +210,16 @@ def _run(name: str, given: dict) -> None:
             terminal=_Preview if to_terminal else None,
         )
     if summary.short:
-        say.line(f"{summary.short} of {summary.rankings} rankings have fewer scores than k; all of theirs are in (--strict-k refuses them)")
+        say.line(
+            f"{summary.short} of {summary.rankings} rankings have fewer scores than k; all of theirs are in "
+            "(--strict-k refuses them)"
+        )
     if summary.nan:
         say.line(f"{summary.nan} NaN or null scores were left out; their result is null")
-    say.line(f"{summary.scores} scores in {summary.rankings} rankings" + (f" -> {given['output']}" if given["output"] else ""))
+    say.line(
+        f"{summary.scores} scores in {summary.rankings} rankings"
+        + (f" -> {given['output']}" if given["output"] else "")
+    )
 
 
 class _Voice:
@@ -252,15 +307,24 @@ def doctor(
 
 @app.command()
 def bench(
-    operations: Annotated[list[str] | None, typer.Argument(metavar="[OPERATION]...", help="rank, topk. Default: all.", show_default=False)] = None,
-    shape: Annotated[list[str] | None, typer.Option(metavar="MxN", help="Rankings times scores; may be repeated.", show_default="1x10000000, 100000x100, 10000x1000")] = None,
+    operations: Annotated[
+        list[str] | None, typer.Argument(metavar="[OPERATION]...", help="rank, topk. Default: all.", show_default=False)
+    ] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MxN",
+            help="Rankings times scores; may be repeated.",
+            show_default="1x10000000, 100000x100, 10000x1000",
+        ),
+    ] = None,
     dtype: Annotated[str, typer.Option(metavar="float32|float64")] = "float32",
     alpha: Annotated[float, typer.Option(metavar="A", help="In the unit of the scores, which are N(0, 1).")] = 0.1,
     k: Annotated[str, typer.Option("--k", metavar="K")] = "10%",
     threads: Annotated[int, typer.Option(metavar="N", min=1)] = 1,
     runs: Annotated[int, typer.Option(metavar="N", min=1, help="Runs of each side, in turn; the median counts.")] = 5,
 ):
-    """Times on this machine, beside NumPy's hard counterpart and a copy of the scores; every output is checked first."""
+    """Times on this machine, beside NumPy's hard counterpart and a copy; every output is checked first."""
     from .bench import run_bench
     from .bench.report import print_table
 
@@ -274,7 +338,11 @@ def _version(value: bool) -> None:
 
 
 @app.callback()
-def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False):
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+):
     pass
 
 
@@ -299,7 +367,9 @@ def main() -> None:
 
 
 class _WithoutPandas:
-    """PyArrow imports pandas, where it is installed, to see whether an array is one of its: 0.4 s and 35 MB for nothing here."""
+    """PyArrow imports pandas, where it is installed, to see whether an array is one of its: 0.4 s and 35 MB for
+    nothing here.
+    """
 
     @staticmethod
     def find_spec(name, path=None, target=None):
@@ -313,7 +383,9 @@ def _fail(message: str, code: int) -> None:
 
 
 def _leave(code: int) -> None:
-    """Exit without waiting for a thread that sits in a read of standard input, and without a second word about a closed pipe."""
+    """Exit without waiting for a thread that sits in a read of standard input, and without a second word about a
+    closed pipe.
+    """
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -23,8 +23,18 @@ def report(warm: bool) -> list[tuple[str, str]]:
         ("lapsum", f"{__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}"),
         ("packages", ", ".join(f"{package} {version(package)}" for package in packages)),
         ("cores", str(devices.cores())),
-        ("memory", f"{limit >> 20} MiB (limit of the {reason}); --memory is {devices.default_memory() >> 20} MiB by default"),
-        ("cache", str(jit.CACHE) if jit.CACHE else "none is writable: every run compiles; set LAPSUM_CACHE_DIR to a folder"),
-        ("kernels", f"{len(compiled)} of {len(kernels)} compiled" + (f": {', '.join(compiled)}" if compiled else "; --warm compiles them")),
+        (
+            "memory",
+            f"{limit >> 20} MiB (limit of the {reason}); --memory is {devices.default_memory() >> 20} MiB by default",
+        ),
+        (
+            "cache",
+            str(jit.CACHE) if jit.CACHE else "none is writable: every run compiles; set LAPSUM_CACHE_DIR to a folder",
+        ),
+        (
+            "kernels",
+            f"{len(compiled)} of {len(kernels)} compiled"
+            + (f": {', '.join(compiled)}" if compiled else "; --warm compiles them"),
+        ),
         ("cuda", devices.cuda()),
     ]

@@ -20,28 +20,40 @@ class LapsumError(Exception):
 
 
 class OptionError(LapsumError, ValueError):
+    """A value that the operation cannot use."""
+
     exit_code = 2
 
 
 class RankingTooLarge(OptionError, MemoryError):
-    pass
+    """One ranking needs more than the whole memory budget."""
 
 
 class DataError(LapsumError, ValueError):
+    """The scores, or the file that holds them, are wrong."""
+
     exit_code = 65
 
 
 class InputMissing(LapsumError, FileNotFoundError):
+    """There is nothing to read."""
+
     exit_code = 66
 
 
 class DeviceError(LapsumError, RuntimeError):
+    """The device asked for is not there."""
+
     exit_code = 69
 
 
 class OutputError(LapsumError):
+    """The output exists already, or cannot be made."""
+
     exit_code = 73
 
 
 class IOFailed(LapsumError, OSError):
+    """Reading or writing broke off, as on a full disk."""
+
     exit_code = 74

@@ -1,4 +1,6 @@
-"""Runs of equal group: where a ranking of a long table begins, and the proof that no ranking comes back after it closed."""
+"""Runs of equal group: where a ranking of a long table begins, and the proof that no ranking comes back after it
+closed.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,12 @@ def _differs(after: pa.Array, before: pa.Array) -> np.ndarray:
 
 
 class ClosedGroups:
-    """The groups seen so far. While they come in ascending or descending order a comparison tells; otherwise a set does.
+    """The groups seen so far. While they come in ascending or descending order a comparison tells; otherwise a set
+    does.
 
-    The set needs the keys of all groups, 8 bytes each or their text. Past `limit` bytes they are dropped, and order is then
-    required: `add` reports TooMany for the first group out of order, since it can no longer be told apart from one that returned.
+    The set needs the keys of all groups, 8 bytes each or their text. Past `limit` bytes they are dropped, and order
+    is then required: `add` reports TooMany for the first group out of order, since it can no longer be told apart
+    from one that returned.
     """
 
     TooMany = object()
@@ -44,7 +48,9 @@ class ClosedGroups:
         self.sets: list[np.ndarray] = []
 
     def add(self, keys: list[pa.Array]):
-        """Enter groups that begin now. Returns the index of the first that was seen before, (TooMany, index), or None."""
+        """Enter groups that begin now. Returns the index of the first that was seen before, (TooMany, index), or
+        None.
+        """
         if len(keys[0]) == 0:
             return None
         if self.orders:

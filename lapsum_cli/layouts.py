@@ -1,4 +1,5 @@
-"""How a table holds rankings: long (a row is an item), lists (a row is a ranking), wide (a row is a ranking, a column an item).
+"""How a table holds rankings: long (a row is an item), lists (a row is a ranking), wide (a row is a ranking, a column
+an item).
 
 A layout says where rankings begin, takes their scores out of record batches, and puts results back beside them.
 """
@@ -16,7 +17,19 @@ from .errors import DataError, OptionError
 from .formats import Chunk
 from .groups import ClosedGroups, run_starts
 
-GROUP_NAMES = ("qid", "query_id", "q_id", "queryid", "query", "topic", "topic_id", "group", "group_id", "user_id", "session_id")
+GROUP_NAMES = (
+    "qid",
+    "query_id",
+    "q_id",
+    "queryid",
+    "query",
+    "topic",
+    "topic_id",
+    "group",
+    "group_id",
+    "user_id",
+    "session_id",
+)
 SCORE_NAMES = ("score", "scores", "sim", "similarity", "pred", "prediction", "predictions", "logit", "logits")
 
 
@@ -56,10 +69,11 @@ def detect(schema: pa.Schema, names: Names, is_array: bool, source: str, notice)
     _score_type(kind, score, source)
     group = names.group if names.group is not None else _find_group(schema, source)
     if not group and not is_array:
-        notice(f'scores from "{score}"; no group column is named or known, so the whole table is one ranking (see --group)')
-    elif names.group is None or names.score is None:
-        if not is_array:
-            notice(f'scores from "{score}", grouped by {_listed(group)}')
+        notice(
+            f'scores from "{score}"; no group column is named or known, so the whole table is one ranking (see --group)'
+        )
+    elif (names.group is None or names.score is None) and not is_array:
+        notice(f'scores from "{score}", grouped by {_listed(group)}')
     return Long(score, group, names)
 
 
@@ -189,10 +203,12 @@ class Long(Layout):
         by = ",".join(self.group)
         if too_many:
             raise DataError(
-                f'{chunk.file}, row {row}: {name} is out of order, and there are too many groups to check within --memory that '
-                f'none returns; sort by "{by}" first, or raise --memory'
+                f"{chunk.file}, row {row}: {name} is out of order, and there are too many groups to check within "
+                f'--memory that none returns; sort by "{by}" first, or raise --memory'
             )
-        raise DataError(f'{chunk.file}, row {row}: {name} appears again after its ranking was closed; sort by "{by}" first')
+        raise DataError(
+            f'{chunk.file}, row {row}: {name} appears again after its ranking was closed; sort by "{by}" first'
+        )
 
     def _key(self, values) -> str:
         return ", ".join(f'{name} "{value.as_py()}"' for name, value in zip(self.group, values, strict=True))
@@ -221,7 +237,9 @@ class Long(Layout):
         first = values[starts[:-1]]
         unlike = ~((values == np.repeat(first, np.diff(starts))) | np.isnan(values))
         if unlike.any():
-            raise DataError(f'{self.place(batch, int(np.argmax(unlike)))}: "{name}" changes within a ranking; it must be one value')
+            raise DataError(
+                f'{self.place(batch, int(np.argmax(unlike)))}: "{name}" changes within a ranking; it must be one value'
+            )
         return first
 
     def fields(self, schema, names, kind):
@@ -300,7 +318,9 @@ class Wide(Layout):
         patterns = [pattern.strip() for pattern in names.columns.split(",")]
         found = [name for name in schema.names if any(fnmatch.fnmatchcase(name, p) for p in patterns)]
         if not found:
-            raise OptionError(f"{source}: no column matches --columns {names.columns}; the columns are {_listed(schema.names)}")
+            raise OptionError(
+                f"{source}: no column matches --columns {names.columns}; the columns are {_listed(schema.names)}"
+            )
         if names.group or names.score:
             raise OptionError("--columns makes each row a ranking; it does not go with --group or --score")
         for name in found:
@@ -341,7 +361,8 @@ class Wide(Layout):
         matrix = values.reshape(-1, width)
         mask = None if valid is None else valid.reshape(-1, width)
         return [
-            [_array(np.ascontiguousarray(matrix[:, j]), None if mask is None else mask[:, j], kind)] for j in range(width)
+            [_array(np.ascontiguousarray(matrix[:, j]), None if mask is None else mask[:, j], kind)]
+            for j in range(width)
         ]
 
     def ranking_columns(self, batch, values):

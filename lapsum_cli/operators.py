@@ -1,7 +1,7 @@
 """The menu: every operation, its options, the columns it adds, and what it costs in memory.
 
-An operation is a frozen value. `apply` computes it on rankings; nothing above this file knows a kernel, and nothing here needs
-Numba until `apply` is called, so that `lapsum --help` is instant.
+An operation is a frozen value. `apply` computes it on rankings; nothing above this file knows a kernel, and nothing
+here needs Numba until `apply` is called, so that `lapsum --help` is instant.
 
     rank    soft rank          r_i = base + sum over j != i of F((x_j - x_i) / alpha)
     topk    soft top-k         p_i = F((x_i - b) / alpha), b such that the p_i sum to k
@@ -27,7 +27,7 @@ class Alpha:
     def __post_init__(self):
         if not 0 < self.value < math.inf:
             raise OptionError(
-                f"alpha must be positive and finite, got {self.value:g}; for the hard limit use a small value such as 1e-6std"
+                f"alpha must be positive and finite, got {self.value:g}; for the hard limit use one such as 1e-6std"
             )
 
     @classmethod
@@ -73,7 +73,7 @@ class K:
 
 @dataclass
 class Result:
-    """What an operation computed: arrays with a value for every score, arrays with one for every ranking, and counts."""
+    """What an operation computed: arrays with a value for every score, or for every ranking, and counts."""
 
     scores: dict
     rankings: dict = field(default_factory=dict)
@@ -172,7 +172,6 @@ class TopK:
         }
 
     def apply(self, rankings, alphas=None, ks=None, dtype=None, threads: int = 1) -> Result:
-        import numpy as np
 
         from .kernels import topk
 
@@ -209,7 +208,9 @@ def _refuse(wrong, problem: str, values) -> None:
 
 
 def prepare(name: str, dtype, notice=lambda line: None) -> None:
-    """Compile the kernels of an operation, which is said, or load them from the cache, before anything is measured or timed."""
+    """Compile the kernels of an operation, which is said, or load them from the cache, before anything is measured or
+    timed.
+    """
     import numpy as np
 
     from .kernels import jit
@@ -233,7 +234,9 @@ def _k_of(k: K, lengths):
 
 
 def _alphas(alpha: Alpha, rankings, given, threads):
-    """One alpha per ranking, in the unit of the scores. A constant ranking is all ties, whatever its alpha: it takes 1."""
+    """One alpha per ranking, in the unit of the scores. A constant ranking is all ties, whatever its alpha: it takes
+    1.
+    """
     import numpy as np
 
     if given is not None:

@@ -22,8 +22,9 @@ from .layouts import Layout, Names, detect
 from .operators import BadRanking, Result, prepare
 from .rankings import Rankings
 
-# What a process needs beyond its resident size at the start and the batches in flight: a row group being gathered, encoded and
-# compressed, the page buffers of the reader, and what allocators keep. Measured with rows of 24 bytes; see test_memory.py.
+# What a process needs beyond its resident size at the start and the batches in flight: a row group being gathered,
+# encoded and compressed, the page buffers of the reader, and what allocators keep. Measured with rows of 24 bytes;
+# see test_memory.py.
 RESERVE = 80 * MIB
 LEAST = 200 * MIB
 LEAN = 1024 * MIB
@@ -60,10 +61,26 @@ def run(
     """Apply the operation to every ranking of the sources and write the sink, holding at most `memory` bytes."""
     size = _memory(memory)
     with _returning_memory(at_once=size < LEAN):
-        return _run(operation, sources, sink, names, nan, from_format, to_format, force, size, threads, notice, progress, terminal)
+        return _run(
+            operation,
+            sources,
+            sink,
+            names,
+            nan,
+            from_format,
+            to_format,
+            force,
+            size,
+            threads,
+            notice,
+            progress,
+            terminal,
+        )
 
 
-def _run(operation, sources, sink, names, nan, from_format, to_format, force, size, threads, notice, progress, terminal):
+def _run(
+    operation, sources, sink, names, nan, from_format, to_format, force, size, threads, notice, progress, terminal
+):
     source = Sources(sources, check_format(from_format, "--from"), names.numeric)
     layout = detect(source.schema, names, source.is_array, source.first.name, notice)
     form = _Form(operation, layout, source, nan, threads or devices.cores())
@@ -111,7 +128,9 @@ class _Form:
         self.ranking_fields = layout.ranking_fields(operation.ranking_columns)
         for field in [*self.result_fields, *self.ranking_fields]:
             if field.name in schema.names:
-                raise OptionError(f'{source.first.name}: has a column "{field.name}" already; name the result with --column')
+                raise OptionError(
+                    f'{source.first.name}: has a column "{field.name}" already; name the result with --column'
+                )
         self.schema = schema
         for field in [*self.result_fields, *self.ranking_fields]:
             self.schema = self.schema.append(field)
@@ -150,7 +169,9 @@ class _Form:
             return values, offsets, None
         if self.nan == "error":
             where = self.layout.place(batch, int(np.argmax(wrong)))
-            raise DataError(f"{where}: the score is NaN or null; pass --nan last to rank such scores last, or --nan drop to leave them out")
+            raise DataError(
+                f"{where}: the score is NaN or null; --nan last ranks such scores last, --nan drop leaves them out"
+            )
         if self.nan == "last":
             best_is_high = getattr(self.operation, "descending", getattr(self.operation, "largest", True))
             return np.where(wrong, values.dtype.type(-np.inf if best_is_high else np.inf), values), offsets, None
@@ -177,7 +198,9 @@ class _Form:
 def _memory(memory: str | int | None) -> int:
     size = devices.default_memory() if memory is None else parse_memory(memory)
     if size < LEAST:
-        raise OptionError(f"--memory {memory} is too little: the program itself needs {LEAST // MIB} MiB before the first score")
+        raise OptionError(
+            f"--memory {memory} is too little: the program itself needs {LEAST // MIB} MiB before the first score"
+        )
     return size
 
 
@@ -185,8 +208,9 @@ def _memory(memory: str | int | None) -> int:
 def _returning_memory(at_once: bool):
     """Arrow's memory from jemalloc, which gives it back, where Arrow has it; the default is restored after.
 
-    With 256 MiB a long Parquet file peaked at 225 MiB so, at 234 with malloc, 251 without `at_once`, and 281 with mimalloc. The
-    command sets ARROW_DEFAULT_MEMORY_POOL too, which Arrow's C++ obeys in places that this does not reach: 199.
+    With 256 MiB a long Parquet file peaked at 225 MiB so, at 234 with malloc, 251 without `at_once`, and 281 with
+    mimalloc. The command sets ARROW_DEFAULT_MEMORY_POOL too, which Arrow's C++ obeys in places that this does not
+    reach: 199.
     """
     before = pa.default_memory_pool()
     with contextlib.suppress(NotImplementedError):

@@ -1,4 +1,4 @@
-"""Hypothesis profiles: 100 derandomised examples by default, `--hypothesis-profile long` by hand. No deadline, because of the JIT."""
+"""Hypothesis: 100 derandomised examples by default, `--hypothesis-profile long` by hand. No deadline: the JIT."""
 
 from hypothesis import HealthCheck, settings
 

@@ -1,6 +1,7 @@
 """File formats: each turns bytes into Arrow record batches, or Arrow tables into bytes, in bounded memory.
 
-One file per format. A format never sees an operation; what reads and writes it is chosen here, by option, extension or first bytes.
+One file per format. A format never sees an operation; what reads and writes it is chosen here, by option, extension
+or first bytes.
 """
 
 from __future__ import annotations
@@ -93,9 +94,8 @@ class Sources:
         for file in self.inputs:
             source = self.first if file is self.inputs[0] else self._open(file)
             if not source.schema.equals(self.schema):
-                raise DataError(
-                    f"{file.name}: its columns differ from those of {self.inputs[0].name}: {_difference(source.schema, self.schema)}"
-                )
+                changed = _difference(source.schema, self.schema)
+                raise DataError(f"{file.name}: its columns differ from those of {self.inputs[0].name}: {changed}")
             row = 0
             for batch in source.batches(size):
                 for start, stop in _ranges(batch, size):
@@ -121,7 +121,9 @@ def _ranges(batch: pa.RecordBatch, size: int):
 
 def _difference(schema: pa.Schema, expected: pa.Schema) -> str:
     theirs, ours = ({f"{f.name}: {f.type}" for f in s} for s in (schema, expected))
-    changed = [f"has {field}" for field in sorted(theirs - ours)] + [f"lacks {field}" for field in sorted(ours - theirs)]
+    changed = [f"has {field}" for field in sorted(theirs - ours)] + [
+        f"lacks {field}" for field in sorted(ours - theirs)
+    ]
     return ", ".join(changed) or "their order differs"
 
 
@@ -144,7 +146,9 @@ def output_format(path: str | None, given: str | None, is_array: bool) -> str:
         return "npy" if is_array else "csv"
     suffix = Path(path).suffix.lower()
     if suffix not in EXTENSIONS:
-        raise OptionError(f"{path}: no format has the extension {suffix or '(none)'!r}; use one of {' '.join(EXTENSIONS)}, or --to")
+        raise OptionError(
+            f"{path}: no format has the extension {suffix or '(none)'!r}; use one of {' '.join(EXTENSIONS)}, or --to"
+        )
     return EXTENSIONS[suffix]
 
 

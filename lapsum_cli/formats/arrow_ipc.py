@@ -30,7 +30,9 @@ class ArrowSource:
             else:
                 self.reader = pa.ipc.open_stream(file.stream)
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise DataError(f"{file.name}: not an Arrow {format} input, or a truncated one: {_first_line(error)}") from None
+            raise DataError(
+                f"{file.name}: not an Arrow {format} input, or a truncated one: {_first_line(error)}"
+            ) from None
         self.schema = self.reader.schema
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
@@ -45,7 +47,9 @@ class ArrowSource:
                     yield _copied(batch.slice(start, step))
                     self.mapped.madvise(mmap.MADV_DONTNEED)
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{self.name}: reading failed, the file is damaged or truncated: {_first_line(error)}") from None
+            raise DataError(
+                f"{self.name}: reading failed, the file is damaged or truncated: {_first_line(error)}"
+            ) from None
 
 
 def _copied(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -58,7 +62,9 @@ def _first_line(error: Exception) -> str:
 
 
 class ArrowSink(Sink):
-    """Record batches of about a million rows in a file, as they come in a stream: a reader at the other end is waiting."""
+    """Record batches of about a million rows in a file, as they come in a stream: a reader at the other end is
+    waiting.
+    """
 
     def __init__(self, output: Output, format: str, schema: pa.Schema):
         self.output = output

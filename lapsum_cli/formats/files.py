@@ -108,7 +108,9 @@ class Input:
 
 
 class Sink:
-    """An open output for tables: `close` finishes it and records how it was made, `abandon` lets go of it after an error."""
+    """An open output for tables: `close` finishes it and records how it was made, `abandon` lets go of it after an
+    error.
+    """
 
     def write(self, table) -> None:
         raise NotImplementedError
@@ -192,7 +194,9 @@ class Output:
 
 @contextlib.contextmanager
 def writing(name: str):
-    """Errors of the operating system while an output is written, as one that says what to do; a closed pipe stays itself."""
+    """Errors of the operating system while an output is written, as one that says what to do; a closed pipe stays
+    itself.
+    """
     try:
         yield
     except BrokenPipeError:

@@ -27,9 +27,13 @@ class NpySource:
         self.stream = file.stream
         self.shape, fortran, self.dtype = _header(file)
         if self.dtype.hasobject:
-            raise DataError(f"{file.name}: holds pickled Python objects, which are not read; save an array of float32 or float64")
+            raise DataError(
+                f"{file.name}: holds pickled Python objects, which are not read; save an array of float32 or float64"
+            )
         if self.dtype.newbyteorder("=") not in _DTYPES:
-            raise DataError(f"{file.name}: has dtype {self.dtype}; scores must be float16, float32 or float64: convert with astype")
+            raise DataError(
+                f"{file.name}: has dtype {self.dtype}; scores must be float16, float32 or float64: convert with astype"
+            )
         if len(self.shape) not in (1, 2):
             raise DataError(f"{file.name}: has {len(self.shape)} dimensions {self.shape}; reshape it to one or two")
         if fortran and len(self.shape) == 2 and min(self.shape) > 1:
@@ -57,8 +61,10 @@ class NpySource:
                 self._truncated(start * width + got, self.rows * width)
             values = pa.array(block.astype(self.native, copy=False))
             if len(self.shape) == 2:
-                values = pa.FixedSizeListArray.from_arrays(values, type=self.schema.field(0).type) if self.columns else (
-                    pa.array([[]] * rows, self.schema.field(0).type)
+                values = (
+                    pa.FixedSizeListArray.from_arrays(values, type=self.schema.field(0).type)
+                    if self.columns
+                    else (pa.array([[]] * rows, self.schema.field(0).type))
                 )
             yield pa.record_batch([values], schema=self.schema)
 
@@ -85,12 +91,15 @@ def _read_into(stream: io.BufferedIOBase, buffer: memoryview) -> int:
 class NpySink(Sink):
     """Writes the one result column; what else the table holds has no place in an array.
 
-    The header needs the shape, which is known only at the end: a file gets its header then, a pipe is spooled unless `rows` is known.
+    The header needs the shape, which is known only at the end: a file gets its header then, a pipe is spooled unless
+    `rows` is known.
     """
 
     def __init__(self, output: Output, schema: pa.Schema, results: list[str], rows: int | None):
         if len(results) != 1:
-            raise OptionError(f"an NPY file holds one array, not {', '.join(results)}; write a table with --to, or ask for one")
+            raise OptionError(
+                f"an NPY file holds one array, not {', '.join(results)}; write a table with --to, or ask for one"
+            )
         self.output, self.column, self.declared = output, results[0], rows
         kind = schema.field(self.column).type
         self.is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
@@ -110,7 +119,9 @@ class NpySink(Sink):
         """128 bytes hold any shape of two dimensions: NumPy pads its header to a multiple of 64."""
         shape = (rows, self.width or 0) if self.is_list else (rows,)
         buffer = io.BytesIO()
-        npy.write_array_header_1_0(buffer, {"descr": npy.dtype_to_descr(self.dtype), "fortran_order": False, "shape": shape})
+        npy.write_array_header_1_0(
+            buffer, {"descr": npy.dtype_to_descr(self.dtype), "fortran_order": False, "shape": shape}
+        )
         return buffer.getvalue()
 
     def write(self, table: pa.Table) -> None:
@@ -124,13 +135,16 @@ class NpySink(Sink):
                 if len(lengths) > 1 or (len(lengths) and lengths[0] != self.width):
                     other = int(lengths[lengths != self.width][0])
                     raise DataError(
-                        f"an NPY matrix needs rankings of one length; these have {self.width} and {other} scores: choose another --to"
+                        f"an NPY matrix needs rankings of one length, these have {self.width} and {other} scores: "
+                        "choose another --to"
                     )
                 values = array.flatten()
                 if values.null_count:
                     raise DataError("an NPY file holds no null; dropped scores need a table: choose one with --to")
             with writing(self.output.name):
-                self.stream.write(memoryview(np.ascontiguousarray(np.asarray(values), self.dtype)).cast("B") if len(values) else b"")
+                self.stream.write(
+                    memoryview(np.ascontiguousarray(np.asarray(values), self.dtype)).cast("B") if len(values) else b""
+                )
             self.rows += len(array)
 
     def close(self, metadata: dict) -> None:

@@ -20,7 +20,8 @@ class ParquetSource:
     def __init__(self, file: Input):
         self.name = file.name
         try:
-            # Without pre_buffer and with a small buffer a row group of any size streams: 24-37 MB where the default keeps it whole.
+            # Without pre_buffer and with a small buffer a row group of any size streams: 24-37 MB where the default
+            # keeps it whole.
             self.file = pq.ParquetFile(file.seekable(), pre_buffer=False, buffer_size=1 << 20)
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{file.name}: not a Parquet file, or a truncated one: {_first_line(error)}") from None
@@ -28,7 +29,9 @@ class ParquetSource:
         self.rows = self.file.metadata.num_rows
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
-        """Batches of about `size` bytes; the number of rows follows the sizes seen, as lists may be of very unequal lengths."""
+        """Batches of about `size` bytes; the number of rows follows the sizes seen, as lists may be of very unequal
+        lengths.
+        """
         metadata = self.file.metadata
         encoded = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
         average = max(encoded / max(self.rows, 1), _fixed_width(self.schema))
@@ -42,7 +45,9 @@ class ParquetSource:
                 rows = min(_clamp(size / average), 2 * rows)
                 self.file.reader.set_batch_size(rows)
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{self.name}: reading failed, the file is damaged or truncated: {_first_line(error)}") from None
+            raise DataError(
+                f"{self.name}: reading failed, the file is damaged or truncated: {_first_line(error)}"
+            ) from None
 
 
 def _clamp(rows: float) -> int:
@@ -68,8 +73,9 @@ class ParquetSink(Sink):
     def __init__(self, output: Output, schema: pa.Schema):
         self.output = output
         self.groups = RowGroups()
-        # Text by dictionary, integers by their differences, floats as they are. A dictionary of floats or of distinct ids is
-        # tried, outgrown and thrown away: 1.5 s against 1.0 s for 2e7 rows of (id, id, float, float), and no smaller.
+        # Text by dictionary, integers by their differences, floats as they are. A dictionary of floats or of distinct
+        # ids is tried, outgrown and thrown away: 1.5 s against 1.0 s for 2e7 rows of (id, id, float, float), and no
+        # smaller.
         integers = [field.name for field in schema if pa.types.is_integer(field.type)]
         texts = [field.name for field in schema if not _is_number(field.type) and not pa.types.is_nested(field.type)]
         self.writer = pq.ParquetWriter(

@@ -1,51 +1,78 @@
-"""Row groups cut at places that depend on the rows alone, so that the same rows make the same file however they arrived."""
+"""Row groups cut at places that depend on the rows alone, so that the same rows make the same file however they
+arrived.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pyarrow as pa
 
 from .sizes import cumulative_bytes
 
 ROWS = 1 << 20
 BYTES = 16 << 20  # a group is held while it is encoded, and `--memory` must hold both
-PIECE = 1 << 16  # rows copied together: a writer ends its pages by the pieces it gets, and small copies stay in the cache
+
+# Rows are copied together in pieces: a writer ends its pages by them, and small copies stay in the cache.
+PIECE_ROWS = 1 << 16
+PIECE_BYTES = 2 << 20
 
 
 class RowGroups:
-    """Gathers tables into groups of ROWS rows, fewer when they reach BYTES; within a group every PIECE rows are one chunk."""
+    """Gathers tables into groups of ROWS rows, fewer when they reach BYTES, each of pieces that are bounded likewise."""
 
     def __init__(self):
         self.pieces: list[pa.RecordBatch] = []
         self.held: list[pa.RecordBatch] = []
-        self.rows = self.bytes = self.held_rows = 0
+        self.group, self.piece = _Filling(ROWS, BYTES), _Filling(PIECE_ROWS, PIECE_BYTES)
 
     def add(self, table: pa.Table) -> Iterator[pa.Table]:
         for batch in table.to_batches():
             sizes = cumulative_bytes(batch)
             start = 0
             while start < batch.num_rows:
-                full = int(sizes.searchsorted(sizes[start] + BYTES - self.bytes))  # the row with which BYTES are reached
-                stop = min(batch.num_rows, max(start + 1, full), start + ROWS - self.rows, start + PIECE - self.held_rows)
+                stop = min(self.group.until(sizes, start), self.piece.until(sizes, start))
                 self.held.append(batch.slice(start, stop - start))
-                self.rows += stop - start
-                self.held_rows += stop - start
-                self.bytes += int(sizes[stop] - sizes[start])
-                start = stop
-                if self.held_rows == PIECE:
+                size = int(sizes[stop] - sizes[start])
+                group_full = self.group.is_full_with(stop - start, size)
+                if self.piece.is_full_with(stop - start, size) or group_full:
                     self._close_piece()
-                if self.rows == ROWS or self.bytes >= BYTES:
+                if group_full:
                     yield from self.rest()
+                start = stop
 
     def _close_piece(self) -> None:
         if self.held:
             self.pieces += pa.Table.from_batches(self.held).combine_chunks().to_batches()
-            self.held, self.held_rows = [], 0
+            self.held = []
+            self.piece.empty()
 
     def rest(self) -> Iterator[pa.Table]:
         self._close_piece()
         if self.pieces:
             group = pa.Table.from_batches(self.pieces)
-            self.pieces, self.rows, self.bytes = [], 0, 0
+            self.pieces = []
+            self.group.empty()
             yield group
+
+
+class _Filling:
+    """What is gathered so far, against its bounds: full with `most_rows`, or with the row that reaches `most_bytes`."""
+
+    def __init__(self, most_rows: int, most_bytes: int):
+        self.most_rows, self.most_bytes = most_rows, most_bytes
+        self.empty()
+
+    def empty(self) -> None:
+        self.rows = self.bytes = 0
+
+    def until(self, sizes: np.ndarray, start: int) -> int:
+        """The row after the last that still belongs here, of rows from `start` whose bytes `sizes` accumulates."""
+        reached = int(sizes.searchsorted(sizes[start] + self.most_bytes - self.bytes))
+        return min(len(sizes) - 1, max(start + 1, reached), start + self.most_rows - self.rows)
+
+    def is_full_with(self, rows: int, size: int) -> bool:
+        self.rows += rows
+        self.bytes += size
+        return self.rows == self.most_rows or self.bytes >= self.most_bytes

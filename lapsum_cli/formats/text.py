@@ -1,6 +1,7 @@
 """CSV, TSV and JSON lines. Columns of CSV and TSV stay the text they are, but for those that must be numbers.
 
-`007` and a 19-digit id therefore come out as they went in. Floats are written in the shortest form that reads back the same.
+`007` and a 19-digit id therefore come out as they went in. Floats are written in the shortest form that reads back
+the same.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class DelimitedSource:
 
 
 class JsonLinesSource:
-    """Arrow's JSON reader is not a streaming one: it is fed blocks of whole lines, with the types of the first block."""
+    """Arrow's JSON reader does not stream: it is fed blocks of whole lines, with the types of the first block."""
 
     rows = None
 
@@ -65,7 +66,8 @@ class JsonLinesSource:
         self.schema = None
         first = self._parse(self._block())
         fields = [
-            pa.field(f.name, pa.float64()) if f.name in numeric and pa.types.is_integer(f.type) else f for f in first.schema
+            pa.field(f.name, pa.float64()) if f.name in numeric and pa.types.is_integer(f.type) else f
+            for f in first.schema
         ]
         self.schema = pa.schema(fields)
         self.first = first.cast(self.schema)
@@ -74,7 +76,9 @@ class JsonLinesSource:
         return self.stream.read(_BLOCK) + self.stream.readline(_LARGEST_BLOCK)
 
     def _parse(self, block: bytes) -> pa.Table:
-        options = pa.json.ParseOptions(explicit_schema=self.schema, unexpected_field_behavior="error" if self.schema else "infer")
+        options = pa.json.ParseOptions(
+            explicit_schema=self.schema, unexpected_field_behavior="error" if self.schema else "infer"
+        )
         try:
             return pa.json.read_json(
                 io.BytesIO(block),
@@ -122,7 +126,9 @@ class TextSink(Sink):
 
     def _write_array(self, lines: pa.Array) -> None:
         """The characters of an Arrow array of lines lie one after another: with line ends they are the file."""
-        lines = pc.binary_join_element_wise(lines.cast(pa.large_string()), pa.scalar("", pa.large_string()), pa.scalar("\n", pa.large_string()))
+        lines = pc.binary_join_element_wise(
+            lines.cast(pa.large_string()), pa.scalar("", pa.large_string()), pa.scalar("\n", pa.large_string())
+        )
         offsets = memoryview(lines.buffers()[1]).cast("q")
         start, stop = offsets[lines.offset], offsets[lines.offset + len(lines)]
         with writing(self.output.name):
@@ -158,7 +164,9 @@ def _text(column: pa.Array, format: str) -> pa.Array:
 def _list_text(column: pa.Array) -> pa.Array:
     values = column.flatten()
     lengths = pc.fill_null(pc.list_value_length(column), 0)
-    offsets = pc.cumulative_sum(pa.concat_arrays([pa.array([0], pa.int64()), lengths.cast(pa.int64())])).cast(pa.int32())
+    offsets = pc.cumulative_sum(pa.concat_arrays([pa.array([0], pa.int64()), lengths.cast(pa.int64())])).cast(
+        pa.int32()
+    )
     inner = pc.fill_null(_text(values, "jsonl").cast(pa.string()), "null")
     joined = pc.binary_join(pa.ListArray.from_arrays(offsets, inner), ",")
     return pc.if_else(column.is_valid(), pc.binary_join_element_wise("[", joined, "]", ""), None)

@@ -2,28 +2,29 @@
 
 F is the CDF of the Laplace distribution, alpha > 0 its scale in the unit of the scores, x the n scores of one ranking.
 
-    soft rank    r_i = base + sum over j != i of F((x_j - x_i) / alpha)            best first: the largest score is near `base`
-    soft top-k   p_i = F((x_i - b) / alpha), b such that the p_i sum to k          largest first
+    soft rank    r_i = base + sum over j != i of F((x_j - x_i) / alpha)       the largest score is near `base`
+    soft top-k   p_i = F((x_i - b) / alpha), b such that the p_i sum to k     the largest are in
 
-alpha -> 0 gives the hard rank (ties share the mean of their places) and the hard top k (a tie across the boundary shares its
-places equally); alpha -> inf gives the middle rank and k / n. Ascending order is that of the negated scores.
+alpha -> 0 gives the hard rank (ties share the mean of their places) and the hard top k (a tie across the boundary
+shares its places equally); alpha -> inf gives the middle rank and k / n. Ascending order is that of the negated scores.
 
 * Equal scores get equal results, to the bit. An order of the input changes no rank, to the bit.
-* -inf masks: membership 0, the mean of the last ranks; k is then at most the number of other scores. +inf mirrors it: membership
-  1 and the mean of the first ranks; more than k of them share k equally. In ascending order the two change places.
+* -inf masks: membership 0, the mean of the last ranks; k is then at most the number of other scores. +inf mirrors it:
+  membership 1, the mean of the first ranks; more than k of them share k equally. In ascending order they change places.
 * k <= 0 gives zeros, k >= n ones. k may be fractional.
 * Inputs are never modified. A result depends on its ranking alone, not on the batch, the threads or the memory.
-* Every exponent is <= 0 and differences are taken between scores, never from an origin: no finite input overflows, and an offset
-  of the scores costs nothing but what the dtype already lost.
+* Every exponent is <= 0, and differences are taken between scores, never from an origin: no finite input overflows,
+  and an offset of the scores costs nothing but what the dtype already lost.
 
-Errors against the definition in float64 on the same scores, with the test that measures them (tests/test_accuracy.py):
-float64 below 1e-12 for memberships and 1e-12 n for ranks; float32 below 2e-6 for memberships and 2e-7 n for ranks; the sums of
+Errors against the definition in float64 on the same scores, as tests/test_accuracy.py measures them: float64 below
+1e-12 for memberships and 1e-12 n for ranks; float32 below 2e-6 for memberships and 2e-7 n for ranks; the sums of
 memberships and ranks within 1e-6 of k and n (n + 1) / 2, relative, at n = 10^6 for alpha from 1e-6 to 1e3.
 """
 
 from . import jit
 
-# Numba picks the cache directory of a kernel when it decorates it: every kernel module is imported here and nowhere else first.
+# Numba picks the cache directory of a kernel when it decorates it: every kernel module is imported here and nowhere
+# else first.
 with jit.cache_directory():
     from . import laplace, order, parallel, rank, spread, topk
 

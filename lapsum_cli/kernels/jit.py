@@ -76,9 +76,7 @@ OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 kernel = numba.njit(cache=CACHE is not None, **OPTIONS)
 
 # For sums and counts over one short block only: reordering is what lets the compiler add in SIMD lanes.
-block_sum = numba.njit(
-    cache=CACHE is not None, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"}
-)
+block_sum = numba.njit(cache=CACHE is not None, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
 
 
 def _marker(name: str, dtype) -> Path:

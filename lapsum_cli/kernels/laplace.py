@@ -1,7 +1,7 @@
 """Scalar mathematics of the Laplace distribution, shared by every kernel.
 
-F(z) = e^z / 2 for z <= 0, 1 - e^-z / 2 for z > 0. A sum of F over scores, cut at t between the neighbours r < t < s, needs
-only the number of scores above and the sums of e^(-distance / alpha) on either side. Every exponent is <= 0.
+F(z) = e^z / 2 for z <= 0, 1 - e^-z / 2 for z > 0. A sum of F over scores, cut at t between the neighbours r < t < s,
+needs only the number of scores above and the sums of e^(-distance / alpha) on either side. Every exponent is <= 0.
 """
 
 import math
@@ -14,9 +14,10 @@ from .jit import OPTIONS, kernel
 
 # --- e^z for z <= 0, in array loops ---------------------------------------------------------------------------------
 # LLVM does not vectorise math.exp (0.24 G/s). Written out, the loop runs at the speed of memory: z = n log 2 + r with
-# |r| <= log(2) / 2, a polynomial in r, and n added to the exponent bits. Adding 1.5 * 2^(mantissa bits) rounds z / log 2 to
-# the integer n and leaves it in the lowest bits. log 2 is split in two so that n * high is exact (Cody & Waite 1980).
-# Relative error: float32 below 1.2e-7 (1 + |z|), float64 below 4e-16 (1 + |z|); test_exponential.py. Below the cutoff it is 0.
+# |r| <= log(2) / 2, a polynomial in r, and n added to the exponent bits. Adding 1.5 * 2^(mantissa bits) rounds z /
+# log 2 to the integer n and leaves it in the lowest bits. log 2 is split in two so that n * high is exact (Cody &
+# Waite 1980). Relative error: float32 below 1.2e-7 (1 + |z|), float64 below 4e-16 (1 + |z|); test_exponential.py.
+# Below the cutoff it is 0.
 
 _F = np.float32
 _CUTOFF_32, _ROUND_32, _LOG2E_32 = _F(-87.0), _F(1.5 * 2**23), _F(1 / math.log(2))
@@ -74,17 +75,17 @@ LOG_2 = math.log(2.0)
 def log_shares(excess, sum_above, sum_below, gap):
     """Where a soft count meets its target between two neighbours r < s: log of e^-(t-r)/2 and of e^-(s-t)/2.
 
-    The unit of length is alpha. sum_above = sum of e^-(x-s) over the scores x >= s, sum_below = sum of e^-(r-x) over x <= r,
-    gap = s - r, excess = target - number of scores above. t solves
+    The unit of length is alpha. sum_above = sum of e^-(x-s) over the scores x >= s, sum_below = sum of e^-(r-x) over
+    x <= r, gap = s - r, excess = target - number of scores above. t solves
 
         sum_below e^-(t-r) / 2 - sum_above e^-(s-t) / 2 = excess,
 
-    a quadratic in e^t. Its rationalised root never subtracts; in logarithms neither a gap of 10^4 alpha underflows nor
-    does an excess of 0 (LapSum, ICML 2025, section 3, which evaluates it in plain exponentials). A side without scores has
-    sum 0 and gap inf; t then lies outside all scores.
+    a quadratic in e^t. Its rationalised root never subtracts; in logarithms neither a gap of 10^4 alpha underflows
+    nor does an excess of 0 (LapSum, ICML 2025, section 3, which evaluates it in plain exponentials). A side without
+    scores has sum 0 and gap inf; t then lies outside all scores.
 
-    A score x <= r has membership share_below e^-(r-x), one x >= s has 1 - share_above e^-(x-s). Both exponents are <= 0, and no
-    absolute coordinate appears: an offset of the scores costs no digit.
+    A score x <= r has membership share_below e^-(r-x), one x >= s has 1 - share_above e^-(x-s). Both exponents are <=
+    0, and no absolute coordinate appears: an offset of the scores costs no digit.
     """
     log_above, log_below, log_excess = _log(sum_above), _log(sum_below), _log(abs(excess))
     log_cross = 0.5 * (log_above + log_below - gap)

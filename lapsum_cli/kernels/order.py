@@ -1,8 +1,8 @@
 """Sorting every ranking, best first, with the place each score came from.
 
-NumPy's SIMD sort of integers does the work: a float32 score becomes 32 bits that order like it, with its index in the 32 bits
-below, so that one plain sort of uint64 yields both (np.argsort of 10^7 float32 takes 2.4 times as long here). Rankings of like length are
-padded to rows of one matrix, so that a call of np.sort serves thousands of them.
+NumPy's SIMD sort of integers does the work: a float32 score becomes 32 bits that order like it, with its index in the
+32 bits below, so that one plain sort of uint64 yields both (np.argsort of 10^7 float32 takes 2.4 times as long here).
+Rankings of like length are padded to rows of one matrix, so that a call of np.sort serves thousands of them.
 """
 
 import numpy as np

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-# Scores in a slice: large enough to hide 10 us of Python, small enough to stay in the L2 cache and to balance skewed lengths.
+# Scores in a slice: large enough to hide 10 us of Python, small enough to stay in the L2 cache and to balance skewed
+# lengths.
 SLICE = 1 << 16
 
 

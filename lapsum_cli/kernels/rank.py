@@ -1,15 +1,13 @@
 """Soft ranks: r_i = base + sum over j != i of F((x_j - x_i) / alpha), in O(n log n).
 
-On scores sorted best first, the i-th (from 0) has rank base + i - A_i / 2 + B_i / 2, where A_i and B_i sum e^(-distance / alpha) over
-the scores before and after it (LapSum, ICML 2025, section 3). Each sum moves along the scores by one step,
-carry = (carry + 1) e^(-gap / alpha).
+On scores sorted best first, the i-th (from 0) has rank base + i - A_i / 2 + B_i / 2, where A_i and B_i sum
+e^(-distance / alpha) over the scores before and after it (LapSum, ICML 2025, section 3). Each sum moves along the
+scores by one step, carry = (carry + 1) e^(-gap / alpha).
 
 Two sweeps of two exponentials a score; between them the sum from behind is kept only at every 1024th score, so that a
 ranking needs no float64 array of its length. Factors and carries are float64 for float32 scores too: a float32 chain of
 10^6 factors is off by 1e-3 n at a large alpha.
 """
-
-import math
 
 import numpy as np
 
@@ -31,7 +29,18 @@ def soft_rank(values, offsets, alphas, descending=True, base=1, dtype=None, thre
     def work(group):
         scores, places = order.sort_rows(values, offsets, group, descending)
         blocks = -(-scores.shape[1] // _BLOCK)
-        _rank_rows(scores, places, offsets, group, rates, float(base), descending, np.empty(blocks + 1), np.empty((3, _BLOCK)), out)
+        _rank_rows(
+            scores,
+            places,
+            offsets,
+            group,
+            rates,
+            float(base),
+            descending,
+            np.empty(blocks + 1),
+            np.empty((3, _BLOCK)),
+            out,
+        )
 
     parallel.for_each(work, [(group,) for group in order.matrices(offsets)], threads)
     return out
@@ -68,7 +77,9 @@ def _tied(place, ranks, start, stop, base):
 
 @kernel
 def _rank_sorted(y, place, rate, base, ahead, buffers, ranks):
-    """Ranks of finite scores sorted best first. ahead[b]: the sum over all scores behind block b, seen from its last score."""
+    """Ranks of finite scores sorted best first. ahead[b]: the sum over all scores behind block b, seen from its last
+    score.
+    """
     factors, before, behind = buffers[0], buffers[1], buffers[2]
     blocks = (y.size + _BLOCK - 1) // _BLOCK
     carry = 0.0

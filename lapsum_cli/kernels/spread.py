@@ -9,7 +9,8 @@ _BLOCK = 1024
 
 
 def standard_deviations(values, offsets, threads=1):
-    """Population standard deviation (ddof 0) of the finite scores of each ranking, float64; 0 for a constant or empty one.
+    """Population standard deviation (ddof 0) of the finite scores of each ranking, float64; 0 for a constant or empty
+    one.
 
     values (N,), offsets (m + 1,) -> (m,). Three passes: farthest score, mean, squares. Scaled by the farthest, so that
     neither scores of 1e200 overflow nor those of 1e-200 vanish; about the mean, so that an outlier costs no digit.

@@ -2,13 +2,14 @@
 
 p_i = F((x_i - b) / alpha), with the threshold b such that the p_i sum to k (LapSum, ICML 2025, section 4).
 
-To find b the scores need no order, only a bracket (lo, hi) that holds it: of the scores from hi up, their number and the sum
-of e^-(x-hi)/alpha are enough, of those from lo down the sum of e^-(lo-x)/alpha. A round draws a sample, sorts it, picks two
-pivots around the likely threshold, evaluates the exact soft count at both (one pass over the scores still inside) and keeps
-the scores of the zone that must hold b (one more). A sample can only cost another round, never change the answer. The last
-two dozen scores are sorted, and the closed form ends it.
+To find b the scores need no order, only a bracket (lo, hi) that holds it: of the scores from hi up, their number and
+the sum of e^-(x-hi)/alpha are enough, of those from lo down the sum of e^-(lo-x)/alpha. A round draws a sample, sorts
+it, picks two pivots around the likely threshold, evaluates the exact soft count at both (one pass over the scores
+still inside) and keeps the scores of the zone that must hold b (one more). A sample can only cost another round,
+never change the answer. The last two dozen scores are sorted, and the closed form ends it.
 
-Passes over a long ranking: infinities 1, pivots 1, gather 1, memberships 1 (read and write); later rounds see a few percent.
+Passes over a long ranking: infinities 1, pivots 1, gather 1, memberships 1 (read and write); later rounds see a few
+percent.
 """
 
 import math
@@ -22,7 +23,8 @@ from .laplace import LOG_2, exp_nonpositive, log_shares
 _BLOCK = 1024  # scores whose exponentials are summed in the dtype of the scores, in L1; totals of blocks are float64
 _FEW = 24  # scores that are sorted outright; 16 to 48 time alike
 _SAMPLE = 4096  # largest sample; its sort stays below a tenth of a pass over 10^6 scores
-# Bounds for 1 / alpha. Beyond those of float32, z = (x - b) / alpha loses its digits there, and a ranking is computed as float64.
+# Bounds for 1 / alpha. Beyond those of float32, z = (x - b) / alpha loses its digits there, and a ranking is computed
+# as float64.
 _LEAST_ALPHA_32 = 1e-30
 _RATES = {np.dtype(np.float32): (1e-35, 1e35), np.dtype(np.float64): (1e-308, 1e308)}
 
@@ -30,8 +32,9 @@ _RATES = {np.dtype(np.float32): (1e-35, 1e35), np.dtype(np.float64): (1e-308, 1e
 def soft_topk(values, offsets, ks, alphas, largest=True, threads=1):
     """Memberships (N,) in the dtype of the scores, and the threshold b of each ranking (m,) in float64.
 
-    ks, alphas (m,) float64, alphas > 0. k <= 0 gives zeros (b = inf), k >= the number of scores above -inf gives ones to
-    them (b = -inf). -inf has membership 0. +inf has membership 1, or an equal share of k when there are more than k.
+    ks, alphas (m,) float64, alphas > 0. k <= 0 gives zeros (b = inf), k >= the number of scores above -inf gives ones
+    to them (b = -inf). -inf has membership 0. +inf has membership 1, or an equal share of k when there are more than
+    k.
     """
     out = np.empty(len(values), values.dtype)
     thresholds = np.empty(len(offsets) - 1)
@@ -102,8 +105,8 @@ def _fill(x, sign, infinite_share, finite_share, p):
 def _neighbours(x, k, finite, alpha, rate, sign, inside, buffers, sample):
     """The scores next to the threshold and the log shares of `log_shares`, for 0 < k < finite finite scores.
 
-    State: `count` scores lie at hi or above, with sum_above = sum e^-(x-hi)/alpha; sum_below = sum e^-(lo-x)/alpha over those
-    at lo or below; G(hi) < k <= G(lo) for the soft count G; `candidates` are the scores strictly between.
+    State: `count` scores lie at hi or above, with sum_above = sum e^-(x-hi)/alpha; sum_below = sum e^-(lo-x)/alpha
+    over those at lo or below; G(hi) < k <= G(lo) for the soft count G; `candidates` are the scores strictly between.
     """
     lo, hi, count, sum_above, sum_below = -np.inf, np.inf, 0, 0.0, 0.0
     candidates = x
@@ -130,8 +133,8 @@ def _neighbours(x, k, finite, alpha, rate, sign, inside, buffers, sample):
 def _pivots(candidates, lo, hi, count, sum_above, sum_below, k, alpha, sample):
     """Two of the candidates, low <= high, that hold the threshold between them as far as a sample can tell.
 
-    The sample's soft count at each of its scores has a deviation of at most that of a sum of F's; at a large alpha it is far
-    smaller than that of a hard count, and so is the bracket.
+    The sample's soft count at each of its scores has a deviation of at most that of a sum of F's; at a large alpha it
+    is far smaller than that of a hard count, and so is the bracket.
     """
     n = candidates.size
     size = min(_SAMPLE, int(n ** (2.0 / 3.0)))
