@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
@@ -100,7 +101,33 @@ Threads = Annotated[int | None, typer.Option(metavar="N", min=1, help="Threads t
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 
 
-@app.command()
+def _command(function):
+    """A command of the app, with one line for what the user can fix, and the exit codes of sysexits.h.
+
+    Errors end here, before Typer sees them: it would leave with 1 on a closed pipe and with a traceback on a full disk.
+    """
+
+    @functools.wraps(function)
+    def guarded(*args, **options):
+        try:
+            function(*args, **options)
+        except LapsumError as error:
+            _fail(str(error), error.exit_code)
+        except BrokenPipeError:
+            _leave(128 + signal.SIGPIPE)  # whoever read has what it wanted
+        except KeyboardInterrupt:
+            _leave(128 + signal.SIGINT)
+        except SystemExit as end:
+            _leave(end.code)
+        except MemoryError as error:
+            _fail(f"out of memory: {error}; lower --memory or --threads", IOFailed.exit_code)
+        except OSError as error:
+            _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", IOFailed.exit_code)
+
+    return app.command()(guarded)
+
+
+@_command
 def rank(
     sources: Sources,
     output: Sink = None,
@@ -129,7 +156,7 @@ def rank(
     _run("rank", locals() | {"made": made})
 
 
-@app.command()
+@_command
 def topk(
     sources: Sources,
     output: Sink = None,
@@ -294,7 +321,7 @@ def _cell(value) -> str:
     return "" if value is None else str(value)
 
 
-@app.command()
+@_command
 def doctor(
     warm: Annotated[bool, typer.Option("--warm", help="Compile every kernel now, so that no later run waits.")] = False,
 ):
@@ -305,7 +332,7 @@ def doctor(
         print(f"{name:<10} {value}")
 
 
-@app.command()
+@_command
 def bench(
     operations: Annotated[
         list[str] | None, typer.Argument(metavar="[OPERATION]...", help="rank, topk. Default: all.", show_default=False)
@@ -347,23 +374,12 @@ def _root(
 
 
 def main() -> None:
-    """The entry point: one line for what the user can fix, and the exit codes of sysexits.h."""
+    """The entry point of the process."""
     sys.meta_path.insert(0, _WithoutPandas)
     if sys.platform == "linux":  # before PyArrow is imported: the pool that its C++ takes where Python names none
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        app(standalone_mode=True)
-    except LapsumError as error:
-        _fail(str(error), error.exit_code)
-    except BrokenPipeError:
-        _leave(128 + 13)  # whoever read has what it wanted
-    except KeyboardInterrupt:
-        _leave(130)
-    except MemoryError as error:
-        _fail(f"out of memory: {error}; lower --memory or --threads", 1)
-    except OSError as error:
-        _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", IOFailed.exit_code)
+    app()
 
 
 class _WithoutPandas:

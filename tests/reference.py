@@ -1,4 +1,6 @@
-"""The definitions, O(n^2) in float64 or better: what every kernel is compared with. If prose and this disagree, this is right."""
+"""The definitions, O(n^2) in float64 or better: what every kernel is compared with. If prose and this disagree, this
+is right.
+"""
 
 import numpy as np
 

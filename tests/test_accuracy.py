@@ -127,7 +127,9 @@ def test_no_alpha_overflows(alpha, dtype):
     np.testing.assert_allclose(r, want_r, atol=1e-3)
 
 
-@pytest.mark.parametrize(("dtype", "scale"), [("float32", 1e30), ("float32", 3e-39), ("float64", 1e300), ("float64", 1e-300)])
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [("float32", 1e30), ("float32", 3e-39), ("float64", 1e300), ("float64", 1e-300)]
+)
 def test_no_scale_of_scores_overflows(dtype, scale):
     x = scores("normal", 200, "float64").clip(-1, 1)
     scaled = (x * scale).astype(dtype)

@@ -111,7 +111,8 @@ def test_a_long_batch_is_the_same_on_one_thread_and_two():
     rng = np.random.default_rng(5)
     lengths = np.minimum(rng.zipf(1.3, 20_000) - 1, 3000)
     rankings = Rankings(
-        rng.standard_normal(lengths.sum()).astype(np.float32), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        rng.standard_normal(lengths.sum()).astype(np.float32),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
     )
     for function in (soft_rank, lambda x, threads: soft_topk(x, 5, threads=threads)):
         one, two = function(rankings, threads=1), function(rankings, threads=2)

@@ -20,7 +20,7 @@ PIECE_BYTES = 2 << 20
 
 
 class RowGroups:
-    """Gathers tables into groups of ROWS rows, fewer when they reach BYTES, each of pieces that are bounded likewise."""
+    """Gathers tables into groups of ROWS rows, fewer when they reach BYTES, each of pieces bounded likewise."""
 
     def __init__(self):
         self.pieces: list[pa.RecordBatch] = []

@@ -1,0 +1,20 @@
+"""The installed command, run as a shell would run it."""
+
+import subprocess
+import sys
+
+LAPSUM = [sys.executable, "-m", "lapsum_cli"]
+
+
+def run(*args, stdin=None, cwd=None, **options) -> subprocess.CompletedProcess:
+    """Run `lapsum ARGS`; stdin, stdout and stderr are bytes, and without `stdin` there is nothing to read."""
+    source = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+    return subprocess.run([*LAPSUM, *map(str, args)], capture_output=True, cwd=cwd, timeout=120, **source, **options)
+
+
+def refusal(stderr: bytes) -> str:
+    """The one line that a refusal says."""
+    lines = stderr.decode().splitlines()
+    assert len(lines) == 1, f"one line was expected, not: {stderr.decode()}"
+    assert lines[0].startswith("lapsum: ")
+    return lines[0]
