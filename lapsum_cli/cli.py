@@ -375,22 +375,24 @@ def _root(
 
 def main() -> None:
     """The entry point of the process."""
-    sys.meta_path.insert(0, _WithoutPandas)
+    sys.meta_path.insert(0, _WithoutNeighbours)
     if sys.platform == "linux":  # before PyArrow is imported: the pool that its C++ takes where Python names none
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     app()
 
 
-class _WithoutPandas:
-    """PyArrow imports pandas, where it is installed, to see whether an array is one of its: 0.4 s and 35 MB for
-    nothing here.
+class _WithoutNeighbours:
+    """An importer that refuses pandas and SciPy, which the command does not use.
+
+    Where they are installed PyArrow imports the one, to see whether an array is one of its, and Numba the other, for
+    linear algebra: half a second and 50 MB for nothing.
     """
 
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name == "pandas":
-            raise ModuleNotFoundError("the command line does without pandas", name=name)
+        if name in ("pandas", "scipy"):
+            raise ModuleNotFoundError("the command line does without it", name=name)
 
 
 def _fail(message: str, code: int) -> None:

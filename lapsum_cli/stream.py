@@ -90,7 +90,7 @@ def _run(
     if size < LEAN:
         devices.hold_little()
     budget = Budget(max(LEAST_BATCHES, int(0.8 * (size - RESERVE - devices.resident()))))
-    layout.keep_within(budget.size // 8)
+    layout.keep_within(budget.size // 4)
     summary = Summary()
     with output, contextlib.closing(budget):
         if terminal and sink is None and to_format is None:
