@@ -385,7 +385,7 @@ def main() -> None:
 class _WithoutNeighbours:
     """An importer that refuses pandas and SciPy, which the command does not use.
 
-    Where they are installed PyArrow imports the one, to see whether an array is one of its, and Numba the other, for
+    Where they are installed, PyArrow imports the one to see whether an array is one of its, and Numba the other for
     linear algebra: half a second and 50 MB for nothing.
     """
 

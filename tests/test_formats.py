@@ -208,7 +208,7 @@ def test_json_ids_beyond_64_bits_never_become_floats(tmp_path):
 @pytest.mark.parametrize(("name", "early", "late"), [("score", 1, 0.25), ("note", None, "late")])
 def test_json_types_may_show_late(tmp_path, name, early, late):
     """The first block of lines has whole numbers and nulls only; the last line has a fraction, or text."""
-    lines = [{"qid": i // 10, "score": 1.0, name: early} for i in range(40_000)]
+    lines = [{"qid": i // 10, "score": 1.0, name: early} for i in range(60_000)]
     lines[-1][name] = late
     source = tmp_path / "in.jsonl"
     source.write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import duckdb
@@ -96,8 +97,8 @@ def test_arrow_streams_through_pipes_of_two_commands(folder):
     with pa.ipc.new_stream(folder / "in.arrows", table.schema) as out:
         out.write_table(table, max_chunksize=999)
     done = shell(
-        f"cat in.arrows | {COMMAND} rank - --alpha 0.2 --to arrows -q | {COMMAND} topk - --k 3 --score score --alpha 0.2"
-        " --to arrows -q",
+        f"cat in.arrows | {COMMAND} rank - --alpha 0.2 --to arrows -q"
+        f" | {COMMAND} topk - --score score --k 3 --alpha 0.2 --to arrows -q",
         folder,
     )
     assert (done.returncode, done.stderr) == (0, b"")
@@ -108,17 +109,31 @@ def test_arrow_streams_through_pipes_of_two_commands(folder):
     np.testing.assert_array_equal(result["soft_topk"], soft_topk(x, 3, alpha=0.2).ravel())
 
 
-def test_a_slow_arrow_stream_comes_out_as_it_goes_in(folder):
-    """A reader at the other end need not wait for the end of the input."""
-    batch = pa.record_batch({"scores": pa.array([[1.0, 2.0]] * 200_000)})
+def test_results_leave_while_the_input_is_open(folder):
+    """A reader at the other end need not wait for the end of a stream."""
+    batch = pa.record_batch({"scores": pa.array([[1.0, 2.0]] * 100_000)})
     with popen("rank", "-", "--to", "arrows", "-q", "--memory", "256MiB") as process:
-        writer = pa.ipc.new_stream(process.stdin, batch.schema)
-        for _ in range(5):
-            writer.write_batch(batch)
-        process.stdin.flush()
-        first = pa.ipc.open_stream(process.stdout).read_next_batch()  # while the input stays open
+
+        def feed():
+            with pa.ipc.new_stream(process.stdin, batch.schema) as out, contextlib.suppress(OSError):
+                for _ in range(30):
+                    out.write_batch(batch)
+                process.stdin.flush()
+                done.wait(30)
+
+        done = threading.Event()
+        feeder = threading.Thread(target=feed)
+        feeder.start()
+        killer = threading.Timer(20, process.kill)
+        killer.start()
+        first = pa.ipc.open_stream(process.stdout).read_next_batch()
         assert first["soft_rank"][0].as_py() == pytest.approx([2, 1], abs=1e-3)
-        process.kill()
+        assert not done.is_set()
+        done.set()
+        killer.cancel()
+        process.stdout.read()
+        feeder.join()
+        process.stdin.close()
 
 
 def test_parquet_from_standard_input(folder):
