@@ -44,8 +44,8 @@ def soft_topk(x, k, *, alpha="0.1std", largest=True, threads=1):
     """
     option, given = _alpha(alpha)
     if isinstance(k, str) or np.ndim(k) == 0:
-        return _apply(TopK((K.parse(k),), option, largest), x, threads, alphas=given)
-    return _apply(TopK((), option, largest), x, threads, alphas=given, ks=np.asarray(k, np.float64))
+        return _apply(TopK((K.parse(k),), option, descending=largest), x, threads, alphas=given)
+    return _apply(TopK((), option, descending=largest), x, threads, alphas=given, ks=np.asarray(k, np.float64))
 
 
 def run_file(
@@ -54,8 +54,8 @@ def run_file(
     sink=None,
     *,
     alpha=None,
-    k=None,
     alpha_column=None,
+    k=None,
     k_column=None,
     group=None,
     score=None,
@@ -66,50 +66,57 @@ def run_file(
     force=False,
     memory=None,
     threads=None,
+    words=None,
     **options,
 ):
-    """Apply an operation to a file of any size, as the command of that name does; returns what was done
-    (stream.Summary).
+    """Apply an operation to a file of any size, as the command does; returns what was done (rows, rankings, scores).
 
-    operation  "rank" or "topk", or a Rank or TopK that holds all its options
+    operation  "rank" or "topk"
     source     a path, a glob, a directory of Parquet, "-" for standard input, or a list of these
     sink       a path; None writes to standard output
+    alpha, k   as the command takes them, such as 0.1, "0.1std", 10, "10%", "10,100"; or the columns that hold them
     group      a column name or several; score a column name; columns a pattern of score columns (wide tables)
-    memory     a size such as "256MiB", by default a quarter of what the machine or its cgroup allows, at most 4 GiB
-    options    those of the operation: descending, base; largest, strict, minimum, threshold; column
+    memory     a size such as "256MiB"; by default a quarter of the limit in force, at most 4 GiB
+    words      who is told what was detected and how far it is: an object such as stream.Silent
+    options    those of the operation: column, descending; base; strict, minimum, threshold
     Raises a LapsumError for whatever the user can fix.
     """
-    from .layouts import Names
-    from .stream import run
+    from .columns import Names
+    from .stream import Silent, run
 
-    if isinstance(operation, str):
-        operation = make_operation(operation, alpha, k, alpha_column, k_column, **options)
-    names = Names(
-        (group,) if isinstance(group, str) else group and tuple(group), score, columns, alpha_column, k_column
-    )
+    group = (group,) if isinstance(group, str) else group and tuple(group)
+    names = Names(group, score, columns, alpha_column, k_column)
     sources = [str(path) for path in source] if isinstance(source, list | tuple) else [str(source)]
     return run(
-        operation, sources, None if sink is None else str(sink), names=names, nan=nan, from_format=from_format,
-        to_format=to_format, force=force, memory=memory, threads=threads,
-    )  # fmt: skip
+        make_operation(operation, alpha, k, names, **options),
+        sources,
+        None if sink is None else str(sink),
+        names=names,
+        nan=nan,
+        from_format=from_format,
+        to_format=to_format,
+        force=force,
+        memory=memory,
+        threads=threads,
+        words=words or Silent(),
+    )
 
 
-def make_operation(name: str, alpha=None, k=None, alpha_column=None, k_column=None, **options):
+def make_operation(name: str, alpha, k, names, **options):
     """The operation of a command, from its options; those that exclude each other are refused."""
     if name not in operators.OPERATIONS:
         raise OptionError(f"no operation {name!r}; known are {', '.join(operators.OPERATIONS)}")
-    if alpha is not None and alpha_column is not None:
+    if alpha is not None and names.alpha is not None:
         raise OptionError("--alpha and --alpha-column exclude each other")
     if alpha is not None:
         options["alpha"] = operators.Alpha.parse(alpha)
     if name == "topk":
-        if (k is None) == (k_column is None):
+        if (k is None) == (names.k is None):
             raise OptionError("topk needs one of --k, such as --k 10 or --k 10%, and --k-column")
         options["ks"] = tuple(K.parse(part) for part in str(k).split(",")) if k is not None else ()
-    try:
-        return operators.OPERATIONS[name](**options)
-    except TypeError as error:
-        raise OptionError(f"{name}: {error}") from None
+    elif k is not None or names.k is not None:
+        raise OptionError(f"{name} takes no k")
+    return operators.OPERATIONS[name](**{key: value for key, value in options.items() if value is not None})
 
 
 def _alpha(alpha):

@@ -1,121 +1,18 @@
-"""How a table holds rankings: long (a row is an item), lists (a row is a ranking), wide (a row is a ranking, a column
-an item).
+"""How a table holds rankings: long (a row is an item), lists or wide (a row is a ranking).
 
 A layout says where rankings begin, takes their scores out of record batches, and puts results back beside them.
 """
 
 from __future__ import annotations
 
-import fnmatch
-from dataclasses import dataclass
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .errors import DataError, OptionError
+from .columns import Names, holds_numbers, score_type
+from .errors import DataError
 from .formats import Chunk
 from .groups import ClosedGroups, run_starts
-
-GROUP_NAMES = (
-    "qid",
-    "query_id",
-    "q_id",
-    "queryid",
-    "query",
-    "topic",
-    "topic_id",
-    "group",
-    "group_id",
-    "user_id",
-    "session_id",
-)
-SCORE_NAMES = ("score", "scores", "sim", "similarity", "pred", "prediction", "predictions", "logit", "logits")
-
-
-@dataclass(frozen=True)
-class Names:
-    """The columns that the user named; None where detection is to find them."""
-
-    group: tuple[str, ...] | None = None
-    score: str | None = None
-    columns: str | None = None
-    alpha: str | None = None
-    k: str | None = None
-
-    @property
-    def numeric(self) -> tuple[str, ...]:
-        """Columns that a text format must read as numbers."""
-        named = tuple(name for name in (self.score, self.alpha, self.k) if name)
-        return named if self.score else named + SCORE_NAMES
-
-
-def detect(schema: pa.Schema, names: Names, is_array: bool, source: str, notice) -> Long | Lists | Wide:
-    """The layout of a table with these columns; what was found rather than named is said through `notice`."""
-    for name in (*(names.group or ()), *filter(None, (names.score, names.alpha, names.k))):
-        if name not in schema.names:
-            raise OptionError(f'{source}: no column "{name}"; the columns are {_listed(schema.names)}')
-    if names.columns is not None:
-        return Wide.matching(schema, names, source)
-    score = names.score or ("score" if is_array else _find_score(schema, source))
-    kind = schema.field(score).type
-    if _is_list(kind):
-        _score_type(kind.value_type, score, source)
-        if names.group:
-            raise OptionError(f'{source}: "{score}" holds a ranking in each row; --group is for a row an item')
-        if not (is_array or names.score):
-            notice(f'scores from "{score}", a ranking in each row')
-        return Lists(score, names)
-    _score_type(kind, score, source)
-    group = names.group if names.group is not None else _find_group(schema, source)
-    if not group and not is_array:
-        notice(
-            f'scores from "{score}"; no group column is named or known, so the whole table is one ranking (see --group)'
-        )
-    elif (names.group is None or names.score is None) and not is_array:
-        notice(f'scores from "{score}", grouped by {_listed(group)}')
-    return Long(score, group, names)
-
-
-def _find_score(schema: pa.Schema, source: str) -> str:
-    usual = [f.name for f in schema if f.name.lower() in SCORE_NAMES and _holds_numbers(f.type)]
-    floats = [f.name for f in schema if pa.types.is_floating(f.type.value_type if _is_list(f.type) else f.type)]
-    found = usual or floats
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise OptionError(f"{source}: several columns could be the score: {_listed(found)}; choose one with --score")
-    raise DataError(f"{source}: no score column; the columns are {_listed(schema.names)}; name it with --score")
-
-
-def _find_group(schema: pa.Schema, source: str) -> tuple[str, ...]:
-    found = [name for name in schema.names if name.lower() in GROUP_NAMES]
-    if len(found) > 1:
-        raise OptionError(f"{source}: several columns could be the group: {_listed(found)}; choose with --group")
-    return tuple(found)
-
-
-def _listed(names) -> str:
-    names = [f'"{name}"' for name in names]
-    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-
-
-def _holds_numbers(kind: pa.DataType) -> bool:
-    kind = kind.value_type if _is_list(kind) else kind
-    return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)
-
-
-def _score_type(kind: pa.DataType, name: str, source: str) -> pa.DataType:
-    """The float type in which scores of this type are returned."""
-    if pa.types.is_floating(kind):
-        return kind
-    if _holds_numbers(kind):
-        return pa.float64()
-    raise DataError(f'{source}: column "{name}" has type {kind}; scores must be numbers')
 
 
 def _floats(array: pa.Array, dtype, where: str) -> np.ndarray:
@@ -156,7 +53,7 @@ class Layout:
         if name is None:
             return None
         column = pa.chunked_array([chunk.batch.column(name) for chunk in batch.chunks])
-        if not _holds_numbers(column.type):
+        if not holds_numbers(column.type):
             raise DataError(f'{batch.chunks[0].file}: column "{name}" has type {column.type}; it must hold numbers')
         values = np.asarray(pc.fill_null(column.cast(pa.float64()), float("nan")))
         return self._one_per_ranking(values, name, batch)
@@ -176,7 +73,7 @@ class Long(Layout):
         self.closed: ClosedGroups | None = None
 
     def value_type(self, schema):
-        return _score_type(schema.field(self.score).type, self.score, "")
+        return score_type(schema.field(self.score).type, self.score, "")
 
     def keep_within(self, limit: int) -> None:
         self.closed = ClosedGroups(limit)
@@ -262,7 +159,7 @@ class Lists(Layout):
         self.score, self.names = score, names
 
     def value_type(self, schema):
-        return _score_type(schema.field(self.score).type.value_type, self.score, "")
+        return score_type(schema.field(self.score).type.value_type, self.score, "")
 
     def lengths(self, batch):
         return np.asarray(pc.fill_null(pc.list_value_length(batch.column(self.score)), 0)).astype(np.int64)
@@ -313,22 +210,8 @@ class Wide(Layout):
     def __init__(self, scores: list[str], names: Names):
         self.score_names, self.names = scores, names
 
-    @classmethod
-    def matching(cls, schema: pa.Schema, names: Names, source: str) -> Wide:
-        patterns = [pattern.strip() for pattern in names.columns.split(",")]
-        found = [name for name in schema.names if any(fnmatch.fnmatchcase(name, p) for p in patterns)]
-        if not found:
-            raise OptionError(
-                f"{source}: no column matches --columns {names.columns}; the columns are {_listed(schema.names)}"
-            )
-        if names.group or names.score:
-            raise OptionError("--columns makes each row a ranking; it does not go with --group or --score")
-        for name in found:
-            _score_type(schema.field(name).type, name, source)
-        return cls(found, names)
-
     def value_type(self, schema):
-        kinds = {_score_type(schema.field(name).type, name, "") for name in self.score_names}
+        kinds = {score_type(schema.field(name).type, name, "") for name in self.score_names}
         return kinds.pop() if len(kinds) == 1 else (pa.float64() if pa.float64() in kinds else pa.float32())
 
     def lengths(self, batch):

@@ -128,7 +128,7 @@ class TopK:
 
     ks: tuple[K, ...] = ()
     alpha: Alpha = Alpha(0.1, relative=True)
-    largest: bool = True
+    descending: bool = True
     strict: bool = False
     minimum: float | None = None
     threshold: bool = False
@@ -167,7 +167,7 @@ class TopK:
             "operation": self.name,
             "k": [str(k) for k in self.ks] or "column",
             "alpha": str(self.alpha),
-            "largest": self.largest,
+            "descending": self.descending,
             **({} if self.minimum is None else {"min": self.minimum}),
         }
 
@@ -185,7 +185,7 @@ class TopK:
             _refuse(self.strict & short, "it has fewer scores than k = {:g}", k)
             result.short += int(short.sum())
             memberships, thresholds = topk.soft_topk(
-                rankings.values, rankings.offsets, k, alphas, self.largest, threads
+                rankings.values, rankings.offsets, k, alphas, self.descending, threads
             )
             result.scores[column] = memberships
             if self.threshold:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +15,12 @@ import pyarrow.compute as pc
 
 from . import __version__, devices
 from .batching import MIB, Batch, Budget, parse_memory, whole_rankings
+from .columns import Names
+from .detection import detect
 from .errors import DataError, OptionError
-from .formats import Sources, check_format, open_sink, output_format
+from .formats import Sink, Sources, check_format, open_sink, output_format
 from .formats.files import Output
-from .layouts import Layout, Names, detect
+from .layouts import Layout
 from .operators import BadRanking, Result, prepare
 from .rankings import Rankings
 
@@ -42,6 +44,19 @@ class Summary:
     nan: int = 0
 
 
+class Silent:
+    """Who is told about a run: here, nobody. The command line has one that talks."""
+
+    def say(self, line: str) -> None:
+        """One line: what was detected, why the first run waits."""
+
+    def progress(self, rows: int, total: int | None) -> None:
+        """So many rows are written, of so many if that is known."""
+
+    def preview(self, schema: pa.Schema) -> Sink | None:
+        """What shows a result that was given no place to go, in place of standard output; None for standard output."""
+
+
 def run(
     operation,
     sources: list[str],
@@ -54,61 +69,34 @@ def run(
     force: bool = False,
     memory: str | int | None = None,
     threads: int | None = None,
-    notice: Callable[[str], None] = lambda line: None,
-    progress: Callable[[int, int | None], None] = lambda rows, total: None,
-    terminal=None,
+    words: Silent = Silent(),
 ) -> Summary:
     """Apply the operation to every ranking of the sources and write the sink, holding at most `memory` bytes."""
     size = _memory(memory)
     with _returning_memory(at_once=size < LEAN):
-        return _run(
-            operation,
-            sources,
-            sink,
-            names,
-            nan,
-            from_format,
-            to_format,
-            force,
-            size,
-            threads,
-            notice,
-            progress,
-            terminal,
-        )
-
-
-def _run(
-    operation, sources, sink, names, nan, from_format, to_format, force, size, threads, notice, progress, terminal
-):
-    source = Sources(sources, check_format(from_format, "--from"), names.numeric)
-    layout = detect(source.schema, names, source.is_array, source.first.name, notice)
-    form = _Form(operation, layout, source, nan, threads or devices.cores())
-    output = Output(sink, force)
-    format = output_format(sink, check_format(to_format, "--to"), source.is_array)
-    prepare(operation.name, form.dtype, notice)  # kernels stay resident: memory is measured with them
-    if size < LEAN:
-        devices.hold_little()
-    budget = Budget(max(LEAST_BATCHES, int(0.8 * (size - RESERVE - devices.resident()))))
-    layout.keep_within(budget.size // 4)
-    summary = Summary()
-    with output, contextlib.closing(budget):
-        if terminal and sink is None and to_format is None:
-            out = terminal(form.schema)
-        else:
-            results = [field.name for field in form.result_fields]
-            out = open_sink(output, format, form.schema, results, source.rows if form.keeps_rows else None)
-        try:
-            batches = ahead(whole_rankings(source.chunks(budget.chunk), layout, form.score_cost, budget), budget)
-            for batch, table in ahead(((batch, form.compute(batch, summary)) for batch in batches), budget):
-                out.write(table)
-                progress(summary.rows, source.rows)
-                budget.give(batch.cost)
-                del batch, table
-            out.close(_how(operation, names, nan, source, summary))
-        except BaseException:
-            out.abandon()
-            raise
+        source = Sources(sources, check_format(from_format, "--from"), names.numeric)
+        layout = detect(source.schema, names, source.is_array, source.first.name, words.say)
+        form = _Form(operation, layout, source, nan, threads or devices.cores())
+        output = Output(sink, force)
+        format = output_format(sink, check_format(to_format, "--to"), source.is_array)
+        prepare(operation.name, form.dtype, words.say)  # kernels stay resident: memory is measured with them
+        budget = _budget(size, layout)
+        summary = Summary()
+        with output, contextlib.closing(budget):
+            shown = words.preview(form.schema) if sink is None and to_format is None else None
+            rows = source.rows if form.keeps_rows else None
+            out = shown or open_sink(output, format, form.schema, form.results, rows)
+            try:
+                batches = ahead(whole_rankings(source.chunks(budget.chunk), layout, form.score_cost, budget), budget)
+                for batch, table in ahead(((batch, form.compute(batch, summary)) for batch in batches), budget):
+                    out.write(table)
+                    words.progress(summary.rows, source.rows)
+                    budget.give(batch.cost)
+                    del batch, table
+                out.close(_how(operation, names, nan, source, summary))
+            except BaseException:
+                out.abandon()
+                raise
     return summary
 
 
@@ -116,6 +104,8 @@ class _Form:
     """One operation on one layout: what a table becomes."""
 
     def __init__(self, operation, layout: Layout, source: Sources, nan: str, threads: int):
+        if nan not in ("error", "last", "drop"):
+            raise OptionError(f"--nan must be error, last or drop, got {nan!r}")
         self.operation, self.layout, self.nan, self.threads = operation, layout, nan, threads
         schema = source.schema
         self.kind = layout.value_type(schema)
@@ -131,6 +121,7 @@ class _Form:
                 raise OptionError(
                     f'{source.first.name}: has a column "{field.name}" already; name the result with --column'
                 )
+        self.results = [field.name for field in self.result_fields]
         self.schema = schema
         for field in [*self.result_fields, *self.ranking_fields]:
             self.schema = self.schema.append(field)
@@ -173,8 +164,8 @@ class _Form:
                 f"{where}: the score is NaN or null; --nan last ranks such scores last, --nan drop leaves them out"
             )
         if self.nan == "last":
-            best_is_high = getattr(self.operation, "descending", getattr(self.operation, "largest", True))
-            return np.where(wrong, values.dtype.type(-np.inf if best_is_high else np.inf), values), offsets, None
+            worst = -np.inf if self.operation.descending else np.inf
+            return np.where(wrong, values.dtype.type(worst), values), offsets, None
         kept_before = np.concatenate([[0], np.cumsum(~wrong)])
         return values[~wrong], kept_before[offsets], ~wrong
 
@@ -202,6 +193,15 @@ def _memory(memory: str | int | None) -> int:
             f"--memory {memory} is too little: the program itself needs {LEAST // MIB} MiB before the first score"
         )
     return size
+
+
+def _budget(size: int, layout: Layout) -> Budget:
+    """The bytes for batches: most of what the loaded program and the reserve leave."""
+    if size < LEAN:
+        devices.hold_little()
+    budget = Budget(max(LEAST_BATCHES, int(0.8 * (size - RESERVE - devices.resident()))))
+    layout.keep_within(budget.size // 4)
+    return budget
 
 
 @contextlib.contextmanager

@@ -37,7 +37,7 @@ class DelimitedSource:
             ).column_names
             if len(set(names)) < len(names):
                 raise pa.ArrowInvalid(f"two columns of the header have one name: {', '.join(names)}")
-            types = {name: pa.float64() if name in numeric else pa.string() for name in names}
+            types = {name: pa.float64() if _is_number(name, numeric) else pa.string() for name in names}
             self.reader = pa.csv.open_csv(
                 file.stream,
                 read_options=pa.csv.ReadOptions(block_size=_BLOCK),
@@ -66,7 +66,7 @@ class JsonLinesSource:
         self.schema = None
         first = self._parse(self._block())
         fields = [
-            pa.field(f.name, pa.float64()) if f.name in numeric and pa.types.is_integer(f.type) else f
+            pa.field(f.name, pa.float64()) if _is_number(f.name, numeric) and pa.types.is_integer(f.type) else f
             for f in first.schema
         ]
         self.schema = pa.schema(fields)
@@ -94,6 +94,10 @@ class JsonLinesSource:
         while block := self._block():
             if block.strip():
                 yield from self._parse(block).select(self.schema.names).to_batches()
+
+
+def _is_number(name: str, numeric: tuple[str, ...]) -> bool:
+    return name in numeric or name.lower() in numeric
 
 
 def _first_line(error: Exception) -> str:

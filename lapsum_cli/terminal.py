@@ -1,0 +1,77 @@
+"""What people see: words and progress on stderr, and the first rows of a table on a terminal."""
+
+from __future__ import annotations
+
+import sys
+
+
+class Voice:
+    """Words on stderr, progress there when it is a terminal, and a preview on stdout when that is one."""
+
+    def __init__(self, quiet: bool):
+        self.quiet = quiet
+        self.bar = None
+
+    def say(self, line: str) -> None:
+        if not self.quiet:
+            print(f"lapsum: {line}", file=sys.stderr, flush=True)
+
+    def progress(self, rows: int, total: int | None) -> None:
+        if self.bar:
+            self.bar.update(self.bar.task_ids[0], completed=rows, total=total)
+
+    def preview(self, schema):
+        return Preview(schema) if sys.stdout.isatty() else None
+
+    def __enter__(self):
+        if not self.quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            layout = (TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self.bar = Progress(*layout, console=Console(stderr=True), transient=True)
+            self.bar.add_task("rows", total=None)
+            self.bar.start()
+        return self
+
+    def __exit__(self, *error) -> None:
+        if self.bar:
+            self.bar.stop()
+
+
+class Preview:
+    """What a terminal gets instead of a file: the first rows as a table, and how many follow."""
+
+    ROWS = 10
+
+    def __init__(self, schema):
+        self.schema, self.tables, self.rows = schema, [], 0
+
+    def write(self, table) -> None:
+        if self.rows < self.ROWS:
+            self.tables.append(table.slice(0, self.ROWS - self.rows))
+        self.rows += len(table)
+
+    def abandon(self) -> None:
+        pass
+
+    def close(self, metadata: dict) -> None:
+        import pyarrow as pa
+        from rich.console import Console
+        from rich.table import Table
+
+        shown = Table(*self.schema.names)
+        for row in pa.concat_tables(self.tables or [self.schema.empty_table()]).to_pylist():
+            shown.add_row(*(_cell(value) for value in row.values()))
+        console = Console()
+        console.print(shown)
+        if self.rows > self.ROWS:
+            console.print(f"and {self.rows - self.ROWS} more rows; write them all with -o PATH")
+
+
+def _cell(value) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_cell(v) for v in value[:4]) + (", ..." if len(value) > 4 else "") + "]"
+    return "" if value is None else str(value)
