@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -22,11 +23,19 @@ class Names:
     alpha: str | None = None
     k: str | None = None
 
-    @property
-    def numeric(self) -> tuple[str, ...]:
-        """Columns that a text format must read as numbers."""
-        named = tuple(name for name in (self.score, self.alpha, self.k) if name)
-        return named if self.score else named + SCORE_NAMES
+    def is_number(self, column: str) -> bool:
+        """Whether a text format must read this column as numbers."""
+        if column in (self.score, self.alpha, self.k) or self._is_wide(column):
+            return True
+        return self.score is None and self.columns is None and column.lower() in SCORE_NAMES
+
+    def matching(self, columns: list[str]) -> list[str]:
+        """The columns that --columns names, by pattern."""
+        return [column for column in columns if self._is_wide(column)]
+
+    def _is_wide(self, column: str) -> bool:
+        patterns = self.columns.split(",") if self.columns else []
+        return any(fnmatch.fnmatchcase(column, pattern.strip()) for pattern in patterns)
 
 
 def is_list(kind: pa.DataType) -> bool:

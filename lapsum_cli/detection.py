@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
-
 import pyarrow as pa
 
 from .columns import SCORE_NAMES, Names, holds_numbers, is_list, score_type
@@ -56,8 +54,7 @@ def detect(schema: pa.Schema, names: Names, is_array: bool, source: str, notice)
 def _wide(schema: pa.Schema, names: Names, source: str) -> Wide:
     if names.group or names.score:
         raise OptionError("--columns makes each row a ranking; it does not go with --group or --score")
-    patterns = [pattern.strip() for pattern in names.columns.split(",")]
-    found = [name for name in schema.names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+    found = names.matching(schema.names)
     if not found:
         columns = _listed(schema.names)
         raise OptionError(f"{source}: no column matches --columns {names.columns}; the columns are {columns}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import threading
 from collections.abc import Iterable, Iterator
@@ -18,7 +17,7 @@ from .batching import MIB, Batch, Budget, parse_memory, whole_rankings
 from .columns import Names
 from .detection import detect
 from .errors import DataError, OptionError
-from .formats import Sink, Sources, check_format, open_sink, output_format
+from .formats import Sink, Sources, open_sink, output_format
 from .formats.files import Output
 from .layouts import Layout
 from .operators import BadRanking, Result, prepare
@@ -73,19 +72,21 @@ def run(
 ) -> Summary:
     """Apply the operation to every ranking of the sources and write the sink, holding at most `memory` bytes."""
     size = _memory(memory)
-    with _returning_memory(at_once=size < LEAN):
-        source = Sources(sources, check_format(from_format, "--from"), names.numeric)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_returning_memory(at_once=size < LEAN))
+        source = stack.enter_context(contextlib.closing(Sources(sources, from_format, names.is_number)))
         layout = detect(source.schema, names, source.is_array, source.first.name, words.say)
         form = _Form(operation, layout, source, nan, threads or devices.cores())
         output = Output(sink, force)
-        format = output_format(sink, check_format(to_format, "--to"), source.is_array)
+        format = output_format(sink, to_format, source.is_array)
         prepare(operation.name, form.dtype, words.say)  # kernels stay resident: memory is measured with them
         budget = _budget(size, layout)
         summary = Summary()
         with output, contextlib.closing(budget):
             shown = words.preview(form.schema) if sink is None and to_format is None else None
             rows = source.rows if form.keeps_rows else None
-            out = shown or open_sink(output, format, form.schema, form.results, rows)
+            made = _how(operation, names, nan)
+            out = shown or open_sink(output, format, form.schema, form.results, rows, made)
             try:
                 batches = ahead(whole_rankings(source.chunks(budget.chunk), layout, form.score_cost, budget), budget)
                 for batch, table in ahead(((batch, form.compute(batch, summary)) for batch in batches), budget):
@@ -93,7 +94,7 @@ def run(
                     words.progress(summary.rows, source.rows)
                     budget.give(batch.cost)
                     del batch, table
-                out.close(_how(operation, names, nan, source, summary))
+                out.close({**made, **_what(source, summary)})
             except BaseException:
                 out.abandon()
                 raise
@@ -257,16 +258,13 @@ def ahead(items: Iterable, budget: Budget) -> Iterator:
             del item
 
 
-def _how(operation, names: Names, nan: str, source: Sources, summary: Summary) -> dict:
-    """How the result was made: what changes its numbers, and nothing that varies from run to run."""
+def _how(operation, names: Names, nan: str) -> dict:
+    """How a result is made: whatever changes its numbers, and nothing that varies from run to run."""
     columns = {key: value for key, value in (("alpha_column", names.alpha), ("k_column", names.k)) if value}
-    return {
-        **operation.describe(),
-        **columns,
-        "nan": nan,
-        "device": "cpu",
-        "version": __version__,
-        "inputs": [{"name": os.fspath(name), "rows": rows} for name, rows in source.read],
-        "rankings": summary.rankings,
-        "scores": summary.scores,
-    }
+    return {**operation.describe(), **columns, "nan": nan, "device": "cpu", "version": __version__}
+
+
+def _what(source: Sources, summary: Summary) -> dict:
+    """What it was made of."""
+    inputs = [{"name": name, "rows": rows} for name, rows in source.read]
+    return {"inputs": inputs, "rankings": summary.rankings, "scores": summary.scores}

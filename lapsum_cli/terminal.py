@@ -63,7 +63,7 @@ class Preview:
         shown = Table(*self.schema.names)
         for row in pa.concat_tables(self.tables or [self.schema.empty_table()]).to_pylist():
             shown.add_row(*(_cell(value) for value in row.values()))
-        console = Console()
+        console = Console(markup=False, highlight=False)
         console.print(shown)
         if self.rows > self.ROWS:
             console.print(f"and {self.rows - self.ROWS} more rows; write them all with -o PATH")

@@ -7,7 +7,7 @@ or first bytes.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -65,12 +65,19 @@ class Chunk:
 
 
 class Sources:
-    """One or several inputs read as one, in order; all must have the same columns."""
+    """One or several inputs read as one, in order; all must have the same columns.
 
-    def __init__(self, paths: list[str], format: str | None, numeric: tuple[str, ...]):
+    is_number: whether a column of this name is to be read as numbers, which text does not say of itself.
+    """
+
+    def __init__(self, paths: list[str], format: str | None, is_number: Callable[[str], bool]):
+        self.format, self.is_number = _known(format, "--from"), is_number
         self.inputs = [Input(path) for path in expand(paths)]
-        self.format, self.numeric = format, numeric
-        self.first = self._open(self.inputs[0])
+        try:
+            self.first = self._open(self.inputs[0])
+        except BaseException:
+            self.close()
+            raise
         self.schema = self.first.schema
         self.rows = self.first.rows if len(self.inputs) == 1 else None
         self.read: list[tuple[str, int]] = []  # (name, rows) of every input read so far
@@ -87,7 +94,11 @@ class Sources:
         name = self.format_of(file)
         if not file.head:
             raise DataError(f"{file.name}: the file is empty")
-        return _module(name).read(file, name, self.numeric)
+        return _module(name).read(file, name, self.is_number)
+
+    def close(self) -> None:
+        for file in self.inputs:
+            file.close()
 
     def chunks(self, size: int) -> Iterator[Chunk]:
         """The rows of all inputs, in chunks of about `size` bytes."""
@@ -102,6 +113,7 @@ class Sources:
                     yield Chunk(batch.slice(start, stop - start), file.name, row + 1 + start)
                 row += batch.num_rows
             self.read.append((Path(file.name).name, row))
+            file.close()
 
 
 def _ranges(batch: pa.RecordBatch, size: int):
@@ -140,7 +152,7 @@ def _by_first_bytes(file: Input) -> str:
 
 def output_format(path: str | None, given: str | None, is_array: bool) -> str:
     """The format of an output: as given, else by extension, else CSV for tables and NPY for arrays."""
-    if given:
+    if _known(given, "--to"):
         return given
     if path is None:
         return "npy" if is_array else "csv"
@@ -152,15 +164,18 @@ def output_format(path: str | None, given: str | None, is_array: bool) -> str:
     return EXTENSIONS[suffix]
 
 
-def check_format(name: str | None, option: str) -> str | None:
+def _known(name: str | None, option: str) -> str | None:
     if name is not None and name not in FORMATS:
         raise OptionError(f"{option} {name}: unknown format; known are {', '.join(FORMATS)}")
     return name
 
 
-def open_sink(output: Output, format: str, schema: pa.Schema, results: list[str], rows: int | None) -> Sink:
-    """A sink for tables of `schema`, of which `results` are the new columns; `rows` in all, where known."""
-    return _module(format).write(output, format, schema, results, rows)
+def open_sink(output: Output, format: str, schema: pa.Schema, results: list[str], rows: int | None, made: dict) -> Sink:
+    """A sink for tables of `schema`, of which `results` are the new columns; `rows` in all, where known.
+
+    made: how the result is made, as far as it is known now; `close` is told the rest.
+    """
+    return _module(format).write(output, format, schema, results, rows, made)
 
 
 def _module(format: str):

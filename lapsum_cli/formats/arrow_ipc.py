@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 
@@ -62,18 +63,25 @@ def _first_line(error: Exception) -> str:
 
 
 class ArrowSink(Sink):
-    """Record batches of about a million rows in a file, as they come in a stream: a reader at the other end is
-    waiting.
+    """Record batches of about a million rows in a file, as they come in a stream: a reader at the other end is waiting.
+
+    Metadata stands at the start, and says how the result is made but not of what. A file can hold only one dictionary
+    for all its batches: there, dictionary columns are written as plain values.
     """
 
-    def __init__(self, output: Output, format: str, schema: pa.Schema):
+    def __init__(self, output: Output, format: str, schema: pa.Schema, made: dict):
         self.output = output
         self.groups = RowGroups() if format == "arrow" else None
+        self.schema = pa.schema(
+            [field.with_type(_plain(field.type)) if self.groups else field for field in schema],
+            {**(schema.metadata or {}), b"lapsum": json.dumps(made).encode()},
+        )
         make = pa.ipc.new_file if format == "arrow" else pa.ipc.new_stream
         with writing(output.name):
-            self.writer = make(output.for_arrow, schema)
+            self.writer = make(output.for_arrow, self.schema)
 
     def write(self, table: pa.Table) -> None:
+        table = table.cast(self.schema)
         with writing(self.output.name):
             for group in self.groups.add(table) if self.groups else [table]:
                 self.writer.write_table(group)
@@ -85,9 +93,15 @@ class ArrowSink(Sink):
             self.writer.close()
 
 
-def read(file: Input, format: str, numeric: tuple[str, ...]) -> ArrowSource:
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def read(file: Input, format: str, is_number: Callable[[str], bool]) -> ArrowSource:
     return ArrowSource(file, format)
 
 
-def write(output: Output, format: str, schema: pa.Schema, results: list[str], rows: int | None) -> ArrowSink:
-    return ArrowSink(output, format, schema)
+def write(
+    output: Output, format: str, schema: pa.Schema, results: list[str], rows: int | None, made: dict
+) -> ArrowSink:
+    return ArrowSink(output, format, schema, made)

@@ -95,13 +95,22 @@ class Input:
 
     def seekable(self) -> str | io.BufferedIOBase:
         """The whole input as a path or a file: a pipe is copied to an unlinked temporary file first."""
-        if self.is_regular:
-            return self.name
-        spool = tempfile.TemporaryFile()  # noqa: SIM115  closed with its last reference
+        return self.name if self.is_regular else self._spool
+
+    @functools.cached_property
+    def _spool(self) -> io.BufferedIOBase:
+        spool = tempfile.TemporaryFile()  # noqa: SIM115  closed by close
         with writing("the temporary copy of " + self.name):
             shutil.copyfileobj(self.stream, spool, 1 << 20)
         spool.seek(0)
         return spool
+
+    def close(self) -> None:
+        """Let go of what was opened. A pipe stays open: another thread may be waiting in it, and would not let go."""
+        opened = ("stream", "_raw", "_spool") if self.is_regular else ("_spool",)
+        for name in opened:
+            if name in self.__dict__:
+                self.__dict__.pop(name).close()
 
     def size(self) -> int | None:
         return os.path.getsize(self.name) if self.is_regular else None

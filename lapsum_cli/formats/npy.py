@@ -6,7 +6,7 @@ import contextlib
 import io
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -162,9 +162,9 @@ class NpySink(Sink):
                     raw.write(header)
 
 
-def read(file: Input, format: str, numeric: tuple[str, ...]) -> NpySource:
+def read(file: Input, format: str, is_number: Callable[[str], bool]) -> NpySource:
     return NpySource(file)
 
 
-def write(output: Output, format: str, schema: pa.Schema, results: list[str], rows: int | None) -> NpySink:
+def write(output: Output, format: str, schema: pa.Schema, results: list[str], rows: int | None, made: dict) -> Sink:
     return NpySink(output, schema, results, rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -109,9 +109,11 @@ def _is_number(kind: pa.DataType) -> bool:
     return pa.types.is_floating(kind) or pa.types.is_integer(kind)
 
 
-def read(file: Input, format: str, numeric: tuple[str, ...]) -> ParquetSource:
+def read(file: Input, format: str, is_number: Callable[[str], bool]) -> ParquetSource:
     return ParquetSource(file)
 
 
-def write(output: Output, format: str, schema: pa.Schema, results: list[str], rows: int | None) -> ParquetSink:
+def write(
+    output: Output, format: str, schema: pa.Schema, results: list[str], rows: int | None, made: dict
+) -> ParquetSink:
     return ParquetSink(output, schema)

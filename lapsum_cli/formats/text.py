@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,7 +28,7 @@ _NEEDS_QUOTES = {"csv": r'[",\r\n]', "tsv": r'["\t\r\n]'}
 class DelimitedSource:
     rows = None
 
-    def __init__(self, file: Input, format: str, numeric: tuple[str, ...]):
+    def __init__(self, file: Input, format: str, is_number: Callable[[str], bool]):
         self.name = file.name
         separator = _SEPARATORS[format]
         header = file.head.split(b"\n", 1)[0]
@@ -37,7 +38,7 @@ class DelimitedSource:
             ).column_names
             if len(set(names)) < len(names):
                 raise pa.ArrowInvalid(f"two columns of the header have one name: {', '.join(names)}")
-            types = {name: pa.float64() if _is_number(name, numeric) else pa.string() for name in names}
+            types = {name: pa.float64() if is_number(name) else pa.string() for name in names}
             self.reader = pa.csv.open_csv(
                 file.stream,
                 read_options=pa.csv.ReadOptions(block_size=_BLOCK),
@@ -56,48 +57,74 @@ class DelimitedSource:
 
 
 class JsonLinesSource:
-    """Arrow's JSON reader does not stream: it is fed blocks of whole lines, with the types of the first block."""
+    """Arrow's JSON reader does not stream: it is fed blocks of whole lines, with the types of the first block.
+
+    Text stays text, also where it looks like a time; a column without a value in the first block is taken for text.
+    """
 
     rows = None
 
-    def __init__(self, file: Input, numeric: tuple[str, ...]):
+    def __init__(self, file: Input, is_number: Callable[[str], bool]):
         self.name = file.name
         self.stream = file.stream
         self.schema = None
-        first = self._parse(self._block())
-        fields = [
-            pa.field(f.name, pa.float64()) if _is_number(f.name, numeric) and pa.types.is_integer(f.type) else f
-            for f in first.schema
-        ]
-        self.schema = pa.schema(fields)
-        self.first = first.cast(self.schema)
+        self.is_number = is_number
+        self.first = self._block()
+        inferred = self._parse(self.first).schema
+        self.schema = pa.schema([pa.field(f.name, self._kind(f.name, f.type)) for f in inferred])
+
+    def _kind(self, name: str, inferred: pa.DataType) -> pa.DataType:
+        if pa.types.is_integer(inferred) and self.is_number(name):
+            return pa.float64()
+        return _as_text(inferred)
 
     def _block(self) -> bytes:
         return self.stream.read(_BLOCK) + self.stream.readline(_LARGEST_BLOCK)
 
     def _parse(self, block: bytes) -> pa.Table:
-        options = pa.json.ParseOptions(
-            explicit_schema=self.schema, unexpected_field_behavior="error" if self.schema else "infer"
-        )
+        unexpected = "error" if self.schema else "infer"
         try:
-            return pa.json.read_json(
+            table = pa.json.read_json(
                 io.BytesIO(block),
                 read_options=pa.json.ReadOptions(block_size=len(block) + 1, use_threads=False),
-                parse_options=options,
+                parse_options=pa.json.ParseOptions(explicit_schema=self.schema, unexpected_field_behavior=unexpected),
             )
         except pa.ArrowException as error:
             raise DataError(f"{self.name}: not readable as JSON lines: {_first_line(error)}") from None
+        self._refuse_rounded(table, block)
+        return table
+
+    def _refuse_rounded(self, table: pa.Table, block: bytes) -> None:
+        """An integer beyond 64 bits becomes a float in Arrow's reader: an id would lose its digits without a word."""
+        for name, column in zip(table.schema.names, table.columns, strict=True):
+            if not pa.types.is_floating(column.type) or self.is_number(name):
+                continue
+            largest = pc.max(pc.abs(column)).as_py()
+            if largest is not None and largest >= 2**63 and _LONG_INTEGER.search(block):
+                problem = "holds integers beyond 64 bits, which would be rounded; write them as text"
+                raise DataError(f'{self.name}: column "{name}" {problem}')
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
-        yield from self.first.to_batches()
-        self.first = None
-        while block := self._block():
+        block = self.first
+        while block:
             if block.strip():
                 yield from self._parse(block).select(self.schema.names).to_batches()
+            block = self._block()
 
 
-def _is_number(name: str, numeric: tuple[str, ...]) -> bool:
-    return name in numeric or name.lower() in numeric
+# A number of 19 digits or more without point or exponent.
+_LONG_INTEGER = re.compile(rb"[:,\[]\s*-?\d{19,}\s*[,}\]]")
+
+
+def _as_text(kind: pa.DataType) -> pa.DataType:
+    """The type with text for times and nulls, at any depth."""
+    if pa.types.is_temporal(kind) or pa.types.is_null(kind):
+        return pa.string()
+    if pa.types.is_list(kind):
+        return pa.list_(_as_text(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([pa.field(f.name, _as_text(f.type)) for f in kind])
+    return kind
 
 
 def _first_line(error: Exception) -> str:
@@ -110,23 +137,31 @@ class TextSink(Sink):
     def __init__(self, output: Output, format: str, schema: pa.Schema):
         self.output, self.format = output, format
         self.separator = _SEPARATORS.get(format)
+        self.header = b""
         if self.separator:
-            self._write_array(pa.array([self.separator.join(_quoted(pa.array(schema.names), format).to_pylist())]))
+            names = _quoted(pa.array(schema.names, pa.string()), format).to_pylist()
+            self.header = (self.separator.join(names) + "\n").encode()
 
     def write(self, table: pa.Table) -> None:
         for batch in table.to_batches():
             if batch.num_rows:
-                self._write_array(self._csv(batch) if self.separator else self._json(batch))
+                self._write_array(self._lines(batch))
 
-    def _csv(self, batch: pa.RecordBatch) -> pa.Array:
-        columns = [_text(column, self.format) for column in batch.columns]
-        return pc.binary_join_element_wise(*columns, self.separator, null_handling="replace", null_replacement="")
-
-    def _json(self, batch: pa.RecordBatch) -> pa.Array:
+    def _lines(self, batch: pa.RecordBatch) -> pa.Array:
+        columns = [self._column(name, batch.column(name)) for name in batch.schema.names]
+        if self.separator:
+            return pc.binary_join_element_wise(*columns, self.separator, null_handling="replace", null_replacement="")
         parts = []
-        for i, (name, column) in enumerate(zip(batch.schema.names, batch.columns, strict=True)):
-            parts += [pa.scalar(("{" if i == 0 else ",") + json.dumps(name) + ":"), _text(column, "jsonl")]
+        for name, column in zip(batch.schema.names, columns, strict=True):
+            parts += [pa.scalar(("," if parts else "{") + json.dumps(name) + ":"), column]
         return pc.binary_join_element_wise(*parts, "}", "", null_handling="replace", null_replacement="null")
+
+    def _column(self, name: str, column: pa.Array) -> pa.Array:
+        try:
+            return _text(column, self.format)
+        except pa.ArrowException as error:
+            problem = _first_line(error)
+            raise DataError(f'{self.output.name}: column "{name}" cannot be written as text: {problem}') from None
 
     def _write_array(self, lines: pa.Array) -> None:
         """The characters of an Arrow array of lines lie one after another: with line ends they are the file."""
@@ -135,11 +170,15 @@ class TextSink(Sink):
         )
         offsets = memoryview(lines.buffers()[1]).cast("q")
         start, stop = offsets[lines.offset], offsets[lines.offset + len(lines)]
+        rows = memoryview(lines.buffers()[2])[start:stop]
         with writing(self.output.name):
-            self.output.stream.write(memoryview(lines.buffers()[2])[start:stop])
+            # The header goes with the first rows: DuckDB, for one, guesses from the first piece it gets of a pipe.
+            self.output.stream.write(self.header + bytes(rows) if self.header else rows)
+        self.header = b""
 
     def close(self, metadata: dict) -> None:
         with writing(self.output.name):
+            self.output.stream.write(self.header)
             self.output.stream.flush()
 
 
@@ -196,9 +235,9 @@ def _dumps(value) -> str | None:
     return None if value is None else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def read(file: Input, format: str, numeric: tuple[str, ...]):
-    return JsonLinesSource(file, numeric) if format == "jsonl" else DelimitedSource(file, format, numeric)
+def read(file: Input, format: str, is_number: Callable[[str], bool]):
+    return JsonLinesSource(file, is_number) if format == "jsonl" else DelimitedSource(file, format, is_number)
 
 
-def write(output: Output, format: str, schema: pa.Schema, results: list[str], rows: int | None) -> TextSink:
+def write(output: Output, format: str, schema: pa.Schema, results: list[str], rows: int | None, made: dict) -> Sink:
     return TextSink(output, format, schema)
