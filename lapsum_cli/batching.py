@@ -30,18 +30,27 @@ class Batch:
 
 
 class Budget:
-    """Bytes that may be in flight between reading and writing. Whoever would exceed them waits until something is
-    written.
+    """Bytes that may be in flight between reading and writing. Whoever would exceed them waits until one is written.
+
+    memory: what the process may hold; used: what it holds otherwise. A fifth of the rest is for what allocators keep.
     """
 
-    def __init__(self, size: int):
-        self.size = size
+    SHARE = 0.8
+    LEAST = 16 * MIB
+
+    def __init__(self, memory: int, used: int = 0):
+        self.overhead = used
+        self.size = max(self.LEAST, int(self.SHARE * (memory - used)))
         # Small batches keep every stage busy and leave room; more than 8 MiB only waits.
-        self.batch = min(8 * MIB, size // 6)
-        self.chunk = max(1 << 16, min(MIB, size // 32))
+        self.batch = min(8 * MIB, self.size // 6)
+        self.chunk = max(1 << 16, min(MIB, self.size // 32))
         self.used = 0
         self.closed = False
         self.changed = threading.Condition()
+
+    def memory_for(self, cost: int) -> int:
+        """The memory with which `cost` bytes would fit, in MiB; 80 of them for a process that need not be lean."""
+        return _mib(int(cost / self.SHARE) + self.overhead) + 80
 
     def take(self, cost: int, held: int) -> bool:
         """Reserve `cost` more; False when nothing but the `held` bytes of the caller is left to wait for."""
@@ -132,25 +141,35 @@ def _cost(chunk: Chunk, layout, score_cost: int) -> int:
 
 
 def _too_large(held: _Pieces, chunk: Chunk, starts, rest, layout, score_cost: int, budget: Budget) -> RankingTooLarge:
-    """Read on to the end of the ranking, keeping nothing, so that the message can say how much memory would do."""
-    first = held.chunks[0] if held.chunks else chunk
-    batch = Batch([first], np.zeros(1, np.int64), 0)
-    needed, rows = held.cost, held.rows
-    while chunk is not None:
-        cost = _cost(chunk, layout, score_cost)
-        if len(starts) > (0 if rows else 1) or layout.closes_with_row:
-            end = 1 if layout.closes_with_row else int(starts[0 if rows else 1])
-            needed, rows = needed + cost * end // chunk.batch.num_rows, rows + end
-            break
-        needed, rows = needed + cost, rows + chunk.batch.num_rows
-        chunk = next(rest, None)
-        starts = layout.starts(chunk) if chunk is not None else starts
-    lengths = layout.lengths(first.batch)
-    scores = rows if isinstance(lengths, int) and lengths == 1 else int(np.atleast_1d(lengths)[0])
-    return RankingTooLarge(
-        f"{layout.name(batch, 0)}: a ranking of {scores} scores needs {_mib(needed)} MiB while it is computed, "
-        f"and --memory leaves {_mib(budget.size)} MiB; raise --memory by {_mib(needed - budget.size) + 1} MiB or more"
+    name, scores, cost = (_largest_row if layout.closes_with_row else _rest_of_run)(
+        held, chunk, starts, rest, layout, score_cost
     )
+    return RankingTooLarge(
+        f"{name}: a ranking of {scores} scores needs {_mib(cost)} MiB while it is computed, and --memory leaves "
+        f"{_mib(budget.size)} MiB; raise --memory to {budget.memory_for(cost)}MiB or more"
+    )
+
+
+def _largest_row(held, chunk, starts, rest, layout, score_cost):
+    """Name, scores and cost of the longest row of a chunk that holds a ranking in each."""
+    lengths = np.broadcast_to(layout.lengths(chunk.batch), chunk.batch.num_rows)
+    row = int(lengths.argmax())
+    alone = Batch([chunk.slice(row, row + 1)], np.zeros(1, np.int64), 0)
+    return layout.name(alone, 0), int(lengths[row]), _cost(alone.chunks[0], layout, score_cost)
+
+
+def _rest_of_run(held, chunk, starts, rest, layout, score_cost):
+    """Name, scores and cost of the open ranking: the input is read to its end, and nothing of it kept."""
+    first = held.chunks[0] if held.chunks else chunk
+    cost, rows = held.cost, held.rows
+    while chunk is not None:
+        later = starts[starts > 0] if rows == 0 else starts
+        stop = int(later[0]) if len(later) else chunk.batch.num_rows
+        cost += _cost(chunk.slice(0, stop), layout, score_cost)
+        rows += stop
+        chunk = None if len(later) else next(rest, None)
+        starts = layout.starts(chunk) if chunk is not None else starts
+    return layout.name(Batch([first], np.zeros(1, np.int64), 0), 0), rows, cost
 
 
 def _mib(size: int) -> int:

@@ -132,7 +132,8 @@ class Long(Layout):
     def _one_per_ranking(self, values, name, batch):
         starts = np.append(batch.starts, len(values))
         first = values[starts[:-1]]
-        unlike = ~((values == np.repeat(first, np.diff(starts))) | np.isnan(values))
+        expected = np.repeat(first, np.diff(starts))
+        unlike = ~((values == expected) | (np.isnan(values) & np.isnan(expected)))
         if unlike.any():
             raise DataError(
                 f'{self.place(batch, int(np.argmax(unlike)))}: "{name}" changes within a ranking; it must be one value'

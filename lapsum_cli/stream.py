@@ -29,7 +29,6 @@ from .rankings import Rankings
 RESERVE = 80 * MIB
 LEAST = 200 * MIB
 LEAN = 1024 * MIB
-LEAST_BATCHES = 16 * MIB
 
 
 @dataclass
@@ -117,14 +116,13 @@ class _Form:
         self.result_kind = pa.from_numpy_dtype(self.result_dtype)
         self.result_fields = layout.fields(schema, operation.score_columns, self.result_kind)
         self.ranking_fields = layout.ranking_fields(operation.ranking_columns)
-        for field in [*self.result_fields, *self.ranking_fields]:
-            if field.name in schema.names:
-                raise OptionError(
-                    f'{source.first.name}: has a column "{field.name}" already; name the result with --column'
-                )
-        self.results = [field.name for field in self.result_fields]
+        self.new_fields = [*self.result_fields, *self.ranking_fields]
+        self.results = [field.name for field in self.new_fields]
+        for i, name in enumerate(self.results):
+            if name in schema.names or name in self.results[:i]:
+                raise OptionError(f'{source.first.name}: has a column "{name}" already; choose another --column')
         self.schema = schema
-        for field in [*self.result_fields, *self.ranking_fields]:
+        for field in self.new_fields:
             self.schema = self.schema.append(field)
         minimum = getattr(operation, "minimum", None)
         if minimum is not None and layout.closes_with_row:
@@ -180,7 +178,7 @@ class _Form:
             columns += self.layout.columns(batch, values, valid, self.result_kind)
         columns += [[self.layout.ranking_columns(batch, values)[0]] for values in result.rankings.values()]
         table = pa.Table.from_batches([chunk.batch for chunk in batch.chunks])
-        for field, chunks in zip([*self.result_fields, *self.ranking_fields], columns, strict=True):
+        for field, chunks in zip(self.new_fields, columns, strict=True):
             table = table.append_column(field, pa.chunked_array(chunks, field.type))
         if not self.keeps_rows:
             table = table.filter(pc.greater_equal(table.column(self.operation.column), self.operation.minimum))
@@ -200,7 +198,7 @@ def _budget(size: int, layout: Layout) -> Budget:
     """The bytes for batches: most of what the loaded program and the reserve leave."""
     if size < LEAN:
         devices.hold_little()
-    budget = Budget(max(LEAST_BATCHES, int(0.8 * (size - RESERVE - devices.resident()))))
+    budget = Budget(size, RESERVE + devices.resident())
     layout.keep_within(budget.size // 4)
     return budget
 

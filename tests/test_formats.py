@@ -145,8 +145,10 @@ def test_columns_of_every_type_pass_through_untouched(tmp_path, source, to):
     table = long_table([np.arange(4.0), np.arange(2.0)], **every_type(), blob=blob, wait=wait)
     path = put(table, tmp_path / f"scores.{source}")
     run_file("topk", path, tmp_path / f"out.{to}", k=1)
-    result = get(tmp_path / f"out.{to}")
-    assert result.drop(["soft_topk"]).equals(get(path))
+    result, want = get(tmp_path / f"out.{to}"), get(path)
+    if to == "arrow":  # a file can hold one dictionary for all its batches: values are written instead
+        want = want.set_column(want.schema.get_field_index("kind"), "kind", want["kind"].cast(pa.string()))
+    assert result.drop(["soft_topk"]).equals(want)
     assert result["soft_topk"].to_numpy().sum() == pytest.approx(2)
 
 

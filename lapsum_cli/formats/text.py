@@ -29,31 +29,46 @@ class DelimitedSource:
     rows = None
 
     def __init__(self, file: Input, format: str, is_number: Callable[[str], bool]):
-        self.name = file.name
-        separator = _SEPARATORS[format]
-        header = file.head.split(b"\n", 1)[0]
+        self.name, self.file = file.name, file
+        self.names: list[str] = []
+        self.rows_read = 0
+        delimiter = _SEPARATORS[format]
+        header = io.BytesIO(file.head.split(b"\n", 1)[0] + b"\n")
         try:
-            names = pa.csv.read_csv(
-                io.BytesIO(header + b"\n"), parse_options=pa.csv.ParseOptions(delimiter=separator)
-            ).column_names
-            if len(set(names)) < len(names):
-                raise pa.ArrowInvalid(f"two columns of the header have one name: {', '.join(names)}")
-            types = {name: pa.float64() if is_number(name) else pa.string() for name in names}
+            self.names = pa.csv.read_csv(header, parse_options=pa.csv.ParseOptions(delimiter=delimiter)).column_names
+            if len(set(self.names)) < len(self.names):
+                raise pa.ArrowInvalid(f"two columns of the header have one name: {', '.join(self.names)}")
+            types = {name: pa.float64() if is_number(name) else pa.string() for name in self.names}
             self.reader = pa.csv.open_csv(
                 file.stream,
                 read_options=pa.csv.ReadOptions(block_size=_BLOCK),
-                parse_options=pa.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
+                parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
                 convert_options=pa.csv.ConvertOptions(column_types=types),
             )
         except (pa.ArrowException, UnicodeDecodeError) as error:
-            raise DataError(f"{file.name}: not readable as {format.upper()}: {_first_line(error)}") from None
+            raise self._located(error) from None
         self.schema = self.reader.schema
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
         try:
-            yield from self.reader
+            for batch in self.reader:
+                yield batch
+                self.rows_read += batch.num_rows
         except pa.ArrowException as error:
-            raise DataError(f"{self.name}: {_first_line(error)}") from None
+            raise self._located(error) from None
+
+    def _located(self, error: Exception) -> DataError:
+        """Arrow's message with the column by name, and the line that it quotes; in a pipe only the rows before."""
+        problem = re.sub(r"In CSV column #(\d+)", lambda m: f'column "{self.names[int(m[1])]}"', _first_line(error))
+        quoted = re.search(r"Expected \d+ columns, got \d+: (.*)", problem)
+        place = f"after row {self.rows_read}" if self.rows_read else "among the first rows"
+        if quoted and self.file.is_regular:
+            with open(self.name, "rb") as lines:
+                for number, line in enumerate(lines, 1):
+                    if number > self.rows_read and line.strip() == quoted[1].encode():
+                        place = f"line {number}"
+                        break
+        return DataError(f"{self.name}, {place}: {problem}")
 
 
 class JsonLinesSource:
@@ -68,6 +83,7 @@ class JsonLinesSource:
         self.name = file.name
         self.stream = file.stream
         self.schema = None
+        self.lines = 0
         self.is_number = is_number
         self.first = self._block()
         inferred = self._parse(self.first).schema
@@ -90,7 +106,9 @@ class JsonLinesSource:
                 parse_options=pa.json.ParseOptions(explicit_schema=self.schema, unexpected_field_behavior=unexpected),
             )
         except pa.ArrowException as error:
-            raise DataError(f"{self.name}: not readable as JSON lines: {_first_line(error)}") from None
+            # Arrow counts from 0 within the block.
+            problem = re.sub(r" in row (\d+)", lambda m: f" in line {self.lines + int(m[1]) + 1}", _first_line(error))
+            raise DataError(f"{self.name}: not readable as JSON lines: {problem}") from None
         self._refuse_rounded(table, block)
         return table
 
@@ -109,6 +127,7 @@ class JsonLinesSource:
         while block:
             if block.strip():
                 yield from self._parse(block).select(self.schema.names).to_batches()
+            self.lines += block.count(b"\n")
             block = self._block()
 
 
