@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .errors import OptionError, RankingTooLarge
+from .errors import RankingTooLarge
 from .formats import Chunk
 
 MIB = 1 << 20
@@ -174,21 +174,3 @@ def _rest_of_run(held, chunk, starts, rest, layout, score_cost):
 
 def _mib(size: int) -> int:
     return -(-size // MIB)
-
-
-def parse_memory(text: str | int) -> int:
-    """Bytes from a text such as 256MiB, 2GB or 1.5G; a number is bytes."""
-    if isinstance(text, int):
-        return text
-    units = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-    units |= {
-        unit: 1 << shift
-        for shift, names in ((10, "K KIB"), (20, "M MIB"), (30, "G GIB"), (40, "T TIB"))
-        for unit in names.split()
-    }
-    number = text.strip().rstrip("BbIiKkMmGgTt")
-    unit = text.strip()[len(number) :].strip().upper()
-    try:
-        return int(float(number) * units[unit])
-    except (ValueError, KeyError, OverflowError):
-        raise OptionError(f"--memory must be a size such as 256MiB or 2GB, got {text!r}") from None

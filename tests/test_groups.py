@@ -1,0 +1,102 @@
+"""Runs and closed groups, against plain Python on lists; cuts by bytes, against the rows they cut."""
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lapsum_cli.formats.rowgroups import RowGroups
+from lapsum_cli.formats.sizes import cumulative_bytes
+from lapsum_cli.groups import ClosedGroups, run_starts
+
+keys = st.one_of(
+    st.lists(st.one_of(st.none(), st.integers(-3, 3)), min_size=1, max_size=40).map(lambda v: pa.array(v, pa.int64())),
+    st.lists(st.one_of(st.none(), st.sampled_from(["", "a", "b", "ab"])), min_size=1, max_size=40).map(
+        lambda v: pa.array(v, pa.string())
+    ),
+)
+chunk_sizes = st.integers(1, 7)
+
+
+@given(keys, chunk_sizes)
+def test_a_run_starts_where_a_value_differs_from_the_one_before(column, size):
+    found, previous = [], None
+    for start in range(0, len(column), size):
+        chunk = column[start : start + size]
+        found += [start + i for i in run_starts([chunk], previous)]
+        previous = [chunk[-1:]]
+    values = column.to_pylist()
+    assert found == [i for i, value in enumerate(values) if i == 0 or value != values[i - 1]]
+
+
+orders = st.sampled_from([sorted, lambda v: sorted(v, reverse=True), list])
+
+
+@given(st.lists(st.integers(-50, 50), min_size=1, max_size=40, unique=True), orders, st.data())
+def test_a_group_that_returns_is_found_whatever_the_order(values, order, data):
+    values = order(values)
+    values += data.draw(st.lists(st.sampled_from(values), max_size=1))  # the last may have been seen before
+    as_text = data.draw(st.booleans())
+    size = data.draw(chunk_sizes)
+    closed, found = ClosedGroups(1 << 20), None
+    for start in range(0, len(values), size):
+        chunk = [f"{v:+04}" if as_text else v for v in values[start : start + size]]
+        at = closed.add([pa.array(chunk)])
+        if at is not None:
+            found = start + at
+            break
+    assert found == (len(values) - 1 if values[-1] in values[:-1] else None)
+
+
+def test_more_groups_than_memory_need_an_order():
+    sorted_keys = [pa.array(np.arange(start, start + 1000)) for start in range(0, 20_000, 1000)]
+    closed = ClosedGroups(limit=8 * 4000)
+    assert [closed.add([key]) for key in sorted_keys] == [None] * 20
+    assert closed.add([pa.array([20_000, 20_001, 5])]) == (ClosedGroups.TooMany, 2)
+
+    closed = ClosedGroups(limit=8 * 4000)
+    shuffled = np.random.default_rng(0).permutation(20_000)
+    answers = [closed.add([pa.array(part)]) for part in np.split(shuffled, 20)]
+    assert answers[:3] == [None] * 3
+    assert answers[5][0] is ClosedGroups.TooMany
+
+
+rows = st.lists(
+    st.fixed_dictionaries(
+        {
+            "id": st.integers(0, 9),
+            "text": st.one_of(st.none(), st.text(max_size=5)),
+            "scores": st.one_of(st.none(), st.lists(st.floats(0, 1, width=32), max_size=5)),
+        }
+    ),
+    min_size=1,
+    max_size=30,
+)
+SCHEMA = pa.schema([("id", pa.int64()), ("text", pa.string()), ("scores", pa.list_(pa.float32()))])
+
+
+@given(rows, st.integers(0, 29), chunk_sizes)
+def test_bytes_of_rows_add_up_however_they_are_cut(rows, start, size):
+    batch = pa.RecordBatch.from_pylist(rows, SCHEMA)
+    whole = np.diff(cumulative_bytes(batch))
+    parts = [np.diff(cumulative_bytes(batch.slice(at, size))) for at in range(0, len(rows), size)]
+    assert np.array_equal(np.concatenate(parts), whole)
+    want = [8 + 8 + len((row["text"] or "").encode()) + 8 + 4 * len(row["scores"] or []) for row in rows]
+    assert whole.tolist() == want
+
+
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=12), st.integers(1, 500))
+def test_row_groups_do_not_depend_on_how_the_rows_arrive(lengths, size):
+    lists = pa.ListArray.from_arrays(np.cumsum([0, *lengths]), np.arange(sum(lengths), dtype=np.float64))
+    table = pa.table({"scores": lists})
+
+    def groups(tables):
+        gathering = RowGroups()
+        gathering.group.most_bytes, gathering.piece.most_bytes, gathering.piece.most_rows = 4000, 1500, 5
+        made = [group for table in tables for group in gathering.add(table)]
+        made += gathering.rest()
+        return [[chunk.to_pylist() for chunk in group["scores"].chunks] for group in made]
+
+    at_once = groups([table])
+    assert at_once == groups([table.slice(at, size) for at in range(0, len(table), size)])
+    assert [row for group in at_once for piece in group for row in piece] == table["scores"].to_pylist()
