@@ -4,6 +4,8 @@ function.
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 
 from . import operators
@@ -13,16 +15,16 @@ from .rankings import Rankings
 
 
 def soft_rank(x, *, alpha="0.1std", descending=True, base=1, threads=1):
-    """Soft rank of every score in its ranking; the largest is near `base`, and the ranks of n scores sum to n (n - 1)
-    / 2 + n base.
+    """Soft rank of every score in its ranking: near `base` for the largest; n of them sum to n (n - 1) / 2 + n base.
 
-    Approximates  np.argsort(np.argsort(-x)) + 1  and tends to it as alpha tends to 0; a tie takes the mean of its
-    places.
+    Approximates  np.argsort(np.argsort(-x)) + 1  and tends to it as alpha tends to 0; ties take their mean place.
 
     x      one ranking (n,); rankings on the last axis (..., n); a list of rankings, a column of lists, or Rankings
-    alpha  softness in the unit of the scores: a number, one for each ranking, or "0.1std" in standard deviations of
-    each ranking Returns float arrays of the same shape and dtype (float16: float32; longer than 2^24: float64), a
-    list for a list. Raises OptionError (a ValueError) for alpha <= 0 or NaN, DataError (a ValueError) for NaN scores.
+    alpha  softness in the unit of the scores: a number, one for each ranking, or "0.1std", in standard deviations of
+           each ranking; larger is softer
+
+    Returns float arrays of the same shape and dtype (float16: float32; longer than 2^24: float64), a list for a list.
+    Raises OptionError or DataError, both a ValueError, for alpha <= 0 or NaN and for NaN scores.
     Source: LapSum, ICML 2025, section 3, in O(n log n).
     """
     option, given = _alpha(alpha)
@@ -38,12 +40,13 @@ def soft_topk(x, k, *, alpha="0.1std", largest=True, threads=1):
     k      how many are at the top, possibly fractional: a number, one for each ranking, or "10%" of its length;
            k above a ranking's length counts as that length
     alpha  as for soft_rank
+
     Returns float arrays of the same shape and dtype, a list for a list.
-    Raises OptionError (a ValueError) for k < 0 or NaN and alpha <= 0 or NaN, DataError (a ValueError) for NaN scores.
+    Raises OptionError or DataError, both a ValueError, for k < 0, alpha <= 0 or either NaN, and for NaN scores.
     Source: LapSum, ICML 2025, section 4, in O(n).
     """
     option, given = _alpha(alpha)
-    if isinstance(k, str) or np.ndim(k) == 0:
+    if np.ndim(k) == 0:
         return _apply(TopK((K.parse(k),), option, descending=largest), x, threads, alphas=given)
     return _apply(TopK((), option, descending=largest), x, threads, alphas=given, ks=np.asarray(k, np.float64))
 
@@ -113,21 +116,36 @@ def make_operation(name: str, alpha, k, names, **options):
     if name == "topk":
         if (k is None) == (names.k is None):
             raise OptionError("topk needs one of --k, such as --k 10 or --k 10%, and --k-column")
-        options["ks"] = tuple(K.parse(part) for part in str(k).split(",")) if k is not None else ()
+        options["ks"] = tuple(K.parse(part) for part in _parts(k)) if k is not None else ()
     elif k is not None or names.k is not None:
         raise OptionError(f"{name} takes no k")
+    known = {field.name for field in fields(operators.OPERATIONS[name])}
+    if unknown := sorted(set(options) - known):
+        raise OptionError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}")
     return operators.OPERATIONS[name](**{key: value for key, value in options.items() if value is not None})
+
+
+def _parts(k):
+    """Several k: "10,100", or a list of them."""
+    return [str(part) for part in k] if isinstance(k, list | tuple) else str(k).split(",")
 
 
 def _alpha(alpha):
     """The option, and the values per ranking where an array gave them."""
-    if isinstance(alpha, str) or np.ndim(alpha) == 0:
-        return operators.Alpha.parse(alpha if isinstance(alpha, str) else float(alpha)), None
+    if np.ndim(alpha) == 0:
+        return operators.Alpha.parse(alpha), None
     return operators.Alpha(1.0), np.asarray(alpha, np.float64)
 
 
 def _apply(operation, x, threads, alphas=None, ks=None):
-    rankings, scores_dtype, like = _rankings(x)
+    if not isinstance(threads, int) or threads < 1:
+        raise OptionError(f"threads must be 1 or more, got {threads!r}")
+    try:
+        rankings, scores_dtype, like = _rankings(x)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{type(x).__name__} holds no rankings: {error}; pass an array, a column or a list") from None
     wrong = np.isnan(rankings.values)
     if wrong.any():
         at = int(np.argmax(wrong))
@@ -161,6 +179,8 @@ def _rankings(x):
         return _rows(x)
     if not isinstance(x, np.ndarray) and (hasattr(x, "__arrow_c_stream__") or hasattr(x, "__arrow_c_array__")):
         return _arrow(x)
+    if np.ma.is_masked(x):
+        raise DataError("the array is masked; put -inf where its mask is, or take those scores out")
     array = np.asarray(x)
     if array.dtype == object and array.ndim == 1:
         return _rows(list(array))
@@ -176,16 +196,29 @@ def _rankings(x):
 
 def _rows(rows):
     rankings = Rankings.of(rows)
-    return rankings, str(rankings.values.dtype), lambda flat: np.split(flat, rankings.offsets[1:-1]) if rows else []
+    return rankings, str(rankings.values.dtype), lambda flat: _split(flat, rankings)
 
 
 def _arrow(x):
     """A column of another library through Arrow's C protocols: numbers are one ranking, lists a ranking each."""
     import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from .columns import floats, is_list, score_type
 
     column = pa.chunked_array(x) if hasattr(x, "__arrow_c_stream__") else pa.chunked_array([pa.array(x)])
-    kind = column.type
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
-        return _rankings(column.to_numpy())
-    dtype = kind.value_type.to_pandas_dtype()
-    return _rows([np.asarray(row.values if row.is_valid else [], dtype) for row in column])
+    chunks = column.combine_chunks()
+    lists = is_list(column.type)
+    numbers = chunks.flatten() if lists else chunks
+    kind = score_type(numbers.type, "x", "the column")
+    values = floats(numbers, np.float64 if kind == pa.float64() else np.float32, "the column")
+    if not lists:
+        rankings = Rankings(values, np.array([0, len(values)]))
+        return rankings, kind.to_pandas_dtype().__name__, lambda flat: flat
+    lengths = np.asarray(pc.fill_null(pc.list_value_length(chunks), 0))
+    rankings = Rankings(values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+    return rankings, kind.to_pandas_dtype().__name__, lambda flat: _split(flat, rankings)
+
+
+def _split(flat, rankings):
+    return np.split(flat, rankings.offsets[1:-1]) if len(rankings) else []

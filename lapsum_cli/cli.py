@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from . import __version__, options
-from .errors import IOFailed, LapsumError, OptionError
+from .errors import DataError, IOFailed, LapsumError, OptionError
 
 app = typer.Typer(
     help="Differentiable ranks and top-k memberships for files of ranking scores.",
@@ -20,6 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -41,6 +42,8 @@ def _command(function):
             _leave(128 + signal.SIGINT)
         except SystemExit as end:
             _leave(end.code)
+        except NotImplementedError as error:  # Arrow's, for a type that some step cannot handle
+            _fail(f"a column has a type that is not supported: {error}", DataError.exit_code)
         except MemoryError as error:
             _fail(f"out of memory: {error}; lower --memory or --threads", IOFailed.exit_code)
         except OSError as error:
@@ -80,6 +83,7 @@ def topk(
         str | None,
         typer.Option(
             "--k",
+            "-k",
             metavar="K",
             help="How many are at the top: 10, 2.5, 10% of each ranking, or 10,100 for two columns.",
         ),
@@ -120,7 +124,7 @@ def _run(name: str, own: dict, given: SimpleNamespace) -> None:
             alpha=given.alpha,
             alpha_column=given.alpha_column,
             descending=not given.ascending,
-            group=given.group and [part.strip() for part in given.group.split(",")],
+            group=given.group if given.group is None else [part.strip() for part in given.group.split(",") if part],
             score=given.score,
             columns=given.columns,
             column=given.column,
@@ -135,13 +139,14 @@ def _run(name: str, own: dict, given: SimpleNamespace) -> None:
         )
     if summary.short:
         words.say(
-            f"{summary.short} of {summary.rankings} rankings have fewer scores than k; all of theirs are in "
+            f"{summary.short} of {summary.rankings} rankings are shorter than k; their k is their length "
             "(--strict-k refuses them)"
         )
     if summary.nan:
         words.say(f"{summary.nan} NaN or null scores were left out; their result is null")
     written = f" -> {given.output}" if given.output else ""
-    words.say(f"{summary.scores} scores in {summary.rankings} rankings{written}")
+    rankings = "1 ranking" if summary.rankings == 1 else f"{summary.rankings} rankings"
+    words.say(f"{summary.scores} scores in {rankings}, {summary.written} rows written{written}")
 
 
 @_command
@@ -170,7 +175,7 @@ def bench(
     ] = None,
     dtype: Annotated[str, typer.Option(metavar="float32|float64")] = "float32",
     alpha: Annotated[float, typer.Option(metavar="A", help="In the unit of the scores, which are N(0, 1).")] = 0.1,
-    k: Annotated[str, typer.Option("--k", metavar="K")] = "10%",
+    k: Annotated[str, typer.Option("--k", "-k", metavar="K")] = "10%",
     threads: Annotated[int, typer.Option(metavar="N", min=1)] = 1,
     runs: Annotated[int, typer.Option(metavar="N", min=1, help="Runs of each side, in turn; the median counts.")] = 5,
 ):
@@ -227,7 +232,7 @@ def _leave(code: int) -> None:
     """Exit without waiting for a thread that sits in a read of standard input, and without a second word about a
     closed pipe.
     """
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):
         try:
             stream.flush()
         except OSError:

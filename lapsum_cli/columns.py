@@ -5,7 +5,9 @@ from __future__ import annotations
 import fnmatch
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from .errors import DataError
 
@@ -54,3 +56,16 @@ def score_type(kind: pa.DataType, name: str, source: str) -> pa.DataType:
     if holds_numbers(kind):
         return pa.float64()
     raise DataError(f'{source}: column "{name}" has type {kind}; scores must be numbers')
+
+
+def floats(array: pa.Array, dtype, where: str) -> np.ndarray:
+    """Scores as float32 or float64, null as NaN; an integer that no float64 holds is refused."""
+    if not pa.types.is_floating(array.type):
+        try:
+            array = array.cast(pa.float64())
+        except pa.ArrowInvalid as error:
+            raise DataError(f"{where}: scores are integers that no float64 holds: {error}") from None
+    if array.null_count:
+        array = array.cast(pa.float32() if pa.types.is_float16(array.type) else array.type)
+        array = pc.fill_null(array, float("nan"))
+    return np.asarray(array).astype(dtype, copy=False)

@@ -29,6 +29,8 @@ def detect(schema: pa.Schema, names: Names, is_array: bool, source: str, notice)
     for name in (*(names.group or ()), *filter(None, (names.score, names.alpha, names.k))):
         if name not in schema.names:
             raise OptionError(f'{source}: no column "{name}"; the columns are {_listed(schema.names)}')
+        if schema.names.count(name) > 1:
+            raise OptionError(f'{source}: {schema.names.count(name)} columns are called "{name}"; rename one')
     if names.columns is not None:
         return _wide(schema, names, source)
     score = names.score or ("score" if is_array else _find_score(schema, source))
@@ -42,6 +44,9 @@ def detect(schema: pa.Schema, names: Names, is_array: bool, source: str, notice)
         return Lists(score, names)
     score_type(kind, score, source)
     group = names.group if names.group is not None else _find_group(schema, source)
+    for name in group:
+        if pa.types.is_nested(schema.field(name).type):
+            raise OptionError(f'{source}: column "{name}" has type {schema.field(name).type}, which cannot be a group')
     if not group and not is_array:
         notice(
             f'scores from "{score}"; no group column is named or known, so the whole table is one ranking (see --group)'
@@ -71,7 +76,13 @@ def _find_score(schema: pa.Schema, source: str) -> str:
         return found[0]
     if found:
         raise OptionError(f"{source}: several columns could be the score: {_listed(found)}; choose one with --score")
-    raise DataError(f"{source}: no score column; the columns are {_listed(schema.names)}; name it with --score")
+    for f in schema:
+        if f.name.lower() in SCORE_NAMES:
+            score_type(f.type, f.name, source)
+    hint = "name it with --score"
+    if any(name.replace(".", "", 1).lstrip("-").isdigit() for name in schema.names):
+        hint = "the first line of a text is taken for column names: add such a line"
+    raise DataError(f"{source}: no score column; the columns are {_listed(schema.names)}; {hint}")
 
 
 def _find_group(schema: pa.Schema, source: str) -> tuple[str, ...]:

@@ -9,23 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .columns import Names, holds_numbers, score_type
+from .columns import Names, floats, holds_numbers, is_list, score_type
 from .errors import DataError
 from .formats import Chunk
-from .groups import ClosedGroups, run_starts
-
-
-def _floats(array: pa.Array, dtype, where: str) -> np.ndarray:
-    """Scores as float32 or float64, null as NaN; an integer that no float64 holds is refused."""
-    if not pa.types.is_floating(array.type):
-        try:
-            array = array.cast(pa.float64())
-        except pa.ArrowInvalid as error:
-            raise DataError(f"{where}: scores are integers that no float64 holds: {error}") from None
-    if array.null_count:
-        array = array.cast(pa.float32() if pa.types.is_float16(array.type) else array.type)
-        array = pc.fill_null(array, float("nan"))
-    return np.asarray(array).astype(dtype, copy=False)
+from .groups import ClosedGroups, comparable, run_starts
 
 
 class Layout:
@@ -41,6 +28,14 @@ class Layout:
         """The dtype of the kernels: float16 is computed as float32."""
         return np.dtype(np.float64 if self.value_type(schema) == pa.float64() else np.float32)
 
+    def width(self, schema: pa.Schema) -> int:
+        """How many scores every ranking has, where the columns alone tell; else 0."""
+        return 0
+
+    def describe(self) -> dict:
+        """Where the rankings are, for the record of how a result was made."""
+        raise NotImplementedError
+
     def keep_within(self, limit: int) -> None:
         """Bytes for what the layout remembers of earlier rankings."""
 
@@ -53,7 +48,7 @@ class Layout:
         if name is None:
             return None
         column = pa.chunked_array([chunk.batch.column(name) for chunk in batch.chunks])
-        if not holds_numbers(column.type):
+        if not holds_numbers(column.type) or is_list(column.type):
             raise DataError(f'{batch.chunks[0].file}: column "{name}" has type {column.type}; it must hold numbers')
         values = np.asarray(pc.fill_null(column.cast(pa.float64()), float("nan")))
         return self._one_per_ranking(values, name, batch)
@@ -75,6 +70,9 @@ class Long(Layout):
     def value_type(self, schema):
         return score_type(schema.field(self.score).type, self.score, "")
 
+    def describe(self):
+        return {"score": self.score, "group": list(self.group)}
+
     def keep_within(self, limit: int) -> None:
         self.closed = ClosedGroups(limit)
 
@@ -83,7 +81,7 @@ class Long(Layout):
             first = np.arange(0 if self.previous is not None else min(1, chunk.batch.num_rows))
             self.previous = []
             return first
-        columns = [_plain(chunk.batch.column(name)) for name in self.group]
+        columns = [comparable(chunk.batch.column(name)) for name in self.group]
         starts = run_starts(columns, self.previous)
         self.previous = [column[-1:] for column in columns]
         keys = [column.take(pa.array(starts)) for column in columns]
@@ -114,7 +112,7 @@ class Long(Layout):
         return 1
 
     def scores(self, batch, dtype):
-        parts = [_floats(c.batch.column(self.score), dtype, c.file) for c in batch.chunks]
+        parts = [floats(c.batch.column(self.score), dtype, c.file) for c in batch.chunks]
         return np.concatenate(parts), np.append(batch.starts, batch.rows).astype(np.int64)
 
     def place(self, batch, score: int) -> str:
@@ -162,11 +160,18 @@ class Lists(Layout):
     def value_type(self, schema):
         return score_type(schema.field(self.score).type.value_type, self.score, "")
 
+    def width(self, schema):
+        kind = schema.field(self.score).type
+        return kind.list_size if pa.types.is_fixed_size_list(kind) else 0
+
+    def describe(self):
+        return {"score": self.score}
+
     def lengths(self, batch):
         return np.asarray(pc.fill_null(pc.list_value_length(batch.column(self.score)), 0)).astype(np.int64)
 
     def scores(self, batch, dtype):
-        parts = [_floats(c.batch.column(self.score).flatten(), dtype, c.file) for c in batch.chunks]
+        parts = [floats(c.batch.column(self.score).flatten(), dtype, c.file) for c in batch.chunks]
         lengths = np.concatenate([self.lengths(c.batch) for c in batch.chunks])
         return np.concatenate(parts), np.concatenate([[0], np.cumsum(lengths)])
 
@@ -215,6 +220,12 @@ class Wide(Layout):
         kinds = {score_type(schema.field(name).type, name, "") for name in self.score_names}
         return kinds.pop() if len(kinds) == 1 else (pa.float64() if pa.float64() in kinds else pa.float32())
 
+    def width(self, schema):
+        return len(self.score_names)
+
+    def describe(self):
+        return {"columns": self.score_names}
+
     def lengths(self, batch):
         return len(self.score_names)
 
@@ -223,7 +234,7 @@ class Wide(Layout):
         start = 0
         for chunk in batch.chunks:
             for j, name in enumerate(self.score_names):
-                matrix[start : start + chunk.batch.num_rows, j] = _floats(chunk.batch.column(name), dtype, chunk.file)
+                matrix[start : start + chunk.batch.num_rows, j] = floats(chunk.batch.column(name), dtype, chunk.file)
             start += chunk.batch.num_rows
         return matrix.reshape(-1), np.arange(batch.rows + 1, dtype=np.int64) * len(self.score_names)
 
@@ -278,7 +289,3 @@ def _relisted(lists: pa.Array, lengths: np.ndarray, inner: pa.Array) -> pa.Array
     make = pa.LargeListArray if large else pa.ListArray
     made = make.from_arrays(pa.array(offsets), inner, mask=None if null is None else pa.array(null))
     return made.cast(pa.list_(inner.type, kind.list_size)) if pa.types.is_fixed_size_list(kind) else made
-
-
-def _plain(column: pa.Array) -> pa.Array:
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column

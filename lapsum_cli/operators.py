@@ -35,7 +35,7 @@ class Alpha:
         number, relative = (text[:-3], True) if isinstance(text, str) and text.endswith("std") else (text, False)
         try:
             return cls(float(number), relative)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             if isinstance(error, OptionError):
                 raise
             raise OptionError(f"alpha must be a number such as 0.1, or 0.1std, got {text!r}") from None
@@ -62,7 +62,7 @@ class K:
         number, percent = (text[:-1], True) if isinstance(text, str) and text.endswith("%") else (text, False)
         try:
             return cls(float(number), percent)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             if isinstance(error, OptionError):
                 raise
             raise OptionError(f"k must be a number such as 10, or a share such as 10%, got {text!r}") from None
@@ -219,8 +219,8 @@ def prepare(name: str, dtype, notice=lambda line: None) -> None:
     tiny = Rankings(np.arange(3, dtype=dtype), np.array([0, 1, 3]))
     operation = {"rank": Rank(), "topk": TopK((K(1.0),))}[name]
     if not jit.is_compiled(name, dtype):
-        kept = "later runs start at once" if jit.CACHE else "no cache can be written, see lapsum doctor"
-        notice(f"compiling the {name} kernels for this processor, some 10 s; {kept}")
+        kept = "later runs of it start at once" if jit.CACHE else "no cache can be written, see lapsum doctor"
+        notice(f"compiling the {np.dtype(dtype).name} kernels of {name} for this processor, some 10 s; {kept}")
     jit.prepare(name, dtype, lambda: operation.apply(tiny))
 
 

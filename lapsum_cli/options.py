@@ -29,7 +29,8 @@ def shared(
         str | None,
         typer.Option(
             metavar="A",
-            help="Softness, in the unit of the scores (0.1) or in standard deviations of each ranking (0.1std).",
+            help="Softness: near 0 is hard, larger is softer. In the unit of the scores (0.1), or in standard deviations "
+            "of each ranking (0.1std).",
             show_default="0.1std",
         ),
     ] = None,
@@ -43,17 +44,22 @@ def shared(
         str | None,
         typer.Option(
             metavar="A,B",
-            help="Columns whose consecutive equal values make a ranking. Default: detected (qid, query_id ...).",
+            help="Columns whose consecutive equal values make a ranking; '' for none. Default: found by name (qid, "
+            "query_id, topic, user_id ...).",
         ),
     ] = None,
     score: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN", help="The scores, or lists of them. Default: detected (score, pred ...)."),
+        typer.Option(
+            metavar="COLUMN", help="The scores, or lists of them. Default: found by name (score, pred, logit ...)."
+        ),
     ] = None,
     columns: Annotated[
         str | None, typer.Option(metavar="'S_*'", help="Wide tables: each row is a ranking of the columns that match.")
     ] = None,
-    column: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the result.")] = None,
+    column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the result. Default: soft_rank, soft_topk.")
+    ] = None,
     nan: Annotated[
         str,
         typer.Option(

@@ -12,6 +12,7 @@ from .columns import Names
 from .detection import detect
 from .formats import Sink, Sources, open_sink, output_format
 from .formats.files import Output
+from .layouts import Layout
 from .memory import memory_budget, memory_size, returning_memory
 from .operators import prepare
 from .pipeline import ahead
@@ -59,7 +60,7 @@ def run(
         with output, contextlib.closing(budget):
             shown = words.preview(transform.schema) if sink is None and to_format is None else None
             rows = source.rows if transform.keeps_rows else None
-            made = _how(operation, names, nan)
+            made = _how(operation, layout, names, nan)
             out = shown or open_sink(output, format, transform.schema, transform.results, rows, made)
             try:
                 cost = transform.score_cost
@@ -67,7 +68,8 @@ def run(
                 for batch, table in ahead(((batch, transform.compute(batch, summary)) for batch in batches), budget):
                     out.write(table)
                     budget.give(batch.cost)
-                    words.progress(summary.rows, source.rows)
+                    summary.written += len(table)
+                    words.progress(summary.written, rows)
                     del batch, table
                 out.close({**made, **_what(source, summary)})
             except BaseException:
@@ -76,10 +78,11 @@ def run(
     return summary
 
 
-def _how(operation, names: Names, nan: str) -> dict:
+def _how(operation, layout: Layout, names: Names, nan: str) -> dict:
     """How a result is made: whatever changes its numbers, and nothing that varies from run to run."""
-    columns = {key: value for key, value in (("alpha_column", names.alpha), ("k_column", names.k)) if value}
-    return {**operation.describe(), **columns, "nan": nan, "device": "cpu", "version": __version__}
+    columns = {"alpha": names.alpha, "k": names.k}
+    given = {name: {"column": column} for name, column in columns.items() if column}
+    return {**operation.describe(), **given, **layout.describe(), "nan": nan, "device": "cpu", "version": __version__}
 
 
 def _what(source: Sources, summary: Summary) -> dict:

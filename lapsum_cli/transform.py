@@ -25,6 +25,7 @@ class Summary:
     scores: int = 0
     short: int = 0
     nan: int = 0
+    written: int = 0
 
 
 class Transform:
@@ -38,7 +39,7 @@ class Transform:
         self.kind = layout.value_type(schema)
         self.dtype = layout.dtype(schema)
         alone = not layout.closes_with_row and not layout.group
-        longest = (source.rows or 0) if alone else 0
+        longest = (source.rows or 0) if alone else layout.width(schema)
         self.result_dtype = operation.dtype(self.kind.to_pandas_dtype().__name__, longest)
         self.result_kind = pa.from_numpy_dtype(self.result_dtype)
         self.result_fields = layout.fields(schema, operation.score_columns, self.result_kind)
@@ -46,6 +47,8 @@ class Transform:
         self.new_fields = [*self.result_fields, *self.ranking_fields]
         self.results = [field.name for field in self.new_fields]
         for i, name in enumerate(self.results):
+            if not name:
+                raise OptionError("--column needs a name")
             if name in schema.names or name in self.results[:i]:
                 raise OptionError(f'{source.first.name}: has a column "{name}" already; choose another --column')
         self.schema = schema

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lapsum_cli.formats.rowgroups import RowGroups
 from lapsum_cli.formats.sizes import cumulative_bytes
-from lapsum_cli.groups import ClosedGroups, run_starts
+from lapsum_cli.groups import ClosedGroups, comparable, run_starts
 
 keys = st.one_of(
     st.lists(st.one_of(st.none(), st.integers(-3, 3)), min_size=1, max_size=40).map(lambda v: pa.array(v, pa.int64())),
@@ -29,19 +29,28 @@ def test_a_run_starts_where_a_value_differs_from_the_one_before(column, size):
     assert found == [i for i, value in enumerate(values) if i == 0 or value != values[i - 1]]
 
 
+def test_one_form_for_each_group():
+    assert comparable(pa.array([0.0, -0.0, np.nan, None])).to_pylist() == [0.0, 0.0, None, None]
+    assert run_starts([comparable(pa.array([np.nan, None, 0.0, -0.0]))], None).tolist() == [0, 2]
+    assert run_starts([comparable(pa.array(["a", "a", "b"], pa.string_view()))], None).tolist() == [0, 2]
+    assert run_starts([comparable(pa.array([None, None], pa.null()))], None).tolist() == [0]
+
+
 orders = st.sampled_from([sorted, lambda v: sorted(v, reverse=True), list])
 
 
 @given(st.lists(st.integers(-50, 50), min_size=1, max_size=40, unique=True), orders, st.data())
 def test_a_group_that_returns_is_found_whatever_the_order(values, order, data):
     values = order(values)
+    if data.draw(st.booleans()):  # a null is a group too, in whichever chunk it comes
+        values.insert(data.draw(st.integers(0, len(values))), None)
     values += data.draw(st.lists(st.sampled_from(values), max_size=1))  # the last may have been seen before
     as_text = data.draw(st.booleans())
     size = data.draw(chunk_sizes)
     closed, found = ClosedGroups(1 << 20), None
     for start in range(0, len(values), size):
-        chunk = [f"{v:+04}" if as_text else v for v in values[start : start + size]]
-        at = closed.add([pa.array(chunk)])
+        chunk = [f"{v:+04}" if as_text and v is not None else v for v in values[start : start + size]]
+        at = closed.add([pa.array(chunk, pa.string() if as_text else pa.int64())])
         if at is not None:
             found = start + at
             break

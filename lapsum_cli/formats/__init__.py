@@ -175,7 +175,10 @@ def open_sink(output: Output, format: str, schema: pa.Schema, results: list[str]
 
     made: how the result is made, as far as it is known now; `close` is told the rest.
     """
-    return _module(format).write(output, format, schema, results, rows, made)
+    try:
+        return _module(format).write(output, format, schema, results, rows, made)
+    except pa.ArrowNotImplementedError as error:
+        raise OptionError(f"{output.name}: {format} cannot hold these columns: {error}; choose another --to") from None
 
 
 def _module(format: str):

@@ -7,6 +7,7 @@ import json
 import mmap
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pyarrow as pa
 
 from ..errors import DataError
@@ -47,6 +48,8 @@ class ArrowSource:
                 for start in range(0, batch.num_rows, step):
                     yield _copied(batch.slice(start, step))
                     self.mapped.madvise(mmap.MADV_DONTNEED)
+        except pa.ArrowNotImplementedError as error:
+            raise DataError(f"{self.name}: a column has a type that is not supported: {_first_line(error)}") from None
         except (pa.ArrowException, OSError) as error:
             raise DataError(
                 f"{self.name}: reading failed, the file is damaged or truncated: {_first_line(error)}"
@@ -55,7 +58,19 @@ class ArrowSource:
 
 def _copied(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The rows in memory of their own, so that the mapped pages can go."""
-    return batch.take(pa.array(range(batch.num_rows), pa.int64())) if batch.num_rows else batch
+    return (
+        pa.ipc.read_record_batch(batch.serialize(), batch.schema)
+        if not _has_dictionary(batch.schema)
+        else _taken(batch)
+    )
+
+
+def _has_dictionary(schema: pa.Schema) -> bool:
+    return any(pa.types.is_dictionary(kind) for kind in schema.types)
+
+
+def _taken(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return batch.take(pa.array(np.arange(batch.num_rows)))
 
 
 def _first_line(error: Exception) -> str:

@@ -69,6 +69,8 @@ class Input:
 
     @functools.cached_property
     def _raw(self) -> io.RawIOBase:
+        if self.name == STDIN and sys.stdin is None:
+            raise InputMissing("standard input is closed; name a file")
         try:
             return io.FileIO(sys.stdin.fileno(), closefd=False) if self.name == STDIN else io.FileIO(self.name)
         except OSError as error:
@@ -76,10 +78,10 @@ class Input:
 
     @functools.cached_property
     def head(self) -> bytes:
-        """The first line, or the first 64 KiB; nothing is consumed. A pipe may deliver it in pieces."""
+        """At least the first line, up to 16 MiB of it; nothing is consumed. A pipe may deliver it in pieces."""
         head = b""
-        while len(head) < 1 << 16 and b"\n" not in head:
-            more = self._raw.read((1 << 16) - len(head))
+        while len(head) < 1 << 24 and b"\n" not in head:
+            more = self._raw.read(1 << 16)
             if not more:
                 break
             head += more
@@ -132,52 +134,55 @@ class Sink:
 
 
 class Output:
-    """A file that appears whole or not at all, or standard output.
+    """A file that appears whole or not at all; standard output, a device or a named pipe, which are written as it goes.
 
     The file is written under a temporary name beside it, synced, and renamed; an exception removes it.
     """
 
     def __init__(self, path: str | None, force: bool = False):
-        self.path = path
         self.name = path or "standard output"
+        self.is_file = path is not None and not _is_device(path)
+        self.path = os.path.realpath(path) if self.is_file else path  # a link stays, and its target is replaced
         self.force = force
-        if path is not None:
+        if self.is_file:
             self._check()
 
     def _check(self) -> None:
-        directory = os.path.dirname(self.path) or "."
+        directory = os.path.dirname(self.path)
         if not os.path.isdir(directory):
-            raise OutputError(f"{self.path}: the directory {directory} does not exist; make it first")
+            raise OutputError(f"{self.name}: the directory {directory} does not exist; make it first")
         if os.path.isdir(self.path):
-            raise OutputError(f"{self.path}: is a directory; name a file in it")
+            raise OutputError(f"{self.name}: is a directory; name a file in it")
         if os.path.exists(self.path) and not self.force:
-            raise OutputError(f"{self.path}: exists already; pass --force to replace it")
-
-    @property
-    def is_seekable(self) -> bool:
-        return self.path is not None
+            raise OutputError(f"{self.name}: exists already; pass --force to replace it")
 
     @property
     def for_arrow(self) -> str | io.BufferedIOBase:
         """What Arrow is to write to: a file by itself, without a copy of every buffer in Python."""
-        return self.stream if self.path is None else self.temporary
+        return self.temporary if self.is_file else self.stream
 
     def __enter__(self) -> Output:
-        if self.path is None:
-            sys.stdout.flush()
-            self.stream = io.BufferedWriter(io.FileIO(sys.stdout.fileno(), "w", closefd=False), 1 << 16)
-            return self
-        directory, base = os.path.split(os.path.abspath(self.path))
         try:
-            handle, self.temporary = tempfile.mkstemp(prefix=f".{base}.", suffix=".tmp", dir=directory)
+            self.stream = self._open()
         except OSError as error:
-            raise OutputError(f"{self.path}: cannot be made: {error.strerror}") from None
-        self.stream = io.BufferedWriter(io.FileIO(handle, "w"), 1 << 20)
+            raise OutputError(f"{self.name}: cannot be made: {error.strerror}") from None
         return self
 
+    def _open(self) -> io.BufferedWriter:
+        if self.is_file:
+            directory, base = os.path.split(self.path)
+            handle, self.temporary = tempfile.mkstemp(prefix=f".{base}.", suffix=".tmp", dir=directory)
+            return io.BufferedWriter(io.FileIO(handle, "w"), 1 << 20)
+        if self.path is not None:
+            return io.BufferedWriter(io.FileIO(os.open(self.path, os.O_WRONLY), "w"), 1 << 16)
+        if sys.stdout is None:
+            raise OutputError("standard output is closed; name a file with -o")
+        sys.stdout.flush()
+        return io.BufferedWriter(io.FileIO(sys.stdout.fileno(), "w", closefd=False), 1 << 16)
+
     def __exit__(self, kind, error, traceback) -> None:
-        if self.path is None:
-            with contextlib.suppress(BrokenPipeError if kind else ()):
+        if not self.is_file:
+            with contextlib.suppress(OSError if kind else ()), writing(self.name):
                 self.stream.flush()
             return
         try:
@@ -199,6 +204,12 @@ class Output:
             self.stream.close()
             self._check()  # another process may have made it meanwhile
             os.replace(self.temporary, self.path)
+
+
+def _is_device(path: str) -> bool:
+    """Whether a path is to be written into rather than replaced: /dev/stdout may well be a regular file."""
+    special = os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+    return special or os.path.abspath(path).startswith(("/dev/", "/proc/"))
 
 
 @contextlib.contextmanager

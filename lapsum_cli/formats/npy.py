@@ -108,7 +108,7 @@ class NpySink(Sink):
         self.dtype = np.dtype(value.to_pandas_dtype())
         self.rows = 0
         known = rows is not None and not (self.is_list and self.width is None)
-        self.spool = None if output.is_seekable or known else tempfile.TemporaryFile()  # noqa: SIM115
+        self.spool = None if output.is_file or known else tempfile.TemporaryFile()  # noqa: SIM115
         self.stream = self.spool or output.stream
         with writing(output.name):
             if not self.spool:

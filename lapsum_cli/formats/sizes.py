@@ -26,7 +26,8 @@ def _bytes_at(array: pa.Array, rows: np.ndarray) -> np.ndarray:
         children = array.values if not pa.types.is_map(kind) else array.items
         return 8 * rows + _bytes_at(children, offsets[rows]) - _bytes_at(children, offsets[:1])
     if pa.types.is_fixed_size_list(kind):
-        return _bytes_at(array.flatten() if array.null_count == 0 else array.values, rows * kind.list_size)
+        values = array.values.slice(array.offset * kind.list_size, len(array) * kind.list_size)
+        return _bytes_at(values, rows * kind.list_size)
     if pa.types.is_null(kind):
         return np.zeros(len(rows), np.int64)
     if pa.types.is_boolean(kind):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 
@@ -39,8 +40,9 @@ class DelimitedSource:
             if len(set(self.names)) < len(self.names):
                 raise pa.ArrowInvalid(f"two columns of the header have one name: {', '.join(self.names)}")
             types = {name: pa.float64() if is_number(name) else pa.string() for name in self.names}
+            alone = b"\n" not in file.head  # Arrow takes a header without a line end for an empty file
             self.reader = pa.csv.open_csv(
-                file.stream,
+                header if alone and not header.seek(0) else file.stream,
                 read_options=pa.csv.ReadOptions(block_size=_BLOCK),
                 parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
                 convert_options=pa.csv.ConvertOptions(column_types=types),
@@ -167,7 +169,7 @@ class TextSink(Sink):
                 self._write_array(self._lines(batch))
 
     def _lines(self, batch: pa.RecordBatch) -> pa.Array:
-        columns = [self._column(name, batch.column(name)) for name in batch.schema.names]
+        columns = [self._column(*named) for named in zip(batch.schema.names, batch.columns, strict=True)]
         if self.separator:
             return pc.binary_join_element_wise(*columns, self.separator, null_handling="replace", null_replacement="")
         parts = []
@@ -251,7 +253,16 @@ def _quoted(text: pa.Array, format: str) -> pa.Array:
 
 
 def _dumps(value) -> str | None:
-    return None if value is None else json.dumps(value, ensure_ascii=False, default=str)
+    return None if value is None else json.dumps(_finite(value), ensure_ascii=False, default=str)
+
+
+def _finite(value):
+    """The value with null for every float that JSON has no number for."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read(file: Input, format: str, is_number: Callable[[str], bool]):

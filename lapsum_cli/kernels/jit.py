@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import llvmlite.binding
 import numba
 import numpy as np
 
@@ -20,7 +21,8 @@ _SOURCES = sorted(Path(__file__).parent.rglob("*.py"))
 
 def sources_digest() -> str:
     """Sixteen hex digits that change with any kernel source and with the versions of Numba and NumPy."""
-    digest = hashlib.sha256(f"{numba.__version__} {np.__version__} {sys.version}".encode())
+    processor = llvmlite.binding.get_host_cpu_name()
+    digest = hashlib.sha256(f"{numba.__version__} {np.__version__} {sys.version} {processor}".encode())
     for path in _SOURCES:
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
