@@ -146,7 +146,8 @@ def _run(name: str, own: dict, given: SimpleNamespace) -> None:
         words.say(f"{summary.nan} NaN or null scores were left out; their result is null")
     written = f" -> {given.output}" if given.output else ""
     rankings = "1 ranking" if summary.rankings == 1 else f"{summary.rankings} rankings"
-    words.say(f"{summary.scores} scores in {rankings}, {summary.written} rows written{written}")
+    left = f", {summary.written} of {summary.rows} rows kept" if summary.written < summary.rows else ""
+    words.say(f"{summary.scores} scores in {rankings}{left}{written}")
 
 
 @_command

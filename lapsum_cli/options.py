@@ -44,8 +44,8 @@ def shared(
         str | None,
         typer.Option(
             metavar="A,B",
-            help="Columns whose consecutive equal values make a ranking; '' for none. Default: found by name (qid, "
-            "query_id, topic, user_id ...).",
+            help="Columns whose consecutive equal values make a ranking; '' for none. "
+            "Default: found by name (qid, query_id, topic, user_id ...).",
         ),
     ] = None,
     score: Annotated[

@@ -160,7 +160,7 @@ def test_words_go_to_stderr_and_quiet_silences_them(folder):
 
 def test_rankings_with_too_few_scores_are_told(tmp_path):
     done = run("topk", "-", "--k", 2, stdin=b"qid,score\na,1\nb,2\nb,3\n")
-    assert b"lapsum: 1 of 2 rankings have fewer scores than k" in done.stderr
+    assert b"lapsum: 1 of 2 rankings are shorter than k" in done.stderr
 
 
 # Signals.
