@@ -141,16 +141,17 @@ def _cost(chunk: Chunk, layout, score_cost: int) -> int:
 
 
 def _too_large(held: _Pieces, chunk: Chunk, starts, rest, layout, score_cost: int, budget: Budget) -> RankingTooLarge:
-    name, scores, cost = (_largest_row if layout.closes_with_row else _rest_of_run)(
-        held, chunk, starts, rest, layout, score_cost
-    )
+    if layout.closes_with_row:
+        name, scores, cost = _largest_row(chunk, layout, score_cost)
+    else:
+        name, scores, cost = _rest_of_run(held, chunk, starts, rest, layout, score_cost)
     return RankingTooLarge(
         f"{name}: a ranking of {scores} scores needs {_mib(cost)} MiB while it is computed, and --memory leaves "
         f"{_mib(budget.size)} MiB; raise --memory to {budget.memory_for(cost)}MiB or more"
     )
 
 
-def _largest_row(held, chunk, starts, rest, layout, score_cost):
+def _largest_row(chunk: Chunk, layout, score_cost: int):
     """Name, scores and cost of the longest row of a chunk that holds a ranking in each."""
     lengths = np.broadcast_to(layout.lengths(chunk.batch), chunk.batch.num_rows)
     row = int(lengths.argmax())

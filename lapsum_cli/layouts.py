@@ -56,6 +56,13 @@ class Layout:
     def _one_per_ranking(self, values, name, batch):
         return values
 
+    def ranking_fields(self, names: list[str]) -> list[pa.Field]:
+        """Columns for values of whole rankings, such as thresholds."""
+        return [pa.field(name, pa.float64()) for name in names]
+
+    def ranking_columns(self, batch, values: np.ndarray) -> list[pa.Array]:
+        return [pa.array(values)]
+
 
 class Long(Layout):
     """A row is an item; consecutive rows of equal group are a ranking. Without a group all rows are one."""
@@ -141,9 +148,6 @@ class Long(Layout):
     def fields(self, schema, names, kind):
         return [pa.field(name, kind) for name in names]
 
-    def ranking_fields(self, names):
-        return [pa.field(name, pa.float64()) for name in names]
-
     def columns(self, batch, values, valid, kind):
         return [[_array(values, valid, kind)]]
 
@@ -192,9 +196,6 @@ class Lists(Layout):
             made = pa.large_list(kind) if pa.types.is_large_list(outer) else pa.list_(kind)
         return [pa.field(name, made) for name in names]
 
-    def ranking_fields(self, names):
-        return [pa.field(name, pa.float64()) for name in names]
-
     def columns(self, batch, values, valid, kind):
         chunks, start = [], 0
         for chunk in batch.chunks:
@@ -205,9 +206,6 @@ class Lists(Layout):
             chunks.append(_relisted(lists, lengths, inner))
             start = stop
         return [chunks]
-
-    def ranking_columns(self, batch, values):
-        return [pa.array(values)]
 
 
 class Wide(Layout):
@@ -248,9 +246,6 @@ class Wide(Layout):
     def fields(self, schema, names, kind):
         return [pa.field(f"{name}_{score}", kind) for name in names for score in self.score_names]
 
-    def ranking_fields(self, names):
-        return [pa.field(name, pa.float64()) for name in names]
-
     def columns(self, batch, values, valid, kind):
         width = len(self.score_names)
         matrix = values.reshape(-1, width)
@@ -259,9 +254,6 @@ class Wide(Layout):
             [_array(np.ascontiguousarray(matrix[:, j]), None if mask is None else mask[:, j], kind)]
             for j in range(width)
         ]
-
-    def ranking_columns(self, batch, values):
-        return [pa.array(values)]
 
 
 def _row_name(batch, row: int) -> str:

@@ -29,8 +29,8 @@ def shared(
         str | None,
         typer.Option(
             metavar="A",
-            help="Softness: near 0 is hard, larger is softer. In the unit of the scores (0.1), or in standard deviations "
-            "of each ranking (0.1std).",
+            help="Softness: near 0 is hard, larger is softer. In the unit of the scores (0.1), or in standard "
+            "deviations of each ranking (0.1std).",
             show_default="0.1std",
         ),
     ] = None,

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import DataError
-from .files import Input, Output, Sink, writing
+from .files import Input, Output, Sink, first_line, writing
 from .rowgroups import RowGroups
 
 
@@ -33,7 +33,7 @@ class ArrowSource:
                 self.reader = pa.ipc.open_stream(file.stream)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise DataError(
-                f"{file.name}: not an Arrow {format} input, or a truncated one: {_first_line(error)}"
+                f"{file.name}: not an Arrow {format} input, or a truncated one: {first_line(error)}"
             ) from None
         self.schema = self.reader.schema
 
@@ -49,10 +49,10 @@ class ArrowSource:
                     yield _copied(batch.slice(start, step))
                     self.mapped.madvise(mmap.MADV_DONTNEED)
         except pa.ArrowNotImplementedError as error:
-            raise DataError(f"{self.name}: a column has a type that is not supported: {_first_line(error)}") from None
+            raise DataError(f"{self.name}: a column has a type that is not supported: {first_line(error)}") from None
         except (pa.ArrowException, OSError) as error:
             raise DataError(
-                f"{self.name}: reading failed, the file is damaged or truncated: {_first_line(error)}"
+                f"{self.name}: reading failed, the file is damaged or truncated: {first_line(error)}"
             ) from None
 
 
@@ -71,10 +71,6 @@ def _has_dictionary(schema: pa.Schema) -> bool:
 
 def _taken(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch.take(pa.array(np.arange(batch.num_rows)))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n", 1)[0]
 
 
 class ArrowSink(Sink):

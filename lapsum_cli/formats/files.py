@@ -226,3 +226,8 @@ def writing(name: str):
             raise BrokenPipeError(error.errno, error.strerror) from None
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise IOFailed(f"{name}: writing failed: {reason}; nothing was kept") from None
+
+
+def first_line(error: Exception) -> str:
+    """What an error of Arrow says, without the lines that follow."""
+    return str(error).split("\n", 1)[0]

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import DataError
-from .files import Input, Output, Sink, writing
+from .files import Input, Output, Sink, first_line, writing
 from .rowgroups import RowGroups
 
 _MOST_ROWS = 1 << 16
@@ -24,7 +24,7 @@ class ParquetSource:
             # keeps it whole.
             self.file = pq.ParquetFile(file.seekable(), pre_buffer=False, buffer_size=1 << 20)
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{file.name}: not a Parquet file, or a truncated one: {_first_line(error)}") from None
+            raise DataError(f"{file.name}: not a Parquet file, or a truncated one: {first_line(error)}") from None
         self.schema = self.file.schema_arrow
         self.rows = self.file.metadata.num_rows
 
@@ -46,7 +46,7 @@ class ParquetSource:
                 self.file.reader.set_batch_size(rows)
         except (pa.ArrowException, OSError) as error:
             raise DataError(
-                f"{self.name}: reading failed, the file is damaged or truncated: {_first_line(error)}"
+                f"{self.name}: reading failed, the file is damaged or truncated: {first_line(error)}"
             ) from None
 
 
@@ -63,10 +63,6 @@ def _fixed_width(schema: pa.Schema) -> int:
         except ValueError:
             width += 8
     return width
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n", 1)[0]
 
 
 class ParquetSink(Sink):

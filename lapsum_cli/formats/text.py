@@ -18,7 +18,7 @@ import pyarrow.csv
 import pyarrow.json
 
 from ..errors import DataError
-from .files import Input, Output, Sink, writing
+from .files import Input, Output, Sink, first_line, writing
 
 _BLOCK = 1 << 20
 _LARGEST_BLOCK = 1 << 28  # a JSON line longer than this is taken for a broken file
@@ -61,7 +61,7 @@ class DelimitedSource:
 
     def _located(self, error: Exception) -> DataError:
         """Arrow's message with the column by name, and the line that it quotes; in a pipe only the rows before."""
-        problem = re.sub(r"In CSV column #(\d+)", lambda m: f'column "{self.names[int(m[1])]}"', _first_line(error))
+        problem = re.sub(r"In CSV column #(\d+)", lambda m: f'column "{self.names[int(m[1])]}"', first_line(error))
         quoted = re.search(r"Expected \d+ columns, got \d+: (.*)", problem)
         place = f"after row {self.rows_read}" if self.rows_read else "among the first rows"
         if quoted and self.file.is_regular:
@@ -109,7 +109,7 @@ class JsonLinesSource:
             )
         except pa.ArrowException as error:
             # Arrow counts from 0 within the block.
-            problem = re.sub(r" in row (\d+)", lambda m: f" in line {self.lines + int(m[1]) + 1}", _first_line(error))
+            problem = re.sub(r" in row (\d+)", lambda m: f" in line {self.lines + int(m[1]) + 1}", first_line(error))
             raise DataError(f"{self.name}: not readable as JSON lines: {problem}") from None
         self._refuse_rounded(table, block)
         return table
@@ -148,10 +148,6 @@ def _as_text(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n", 1)[0]
-
-
 class TextSink(Sink):
     """Lines are joined column by column in Arrow, so that no row passes through Python."""
 
@@ -181,7 +177,7 @@ class TextSink(Sink):
         try:
             return _text(column, self.format)
         except pa.ArrowException as error:
-            problem = _first_line(error)
+            problem = first_line(error)
             raise DataError(f'{self.output.name}: column "{name}" cannot be written as text: {problem}') from None
 
     def _write_array(self, lines: pa.Array) -> None:
