@@ -28,6 +28,14 @@ class Batch:
     def rows(self) -> int:
         return sum(chunk.batch.num_rows for chunk in self.chunks)
 
+    def locate(self, row: int) -> tuple[Chunk, int]:
+        """The chunk that holds a row of the batch, and the row in it."""
+        for chunk in self.chunks:
+            if row < chunk.batch.num_rows:
+                return chunk, row
+            row -= chunk.batch.num_rows
+        raise IndexError(row)
+
 
 class Budget:
     """Bytes that may be in flight between reading and writing. Whoever would exceed them waits until one is written.
@@ -85,24 +93,22 @@ def whole_rankings(chunks: Iterable[Chunk], layout, score_cost: int, budget: Bud
     for chunk in chunks:
         starts = layout.starts(chunk)
         cost = _cost(chunk, layout, score_cost)
-        rows = chunk.batch.num_rows
-        cut = rows if layout.closes_with_row else (int(starts[-1]) if len(starts) else 0)
         held = whole.cost + open_ranking.cost
-        if whole.chunks and (held + cost > budget.batch):
+        if whole.chunks and held + cost > budget.batch:
             yield whole.flush()
             held = open_ranking.cost
         if not budget.take(cost, held):
             raise _too_large(open_ranking, chunk, starts, chunks, layout, score_cost, budget)
-        if cut > 0 or (len(starts) and cut == 0):
-            before = cost * cut // max(rows, 1)
+        if len(starts):  # whatever lies before the last start is whole
+            rows = chunk.batch.num_rows
+            cut = rows if layout.closes_with_row else int(starts[-1])
+            before = cost * cut // rows
             whole.extend(open_ranking)
             open_ranking = _Pieces()
             if cut > 0:
                 whole.add(chunk.slice(0, cut), starts[starts < cut], before)
             if cut < rows:
                 open_ranking.add(chunk.slice(cut, rows), np.zeros(1, np.int64), cost - before)
-            else:
-                whole.cost += cost - before
         else:
             open_ranking.add(chunk, starts, cost)
         if whole.cost >= budget.batch:

@@ -109,9 +109,10 @@ def topk(
 def _run(name: str, own: dict, given: SimpleNamespace) -> None:
     """The act of every operation's command."""
     from .api import run_file
+    from .formats import FORMATS
     from .terminal import Voice
 
-    binary = given.to_format not in (None, "csv", "tsv", "jsonl")
+    binary = FORMATS.get(given.to_format, "text") != "text"
     if binary and given.output is None and sys.stdout.isatty():
         raise OptionError(
             f"--to {given.to_format} is binary and would upset the terminal; write to a file with -o, or into a pipe"

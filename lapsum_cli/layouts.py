@@ -43,6 +43,11 @@ class Layout:
         """Rows of the chunk at which a ranking begins."""
         return np.arange(chunk.batch.num_rows)
 
+    def name(self, batch, ranking: int) -> str:
+        """What a ranking of the batch is called in a message."""
+        chunk, row = batch.locate(ranking)
+        return f"{chunk.file}, row {chunk.row + row}"
+
     def option(self, name: str | None, batch) -> np.ndarray | None:
         """The value that a column gives to each ranking of the batch, float64."""
         if name is None:
@@ -60,8 +65,8 @@ class Layout:
         """Columns for values of whole rankings, such as thresholds."""
         return [pa.field(name, pa.float64()) for name in names]
 
-    def ranking_columns(self, batch, values: np.ndarray) -> list[pa.Array]:
-        return [pa.array(values)]
+    def ranking_column(self, batch, values: np.ndarray) -> pa.Array:
+        return pa.array(values)
 
 
 class Long(Layout):
@@ -124,12 +129,9 @@ class Long(Layout):
 
     def place(self, batch, score: int) -> str:
         """Where a score stands, for a message."""
-        for chunk in batch.chunks:
-            if score < chunk.batch.num_rows:
-                keys = [chunk.batch.column(name)[score] for name in self.group]
-                return f"{chunk.file}, row {chunk.row + score}" + (f" ({self._key(keys)})" if keys else "")
-            score -= chunk.batch.num_rows
-        return batch.chunks[0].file
+        chunk, row = batch.locate(score)
+        keys = [chunk.batch.column(name)[row] for name in self.group]
+        return f"{chunk.file}, row {chunk.row + row}" + (f" ({self._key(keys)})" if keys else "")
 
     def name(self, batch, ranking: int) -> str:
         return self.place(batch, int(batch.starts[ranking]))
@@ -151,8 +153,8 @@ class Long(Layout):
     def columns(self, batch, values, valid, kind):
         return [[_array(values, valid, kind)]]
 
-    def ranking_columns(self, batch, values):
-        return [pa.array(np.repeat(values, np.diff(np.append(batch.starts, batch.rows))))]
+    def ranking_column(self, batch, values):
+        return pa.array(np.repeat(values, np.diff(np.append(batch.starts, batch.rows))))
 
 
 class Lists(Layout):
@@ -184,9 +186,6 @@ class Lists(Layout):
         ends = np.cumsum(lengths)
         row = int(np.searchsorted(ends, score, side="right"))
         return f"{self.name(batch, row)}, score {score - int(ends[row] - lengths[row]) + 1}"
-
-    def name(self, batch, ranking: int) -> str:
-        return _row_name(batch, ranking)
 
     def fields(self, schema, names, kind):
         outer = schema.field(self.score).type
@@ -240,9 +239,6 @@ class Wide(Layout):
         row, column = divmod(score, len(self.score_names))
         return f'{self.name(batch, row)}, column "{self.score_names[column]}"'
 
-    def name(self, batch, ranking: int) -> str:
-        return _row_name(batch, ranking)
-
     def fields(self, schema, names, kind):
         return [pa.field(f"{name}_{score}", kind) for name in names for score in self.score_names]
 
@@ -254,14 +250,6 @@ class Wide(Layout):
             [_array(np.ascontiguousarray(matrix[:, j]), None if mask is None else mask[:, j], kind)]
             for j in range(width)
         ]
-
-
-def _row_name(batch, row: int) -> str:
-    for chunk in batch.chunks:
-        if row < chunk.batch.num_rows:
-            return f"{chunk.file}, row {chunk.row + row}"
-        row -= chunk.batch.num_rows
-    return batch.chunks[0].file
 
 
 def _array(values: np.ndarray, valid: np.ndarray | None, kind: pa.DataType) -> pa.Array:

@@ -32,13 +32,7 @@ class Alpha:
 
     @classmethod
     def parse(cls, text: str | float) -> Alpha:
-        number, relative = (text[:-3], True) if isinstance(text, str) and text.endswith("std") else (text, False)
-        try:
-            return cls(float(number), relative)
-        except (TypeError, ValueError) as error:
-            if isinstance(error, OptionError):
-                raise
-            raise OptionError(f"alpha must be a number such as 0.1, or 0.1std, got {text!r}") from None
+        return cls(*_number(text, "std", "alpha must be a number such as 0.1, or 0.1std"))
 
     def __str__(self):
         return f"{self.value!r}{'std' if self.relative else ''}"
@@ -59,16 +53,19 @@ class K:
 
     @classmethod
     def parse(cls, text: str | float) -> K:
-        number, percent = (text[:-1], True) if isinstance(text, str) and text.endswith("%") else (text, False)
-        try:
-            return cls(float(number), percent)
-        except (TypeError, ValueError) as error:
-            if isinstance(error, OptionError):
-                raise
-            raise OptionError(f"k must be a number such as 10, or a share such as 10%, got {text!r}") from None
+        return cls(*_number(text, "%", "k must be a number such as 10, or a share such as 10%"))
 
     def __str__(self):
         return f"{self.value:.15g}{'%' if self.percent else ''}"
+
+
+def _number(text: str | float, unit: str, rule: str) -> tuple[float, bool]:
+    """A number, and whether the unit follows it."""
+    has_unit = isinstance(text, str) and text.endswith(unit)
+    try:
+        return float(text.removesuffix(unit) if has_unit else text), has_unit
+    except (TypeError, ValueError):
+        raise OptionError(f"{rule}, got {text!r}") from None
 
 
 @dataclass
@@ -172,7 +169,6 @@ class TopK:
         }
 
     def apply(self, rankings, alphas=None, ks=None, dtype=None, threads: int = 1) -> Result:
-
         from .kernels import topk
 
         alphas = _alphas(self.alpha, rankings, alphas, threads)

@@ -106,7 +106,7 @@ class Transform:
                 spread[valid] = values
                 values = spread
             columns += self.layout.columns(batch, values, valid, self.result_kind)
-        columns += [[self.layout.ranking_columns(batch, values)[0]] for values in result.rankings.values()]
+        columns += [[self.layout.ranking_column(batch, values)] for values in result.rankings.values()]
         table = pa.Table.from_batches([chunk.batch for chunk in batch.chunks])
         for field, chunks in zip(self.new_fields, columns, strict=True):
             table = table.append_column(field, pa.chunked_array(chunks, field.type))

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from ..errors import DataError, OptionError
 from .files import Input, Output, Sink, expand
+from .sizes import cumulative_bytes
 
 # format name -> the module of this package that reads and writes it
 FORMATS = {
@@ -118,8 +119,6 @@ class Sources:
 
 def _ranges(batch: pa.RecordBatch, size: int):
     """Row ranges of about `size` bytes: an input may hold its rows in batches of any size."""
-    from .sizes import cumulative_bytes
-
     if batch.nbytes <= 2 * size or batch.num_rows <= 1:
         return [(0, batch.num_rows)] if batch.num_rows else []
     bytes_before = cumulative_bytes(batch)

@@ -58,19 +58,9 @@ class ArrowSource:
 
 def _copied(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The rows in memory of their own, so that the mapped pages can go."""
-    return (
-        pa.ipc.read_record_batch(batch.serialize(), batch.schema)
-        if not _has_dictionary(batch.schema)
-        else _taken(batch)
-    )
-
-
-def _has_dictionary(schema: pa.Schema) -> bool:
-    return any(pa.types.is_dictionary(kind) for kind in schema.types)
-
-
-def _taken(batch: pa.RecordBatch) -> pa.RecordBatch:
-    return batch.take(pa.array(np.arange(batch.num_rows)))
+    if any(pa.types.is_dictionary(kind) for kind in batch.schema.types):  # a message without its dictionary is no copy
+        return batch.take(pa.array(np.arange(batch.num_rows)))
+    return pa.ipc.read_record_batch(batch.serialize(), batch.schema)
 
 
 class ArrowSink(Sink):
@@ -112,7 +102,5 @@ def read(file: Input, format: str, is_number: Callable[[str], bool]) -> ArrowSou
     return ArrowSource(file, format)
 
 
-def write(
-    output: Output, format: str, schema: pa.Schema, results: list[str], rows: int | None, made: dict
-) -> ArrowSink:
+def write(output: Output, format: str, schema: pa.Schema, results: list[str], rows: int | None, made: dict) -> Sink:
     return ArrowSink(output, format, schema, made)
