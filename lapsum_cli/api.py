@@ -1,34 +1,79 @@
-"""Arrays in, arrays out: the operations on NumPy, Arrow, pandas and Polars data, and `run_file`, the command as a
-function.
+"""Arrays in, arrays out: the operations, and their gradients, on NumPy, Arrow, pandas and Polars data.
+
+In all of them
+
+x        one ranking (n,); rankings on the last axis (..., n); a list of rankings, a column of lists, or Rankings
+alpha    softness in the unit of the scores: a number, one for each ranking, or "0.1std", in standard deviations of each
+         ranking, which gradients hold constant; larger is softer
+upstream the gradient of a loss with respect to the result, in its form
+threads  no result depends on it
+
+Results have the form and dtype of x, gradients with respect to alpha and k a number for each ranking. What cannot be
+used raises OptionError or DataError, both a ValueError: alpha <= 0, k < 0, NaN. Infinite scores have gradient 0.
 """
 
 from __future__ import annotations
 
-from dataclasses import fields
+from typing import NamedTuple
 
 import numpy as np
 
-from . import operators
-from .errors import DataError, OptionError
-from .operators import K, Rank, TopK
-from .rankings import Rankings
+from .arrays import Form, rankings_of, refuse_nan
+from .errors import OptionError
+from .operation import GRADIENT, Given, Operation, Result, prepare
+from .operators import Permute, Rank, Sort, TopK
+from .quantities import Alpha, K
+
+
+class Gradients(NamedTuple):
+    """Gradients with respect to the scores, in their form, and to alpha, one for each ranking."""
+
+    scores: object
+    alpha: object
+
+
+class TopKGradients(NamedTuple):
+    """Gradients with respect to the scores, in their form, and to k and alpha, one for each ranking."""
+
+    scores: object
+    k: object
+    alpha: object
 
 
 def soft_rank(x, *, alpha="0.1std", descending=True, base=1, threads=1):
     """Soft rank of every score in its ranking: near `base` for the largest; n of them sum to n (n - 1) / 2 + n base.
 
     Approximates  np.argsort(np.argsort(-x)) + 1  and tends to it as alpha tends to 0; ties take their mean place.
-
-    x      one ranking (n,); rankings on the last axis (..., n); a list of rankings, a column of lists, or Rankings
-    alpha  softness in the unit of the scores: a number, one for each ranking, or "0.1std", in standard deviations of
-           each ranking; larger is softer
-
-    Returns float arrays of the same shape and dtype (float16: float32; longer than 2^24: float64), a list for a list.
-    Raises OptionError or DataError, both a ValueError, for alpha <= 0 or NaN and for NaN scores.
-    Source: LapSum, ICML 2025, section 3, in O(n log n).
+    float16 gives float32, a ranking longer than 2^24 float64. O(n log n).
+    Source: LapSum, ICML 2025, section 3.
     """
-    option, given = _alpha(alpha)
-    return _apply(Rank(option, descending, base), x, threads, alphas=given)
+    return _result(Rank(**_softness(alpha), descending=descending, base=base), x, alpha, threads)
+
+
+def soft_rank_vjp(x, upstream, *, alpha="0.1std", descending=True, threads=1) -> Gradients:
+    """Gradients of sum(upstream * soft_rank(x)) with respect to the scores and alpha, in O(n) after the sort.
+
+    (1 / 2 alpha) (sum_j e_ij v_j - v_i sum_j e_ij) over j != i, with e_ij = e^(-|x_i - x_j| / alpha), v = upstream.
+    """
+    return _gradients(Rank(**_softness(alpha), descending=descending), x, upstream, alpha, threads)
+
+
+def soft_sort(x, *, alpha="0.1std", descending=True, threads=1):
+    """Soft-sorted scores, best first: a shift of the scores shifts them alike, and their spread grows with alpha.
+
+    Approximates  -np.sort(-x)  and tends to it as alpha tends to 0. The l-th (from 1) is the t at which the soft count
+    sum_j F((x_j - t) / alpha) is l - 1/2. Infinite scores stay at their end. O(n log n).
+    Source: LapSum, ICML 2025, section 4.
+    """
+    return _result(Sort(**_softness(alpha), descending=descending), x, alpha, threads)
+
+
+def soft_sort_vjp(x, upstream, *, alpha="0.1std", descending=True, threads=1) -> Gradients:
+    """Gradients of sum(upstream * soft_sort(x)) with respect to the scores and alpha, in O(n) after the sort.
+
+    The l-th result moves with the scores by softmax_j(-|y_l - x_j| / alpha); upstream goes by position.
+    """
+    return _gradients(Sort(**_softness(alpha), descending=descending), x, upstream, alpha, threads)
 
 
 def soft_topk(x, k, *, alpha="0.1std", largest=True, threads=1):
@@ -36,189 +81,114 @@ def soft_topk(x, k, *, alpha="0.1std", largest=True, threads=1):
 
     Approximates  x >= np.sort(x)[-k]  and tends to it as alpha tends to 0; a tie across the boundary shares its places.
 
-    x      as for soft_rank
-    k      how many are at the top, possibly fractional: a number, one for each ranking, or "10%" of its length;
-           k above a ranking's length counts as that length
-    alpha  as for soft_rank
+    k   how many are at the top, possibly fractional: a number, one for each ranking, or "10%" of its length; k above a
+        ranking's length counts as that length
 
-    Returns float arrays of the same shape and dtype, a list for a list.
-    Raises OptionError or DataError, both a ValueError, for k < 0, alpha <= 0 or either NaN, and for NaN scores.
-    Source: LapSum, ICML 2025, section 4, in O(n).
+    O(n). Source: LapSum, ICML 2025, section 4.
     """
-    option, given = _alpha(alpha)
-    if np.ndim(k) == 0:
-        return _apply(TopK((K.parse(k),), option, descending=largest), x, threads, alphas=given)
-    return _apply(TopK((), option, descending=largest), x, threads, alphas=given, ks=np.asarray(k, np.float64))
+    return _result(_topk(k, alpha, largest), x, alpha, threads, k)
 
 
-def run_file(
-    operation,
-    source,
-    sink=None,
-    *,
-    alpha=None,
-    alpha_column=None,
-    k=None,
-    k_column=None,
-    group=None,
-    score=None,
-    columns=None,
-    nan="error",
-    from_format=None,
-    to_format=None,
-    force=False,
-    memory=None,
-    threads=None,
-    words=None,
-    **options,
-):
-    """Apply an operation to a file of any size, as the command does; returns what was done (rows, rankings, scores).
+def soft_topk_vjp(x, k, upstream, *, alpha="0.1std", largest=True, threads=1) -> TopKGradients:
+    """Gradients of sum(upstream * soft_topk(x, k)) with respect to the scores, k and alpha, in O(n).
 
-    operation  "rank" or "topk"
-    source     a path, a glob, a directory of Parquet, "-" for standard input, or a list of these
-    sink       a path; None writes to standard output
-    alpha, k   as the command takes them, such as 0.1, "0.1std", 10, "10%", "10,100"; or the columns that hold them
-    group      a column name or several; score a column name; columns a pattern of score columns (wide tables)
-    memory     a size such as "256MiB"; by default a quarter of the limit in force, at most 4 GiB
-    words      who is told what was detected and how far it is: an object such as stream.Silent
-    options    those of the operation: column, descending; base; strict, minimum, threshold
-    Raises a LapsumError for whatever the user can fix.
+    With f_j = e^(-|x_j - b| / alpha) / (2 alpha) and q = f / sum(f): f_j (v_j - <q, v>) for the scores, <q, v> for k.
+    All are 0 at k = 0 and k = n.
     """
-    from .columns import Names
-    from .stream import Silent, run
-
-    group = (group,) if isinstance(group, str) else group and tuple(group)
-    names = Names(group, score, columns, alpha_column, k_column)
-    sources = [str(path) for path in source] if isinstance(source, list | tuple) else [str(source)]
-    return run(
-        make_operation(operation, alpha, k, names, **options),
-        sources,
-        None if sink is None else str(sink),
-        names=names,
-        nan=nan,
-        from_format=from_format,
-        to_format=to_format,
-        force=force,
-        memory=memory,
-        threads=threads,
-        words=words or Silent(),
-    )
+    return _topk_gradients(_topk(k, alpha, largest), x, k, upstream, alpha, threads)
 
 
-def make_operation(name: str, alpha, k, names, **options):
-    """The operation of a command, from its options; those that exclude each other are refused."""
-    if name not in operators.OPERATIONS:
-        raise OptionError(f"no operation {name!r}; known are {', '.join(operators.OPERATIONS)}")
-    if alpha is not None and names.alpha is not None:
-        raise OptionError("--alpha and --alpha-column exclude each other")
-    if alpha is not None:
-        options["alpha"] = operators.Alpha.parse(alpha)
-    if name == "topk":
-        if (k is None) == (names.k is None):
-            raise OptionError("topk needs one of --k, such as --k 10 or --k 10%, and --k-column")
-        options["ks"] = tuple(K.parse(part) for part in _parts(k)) if k is not None else ()
-    elif k is not None or names.k is not None:
-        raise OptionError(f"{name} takes no k")
-    known = {field.name for field in fields(operators.OPERATIONS[name])}
-    if unknown := sorted(set(options) - known):
-        raise OptionError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    return operators.OPERATIONS[name](**{key: value for key, value in options.items() if value is not None})
+def log_soft_topk(x, k, *, alpha="0.1std", largest=True, threads=1):
+    """Logarithm of the soft membership in the top k, with all its digits in both tails: never the log of a rounded 1.
+
+    x, k   as for soft_topk; -inf where the membership is 0
+    """
+    return _result(_topk(k, alpha, largest, log=True), x, alpha, threads, k)
 
 
-def _parts(k):
-    """Several k: "10,100", or a list of them."""
-    return [str(part) for part in k] if isinstance(k, list | tuple) else str(k).split(",")
+def log_soft_topk_vjp(x, k, upstream, *, alpha="0.1std", largest=True, threads=1) -> TopKGradients:
+    """Gradients of sum(upstream * log_soft_topk(x, k)) with respect to the scores, k and alpha, in O(n).
+
+    (h_j v_j - q_j <h, v>) / alpha with h = alpha f / p, f and q as for soft_topk_vjp.
+    """
+    return _topk_gradients(_topk(k, alpha, largest, log=True), x, k, upstream, alpha, threads)
 
 
-def _alpha(alpha):
-    """The option, and the values per ranking where an array gave them."""
-    if np.ndim(alpha) == 0:
-        return operators.Alpha.parse(alpha), None
-    return operators.Alpha(1.0), np.asarray(alpha, np.float64)
+def soft_permutation(x, *, alpha="0.1std", descending=True, threads=1):
+    """The soft permutation matrix: how likely each item (row) is at each position (column, best first).
+
+    Approximates  np.eye(n)[np.argsort(np.argsort(-x))]  and tends to it as alpha tends to 0. Rows and columns sum to 1.
+
+    Returns (..., n, n), or a list of matrices for a list: O(n^2). `lapsum permute` writes its large entries alone.
+    Source: LapSum, ICML 2025, section 4.
+    """
+    from .kernels import permute
+
+    form, at = _apply(Permute(**_softness(alpha), descending=descending), x, alpha, threads)
+    lengths = form.rankings.lengths.tolist()
+    matrices = [permute.dense(at, r, 0, n).astype(form.dtype, copy=False) for r, n in enumerate(lengths)]
+    if len(form.shape) == 1 and not isinstance(x, np.ndarray):
+        return matrices
+    n = lengths[0] if lengths else np.shape(x)[-1]
+    return np.concatenate(matrices or [np.empty((0, n), form.dtype)]).reshape(*form.shape, n, n)
 
 
-def _apply(operation, x, threads, alphas=None, ks=None):
+def _softness(alpha) -> dict:
+    """The option alpha; where an array gives it for each ranking, that does not matter."""
+    return {"alpha": Alpha.parse(alpha) if np.ndim(alpha) == 0 else Alpha(1.0)}
+
+
+def _topk(k, alpha, largest, log=False) -> TopK:
+    ks = (K.parse(k),) if np.ndim(k) == 0 else ()
+    return TopK(**_softness(alpha), ks=ks, descending=largest, log=log)
+
+
+def _result(operation: Operation, x, alpha, threads, k=None):
+    form, result = _apply(operation, x, alpha, threads, k)
+    dtype = operation.dtype(form.dtype, int(form.rankings.lengths.max(initial=0)))
+    return form.scores(result.scores[operation.column].astype(dtype, copy=False))
+
+
+def _gradients(operation: Operation, x, upstream, alpha, threads) -> Gradients:
+    form, result = _apply(_with(operation, gradient=True, grad_alpha=True), x, alpha, threads, upstream=upstream)
+    return Gradients(_scores_gradient(form, result), form.each(result.rankings[f"{GRADIENT}_alpha"]))
+
+
+def _topk_gradients(operation, x, k, upstream, alpha, threads) -> TopKGradients:
+    operation = _with(operation, gradient=True, grad_alpha=True, grad_k=True)
+    form, result = _apply(operation, x, alpha, threads, k, upstream)
+    to_k, to_alpha = (form.each(result.rankings[f"{GRADIENT}_{name}"]) for name in ("k", "alpha"))
+    return TopKGradients(_scores_gradient(form, result), to_k, to_alpha)
+
+
+def _with(operation, **options):
+    from dataclasses import replace
+
+    return replace(operation, **options)
+
+
+def _scores_gradient(form: Form, result: Result):
+    return form.scores(result.scores[GRADIENT].astype(form.dtype, copy=False))
+
+
+def _apply(operation: Operation, x, alpha, threads, k=None, upstream=None, target=None):
+    """The form of x, and what the operation makes of its rankings."""
     if not isinstance(threads, int) or threads < 1:
         raise OptionError(f"threads must be 1 or more, got {threads!r}")
-    try:
-        rankings, scores_dtype, like = _rankings(x)
-    except (TypeError, ValueError, NotImplementedError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{type(x).__name__} holds no rankings: {error}; pass an array, a column or a list") from None
-    wrong = np.isnan(rankings.values)
-    if wrong.any():
-        at = int(np.argmax(wrong))
-        r = int(np.searchsorted(rankings.offsets, at, side="right")) - 1
-        raise DataError(
-            f"ranking {r}, score {at - rankings.offsets[r]}: the score is NaN; drop it, or mask it with -inf"
-        )
-    alphas, ks = _per_ranking("alpha", alphas, rankings), _per_ranking("k", ks, rankings)
-    operators.prepare(operation.name, rankings.values.dtype)
-    dtype = operation.dtype(scores_dtype, int(rankings.lengths.max(initial=0)))
-    result = operation.apply(rankings, alphas, ks, dtype=dtype, threads=threads)
-    return like(next(iter(result.scores.values())).astype(dtype, copy=False))
+    form = rankings_of(x)
+    rankings = form.rankings
+    refuse_nan(rankings, "the score")
+    given = Given(
+        form.per_ranking("alpha", None if np.ndim(alpha) == 0 else alpha),
+        form.per_ranking("k", None if np.ndim(k) == 0 else k),
+        None if upstream is None else form.per_score("upstream", upstream, rankings.values.dtype),
+        None if target is None else form.per_score("target", target, np.float64),
+    )
+    prepare(operation, rankings.values.dtype)
+    longest = int(rankings.lengths.max(initial=0))
+    return form, operation.apply(rankings, given, _computed(operation.dtype(form.dtype, longest)), threads)
 
 
-def _per_ranking(name, values, rankings):
-    if values is None:
-        return None
-    values = values.reshape(-1)
-    if len(values) != len(rankings):
-        raise OptionError(f"{name} has {len(values)} values for {len(rankings)} rankings")
-    return values
-
-
-def _rankings(x):
-    """Any accepted input as Rankings, the dtype its scores had, and a function that gives a flat result the form of
-    the input.
-    """
-    if isinstance(x, Rankings):
-        return x, str(x.values.dtype), x.with_values
-    if isinstance(x, list | tuple) and any(np.ndim(row) for row in x):
-        return _rows(x)
-    if not isinstance(x, np.ndarray) and (hasattr(x, "__arrow_c_stream__") or hasattr(x, "__arrow_c_array__")):
-        return _arrow(x)
-    if np.ma.is_masked(x):
-        raise DataError("the array is masked; put -inf where its mask is, or take those scores out")
-    array = np.asarray(x)
-    if array.dtype == object and array.ndim == 1:
-        return _rows(list(array))
-    if array.dtype.kind not in "fiu":
-        raise DataError(f"scores must be numbers, got {array.dtype}")
-    if array.ndim == 0:
-        raise DataError("scores must have at least one dimension, got a single number")
-    half = array.dtype == np.float16
-    values = np.ascontiguousarray(array, np.float32 if half or array.dtype == np.float32 else np.float64)
-    rankings = Rankings.equal_length(values, int(np.prod(array.shape[:-1])), array.shape[-1])
-    return rankings, "float16" if half else str(values.dtype), lambda flat: flat.reshape(array.shape)
-
-
-def _rows(rows):
-    rankings = Rankings.of(rows)
-    return rankings, str(rankings.values.dtype), lambda flat: _split(flat, rankings)
-
-
-def _arrow(x):
-    """A column of another library through Arrow's C protocols: numbers are one ranking, lists a ranking each."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from .columns import floats, is_list, score_type
-
-    column = pa.chunked_array(x) if hasattr(x, "__arrow_c_stream__") else pa.chunked_array([pa.array(x)])
-    chunks = column.combine_chunks()
-    lists = is_list(column.type)
-    numbers = chunks.flatten() if lists else chunks
-    kind = score_type(numbers.type, "x", "the column")
-    values = floats(numbers, np.float64 if kind == pa.float64() else np.float32, "the column")
-    if not lists:
-        rankings = Rankings(values, np.array([0, len(values)]))
-        return rankings, kind.to_pandas_dtype().__name__, lambda flat: flat
-    lengths = np.asarray(pc.fill_null(pc.list_value_length(chunks), 0))
-    rankings = Rankings(values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
-    return rankings, kind.to_pandas_dtype().__name__, lambda flat: _split(flat, rankings)
-
-
-def _split(flat, rankings):
-    return np.split(flat, rankings.offsets[1:-1]) if len(rankings) else []
+def _computed(dtype: str):
+    """What the kernels compute for results of this dtype: float16 is rounded from float32 at the end."""
+    return np.float64 if dtype == "float64" else np.float32

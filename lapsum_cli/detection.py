@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from .columns import SCORE_NAMES, Names, holds_numbers, is_list, score_type
+from .columns import ITEM_NAMES, SCORE_NAMES, Names, holds_numbers, is_list, matching, score_type
 from .errors import DataError, OptionError
 from .layouts import Lists, Long, Wide
 
@@ -26,14 +26,58 @@ GROUP_NAMES = (
 
 def detect(schema: pa.Schema, names: Names, is_array: bool, source: str, notice) -> Long | Lists | Wide:
     """The layout of a table with these columns; what was found rather than named is said through `notice`."""
-    for name in (*(names.group or ()), *filter(None, (names.score, names.alpha, names.k))):
+    beside = names.beside.values()
+    one_each = [] if names.columns else beside
+    for name in (*(names.group or ()), *filter(None, (names.score, names.alpha, names.k, names.item, *one_each))):
         if name not in schema.names:
             raise OptionError(f'{source}: no column "{name}"; the columns are {_listed(schema.names)}')
         if schema.names.count(name) > 1:
             raise OptionError(f'{source}: {schema.names.count(name)} columns are called "{name}"; rename one')
+    layout = _layout(schema, names, is_array, source, notice)
+    for name in beside:
+        _check_beside(schema, name, layout, source)
+    return layout
+
+
+def find_item(schema: pa.Schema, layout: Long | Lists | Wide, source: str, notice) -> str | None:
+    """The column that says what an item is called: as named, else by the usual names; None to count the items."""
+    given = layout.names.item
+    if given == "":
+        return None
+    if isinstance(layout, Wide):
+        if given:
+            raise OptionError("--item does not go with --columns, whose names are those of the items")
+        return "item"
+    lists = isinstance(layout, Lists)
+    if given:
+        if is_list(schema.field(given).type) != lists:
+            wanted = "lists like those of the scores" if lists else "a value for each row"
+            raise OptionError(f'{source}: column "{given}" has type {schema.field(given).type}; --item needs {wanted}')
+        return given
+    found = [f.name for f in schema if f.name.lower() in ITEM_NAMES and is_list(f.type) == lists]
+    found = [name for name in found if name not in getattr(layout, "group", ())]
+    if len(found) > 1:
+        raise OptionError(f"{source}: several columns could be the item: {_listed(found)}; choose with --item")
+    if found:
+        notice(f'items from "{found[0]}"')
+    return found[0] if found else None
+
+
+def _check_beside(schema: pa.Schema, name: str, layout, source: str) -> None:
+    found = matching(name, schema.names) if isinstance(layout, Wide) else [name]
+    if not found:
+        raise OptionError(f"{source}: no column matches {name}; the columns are {_listed(schema.names)}")
+    for column in found:
+        kind = schema.field(column).type
+        if not holds_numbers(kind) or is_list(kind) != isinstance(layout, Lists):
+            wanted = "lists of numbers, as the scores" if isinstance(layout, Lists) else "numbers"
+            raise DataError(f'{source}: column "{column}" has type {kind}; it must hold {wanted}')
+
+
+def _layout(schema: pa.Schema, names: Names, is_array: bool, source: str, notice) -> Long | Lists | Wide:
     if names.columns is not None:
         return _wide(schema, names, source)
-    score = names.score or ("score" if is_array else _find_score(schema, source))
+    score = names.score or ("score" if is_array else _find_score(schema, names, source))
     kind = schema.field(score).type
     if is_list(kind):
         score_type(kind.value_type, score, source)
@@ -59,7 +103,7 @@ def detect(schema: pa.Schema, names: Names, is_array: bool, source: str, notice)
 def _wide(schema: pa.Schema, names: Names, source: str) -> Wide:
     if names.group or names.score:
         raise OptionError("--columns makes each row a ranking; it does not go with --group or --score")
-    found = names.matching(schema.names)
+    found = matching(names.columns, schema.names)
     if not found:
         columns = _listed(schema.names)
         raise OptionError(f"{source}: no column matches --columns {names.columns}; the columns are {columns}")
@@ -68,7 +112,8 @@ def _wide(schema: pa.Schema, names: Names, source: str) -> Wide:
     return Wide(found, names)
 
 
-def _find_score(schema: pa.Schema, source: str) -> str:
+def _find_score(schema: pa.Schema, names: Names, source: str) -> str:
+    schema = pa.schema([f for f in schema if f.name not in (names.upstream, names.target, names.alpha, names.k)])
     usual = [f.name for f in schema if f.name.lower() in SCORE_NAMES and holds_numbers(f.type)]
     floats = [f.name for f in schema if pa.types.is_floating(f.type.value_type if is_list(f.type) else f.type)]
     found = usual or floats

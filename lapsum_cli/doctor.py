@@ -6,17 +6,20 @@ import platform
 from importlib.metadata import version
 
 from . import __version__, devices
-from .operators import OPERATIONS, prepare
+from .operation import prepare
+from .operators import every_kernel
 
 
 def report(warm: bool) -> list[tuple[str, str]]:
     from .kernels import jit
 
-    kernels = [(name, dtype) for name in OPERATIONS for dtype in ("float32", "float64")]
+    kernels = [(operation, dtype) for operation in every_kernel() for dtype in ("float32", "float64")]
     if warm:
-        for name, dtype in kernels:
-            prepare(name, dtype)
-    compiled = [f"{name} {dtype}" for name, dtype in kernels if jit.is_compiled(name, dtype)]
+        for operation, dtype in kernels:
+            prepare(operation, dtype)
+    compiled = [
+        f"{operation.kernels} {dtype}" for operation, dtype in kernels if jit.is_compiled(operation.kernels, dtype)
+    ]
     limit, reason = devices.memory_limit()
     packages = ("numpy", "numba", "pyarrow", "typer")
     return [

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .columns import Names, floats, holds_numbers, is_list, score_type
-from .errors import DataError
+from .columns import Names, floats, holds_numbers, is_list, matching, score_type
+from .errors import DataError, OptionError
 from .formats import Chunk
 from .groups import ClosedGroups, comparable, run_starts
 
@@ -60,6 +60,18 @@ class Layout:
 
     def _one_per_ranking(self, values, name, batch):
         return values
+
+    def beside(self, name: str, batch, dtype) -> np.ndarray:
+        """The values of a column, or of those a pattern matches, that go with the scores: one for each, null as NaN."""
+        raise NotImplementedError
+
+    def item_field(self, name: str, schema: pa.Schema) -> pa.Field:
+        """The column that says what an item is called."""
+        raise NotImplementedError
+
+    def items(self, name: str, batch) -> pa.ChunkedArray:
+        """What the item of each score is called."""
+        raise NotImplementedError
 
     def ranking_fields(self, names: list[str]) -> list[pa.Field]:
         """Columns for values of whole rankings, such as thresholds."""
@@ -127,6 +139,15 @@ class Long(Layout):
         parts = [floats(c.batch.column(self.score), dtype, c.file) for c in batch.chunks]
         return np.concatenate(parts), np.append(batch.starts, batch.rows).astype(np.int64)
 
+    def beside(self, name, batch, dtype):
+        return np.concatenate([floats(c.batch.column(name), dtype, c.file) for c in batch.chunks])
+
+    def item_field(self, name, schema):
+        return schema.field(name)
+
+    def items(self, name, batch):
+        return pa.chunked_array([chunk.batch.column(name) for chunk in batch.chunks])
+
     def place(self, batch, score: int) -> str:
         """Where a score stands, for a message."""
         chunk, row = batch.locate(score)
@@ -181,6 +202,29 @@ class Lists(Layout):
         lengths = np.concatenate([self.lengths(c.batch) for c in batch.chunks])
         return np.concatenate(parts), np.concatenate([[0], np.cumsum(lengths)])
 
+    def beside(self, name, batch, dtype):
+        return np.concatenate([floats(part, dtype, c.file) for c, part in self._flat(name, batch)])
+
+    def item_field(self, name, schema):
+        return pa.field(name, schema.field(name).type.value_type)
+
+    def items(self, name, batch):
+        return pa.chunked_array([part for _, part in self._flat(name, batch)])
+
+    def _flat(self, name, batch):
+        """The values in the lists of a column, chunk by chunk; they must be as long as those of the scores."""
+        for chunk in batch.chunks:
+            lists = chunk.batch.column(name)
+            lengths = np.asarray(pc.fill_null(pc.list_value_length(lists), 0))
+            unlike = lengths != self.lengths(chunk.batch)
+            if unlike.any():
+                row = int(np.argmax(unlike))
+                raise DataError(
+                    f'{chunk.file}, row {chunk.row + row}: "{name}" has {lengths[row]} values for '
+                    f"{self.lengths(chunk.batch)[row]} scores"
+                )
+            yield chunk, lists.flatten()
+
     def place(self, batch, score: int) -> str:
         lengths = np.concatenate([self.lengths(c.batch) for c in batch.chunks])
         ends = np.cumsum(lengths)
@@ -227,13 +271,29 @@ class Wide(Layout):
         return len(self.score_names)
 
     def scores(self, batch, dtype):
-        matrix = np.empty((batch.rows, len(self.score_names)), dtype)
+        offsets = np.arange(batch.rows + 1, dtype=np.int64) * len(self.score_names)
+        return self._matrix(self.score_names, batch, dtype), offsets
+
+    def _matrix(self, names, batch, dtype):
+        matrix = np.empty((batch.rows, len(names)), dtype)
         start = 0
         for chunk in batch.chunks:
-            for j, name in enumerate(self.score_names):
+            for j, name in enumerate(names):
                 matrix[start : start + chunk.batch.num_rows, j] = floats(chunk.batch.column(name), dtype, chunk.file)
             start += chunk.batch.num_rows
-        return matrix.reshape(-1), np.arange(batch.rows + 1, dtype=np.int64) * len(self.score_names)
+        return matrix.reshape(-1)
+
+    def beside(self, name, batch, dtype):
+        found = matching(name, batch.chunks[0].batch.schema.names)
+        if len(found) != len(self.score_names):
+            raise OptionError(f'"{name}" matches {len(found)} columns for {len(self.score_names)} of scores')
+        return self._matrix(found, batch, dtype)
+
+    def item_field(self, name, schema):
+        return pa.field("item", pa.string())
+
+    def items(self, name, batch):
+        return pa.chunked_array([pa.array(self.score_names * batch.rows)])
 
     def place(self, batch, score: int) -> str:
         row, column = divmod(score, len(self.score_names))

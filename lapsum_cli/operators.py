@@ -1,88 +1,27 @@
-"""The menu: every operation, its options, the columns it adds, and what it costs in memory.
+"""The menu: every operation, its options, and what it computes.
 
-An operation is a frozen value. `apply` computes it on rankings; nothing above this file knows a kernel, and nothing
-here needs Numba until `apply` is called, so that `lapsum --help` is instant.
-
-    rank    soft rank          r_i = base + sum over j != i of F((x_j - x_i) / alpha)
-    topk    soft top-k         p_i = F((x_i - b) / alpha), b such that the p_i sum to k
+    rank     soft rank          r_i = base + sum over j != i of F((x_j - x_i) / alpha)
+    sort     soft sort          y_l = the t at which sum over j of F((x_j - t) / alpha) = l - 1/2
+    topk     soft top-k         p_i = F((x_i - b) / alpha), b such that the p_i sum to k; or log p_i
+    permute  soft permutation   P_il = F((x_i - b_l) / alpha) - F((x_i - b_l-1) / alpha), the b of the tops l and l - 1
+    loss     of these           against a target, see LOSSES
 
 F is the CDF of the Laplace distribution: LapSum (Struski, Bednarczyk, Podolak, Tabor, ICML 2025).
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
-from .errors import DataError, OptionError
-
-
-@dataclass(frozen=True)
-class Alpha:
-    """The softness: a number in the unit of the scores, or (`relative`) in standard deviations of each ranking."""
-
-    value: float
-    relative: bool = False
-
-    def __post_init__(self):
-        if not 0 < self.value < math.inf:
-            raise OptionError(
-                f"alpha must be positive and finite, got {self.value:g}; for the hard limit use one such as 1e-6std"
-            )
-
-    @classmethod
-    def parse(cls, text: str | float) -> Alpha:
-        return cls(*_number(text, "std", "alpha must be a number such as 0.1, or 0.1std"))
-
-    def __str__(self):
-        return f"{self.value!r}{'std' if self.relative else ''}"
+from .errors import OptionError
+from .operation import GRADIENT, Given, Operation, Result, alphas_of, k_of, refuse, sorting_bytes
+from .quantities import K
 
 
 @dataclass(frozen=True)
-class K:
-    """How many are at the top: a number, possibly fractional, or (`percent`) a share of each ranking's length."""
-
-    value: float
-    percent: bool = False
-
-    def __post_init__(self):
-        if not 0 <= self.value < math.inf:
-            raise OptionError(f"k must be 0 or more and finite, got {self.value:g}")
-        if self.percent and self.value > 100:
-            raise OptionError(f"k must be at most 100%, got {self.value:g}%")
-
-    @classmethod
-    def parse(cls, text: str | float) -> K:
-        return cls(*_number(text, "%", "k must be a number such as 10, or a share such as 10%"))
-
-    def __str__(self):
-        return f"{self.value:.15g}{'%' if self.percent else ''}"
-
-
-def _number(text: str | float, unit: str, rule: str) -> tuple[float, bool]:
-    """A number, and whether the unit follows it."""
-    has_unit = isinstance(text, str) and text.endswith(unit)
-    try:
-        return float(text.removesuffix(unit) if has_unit else text), has_unit
-    except (TypeError, ValueError):
-        raise OptionError(f"{rule}, got {text!r}") from None
-
-
-@dataclass
-class Result:
-    """What an operation computed: arrays with a value for every score, or for every ranking, and counts."""
-
-    scores: dict
-    rankings: dict = field(default_factory=dict)
-    short: int = 0
-
-
-@dataclass(frozen=True)
-class Rank:
+class Rank(Operation):
     """Soft ranks, best first from 1: the differentiable np.argsort(np.argsort(-x)) + 1."""
 
-    alpha: Alpha = Alpha(0.1, relative=True)
-    descending: bool = True
     base: int = 1
     column: str = "soft_rank"
 
@@ -92,43 +31,66 @@ class Rank:
         if self.base not in (0, 1):
             raise OptionError(f"base must be 0 or 1, got {self.base}")
 
-    @property
-    def score_columns(self) -> list[str]:
-        return [self.column]
-
-    @property
-    def ranking_columns(self) -> list[str]:
-        return []
-
-    def dtype(self, scores, longest: int = 0):
+    def dtype(self, scores, longest=0):
         """float32 holds every integer up to 2^24; ranks beyond it are float64 whatever the scores are."""
-        return "float64" if longest > 1 << 24 else ("float32" if scores == "float16" else str(scores))
+        return "float64" if longest > 1 << 24 else ("float32" if scores == "float16" else scores)
 
-    def work_bytes(self, itemsize: int) -> int:
-        """Bytes per score while a ranking is computed: packed keys, sorted scores, places; the result."""
-        return (8 + 4 + itemsize if itemsize == 4 else 8 + 8 + 8 + 8) + itemsize
+    def work_bytes(self, itemsize):
+        return sorting_bytes(itemsize) + (itemsize if self.gradient else 0)
 
-    def describe(self) -> dict:
-        return {"operation": self.name, "alpha": str(self.alpha), "descending": self.descending, "base": self.base}
+    def describe(self):
+        return {**super().describe(), "base": self.base}
 
-    def apply(self, rankings, alphas=None, ks=None, dtype=None, threads: int = 1) -> Result:
-        from .kernels import rank
+    @property
+    def kernels(self):
+        return self.name  # one kernel gives both
 
-        alphas = _alphas(self.alpha, rankings, alphas, threads)
-        ranks = rank.soft_rank(rankings.values, rankings.offsets, alphas, self.descending, self.base, dtype, threads)
-        return Result({self.column: ranks})
+    def apply(self, rankings, given=Given(), dtype=None, threads=1):
+        from .kernels import order, rank
+
+        alphas = alphas_of(self.alpha, rankings, given.alphas, threads)
+        best_first = order.Order(rankings.values, rankings.offsets, self.descending)
+        upstream = given.upstream if self.gradient else None
+        ranks, gradient, to_alpha = rank.soft_rank(best_first, alphas, self.base, dtype, upstream, threads)
+        return self._gradients(Result({self.column: ranks}), gradient, to_alpha)
 
 
 @dataclass(frozen=True)
-class TopK:
-    """Soft top-k memberships in [0, 1] that sum to k: the differentiable x >= np.sort(x)[-k]."""
+class Sort(Operation):
+    """Soft-sorted scores, best first: the differentiable -np.sort(-x). Results, and upstream, go by position."""
+
+    column: str = "soft_sort"
+
+    name = "sort"
+
+    def work_bytes(self, itemsize):
+        """Beside sorting: a score and a step in float64, and for a gradient as much again."""
+        return sorting_bytes(itemsize) + (32 if self.gradient else 16)
+
+    @property
+    def kernels(self):
+        return self.name
+
+    def apply(self, rankings, given=Given(), dtype=None, threads=1):
+        from .kernels import order, sort
+
+        alphas = alphas_of(self.alpha, rankings, given.alphas, threads)
+        best_first = order.Order(rankings.values, rankings.offsets, self.descending)
+        upstream = given.upstream if self.gradient else None
+        values, gradient, to_alpha = sort.soft_sort(best_first, alphas, upstream, threads)
+        return self._gradients(Result({self.column: values}), gradient, to_alpha)
+
+
+@dataclass(frozen=True)
+class TopK(Operation):
+    """Soft top-k memberships in [0, 1] that sum to k: the differentiable x >= np.sort(x)[-k]; or their logarithms."""
 
     ks: tuple[K, ...] = ()
-    alpha: Alpha = Alpha(0.1, relative=True)
-    descending: bool = True
+    log: bool = False
     strict: bool = False
     minimum: float | None = None
     threshold: bool = False
+    grad_k: bool = False
     column: str = "soft_topk"
 
     name = "topk"
@@ -140,108 +102,258 @@ class TopK:
             raise OptionError(f"--min must be a membership from 0 to 1, got {self.minimum:g}")
         if self.minimum is not None and len(self.ks) > 1:
             raise OptionError("--min needs a single k")
+        if self.minimum is not None and self.log:
+            raise OptionError("--min is a membership, and --log writes logarithms; choose one of them")
+        if self.log and self.column == "soft_topk":
+            object.__setattr__(self, "column", "log_soft_topk")
 
     @property
-    def score_columns(self) -> list[str]:
+    def result_columns(self):
         return self._named(self.column)
 
     @property
-    def ranking_columns(self) -> list[str]:
-        return self._named("threshold") if self.threshold else []
+    def gradient_columns(self):
+        return self._named(GRADIENT) if self.gradient else []
+
+    @property
+    def ranking_columns(self):
+        wanted = {"threshold": self.threshold, f"{GRADIENT}_alpha": self.grad_alpha, f"{GRADIENT}_k": self.grad_k}
+        return [name for name, is_wanted in wanted.items() if is_wanted for name in self._named(name)]
 
     def _named(self, column):
         return [f"{column}_{k}" for k in self.ks] if len(self.ks) > 1 else [column]
 
-    def dtype(self, scores, longest: int = 0):
-        return str(scores)
+    def work_bytes(self, itemsize):
+        """The scores inside the bracket."""
+        return itemsize
 
-    def work_bytes(self, itemsize: int) -> int:
-        """Bytes per score while a ranking is computed: the scores inside the bracket; a result for each k."""
-        return itemsize * (1 + max(1, len(self.ks)))
-
-    def describe(self) -> dict:
+    def describe(self):
         return {
-            "operation": self.name,
+            **super().describe(),
             "k": [str(k) for k in self.ks] or "column",
-            "alpha": str(self.alpha),
-            "descending": self.descending,
+            **({"log": True} if self.log else {}),
             **({} if self.minimum is None else {"min": self.minimum}),
         }
 
-    def apply(self, rankings, alphas=None, ks=None, dtype=None, threads: int = 1) -> Result:
-        from .kernels import topk
+    def on_a_tiny_ranking(self):
+        return replace(super().on_a_tiny_ranking(), ks=(K(1.0),), strict=False, minimum=None)
 
-        alphas = _alphas(self.alpha, rankings, alphas, threads)
+    def apply(self, rankings, given=Given(), dtype=None, threads=1):
+        alphas = alphas_of(self.alpha, rankings, given.alphas, threads)
         lengths = rankings.lengths
-        result = Result({}, {}, 0)
-        wanted = [ks] if ks is not None else [_k_of(k, lengths) for k in self.ks]
-        for column, threshold, k in zip(self.score_columns, self._named("threshold"), wanted, strict=True):
-            short = k > lengths
-            _refuse(~(k >= 0), "k must be 0 or more, got {:g}", k)
-            _refuse(self.strict & short, "it has fewer scores than k = {:g}", k)
-            result.short += int(short.sum())
-            memberships, thresholds = topk.soft_topk(
-                rankings.values, rankings.offsets, k, alphas, self.descending, threads
-            )
-            result.scores[column] = memberships
-            if self.threshold:
-                result.rankings[threshold] = thresholds
+        result = Result({})
+        wanted = [given.ks] if given.ks is not None else [k_of(k, lengths) for k in self.ks]
+        for place, k in enumerate(wanted):
+            refuse(~(k >= 0), "k must be 0 or more, got {:g}", k)
+            refuse(self.strict & (k > lengths), "it has fewer scores than k = {:g}", k)
+            result.short += int((k > lengths).sum())
+            self._apply_one(result, place, k, rankings, alphas, given.upstream, threads)
+        result.scores = {name: result.scores[name] for name in self.score_columns}
+        result.rankings = {name: result.rankings[name] for name in self.ranking_columns}
         return result
 
+    def _apply_one(self, result, place, k, rankings, alphas, upstream, threads):
+        from .kernels import topk
 
-class BadRanking(DataError):
-    """An option or a score is wrong for one ranking of a batch; the caller knows what that ranking is called."""
+        values, offsets = rankings.values, rankings.offsets
+        memberships, cuts = topk.soft_topk(values, offsets, k, alphas, self.descending, self.log, threads)
+        result.scores[self.result_columns[place]] = memberships
+        if self.threshold:
+            thresholds = topk.thresholds(cuts, alphas, self.descending)
+            result.rankings[self._named("threshold")[place]] = thresholds
+        if self.gradient:
+            slope = topk.LOGARITHM if self.log else topk.MEMBERSHIP
+            gradient, to_k, to_alpha = topk.topk_gradient(
+                values, offsets, upstream, cuts, alphas, self.descending, slope, threads
+            )
+            result.scores[self.gradient_columns[place]] = gradient
+            result.rankings[self._named(f"{GRADIENT}_k")[place]] = to_k
+            result.rankings[self._named(f"{GRADIENT}_alpha")[place]] = to_alpha
 
-    def __init__(self, ranking: int, problem: str):
-        super().__init__(f"ranking {ranking}: {problem}")
-        self.ranking, self.problem = ranking, problem
 
+@dataclass(frozen=True)
+class Permute(Operation):
+    """The soft permutation: how likely each item is at each position; rows and columns sum to 1.
 
-def _refuse(wrong, problem: str, values) -> None:
-    if wrong.any():
-        r = int(wrong.argmax())
-        raise BadRanking(r, problem.format(values[r]))
-
-
-def prepare(name: str, dtype, notice=lambda line: None) -> None:
-    """Compile the kernels of an operation, which is said, or load them from the cache, before anything is measured or
-    timed.
+    tolerance: of each item's probability, at most how much the positions that are left out may hold.
     """
-    import numpy as np
 
-    from .kernels import jit
-    from .rankings import Rankings
+    tolerance: float = 1e-3
+    dense: bool = False
+    column: str = "probability"
 
-    tiny = Rankings(np.arange(3, dtype=dtype), np.array([0, 1, 3]))
-    operation = {"rank": Rank(), "topk": TopK((K(1.0),))}[name]
-    if not jit.is_compiled(name, dtype):
-        kept = "later runs of it start at once" if jit.CACHE else "no cache can be written, see lapsum doctor"
-        notice(f"compiling the {np.dtype(dtype).name} kernels of {name} for this processor, some 10 s; {kept}")
-    jit.prepare(name, dtype, lambda: operation.apply(tiny))
+    name = "permute"
+
+    def __post_init__(self):
+        if not 0 <= self.tolerance < 1:
+            raise OptionError(f"--tol must be 0 or more and below 1, got {self.tolerance:g}")
+
+    def work_bytes(self, itemsize):
+        """Beside sorting: boundaries, a score and a step in float64; the widths of rows; a row of the result."""
+        return sorting_bytes(itemsize) + 32 + 8 + 64
+
+    def describe(self):
+        return {**super().describe(), **({"dense": True} if self.dense else {"tol": self.tolerance})}
+
+    def apply(self, rankings, given=Given(), dtype=None, threads=1):
+        """Boundaries between positions, of which kernels.permute makes dense or sparse rows."""
+        from .kernels import order, permute
+
+        alphas = alphas_of(self.alpha, rankings, given.alphas, threads)
+        best_first = order.Order(rankings.values, rankings.offsets, self.descending)
+        return permute.boundaries(best_first, alphas, threads)
+
+    def run_once(self, rankings, given):
+        from .kernels import permute
+
+        at = self.apply(rankings, given)
+        permute.dense(at, 1, 0, 2)
+        permute.sparse(at, self.tolerance, 0, 3, permute.widths(at, self.tolerance))
 
 
-OPERATIONS = {operation.name: operation for operation in (Rank, TopK)}
+LOSSES = {
+    "spearman": "1 - correlation of the soft ranks with the ranks of the target (ties take their mean)",
+    "topk": "-(1/n) sum of t_i log p_i + (1 - t_i) log(1 - p_i), p soft memberships, t the target's top k",
+    "recall": "1 - sum of t_i p_i / k, one minus the soft recall at k",
+    "ndcg": "1 - DCG / ideal DCG, DCG = sum of gain(y_i) / log2(1 + r_i), r soft ranks; with k each term times p_i",
+    "permutation": "-(1/n) sum of log P[i, place of y_i], P the soft permutation; ties in the target by input order",
+}
 
 
-def _k_of(k: K, lengths):
-    import numpy as np
+@dataclass(frozen=True)
+class Loss(Operation):
+    """A loss of every ranking against its target, larger being better; with `gradient`, that for every score instead.
 
-    return lengths * k.value / 100 if k.percent else np.full(len(lengths), k.value)
-
-
-def _alphas(alpha: Alpha, rankings, given, threads):
-    """One alpha per ranking, in the unit of the scores. A constant ranking is all ties, whatever its alpha: it takes
-    1.
+    Masked scores (-inf) take no part. A ranking with fewer than two others, or whose target is constant or has no gain,
+    has a null loss and gradient 0. scale: multiplies gradients, such as 1 / m for the mean of m losses.
     """
+
+    loss: str = "spearman"
+    ks: tuple[K, ...] = ()
+    gain: str = "exp2"
+    scale: float = 1.0
+    column: str = ""
+
+    name = "loss"
+    needs = "target"
+
+    def __post_init__(self):
+        if self.loss not in LOSSES:
+            raise OptionError(f"no loss {self.loss!r}; known are {', '.join(LOSSES)}")
+        if self.gain not in ("exp2", "linear"):
+            raise OptionError(f"--gain must be exp2 or linear, got {self.gain!r}")
+        if self.gain != "exp2" and self.loss != "ndcg":
+            raise OptionError(f"--gain is of use to ndcg, not to {self.loss}")
+        if len(self.ks) > 1:
+            raise OptionError("a loss takes a single k")
+        if not self.column:
+            object.__setattr__(self, "column", GRADIENT if self.gradient else "loss")
+
+    @property
+    def result_columns(self):
+        return [self.column] if self.gradient else []
+
+    @property
+    def gradient_columns(self):
+        return []
+
+    @property
+    def ranking_columns(self):
+        return [*([] if self.gradient else [self.column]), *super().ranking_columns]
+
+    def work_bytes(self, itemsize):
+        """Beside sorting, kept from one pass to the next: float64 targets, ranks, places, upstreams and gradients."""
+        return 2 * sorting_bytes(itemsize) + 9 * 8
+
+    def describe(self):
+        return {
+            **super().describe(),
+            "loss": self.loss,
+            **({"k": str(self.ks[0])} if self.ks else {}),
+            **({"gain": self.gain} if self.loss == "ndcg" else {}),
+            **({"gradient": True, "scale": self.scale} if self.gradient else {}),
+        }
+
+    @property
+    def kernels(self):
+        return f"{self.name}-{self.loss}"
+
+    def on_a_tiny_ranking(self):
+        return replace(super().on_a_tiny_ranking(), ks=() if self.loss in ("spearman", "permutation") else (K(1.0),))
+
+    def apply(self, rankings, given=Given(), dtype=None, threads=1):
+        import numpy as np
+
+        from .rankings import Rankings, frozen
+
+        alphas = alphas_of(self.alpha, rankings, given.alphas, threads)
+        ks = given.ks if given.ks is not None else (k_of(self.ks[0], rankings.lengths) if self.ks else None)
+        result = Result({})
+        if ks is not None:
+            refuse(~(ks >= 0), "k must be 0 or more, got {:g}", ks)
+            result.short = int((ks > rankings.lengths).sum())
+        target = np.asarray(given.target, np.float64)
+        taken, defined = self._defined(rankings, target)
+        lengths = np.add.reduceat(np.append(taken, False), rankings.offsets[:-1]) * (rankings.lengths > 0)
+        part = Rankings(rankings.values[taken], np.concatenate([[0], np.cumsum(lengths[defined])]))
+        losses, to_scores, to_alpha = self._compute(
+            part, frozen(target[taken]), alphas[defined], None if ks is None else ks[defined], threads
+        )
+        known = ~np.isnan(losses)
+        result.losses = _spread(losses, defined, np.nan)
+        if self.gradient:
+            to_scores = np.where(np.repeat(known, part.lengths), to_scores, 0.0) * self.scale
+            result.scores[self.column] = _spread(to_scores, taken, 0.0).astype(rankings.values.dtype)
+        else:
+            result.rankings[self.column] = result.losses
+        if self.grad_alpha:
+            to_alpha = np.where(known, to_alpha, 0.0) * self.scale
+            result.rankings[f"{GRADIENT}_alpha"] = _spread(to_alpha, defined, 0.0)
+        return result
+
+    def _defined(self, rankings, target):
+        """Which scores take part, and which rankings have two of them or more with targets that differ."""
+        import numpy as np
+
+        taken = rankings.values != (-np.inf if self.descending else np.inf)
+        ranking = np.repeat(np.arange(len(rankings)), rankings.lengths)
+        if self.loss == "ndcg":
+            negative = np.zeros(len(rankings))
+            np.minimum.at(negative, ranking[taken], target[taken])
+            refuse(negative < 0, "ndcg needs targets of 0 or more, got {:g}", negative)
+        low, high = np.full(len(rankings), np.inf), np.full(len(rankings), -np.inf)
+        np.minimum.at(low, ranking[taken], target[taken])
+        np.maximum.at(high, ranking[taken], target[taken])
+        defined = low < high
+        return taken & defined[ranking], defined
+
+    def _compute(self, rankings, target, alphas, ks, threads):
+        from .kernels import losses
+
+        given = (rankings.values, rankings.offsets, target, alphas)
+        if self.loss in ("topk", "recall"):
+            compute = losses.topk if self.loss == "topk" else losses.recall
+            return compute(*given, ks, self.descending, threads)
+        if self.loss == "ndcg":
+            return losses.ndcg(*given, ks, self.gain == "exp2", self.descending, threads)
+        compute = losses.spearman if self.loss == "spearman" else losses.permutation
+        return compute(*given, self.descending, threads)
+
+
+def _spread(values, where, rest):
+    """The values where they belong, `rest` elsewhere."""
     import numpy as np
 
-    if given is not None:
-        given = np.asarray(given, np.float64)
-        _refuse(~((given > 0) & (given < np.inf)), "alpha must be positive and finite, got {:g}", given)
-        return given
-    if not alpha.relative:
-        return np.full(len(rankings), alpha.value)
-    from .kernels import spread
+    out = np.full(len(where), rest)
+    out[where] = values
+    return out
 
-    deviations = spread.standard_deviations(rankings.values, rankings.offsets, threads)
-    return np.where(deviations > 0, np.maximum(alpha.value * deviations, np.finfo(np.float64).tiny), 1.0)
+
+OPERATIONS = {operation.name: operation for operation in (Rank, Sort, TopK, Permute, Loss)}
+
+
+def every_kernel() -> list[Operation]:
+    """Operations that run every kernel between them, for `lapsum doctor --warm`."""
+    k = (K(1.0),)
+    losses = [Loss(loss=name, gradient=True, ks=k if name in ("topk", "recall", "ndcg") else ()) for name in LOSSES]
+    return [Rank(), Sort(), TopK(ks=k), TopK(ks=k, gradient=True), Permute(), *losses]

@@ -1,4 +1,4 @@
-"""The options that every operation's command shares, declared once: name, meaning, default."""
+"""The options that commands share, declared once: name, meaning, default."""
 
 from typing import Annotated
 
@@ -30,7 +30,7 @@ def shared(
         typer.Option(
             metavar="A",
             help="Softness: near 0 is hard, larger is softer. In the unit of the scores (0.1), or in standard "
-            "deviations of each ranking (0.1std).",
+            "deviations of each ranking (0.1std), which gradients hold constant.",
             show_default="0.1std",
         ),
     ] = None,
@@ -58,7 +58,7 @@ def shared(
         str | None, typer.Option(metavar="'S_*'", help="Wide tables: each row is a ranking of the columns that match.")
     ] = None,
     column: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Name of the result. Default: soft_rank, soft_topk.")
+        str | None, typer.Option(metavar="NAME", help="Name of the result's column. Default: by operation.")
     ] = None,
     nan: Annotated[
         str,
@@ -95,3 +95,19 @@ def shared(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
 ):
     """The signature is the declaration."""
+
+
+def gradients(
+    upstream: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Also write the gradient of the sum of upstream times result with respect to the scores (grad). A "
+            "column; with --columns a pattern such as 'g_*'; for NPY a file of the same shape.",
+        ),
+    ] = None,
+    grad_alpha: Annotated[
+        bool, typer.Option("--grad-alpha", help="With a gradient, also that with respect to each ranking's alpha.")
+    ] = False,
+):
+    """What the operations with an upstream gradient share besides."""

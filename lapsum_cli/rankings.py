@@ -9,6 +9,13 @@ import numpy as np
 from .errors import DataError
 
 
+def frozen(array: np.ndarray) -> np.ndarray:
+    """The array as a read-only, contiguous view: no kernel can modify it, and each compiles for one kind of array."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
 @dataclass(frozen=True)
 class Rankings:
     """Ranking r is `values[offsets[r]:offsets[r + 1]]`, as in Arrow's list layout with 64-bit offsets.
@@ -34,11 +41,8 @@ class Rankings:
             raise DataError(f"offsets must be a flat, non-empty int64 array, got {offsets.dtype}")
         if offsets[0] != 0 or offsets[-1] != len(self.values) or np.any(offsets[1:] < offsets[:-1]):
             raise DataError(f"offsets must rise from 0 to the number of scores, {len(self.values)}")
-        # Read-only and contiguous: no kernel can modify an input, and each compiles for one kind of array.
         for name in ("values", "offsets"):
-            view = np.ascontiguousarray(getattr(self, name)).view()
-            view.flags.writeable = False
-            object.__setattr__(self, name, view)
+            object.__setattr__(self, name, frozen(getattr(self, name)))
 
     @classmethod
     def of(cls, rows) -> Rankings:

@@ -9,14 +9,16 @@ import pyarrow as pa
 from . import __version__, devices
 from .batching import whole_rankings
 from .columns import Names
-from .detection import detect
+from .detection import detect, find_item
 from .formats import Sink, Sources, open_sink, output_format
 from .formats.files import Output
 from .layouts import Layout
+from .losstable import LossTable
 from .memory import memory_budget, memory_size, returning_memory
-from .operators import prepare
+from .operation import prepare
+from .pairs import Pairs
 from .pipeline import ahead
-from .transform import Summary, Transform
+from .transform import Beside, Summary, Transform
 
 
 class Silent:
@@ -39,6 +41,7 @@ def run(
     *,
     names: Names = Names(),
     nan: str = "error",
+    reduction: str = "none",
     from_format: str | None = None,
     to_format: str | None = None,
     force: bool = False,
@@ -48,12 +51,16 @@ def run(
 ) -> Summary:
     """Apply the operation to every ranking of the sources and write the sink, holding at most `memory` bytes."""
     size = memory_size(memory)
-    with returning_memory(size), contextlib.closing(Sources(sources, from_format, names.is_number)) as source:
+    opened = Sources(sources, from_format, names.is_number, names.beside)
+    with returning_memory(size), contextlib.closing(opened) as source:
+        names = names.for_array() if source.is_array else names
         layout = detect(source.schema, names, source.is_array, source.first.name, words.say)
-        transform = Transform(operation, layout, source, nan, threads or devices.cores())
         output = Output(sink, force)
-        format = output_format(sink, to_format, source.is_array)
-        prepare(operation.name, transform.dtype, words.say)  # kernels stay resident: memory is measured with them
+        free = output.free() if not force else None
+        transform = _transform(operation, layout, source, nan, threads or devices.cores(), reduction, words.say, free)
+        format = output_format(sink, to_format, transform.is_array)
+        transform.check(format)
+        prepare(operation, transform.dtype, words.say)  # kernels stay resident: memory is measured with them
         budget = memory_budget(size)
         layout.keep_within(budget.size // 4)
         summary = Summary()
@@ -65,12 +72,12 @@ def run(
             try:
                 cost = transform.score_cost
                 batches = ahead(whole_rankings(source.chunks(budget.chunk), layout, cost, budget), budget)
-                for batch, table in ahead(((batch, transform.compute(batch, summary)) for batch in batches), budget):
+                for table, done in ahead(_tables(transform, batches, summary), budget):
                     out.write(table)
-                    budget.give(batch.cost)
+                    budget.give(done)
                     summary.written += len(table)
                     words.progress(summary.written, rows)
-                    del batch, table
+                    del table
                 out.close({**made, **_what(source, summary)})
             except BaseException:
                 out.abandon()
@@ -78,9 +85,33 @@ def run(
     return summary
 
 
+def _transform(operation, layout, source, nan, threads, reduction, say, free) -> Transform:
+    """What the operation makes of the table: values beside the scores, losses, or rows of a permutation."""
+    if operation.name == "permute":
+        item = find_item(source.schema, layout, source.first.name, say)
+        return Pairs(operation, layout, source, nan, threads, item, say, free)
+    if operation.score_columns:
+        return Beside(operation, layout, source, nan, threads)
+    return LossTable(operation, layout, source, nan, threads, reduction)
+
+
+def _tables(transform: Transform, batches, summary: Summary):
+    """The rows of the result, and how much of the budget is free once they are written."""
+    for batch in batches:
+        tables = transform.compute(batch, summary)
+        table = next(tables, transform.schema.empty_table())
+        for following in tables:
+            yield table, 0
+            table = following
+        yield table, batch.cost
+        del batch, table
+    for table in transform.last(summary):
+        yield table, 0
+
+
 def _how(operation, layout: Layout, names: Names, nan: str) -> dict:
     """How a result is made: whatever changes its numbers, and nothing that varies from run to run."""
-    columns = {"alpha": names.alpha, "k": names.k}
+    columns = {"alpha": names.alpha, "k": names.k, **names.beside}
     given = {name: {"column": column} for name, column in columns.items() if column}
     return {**operation.describe(), **given, **layout.describe(), "nan": nan, "device": "cpu", "version": __version__}
 

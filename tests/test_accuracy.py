@@ -8,7 +8,7 @@ import pytest
 import reference
 
 from lapsum_cli import soft_rank, soft_topk
-from lapsum_cli.kernels.topk import soft_topk as topk_kernel
+from lapsum_cli.kernels import topk
 
 ALPHAS = (1e-6, 1e-3, 0.1, 1.0, 100.0, 1e3)
 SHAPES = ("normal", "shifted", "ties", "constant", "heavy", "sorted")
@@ -154,8 +154,9 @@ def test_thresholds_reproduce_the_memberships():
     for x in rows:
         for largest in (True, False):
             k = np.array([len(x) * 0.4])
-            p, b = topk_kernel(x, np.array([0, len(x)]), k, np.array([0.3]), largest)
-            z = (x - b) / 0.3
+            alphas = np.array([0.3])
+            p, cuts = topk.soft_topk(x, np.array([0, len(x)]), k, alphas, largest)
+            z = (x - topk.thresholds(cuts, alphas, largest)) / 0.3
             np.testing.assert_allclose(p, reference.laplace_cdf(z if largest else -z), atol=1e-13)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..api import soft_rank, soft_topk
 from ..errors import OptionError
-from ..operators import Alpha, K
+from ..quantities import Alpha, K
 
 SHAPES = ("1x10000000", "100000x100", "10000x1000")
 

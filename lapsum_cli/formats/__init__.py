@@ -69,11 +69,21 @@ class Sources:
     """One or several inputs read as one, in order; all must have the same columns.
 
     is_number: whether a column of this name is to be read as numbers, which text does not say of itself.
+    beside: for an array, the files of arrays to be read with it, by the name of the column that they become.
     """
 
-    def __init__(self, paths: list[str], format: str | None, is_number: Callable[[str], bool]):
+    def __init__(
+        self,
+        paths: list[str],
+        format: str | None,
+        is_number: Callable[[str], bool],
+        beside: dict[str, str] | None = None,
+    ):
         self.format, self.is_number = _known(format, "--from"), is_number
         self.inputs = [Input(path) for path in expand(paths)]
+        self.beside = {name: Input(expand([path])[0]) for name, path in (beside or {}).items()} if self.is_array else {}
+        if self.beside and len(self.inputs) > 1:
+            raise OptionError(f"{len(self.inputs)} arrays cannot be read with one beside them; name one array")
         try:
             self.first = self._open(self.inputs[0])
         except BaseException:
@@ -95,10 +105,11 @@ class Sources:
         name = self.format_of(file)
         if not file.head:
             raise DataError(f"{file.name}: the file is empty")
-        return _module(name).read(file, name, self.is_number)
+        source = _module(name).read(file, name, self.is_number)
+        return source.with_beside(self.beside) if self.beside else source
 
     def close(self) -> None:
-        for file in self.inputs:
+        for file in (*self.inputs, *self.beside.values()):
             file.close()
 
     def chunks(self, size: int) -> Iterator[Chunk]:

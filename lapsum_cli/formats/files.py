@@ -144,6 +144,7 @@ class Output:
         self.is_file = path is not None and not _is_device(path)
         self.path = os.path.realpath(path) if self.is_file else path  # a link stays, and its target is replaced
         self.force = force
+        self.companions: list[Output] = []
         if self.is_file:
             self._check()
 
@@ -155,6 +156,17 @@ class Output:
             raise OutputError(f"{self.name}: is a directory; name a file in it")
         if os.path.exists(self.path) and not self.force:
             raise OutputError(f"{self.name}: exists already; pass --force to replace it")
+
+    def free(self) -> int | None:
+        """Bytes of the disk that the file is written to; None for what is no file."""
+        return shutil.disk_usage(os.path.dirname(self.path)).free if self.is_file else None
+
+    def beside(self, name: str) -> Output:
+        """Another file, NAME.SUFFIX as NAME.`name`.SUFFIX, which appears with this one."""
+        path = Path(self.path)
+        companion = Output(str(path.with_name(f"{path.stem}.{name}{path.suffix}")), self.force).__enter__()
+        self.companions.append(companion)
+        return companion
 
     @property
     def for_arrow(self) -> str | io.BufferedIOBase:
@@ -185,16 +197,21 @@ class Output:
             with contextlib.suppress(OSError if kind else ()), writing(self.name):
                 self.stream.flush()
             return
+        everything = [*self.companions, self]
         try:
             if kind is None:
-                self._commit()
+                for output in everything:  # all are whole before the first gets its name
+                    output._sync()
+                for output in everything:
+                    output._rename()
         finally:
-            with contextlib.suppress(OSError):  # a full disk fails again when the buffer is flushed
-                self.stream.close()
-            if os.path.exists(self.temporary):
-                os.unlink(self.temporary)
+            for output in everything:
+                with contextlib.suppress(OSError):  # a full disk fails again when the buffer is flushed
+                    output.stream.close()
+                if os.path.exists(output.temporary):
+                    os.unlink(output.temporary)
 
-    def _commit(self) -> None:
+    def _sync(self) -> None:
         with writing(self.name):
             self.stream.flush()
             mask = os.umask(0)
@@ -202,6 +219,9 @@ class Output:
             os.fchmod(self.stream.fileno(), 0o666 & ~mask)
             os.fsync(self.stream.fileno())
             self.stream.close()
+
+    def _rename(self) -> None:
+        with writing(self.name):
             self._check()  # another process may have made it meanwhile
             os.replace(self.temporary, self.path)
 

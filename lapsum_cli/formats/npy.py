@@ -50,15 +50,25 @@ class NpySource:
     def _truncated(self, got: int, wanted: int):
         raise DataError(f"{self.name}: is truncated: shape {self.shape} needs {wanted} bytes of data, {got} are there")
 
+    def with_beside(self, files: dict[str, Input]) -> NpyTable:
+        """This array and others of its shape, as columns of one table."""
+        return NpyTable(self, {name: NpySource(file) for name, file in files.items()})
+
+    @property
+    def row_bytes(self) -> int:
+        return self.columns * self.dtype.itemsize
+
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
-        width = self.columns * self.dtype.itemsize
-        step = max(1, size // max(width, 1))
+        return self.blocks(max(1, size // max(self.row_bytes, 1)))
+
+    def blocks(self, step: int) -> Iterator[pa.RecordBatch]:
+        """Batches of so many rows."""
         for start in range(0, self.rows, step):
             rows = min(step, self.rows - start)
             block = np.empty(rows * self.columns, self.dtype)
             got = _read_into(self.stream, memoryview(block).cast("B") if block.size else memoryview(b""))
             if got < block.nbytes:
-                self._truncated(start * width + got, self.rows * width)
+                self._truncated(start * self.row_bytes + got, self.rows * self.row_bytes)
             values = pa.array(block.astype(self.native, copy=False))
             if len(self.shape) == 2:
                 values = (
@@ -67,6 +77,23 @@ class NpySource:
                     else (pa.array([[]] * rows, self.schema.field(0).type))
                 )
             yield pa.record_batch([values], schema=self.schema)
+
+
+class NpyTable:
+    """Arrays of one shape, read side by side: the scores, and what goes with each of them."""
+
+    def __init__(self, scores: NpySource, beside: dict[str, NpySource]):
+        self.name, self.rows, self.sources = scores.name, scores.rows, [scores, *beside.values()]
+        for source in beside.values():
+            if source.shape != scores.shape:
+                raise DataError(f"{source.name}: has shape {source.shape}, the scores have {scores.shape}")
+        kinds = [source.schema.field(0).type for source in self.sources]
+        self.schema = pa.schema(list(zip([COLUMN, *beside], kinds, strict=True)))
+
+    def batches(self, size: int) -> Iterator[pa.RecordBatch]:
+        step = max(1, size // max(sum(source.row_bytes for source in self.sources), 1))
+        for batches in zip(*(source.blocks(step) for source in self.sources), strict=True):
+            yield pa.record_batch([batch.column(0) for batch in batches], schema=self.schema)
 
 
 def _header(file: Input):
@@ -89,19 +116,38 @@ def _read_into(stream: io.BufferedIOBase, buffer: memoryview) -> int:
 
 
 class NpySink(Sink):
-    """Writes the one result column; what else the table holds has no place in an array.
+    """Writes the result columns, each an array: the first to the output NAME.npy, others to NAME.COLUMN.npy beside it.
 
-    The header needs the shape, which is known only at the end: a file gets its header then, a pipe is spooled unless
-    `rows` is known.
+    What else the table holds has no place in an array.
     """
 
     def __init__(self, output: Output, schema: pa.Schema, results: list[str], rows: int | None):
-        if len(results) != 1:
+        if len(results) > 1 and not output.is_file:
             raise OptionError(
-                f"an NPY file holds one array, not {', '.join(results)}; write a table with --to, or ask for one"
+                f"{output.name} holds one array, not {', '.join(results)}; name a file with -o, or choose another --to"
             )
-        self.output, self.column, self.declared = output, results[0], rows
-        kind = schema.field(self.column).type
+        outputs = [output, *(output.beside(name) for name in results[1:])]
+        self.arrays = [_NpyArray(*each, schema, rows) for each in zip(outputs, results, strict=True)]
+
+    def write(self, table: pa.Table) -> None:
+        for array in self.arrays:
+            array.write(table)
+
+    def close(self, metadata: dict) -> None:
+        for array in self.arrays:
+            array.close()
+
+
+class _NpyArray:
+    """One array. Its header needs the shape, which is known only at the end: a file gets its header then, a pipe is
+    spooled unless `rows` is known.
+    """
+
+    def __init__(self, output: Output, column: str, schema: pa.Schema, rows: int | None):
+        self.output, self.column = output, column
+        field = schema.field(self.column)
+        self.of_matrices = bool(field.metadata)  # a row is a line of one of several square matrices
+        kind = field.type
         self.is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
         self.width = kind.list_size if pa.types.is_fixed_size_list(kind) else None
         value = kind.value_type if self.is_list else kind
@@ -118,6 +164,8 @@ class NpySink(Sink):
     def _header(self, rows: int) -> bytes:
         """128 bytes hold any shape of two dimensions: NumPy pads its header to a multiple of 64."""
         shape = (rows, self.width or 0) if self.is_list else (rows,)
+        if self.of_matrices:
+            shape = (rows // max(self.width or 0, 1), self.width or 0, self.width or 0)
         buffer = io.BytesIO()
         npy.write_array_header_1_0(
             buffer, {"descr": npy.dtype_to_descr(self.dtype), "fortran_order": False, "shape": shape}
@@ -147,7 +195,7 @@ class NpySink(Sink):
                 )
             self.rows += len(array)
 
-    def close(self, metadata: dict) -> None:
+    def close(self) -> None:
         with writing(self.output.name):
             if self.spool:
                 self.output.stream.write(self._header(self.rows))

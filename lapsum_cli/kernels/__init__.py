@@ -26,6 +26,19 @@ from . import jit
 # Numba picks the cache directory of a kernel when it decorates it: every kernel module is imported here and nowhere
 # else first.
 with jit.cache_directory():
-    from . import laplace, order, parallel, rank, spread, topk
+    from . import laplace, losses, order, parallel, permute, rank, sort, spread, sweeps, threshold, topk
 
-__all__ = ["jit", "laplace", "order", "parallel", "rank", "spread", "topk"]
+__all__ = [
+    "jit",
+    "laplace",
+    "losses",
+    "order",
+    "parallel",
+    "permute",
+    "rank",
+    "sort",
+    "spread",
+    "sweeps",
+    "threshold",
+    "topk",
+]

@@ -66,6 +66,44 @@ def _exp_nonpositive(z):
     return _exp_32 if z is types.float32 else _exp_64
 
 
+# --- log(1 - u) for 0 <= u <= 1/2, in array loops ---------------------------------------------------------------------
+# -2 artanh(w) with w = u / (2 - u) <= 1/3, by its series: relative error below 1.2e-7 and 4e-16, also for a tiny u,
+# where log of a rounded 1 - u would be 0.
+
+_ATANH_32 = tuple(_F(1 / (2 * i + 1)) for i in range(7))
+_A6, _A5, _A4, _A3, _A2, _A1, _A0 = _ATANH_32[::-1]
+_TWO_32 = _F(2)
+
+
+def _log_one_minus_32(u):
+    w = u / (_TWO_32 - u)
+    s = w * w
+    return -_TWO_32 * w * ((((((_A6 * s + _A5) * s + _A4) * s + _A3) * s + _A2) * s + _A1) * s + _A0)
+
+
+_H15, _H14, _H13, _H12, _H11, _H10, _H9, _H8, _H7, _H6, _H5, _H4, _H3, _H2, _H1 = [
+    1 / (2 * i + 1) for i in range(15, 0, -1)
+]
+
+
+def _log_one_minus_64(u):
+    w = u / (2.0 - u)
+    s = w * w
+    p = (((((((_H15 * s + _H14) * s + _H13) * s + _H12) * s + _H11) * s + _H10) * s + _H9) * s + _H8) * s + _H7
+    p = ((((((p * s + _H6) * s + _H5) * s + _H4) * s + _H3) * s + _H2) * s + _H1) * s + 1.0
+    return -2.0 * w * p
+
+
+def log_one_minus(u):
+    """log(1 - u) for 0 <= u <= 1/2 (float32 or float64), in the type of u."""
+    return _log_one_minus_32(u) if u.dtype == np.float32 else _log_one_minus_64(u)
+
+
+@overload(log_one_minus, jit_options=OPTIONS, inline="always")
+def _log_one_minus(u):
+    return _log_one_minus_32 if u is types.float32 else _log_one_minus_64
+
+
 LOG_2 = math.log(2.0)
 
 # --- the threshold in closed form -----------------------------------------------------------------------------------

@@ -14,6 +14,26 @@ _MATRIX = 1 << 17
 _WIDTHS_PER_DOUBLING = 8  # padding wastes at most 1/8; more widths would mean more, smaller matrices
 
 
+class Order:
+    """Rankings best first, one matrix at a time: `for group in order.groups: scores, places = order.sorted(group)`.
+
+    keep: hold every sorted matrix, 8 or 16 bytes a score, so that a gradient asked for later need not sort again.
+    """
+
+    def __init__(self, values: np.ndarray, offsets: np.ndarray, descending: bool = True, keep: bool = False):
+        self.values, self.offsets, self.descending = values, offsets, descending
+        self.groups = matrices(offsets)
+        self.kept: dict | None = {} if keep else None
+
+    def sorted(self, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and places (rows, width) of one of `groups`."""
+        if self.kept is None:
+            return sort_rows(self.values, self.offsets, group, self.descending)
+        if int(group[0]) not in self.kept:
+            self.kept[int(group[0])] = sort_rows(self.values, self.offsets, group, self.descending)
+        return self.kept[int(group[0])]
+
+
 def matrices(offsets: np.ndarray) -> list[np.ndarray]:
     """The rankings in groups of like length, each group to be sorted as one matrix; empty rankings are left out.
 

@@ -1,34 +1,43 @@
-"""Soft ranks: r_i = base + sum over j != i of F((x_j - x_i) / alpha), in O(n log n).
+"""Soft ranks and their gradients: r_i = base + sum over j != i of F((x_j - x_i) / alpha), in O(n log n).
 
 On scores sorted best first, the i-th (from 0) has rank base + i - A_i / 2 + B_i / 2, where A_i and B_i sum
-e^(-distance / alpha) over the scores before and after it (LapSum, ICML 2025, section 3). Each sum moves along the
-scores by one step, carry = (carry + 1) e^(-gap / alpha).
+e^(-distance / alpha) over the scores before and after it (LapSum, ICML 2025, section 3). With A_i(v) and B_i(v) the
+same sums weighted by v, the gradient of sum v_i r_i with respect to the i-th score is
 
-Two sweeps of two exponentials a score; between them the sum from behind is kept only at every 1024th score, so that a
-ranking needs no float64 array of its length. Factors and carries are float64 for float32 scores too: a float32 chain of
-10^6 factors is off by 1e-3 n at a large alpha.
+    (A_i(v) + B_i(v) - v_i (A_i + B_i)) / (2 alpha)
+
+and, since ranks do not change when scores and alpha are scaled together, that for alpha is -sum gradient_i x_i / alpha.
+Two sweeps of two exponentials a score serve all of it (sweeps.py).
 """
 
 import numpy as np
 
-from . import order, parallel
+from ..rankings import frozen
+from . import parallel
 from .jit import kernel
-from .laplace import exp_nonpositive
-
-_BLOCK = 1024
+from .sweeps import BLOCK, factors, finite_part, sums_before, sums_behind
 
 
-def soft_rank(values, offsets, alphas, descending=True, base=1, dtype=None, threads=1):
-    """Ranks (N,) in `dtype` (default: that of the scores); base 1 or 0 is the rank of a score far above all others.
+def soft_rank(order, alphas, base=1, dtype=None, upstream=None, threads=1):
+    """Ranks (N,), and where `upstream` is given the gradients for scores (N,) and for alpha (m,), else None.
 
-    alphas (m,) float64, > 0. Infinite scores are tied at their end and take the mean of its places.
+    order     rankings, best first (order.Order); infinite scores are tied at their end, and take the mean of its places
+    alphas    (m,) float64, > 0
+    dtype     of the ranks; by default that of the scores
+    upstream  (N,) gradient of a loss with respect to the ranks; the gradient for scores has its dtype
     """
-    out = np.empty(len(values), dtype or values.dtype)
+    values, offsets = order.values, order.offsets
+    ranks = np.empty(len(values), dtype or values.dtype)
+    wanted = upstream is not None
+    upstream = frozen(upstream if wanted else np.empty(0, ranks.dtype))
+    gradient, alpha_gradient = np.zeros(len(upstream), upstream.dtype), np.zeros(len(alphas))
     rates = np.minimum(1.0 / alphas, np.finfo(np.float64).max)
 
     def work(group):
-        scores, places = order.sort_rows(values, offsets, group, descending)
-        blocks = -(-scores.shape[1] // _BLOCK)
+        scores, places = order.sorted(group)
+        ahead = np.empty((2, -(-scores.shape[1] // BLOCK)))
+        sorted_upstream = np.empty(scores.shape[1] if wanted else 0, upstream.dtype)
+        buffers = np.ones((7, BLOCK))
         _rank_rows(
             scores,
             places,
@@ -36,84 +45,99 @@ def soft_rank(values, offsets, alphas, descending=True, base=1, dtype=None, thre
             group,
             rates,
             float(base),
-            descending,
-            np.empty(blocks + 1),
-            np.empty((3, _BLOCK)),
-            out,
+            order.descending,
+            upstream,
+            sorted_upstream,
+            ahead,
+            buffers,
+            ranks,
+            gradient,
+            alpha_gradient,
         )
 
-    parallel.for_each(work, [(group,) for group in order.matrices(offsets)], threads)
-    return out
+    parallel.for_each(work, [(group,) for group in order.groups], threads)
+    return ranks, *((gradient, alpha_gradient) if wanted else (None, None))
 
 
 @kernel
-def _rank_rows(scores, places, offsets, group, rates, base, descending, ahead, buffers, out):
+def _rank_rows(
+    scores,
+    places,
+    offsets,
+    group,
+    rates,
+    base,
+    descending,
+    upstream,
+    sorted_upstream,
+    ahead,
+    buffers,
+    ranks,
+    gradient,
+    alpha_gradient,
+):
     for row in range(group.size):
         r = group[row]
-        length = offsets[r + 1] - offsets[r]
-        ranks = out[offsets[r] : offsets[r + 1]]
-        y, place = scores[row, :length], places[row, :length]
-        best = np.inf if descending else -np.inf
-        top = _run_of(y, best)
-        finite = length - top - _run_of(y[::-1], -best)
-        _tied(place, ranks, 0, top, base)
-        _tied(place, ranks, top + finite, length, base)
-        _rank_sorted(y[top : top + finite], place[top : top + finite], rates[r], base + top, ahead, buffers, ranks)
+        first, length = offsets[r], offsets[r + 1] - offsets[r]
+        start, stop = finite_part(scores[row, :length], np.inf if descending else -np.inf)
+        y, place = scores[row, start:stop], places[row, start:stop]
+        _tied(places[row], ranks, first, 0, start, base)
+        _tied(places[row], ranks, first, stop, length, base)
+        v = sorted_upstream[: y.size]
+        for i in range(v.size):
+            v[i] = upstream[first + np.int64(place[i])]
+        total = _rank_sorted(y, place, first, rates[r], base + start, descending, v, ahead, buffers, ranks, gradient)
+        alpha_gradient[r] = -total * rates[r]
 
 
 @kernel
-def _run_of(y, value):
-    count = 0
-    while count < y.size and y[count] == value:
-        count += 1
-    return count
-
-
-@kernel
-def _tied(place, ranks, start, stop, base):
+def _tied(place, ranks, first, start, stop, base):
     for i in range(start, stop):
-        ranks[place[i]] = base + 0.5 * (start + stop - 1)
+        ranks[first + np.int64(place[i])] = base + 0.5 * (start + stop - 1)
 
 
 @kernel
-def _rank_sorted(y, place, rate, base, ahead, buffers, ranks):
-    """Ranks of finite scores sorted best first. ahead[b]: the sum over all scores behind block b, seen from its last
-    score.
+def _rank_sorted(y, place, first, rate, base, descending, v, ahead, buffers, ranks, gradient):
+    """Ranks of finite scores sorted best first and, unless v is empty, gradients; returns sum gradient_i x_i.
+
+    ahead[w, b]: the sum over all scores behind block b, seen from its last score, with weight 1 (w = 0) or v (1).
     """
-    factors, before, behind = buffers[0], buffers[1], buffers[2]
-    blocks = (y.size + _BLOCK - 1) // _BLOCK
-    carry = 0.0
+    factor, weights, before, behind = buffers[0], buffers[1:3], buffers[3:5], buffers[5:7]
+    sums = 2 if v.size > 0 else 1
+    blocks = (y.size + BLOCK - 1) // BLOCK
+    carry = np.zeros(2)
     for b in range(blocks - 1, -1, -1):
-        start, size = b * _BLOCK, min(_BLOCK, y.size - b * _BLOCK)
-        ahead[b] = carry
-        _factors(y, start, size, rate, factors)
-        for i in range(size - 1, -1, -1):
-            carry = carry * factors[i] + factors[i]
-    carry = 0.0
-    rank = 0.0
+        start, size = b * BLOCK, min(BLOCK, y.size - b * BLOCK)
+        factors(y, start, size, rate, factor)
+        _fill(weights[1], v[start : start + size])
+        for w in range(sums):
+            ahead[w, b] = carry[w]
+            carry[w] = sums_behind(factor, weights[w], size, carry[w], behind[w])
+    carry[:] = 0.0
+    rank, total = 0.0, 0.0
+    middle = np.float64(y[y.size // 2]) if y.size > 0 else 0.0
+    half = 0.5 * rate if descending else -0.5 * rate
     for b in range(blocks):
-        start, size = b * _BLOCK, min(_BLOCK, y.size - b * _BLOCK)
-        _factors(y, start, size, rate, factors)
-        from_behind = ahead[b]
-        for i in range(size - 1, -1, -1):
-            behind[i] = from_behind
-            from_behind = from_behind * factors[i] + factors[i]
-        for i in range(size):
-            if start + i > 0:
-                carry = carry * factors[i] + factors[i]
-            before[i] = carry
+        start, size = b * BLOCK, min(BLOCK, y.size - b * BLOCK)
+        factors(y, start, size, rate, factor)
+        _fill(weights[1], v[start : start + size])
+        for w in range(sums):
+            sums_behind(factor, weights[w], size, ahead[w, b], behind[w])
+            carry[w] = sums_before(factor, weights[w], size, carry[w], before[w])
         for i in range(size):
             # A tie takes the rank of the score before it: the two sums agree only up to rounding.
             if start + i == 0 or y[start + i] != y[start + i - 1]:
-                rank = base + (start + i) + 0.5 * (behind[i] - before[i])
-            ranks[place[start + i]] = rank
+                rank = base + (start + i) + 0.5 * (behind[0, i] - before[0, i])
+            ranks[first + np.int64(place[start + i])] = rank
+        for i in range(min(size, v.size)):
+            own = weights[1, i] * (before[0, i] + behind[0, i])
+            g = half * (before[1, i] + behind[1, i] - own)
+            gradient[first + np.int64(place[start + i])] = g
+            total += g * (np.float64(y[start + i]) - middle)
+    return total
 
 
 @kernel
-def _factors(y, start, size, rate, factors):
-    """e^(-gap / alpha) to the score before, for scores start .. start + size; the first score of all has none."""
-    if start == 0:
-        factors[0] = 0.0
-    for i in range(1 if start == 0 else 0, size):
-        gap = abs(np.float64(y[start + i - 1]) - np.float64(y[start + i]))
-        factors[i] = exp_nonpositive(-gap * rate)
+def _fill(row, values):
+    for i in range(values.size):
+        row[i] = values[i]

@@ -1,0 +1,125 @@
+"""Any accepted array, column or list as Rankings, and results in the form that the input had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import DataError, OptionError
+from .rankings import Rankings
+
+
+@dataclass(frozen=True)
+class Form:
+    """Rankings, and how to give back what was computed from them.
+
+    dtype   that the scores had
+    scores  a flat array with a value for each score -> the form of the input
+    shape   of an array with a value for each ranking: () for one ranking by itself
+    """
+
+    rankings: Rankings
+    dtype: str
+    scores: Callable
+    shape: tuple[int, ...]
+
+    def each(self, values: np.ndarray):
+        """A value for each ranking; a single number for one ranking by itself."""
+        return values.reshape(self.shape)[()]
+
+    def per_ranking(self, name: str, values) -> np.ndarray | None:
+        """An option that was given for each ranking, flat."""
+        if values is None:
+            return None
+        values = np.array(values, np.float64).reshape(-1)
+        if len(values) != len(self.rankings):
+            raise OptionError(f"{name} has {len(values)} values for {len(self.rankings)} rankings")
+        return values
+
+    def per_score(self, name: str, values, dtype) -> np.ndarray:
+        """What was given for each score, flat: it must have the form of the scores."""
+        beside = rankings_of(values, name).rankings
+        if not np.array_equal(beside.offsets, self.rankings.offsets):
+            raise DataError(f"{name} has {_sizes(beside)}, the scores have {_sizes(self.rankings)}")
+        refuse_nan(beside, name)
+        return beside.values.astype(dtype, copy=False)
+
+
+def _sizes(rankings: Rankings) -> str:
+    return f"{len(rankings)} rankings of {len(rankings.values)} values in all"
+
+
+def refuse_nan(rankings: Rankings, what: str) -> None:
+    wrong = np.isnan(rankings.values)
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        r = int(np.searchsorted(rankings.offsets, at, side="right")) - 1
+        hint = "; drop it, or mask it with -inf" if what == "the score" else ""
+        raise DataError(f"ranking {r}, score {at - rankings.offsets[r]}: {what} is NaN{hint}")
+
+
+def rankings_of(x, name: str = "x") -> Form:
+    """The rankings in an array, a column of another library, a list of either, or Rankings."""
+    try:
+        return _form(x)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"{name} is a {type(x).__name__} that holds no rankings: {error}; pass an array, a column or a list"
+        ) from None
+
+
+def _form(x) -> Form:
+    if isinstance(x, Rankings):
+        return Form(x, str(x.values.dtype), x.with_values, (len(x),))
+    if isinstance(x, list | tuple) and any(np.ndim(row) for row in x):
+        return _rows(x)
+    if not isinstance(x, np.ndarray) and (hasattr(x, "__arrow_c_stream__") or hasattr(x, "__arrow_c_array__")):
+        return _arrow(x)
+    if np.ma.is_masked(x):
+        raise DataError("the array is masked; put -inf where its mask is, or take those scores out")
+    array = np.asarray(x)
+    if array.dtype == object and array.ndim == 1:
+        return _rows(list(array))
+    if array.dtype.kind not in "fiu":
+        raise DataError(f"scores must be numbers, got {array.dtype}")
+    if array.ndim == 0:
+        raise DataError("scores must have at least one dimension, got a single number")
+    half = array.dtype == np.float16
+    values = np.ascontiguousarray(array, np.float32 if half or array.dtype == np.float32 else np.float64)
+    rankings = Rankings.equal_length(values, int(np.prod(array.shape[:-1])), array.shape[-1])
+    dtype = "float16" if half else str(values.dtype)
+    return Form(rankings, dtype, lambda flat: flat.reshape(array.shape), array.shape[:-1])
+
+
+def _rows(rows) -> Form:
+    rankings = Rankings.of(rows)
+    return Form(rankings, str(rankings.values.dtype), lambda flat: _split(flat, rankings), (len(rankings),))
+
+
+def _arrow(x) -> Form:
+    """A column of another library through Arrow's C protocols: numbers are one ranking, lists a ranking each."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from .columns import floats, is_list, score_type
+
+    column = pa.chunked_array(x) if hasattr(x, "__arrow_c_stream__") else pa.chunked_array([pa.array(x)])
+    chunks = column.combine_chunks()
+    lists = is_list(column.type)
+    numbers = chunks.flatten() if lists else chunks
+    kind = score_type(numbers.type, "x", "the column")
+    values = floats(numbers, np.float64 if kind == pa.float64() else np.float32, "the column")
+    dtype = kind.to_pandas_dtype().__name__
+    if not lists:
+        return Form(Rankings(values, np.array([0, len(values)])), dtype, lambda flat: flat, ())
+    lengths = np.asarray(pc.fill_null(pc.list_value_length(chunks), 0))
+    rankings = Rankings(values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+    return Form(rankings, dtype, lambda flat: _split(flat, rankings), (len(rankings),))
+
+
+def _split(flat, rankings):
+    return np.split(flat, rankings.offsets[1:-1]) if len(rankings) else []

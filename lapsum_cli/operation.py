@@ -1,0 +1,177 @@
+"""What every operation is: options, the columns it adds, its cost in memory, and `apply`, which computes it.
+
+An operation is a frozen value. Nothing above this layer knows a kernel, and nothing here needs Numba until `apply` is
+called, so that `lapsum --help` is instant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from .errors import DataError
+from .quantities import Alpha, K
+
+GRADIENT = "grad"  # the column of gradients with respect to the scores
+
+
+DEFAULT_ALPHA = Alpha(0.1, relative=True)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a batch of rankings brings besides its scores; None is what it lacks.
+
+    alphas, ks          (m,) float64, a value for each ranking
+    upstream, target    (N,) a value for each score
+    """
+
+    alphas: object = None
+    ks: object = None
+    upstream: object = None
+    target: object = None
+
+
+@dataclass
+class Result:
+    """What an operation computed: arrays with a value for every score, or for every ranking, and what to tell.
+
+    short: rankings shorter than k; losses: what a loss was, also where its gradient was asked for.
+    """
+
+    scores: dict
+    rankings: dict = field(default_factory=dict)
+    short: int = 0
+    losses: object = None
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Options that all operations have.
+
+    gradient: also compute the gradient with respect to the scores, given an upstream one; for alpha with grad_alpha.
+    """
+
+    alpha: Alpha = DEFAULT_ALPHA
+    descending: bool = True
+    column: str = ""
+    gradient: bool = False
+    grad_alpha: bool = False
+
+    name = ""
+    needs: str | None = None  # the value for each score that it takes besides the upstream gradient
+
+    @property
+    def result_columns(self) -> list[str]:
+        """The columns of the result itself, a value for each score."""
+        return [self.column]
+
+    @property
+    def gradient_columns(self) -> list[str]:
+        return [GRADIENT] if self.gradient else []
+
+    @property
+    def ranking_columns(self) -> list[str]:
+        """Columns with a value for each ranking."""
+        return [f"{GRADIENT}_alpha"] if self.grad_alpha else []
+
+    @property
+    def score_columns(self) -> list[str]:
+        return [*self.result_columns, *self.gradient_columns]
+
+    def dtype(self, scores: str, longest: int = 0) -> str:
+        """The dtype of the result for scores of this dtype, in rankings of at most this length."""
+        return scores
+
+    def work_bytes(self, itemsize: int) -> int:
+        """Bytes per score while a ranking is computed, besides the scores and the columns that stay."""
+        raise NotImplementedError
+
+    def describe(self) -> dict:
+        """The operation and whatever changes its numbers, for the record of how a result was made."""
+        return {"operation": self.name, "alpha": str(self.alpha), "descending": self.descending}
+
+    def apply(self, rankings, given: Given = Given(), dtype=None, threads: int = 1) -> Result:
+        raise NotImplementedError
+
+    def run_once(self, rankings, given: Given) -> None:
+        """Run every kernel that the operation may need."""
+        self.apply(rankings, given)
+
+    @property
+    def kernels(self) -> str:
+        """A name for the kernels that it runs: what is compiled, or not, together."""
+        return self.name + ("-gradient" if self.gradient else "")
+
+    def on_a_tiny_ranking(self) -> Operation:
+        """The same kernels, with options that a ranking of three scores can take."""
+        return replace(self, alpha=DEFAULT_ALPHA)
+
+    def _gradients(self, result: Result, gradient, to_alpha) -> Result:
+        if self.gradient:
+            result.scores[GRADIENT] = gradient
+        if self.grad_alpha:
+            result.rankings[f"{GRADIENT}_alpha"] = to_alpha
+        return result
+
+
+def sorting_bytes(itemsize: int) -> int:
+    """Bytes per score of sorting: packed keys, sorted scores, places; float64 sorts with an index of its own."""
+    return 8 + 4 + itemsize if itemsize == 4 else 8 + 8 + 8 + 8
+
+
+class BadRanking(DataError):
+    """An option or a score is wrong for one ranking of a batch; the caller knows what that ranking is called."""
+
+    def __init__(self, ranking: int, problem: str):
+        super().__init__(f"ranking {ranking}: {problem}")
+        self.ranking, self.problem = ranking, problem
+
+
+def refuse(wrong, problem: str, values) -> None:
+    """Raise BadRanking for the first ranking that is wrong."""
+    if wrong.any():
+        r = int(wrong.argmax())
+        raise BadRanking(r, problem.format(values[r]))
+
+
+def k_of(k: K, lengths):
+    import numpy as np
+
+    return lengths * k.value / 100 if k.percent else np.full(len(lengths), k.value)
+
+
+def alphas_of(alpha: Alpha, rankings, given, threads):
+    """One alpha per ranking, in the unit of the scores. A constant ranking is all ties, whatever its alpha: it takes
+    1.
+    """
+    import numpy as np
+
+    if given is not None:
+        given = np.array(given, np.float64)  # contiguous and writable: one kind of array for the kernels
+        refuse(~((given > 0) & (given < np.inf)), "alpha must be positive and finite, got {:g}", given)
+        return given
+    if not alpha.relative:
+        return np.full(len(rankings), alpha.value)
+    from .kernels import spread
+
+    deviations = spread.standard_deviations(rankings.values, rankings.offsets, threads)
+    return np.where(deviations > 0, np.maximum(alpha.value * deviations, np.finfo(np.float64).tiny), 1.0)
+
+
+def prepare(operation: Operation, dtype, notice=lambda line: None) -> None:
+    """Compile the kernels of an operation, which is said, or load them from the cache, before anything is measured or
+    timed.
+    """
+    import numpy as np
+
+    from .kernels import jit
+    from .rankings import Rankings
+
+    scores = np.arange(3, dtype=dtype)
+    tiny = Rankings(scores, np.array([0, 1, 3]))
+    given = Given(upstream=tiny.values, target=np.arange(3.0))
+    if not jit.is_compiled(operation.kernels, dtype):
+        kept = "later runs of it start at once" if jit.CACHE else "no cache can be written, see lapsum doctor"
+        name = operation.kernels.replace("-", " ")
+        notice(f"compiling the {np.dtype(dtype).name} kernels of {name} for this processor, some 10 s; {kept}")
+    jit.prepare(operation.kernels, dtype, lambda: operation.on_a_tiny_ranking().run_once(tiny, given))

@@ -1,0 +1,59 @@
+"""Numbers that carry a unit: how soft, and how many."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from .errors import OptionError
+
+
+@dataclass(frozen=True)
+class Alpha:
+    """The softness: a number in the unit of the scores, or (`relative`) in standard deviations of each ranking."""
+
+    value: float
+    relative: bool = False
+
+    def __post_init__(self):
+        if not 0 < self.value < math.inf:
+            raise OptionError(
+                f"alpha must be positive and finite, got {self.value:g}; for the hard limit use one such as 1e-6std"
+            )
+
+    @classmethod
+    def parse(cls, text: str | float) -> Alpha:
+        return cls(*_number(text, "std", "alpha must be a number such as 0.1, or 0.1std"))
+
+    def __str__(self):
+        return f"{self.value!r}{'std' if self.relative else ''}"
+
+
+@dataclass(frozen=True)
+class K:
+    """How many are at the top: a number, possibly fractional, or (`percent`) a share of each ranking's length."""
+
+    value: float
+    percent: bool = False
+
+    def __post_init__(self):
+        if not 0 <= self.value < math.inf:
+            raise OptionError(f"k must be 0 or more and finite, got {self.value:g}")
+        if self.percent and self.value > 100:
+            raise OptionError(f"k must be at most 100%, got {self.value:g}%")
+
+    @classmethod
+    def parse(cls, text: str | float) -> K:
+        return cls(*_number(text, "%", "k must be a number such as 10, or a share such as 10%"))
+
+    def __str__(self):
+        return f"{self.value:.15g}{'%' if self.percent else ''}"
+
+
+def _number(text: str | float, unit: str, rule: str) -> tuple[float, bool]:
+    """A number, and whether the unit follows it."""
+    has_unit = isinstance(text, str) and text.endswith(unit)
+    try:
+        return float(text.removesuffix(unit) if has_unit else text), has_unit
+    except (TypeError, ValueError):
+        raise OptionError(f"{rule}, got {text!r}") from None
