@@ -118,7 +118,7 @@ def make_operation(name: str, alpha, k, names, **options):
     _take_k(name, k, names, options)
     _take_beside(name, names, options)
     known = {field.name for field in fields(operators.OPERATIONS[name])}
-    options = {key: value for key, value in options.items() if value is not None and value is not False}
+    options = {key: value for key, value in options.items() if value is not None}
     if unknown := sorted(set(options) - known):
         raise OptionError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}")
     return operators.OPERATIONS[name](**options)

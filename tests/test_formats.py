@@ -715,7 +715,12 @@ def test_a_directory_without_parquet_is_no_input(tmp_path):
         run_file("rank", tmp_path, tmp_path / "out.csv")
 
 
-def test_npy_holds_one_result(tmp_path):
+def test_npy_files_hold_one_result_each(tmp_path):
     path = put(long_table(rankings()), tmp_path / "in.parquet")
+    run_file("topk", path, tmp_path / "out.npy", k="1,2")
+    run_file("topk", path, tmp_path / "out.parquet", k="1,2")
+    table = pq.read_table(tmp_path / "out.parquet")
+    assert np.array_equal(np.load(tmp_path / "out.npy"), table["soft_topk_1"])
+    assert np.array_equal(np.load(tmp_path / "out.soft_topk_2.npy"), table["soft_topk_2"])
     with pytest.raises(OptionError, match="soft_topk_1, soft_topk_2"):
-        run_file("topk", path, tmp_path / "out.npy", k="1,2")
+        run_file("topk", path, "/dev/stdout", k="1,2", to_format="npy")

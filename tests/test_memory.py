@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lapsum_cli import operators
+from lapsum_cli import K, operation, operators
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read as Linux accounts for it")
 
@@ -37,8 +37,8 @@ def peak_memory(*arguments):
 @pytest.fixture(scope="module", autouse=True)
 def compiled():
     """The compiler itself takes more than a run: a first run is not what is measured."""
-    for name in ("rank", "topk"):
-        operators.prepare(name, np.float32)
+    for made in (operators.Rank(), operators.TopK(ks=(K(1.0),))):
+        operation.prepare(made, np.float32)
 
 
 def long_table(path):

@@ -81,10 +81,12 @@ class Sources:
     ):
         self.format, self.is_number = _known(format, "--from"), is_number
         self.inputs = [Input(path) for path in expand(paths)]
-        self.beside = {name: Input(expand([path])[0]) for name, path in (beside or {}).items()} if self.is_array else {}
-        if self.beside and len(self.inputs) > 1:
-            raise OptionError(f"{len(self.inputs)} arrays cannot be read with one beside them; name one array")
+        self.beside: dict[str, Input] = {}
         try:
+            if self.is_array and beside:
+                self.beside = {name: Input(expand([path])[0]) for name, path in beside.items()}
+            if self.beside and len(self.inputs) > 1:
+                raise OptionError(f"{len(self.inputs)} arrays cannot be read with one beside them; name one array")
             self.first = self._open(self.inputs[0])
         except BaseException:
             self.close()
