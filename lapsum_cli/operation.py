@@ -58,7 +58,7 @@ class Operation:
     grad_alpha: bool = False
 
     name = ""
-    needs: str | None = None  # the value for each score that it takes besides the upstream gradient
+    needs = None  # the value for each score that it takes besides the upstream gradient
 
     @property
     def result_columns(self) -> list[str]:

@@ -36,6 +36,7 @@ LAYERS = [
     "arrays",
     "api",
     "losses",
+    "torch",
     "bench",
     "doctor",
     "terminal",

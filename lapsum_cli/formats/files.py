@@ -196,8 +196,8 @@ class Output:
         if not self.is_file:
             with contextlib.suppress(OSError if kind else ()), writing(self.name):
                 self.stream.flush()
-            if self.path is not None:
-                self.stream.close()
+                if self.path is not None:
+                    self.stream.close()
             return
         everything = [*self.companions, self]
         try:

@@ -1,0 +1,175 @@
+"""The autograd functions: gradients, shapes, dtypes, no copy and no harm; all of it when PyTorch is installed."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lapsum_cli
+
+torch = pytest.importorskip("torch")
+
+from lapsum_cli import torch as soft  # noqa: E402
+
+TARGET = torch.tensor([[3, 0, 1, 1, 2, 0], [0, 2, 0, 3, 1, 1]])
+FUNCTIONS = {
+    "rank": lambda x, alpha, k: soft.soft_rank(x, alpha=alpha),
+    "rank ascending": lambda x, alpha, k: soft.soft_rank(x, alpha=alpha, descending=False),
+    "sort": lambda x, alpha, k: soft.soft_sort(x, alpha=alpha),
+    "topk": lambda x, alpha, k: soft.soft_topk(x, k, alpha=alpha),
+    "topk smallest": lambda x, alpha, k: soft.soft_topk(x, k, alpha=alpha, largest=False),
+    "log topk": lambda x, alpha, k: soft.log_soft_topk(x, k, alpha=alpha),
+}
+LOSSES = {
+    "spearman": lambda x, y, alpha, **o: soft.spearman_loss(x, y, alpha=alpha, **o),
+    "topk": lambda x, y, alpha, **o: soft.topk_loss(x, y, 2, alpha=alpha, **o),
+    "recall": lambda x, y, alpha, **o: soft.recall_loss(x, y, 2, alpha=alpha, **o),
+    "ndcg": lambda x, y, alpha, **o: soft.ndcg_loss(x, y, alpha=alpha, **o),
+    "ndcg at": lambda x, y, alpha, **o: soft.ndcg_loss(x, y, at=2.5, gain="linear", alpha=alpha, **o),
+    "permutation": lambda x, y, alpha, **o: soft.permutation_loss(x, y, alpha=alpha, **o),
+}
+
+
+def scores(shape=(2, 6), dtype=torch.float64):
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype).requires_grad_()
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_gradients_pass_gradcheck(name):
+    """Scores, alpha and k, with alpha and k for each ranking, for all, and as numbers."""
+    function, x = FUNCTIONS[name], scores()
+    alpha, k = torch.tensor([0.4, 1.3]).double().requires_grad_(), torch.tensor([1.7, 3.0]).double().requires_grad_()
+    assert torch.autograd.gradcheck(function, (x, alpha, k))
+    assert torch.autograd.gradcheck(function, (x, alpha[0].detach().requires_grad_(), k[0].detach().requires_grad_()))
+    assert torch.autograd.gradcheck(lambda x: function(x, 0.7, 2), (x,))
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients_of_losses_pass_gradcheck(name, reduction):
+    alpha = torch.tensor([0.4, 1.3]).double().requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda x, alpha: LOSSES[name](x, TARGET, alpha, reduction=reduction), (scores(), alpha)
+    )
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("shape", [(6,), (2, 6), (2, 3, 6), (0, 6), (2, 0), (1, 1)])
+def test_any_leading_shape(name, shape):
+    x = scores(shape)
+    result = FUNCTIONS[name](x, 0.3, 0.5)
+    assert result.shape == x.shape
+    result.sum().backward()
+    assert x.grad.shape == x.shape
+    if x.numel() > 1:
+        alone = FUNCTIONS[name](x.detach().reshape(-1, shape[-1])[-1], 0.3, 0.5)
+        assert torch.equal(result.detach().reshape(-1, shape[-1])[-1], alone)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_every_dtype_of_floats(name, dtype):
+    x = scores(dtype=dtype)
+    result = FUNCTIONS[name](x, 0.3, 2)
+    is_half = dtype in (torch.float16, torch.bfloat16)
+    assert result.dtype == (torch.float32 if is_half and "rank" in name else dtype)
+    result.pow(2).sum().backward()
+    assert x.grad.dtype == dtype
+    exact = x.detach().double().requires_grad_()
+    FUNCTIONS[name](exact, 0.3, 2).pow(2).sum().backward()
+    tolerance = {torch.float16: 5e-3, torch.bfloat16: 4e-2, torch.float32: 1e-5, torch.float64: 0}[dtype]
+    assert (x.grad.double() - exact.grad).abs().max() <= tolerance * exact.grad.abs().max()
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_backward_may_run_twice_and_changes_nothing(name):
+    x, alpha, k = scores(), torch.tensor([0.4, 1.3], requires_grad=True), torch.tensor([1.7, 3.0], requires_grad=True)
+    before = [t.detach().clone() for t in (x, alpha, k)]
+    loss = FUNCTIONS[name](x, alpha, k).pow(2).sum()
+    loss.backward(retain_graph=True)
+    first = x.grad.clone()
+    loss.backward()
+    assert torch.equal(x.grad, 2 * first)
+    assert all(torch.equal(t.detach(), b) for t, b in zip((x, alpha, k), before, strict=True))
+
+
+def test_scores_changed_in_place_are_noticed():
+    x = scores()
+    y = x * 1.0
+    loss = soft.soft_topk(y, 2, alpha=0.3).sum()
+    y.data.add_(0.0)
+    with torch.no_grad():
+        y.add_(1.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_scores_are_read_without_a_copy(monkeypatch):
+    seen = []
+    real = soft._rankings
+    monkeypatch.setattr(soft, "_rankings", lambda rows: seen.append(rows.data_ptr()) or real(rows))
+    for dtype in (torch.float32, torch.float64):
+        x = scores(dtype=dtype)
+        soft.soft_rank(x, alpha=0.3)
+        assert seen.pop() == x.data_ptr()
+        assert np.shares_memory(real(x).values, x.detach().numpy())
+
+
+def test_the_same_numbers_as_on_arrays():
+    x = scores()
+    array, target = x.detach().numpy(), TARGET.numpy()
+    v = np.random.default_rng(0).standard_normal(array.shape)
+    want = lapsum_cli.log_soft_topk_vjp(array, 2, v, alpha="0.3std")
+    (soft.log_soft_topk(x, 2, alpha="0.3std") * torch.from_numpy(v)).sum().backward()
+    assert np.array_equal(x.grad.numpy(), want.scores)
+    assert soft.permutation_loss(x, TARGET).item() == lapsum_cli.permutation_loss(array, target)
+    assert torch.equal(soft.soft_sort(x), torch.from_numpy(lapsum_cli.soft_sort(array)))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_rankings_without_a_loss_leave_the_others_alone(name):
+    x, target = scores((3, 6)), torch.cat([TARGET, torch.ones(1, 6, dtype=torch.long)])
+    with torch.no_grad():
+        x[0, 2:4] = -torch.inf  # padding
+    losses = LOSSES[name](x, target, 0.5, reduction="none")
+    assert losses.isnan().tolist() == [False, False, True]
+    mean = LOSSES[name](x, target, 0.5)
+    assert torch.isclose(mean, losses[:2].mean())
+    mean.backward()
+    assert x.grad.isfinite().all()
+    assert (x.grad[2] == 0).all()
+    assert (x.grad[0, 2:4] == 0).all()
+    assert (x.grad[1] != 0).any()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: soft.soft_rank(x.detach().numpy()),
+        lambda x: soft.soft_rank(torch.arange(3)),
+        lambda x: soft.soft_rank(torch.tensor(1.0)),
+        lambda x: soft.soft_rank(x * torch.nan),
+        lambda x: soft.soft_rank(x, alpha=0),
+        lambda x: soft.soft_rank(x, alpha=torch.tensor([1.0, -1.0])),
+        lambda x: soft.soft_topk(x, torch.tensor([1.0, 2.0, 3.0])),
+        lambda x: soft.soft_topk(x, -1),
+        lambda x: soft.topk_loss(x, TARGET[0], 2),
+        lambda x: soft.topk_loss(x, TARGET, torch.tensor(2.0, requires_grad=True)),
+        lambda x: soft.spearman_loss(x, TARGET, reduction="median"),
+        lambda x: soft.soft_rank(x.to("meta")),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(call):
+    with pytest.raises(lapsum_cli.LapsumError) as refused:
+        call(scores())
+    assert "\n" not in str(refused.value)
+
+
+def test_the_training_sample_learns(capsys):
+    runpy.run_path(str(Path(__file__).parent.parent / "samples" / "train.py"), run_name="__main__")
+    before, after = capsys.readouterr().out.splitlines()
+    loss, ndcg = (lambda line: float(line.split("loss ")[1].split(",")[0])), (lambda line: float(line.split()[-4]))
+    assert loss(after) < 0.7 * loss(before)
+    assert ndcg(after) > ndcg(before) + 0.1
