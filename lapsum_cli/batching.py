@@ -89,7 +89,7 @@ def whole_rankings(chunks: Iterable[Chunk], layout, score_cost: int, budget: Bud
     begins.
     """
     whole, open_ranking = _Pieces(), _Pieces()
-    chunks = iter(chunks)
+    chunks = _split(chunks, layout, score_cost, budget.batch)
     for chunk in chunks:
         starts = layout.starts(chunk)
         cost = _cost(chunk, layout, score_cost)
@@ -116,6 +116,23 @@ def whole_rankings(chunks: Iterable[Chunk], layout, score_cost: int, budget: Bud
     whole.extend(open_ranking)
     if whole.chunks:
         yield whole.flush()
+
+
+def _split(chunks: Iterable[Chunk], layout, score_cost: int, most: int) -> Iterator[Chunk]:
+    """The chunks, in parts of about `most` bytes with their work, or one row: rows that are rankings may be long."""
+    for chunk in chunks:
+        if not layout.closes_with_row or _cost(chunk, layout, score_cost) <= most:
+            yield chunk
+            continue
+        rows = chunk.batch.num_rows
+        scores = np.broadcast_to(layout.lengths(chunk.batch), rows)
+        ends = np.cumsum(scores * score_cost + chunk.batch.nbytes * (scores + 1) / (scores.sum() + rows))
+        start = 0
+        while start < rows:
+            before = ends[start - 1] if start else 0
+            stop = max(start + 1, int(np.searchsorted(ends, before + most, side="right")))
+            yield chunk.slice(start, stop)
+            start = stop
 
 
 class _Pieces:

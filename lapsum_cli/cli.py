@@ -271,7 +271,7 @@ def _what_was_done(name: str, summary, output: str | None):
     rankings = "1 ranking" if summary.rankings == 1 else f"{summary.rankings} rankings"
     left = f", {summary.written} of {summary.rows} rows kept" if summary.written < summary.rows else ""
     if name in ("permute", "loss"):
-        left = f", {summary.written} rows"
+        left = ", 1 row" if summary.written == 1 else f", {summary.written} rows"
     yield f"{summary.scores} scores in {rankings}{left}{written}"
 
 

@@ -113,10 +113,10 @@ def _wide(schema: pa.Schema, names: Names, source: str) -> Wide:
 
 
 def _find_score(schema: pa.Schema, names: Names, source: str) -> str:
-    schema = pa.schema([f for f in schema if f.name not in (names.upstream, names.target, names.alpha, names.k)])
     usual = [f.name for f in schema if f.name.lower() in SCORE_NAMES and holds_numbers(f.type)]
     floats = [f.name for f in schema if pa.types.is_floating(f.type.value_type if is_list(f.type) else f.type)]
-    found = usual or floats
+    others = (names.alpha, names.k, *names.beside.values())
+    found = usual or [name for name in floats if name not in others] or floats
     if len(found) == 1:
         return found[0]
     if found:

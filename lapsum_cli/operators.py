@@ -279,7 +279,9 @@ class Loss(Operation):
         return f"{self.name}-{self.loss}"
 
     def on_a_tiny_ranking(self):
-        return replace(super().on_a_tiny_ranking(), ks=() if self.loss in ("spearman", "permutation") else (K(1.0),))
+        """With its gradient, so that one compilation serves both."""
+        gradient = replace(super().on_a_tiny_ranking(), gradient=True)
+        return replace(gradient, ks=() if self.loss in ("spearman", "permutation") else (K(1.0),))
 
     def apply(self, rankings, given=Given(), dtype=None, threads=1):
         import numpy as np
@@ -294,7 +296,7 @@ class Loss(Operation):
             result.short = int((ks > rankings.lengths).sum())
         target = np.asarray(given.target, np.float64)
         taken, defined = self._defined(rankings, target)
-        lengths = np.add.reduceat(np.append(taken, False), rankings.offsets[:-1]) * (rankings.lengths > 0)
+        lengths = np.add.reduceat(np.append(taken, False), rankings.offsets[:-1], dtype=np.int64) * (rankings.lengths > 0)
         part = Rankings(rankings.values[taken], np.concatenate([[0], np.cumsum(lengths[defined])]))
         losses, to_scores, to_alpha = self._compute(
             part, frozen(target[taken]), alphas[defined], None if ks is None else ks[defined], threads
@@ -328,16 +330,19 @@ class Loss(Operation):
         return taken & defined[ranking], defined
 
     def _compute(self, rankings, target, alphas, ks, threads):
-        from .kernels import losses
+        from .kernels import losses, permutation_loss
 
         given = (rankings.values, rankings.offsets, target, alphas)
-        if self.loss in ("topk", "recall"):
-            compute = losses.topk if self.loss == "topk" else losses.recall
-            return compute(*given, ks, self.descending, threads)
+        how = {"gradient": self.gradient, "descending": self.descending, "threads": threads}
+        if self.loss == "topk":
+            return losses.topk(*given, ks, **how)
+        if self.loss == "recall":
+            return losses.recall(*given, ks, **how)
         if self.loss == "ndcg":
-            return losses.ndcg(*given, ks, self.gain == "exp2", self.descending, threads)
-        compute = losses.spearman if self.loss == "spearman" else losses.permutation
-        return compute(*given, self.descending, threads)
+            return losses.ndcg(*given, ks, self.gain == "exp2", **how)
+        if self.loss == "spearman":
+            return losses.spearman(*given, **how)
+        return permutation_loss.permutation(*given, **how)
 
 
 def _spread(values, where, rest):

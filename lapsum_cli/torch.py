@@ -8,8 +8,8 @@ alpha  softness: a number, "0.1std" (held constant in gradients), or a tensor th
        ranking, which gets a gradient; k likewise
 
 Results have the shape and dtype of x. float16 and bfloat16 are computed in float32; their ranks stay float32. A graph
-may be walked backward more than once (retain_graph), not differentiated twice. What cannot be used raises a LapsumError,
-which is a ValueError.
+may be walked backward more than once (retain_graph), not differentiated twice. As many threads compute as PyTorch has.
+What cannot be used raises a LapsumError, such as a NaN among the scores.
 
 >>> import torch
 >>> from lapsum_cli.torch import soft_topk

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lapsum_cli import K, operation, operators
+from lapsum_cli import operation, operators
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read as Linux accounts for it")
 
@@ -37,7 +37,7 @@ def peak_memory(*arguments):
 @pytest.fixture(scope="module", autouse=True)
 def compiled():
     """The compiler itself takes more than a run: a first run is not what is measured."""
-    for made in (operators.Rank(), operators.TopK(ks=(K(1.0),))):
+    for made in operators.every_kernel():
         operation.prepare(made, np.float32)
 
 
@@ -87,6 +87,39 @@ def test_peak_resident_memory_stays_below_256_mib(make, suffix, operation, tmp_p
     assert written == rows
     assert peak < LIMIT, f"{peak >> 20} MiB"
     assert peak > 80 << 20  # the measurement saw the whole process
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments"),
+    [
+        (long_table, ("rank", "--upstream", "score", "--score", "score")),
+        (long_table, ("loss", "permutation", "--target", "docid", "--gradient")),
+        (skewed_lists, ("sort", "--upstream", "scores", "--score", "scores", "--grad-alpha")),
+        (skewed_lists, ("topk", "--k", "5", "--log", "--upstream", "scores", "--score", "scores")),
+    ],
+    ids=["rank-long", "loss-long", "sort-lists", "topk-lists"],
+)
+def test_gradients_keep_the_memory_too(make, arguments, tmp_path):
+    source, sink = tmp_path / "scores.parquet", tmp_path / "out.parquet"
+    rows = make(source)
+    before = 2 if arguments[0] == "loss" else 1
+    peak = peak_memory(*arguments[:before], source, "-o", sink, *arguments[before:])
+    assert pq.read_metadata(sink).num_rows == rows
+    assert 80 << 20 < peak < LIMIT, f"{peak >> 20} MiB"
+
+
+def test_a_permutation_of_many_rows_keeps_the_memory(tmp_path):
+    """Some 4 10^6 rows of the 10^10 that the matrix has; whatever is left out of a row or a column is small."""
+    n = 100_000
+    np.save(tmp_path / "scores.npy", np.random.default_rng(3).standard_normal(n, dtype=np.float32))
+    sink = tmp_path / "out.parquet"
+    peak = peak_memory("permute", tmp_path / "scores.npy", "-o", sink, "--alpha", "1e-4std")
+    assert 80 << 20 < peak < LIMIT, f"{peak >> 20} MiB"
+    table = pq.read_table(sink)
+    assert len(table) > 20 * n
+    rows, columns = (np.bincount(table[name], table["probability"], n + 1)[1:] for name in ("item", "position"))
+    assert 0.999 - 1e-6 < rows.min() <= rows.max() < 1 + 1e-6
+    assert 0.98 < columns.min() <= columns.max() < 1 + 1e-6
 
 
 def test_the_measurement_could_have_failed(tmp_path):

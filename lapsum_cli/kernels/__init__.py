@@ -2,16 +2,22 @@
 
 F is the CDF of the Laplace distribution, alpha > 0 its scale in the unit of the scores, x the n scores of one ranking.
 
-    soft rank    r_i = base + sum over j != i of F((x_j - x_i) / alpha)       the largest score is near `base`
-    soft top-k   p_i = F((x_i - b) / alpha), b such that the p_i sum to k     the largest are in
+    soft rank         r_i = base + sum over j != i of F((x_j - x_i) / alpha)     the largest score is near `base`
+    soft sort         y_l: sum over j of F((x_j - y_l) / alpha) = l + 1/2        l from 0, the largest first
+    soft top-k        p_i = F((x_i - b) / alpha), b such that the p_i sum to k   the largest are in
+    soft permutation  P_il = p_i(k = l + 1) - p_i(k = l)                         rows and columns sum to 1
 
-alpha -> 0 gives the hard rank (ties share the mean of their places) and the hard top k (a tie across the boundary
-shares its places equally); alpha -> inf gives the middle rank and k / n. Ascending order is that of the negated scores.
+and the gradients of sum v_i result_i with respect to the scores, alpha and k: the same sums, weighted by v, in O(n).
 
-* Equal scores get equal results, to the bit. An order of the input changes no rank, to the bit.
-* -inf masks: membership 0, the mean of the last ranks; k is then at most the number of other scores. +inf mirrors it:
-  membership 1, the mean of the first ranks; more than k of them share k equally. In ascending order they change places.
-* k <= 0 gives zeros, k >= n ones. k may be fractional.
+alpha -> 0 gives the hard rank (ties share the mean of their places), the hard top k (a tie across the boundary shares
+its places equally) and so on; alpha -> inf gives the middle rank and k / n, while the sort spreads as the mean plus
+alpha times quantiles of F. Ascending order is that of the negated scores.
+
+* Equal scores get equal ranks and memberships, to the bit. An order of the input changes no rank, to the bit.
+* -inf masks: membership 0, the mean of the last ranks, last in the sort, the last positions in equal shares; k is then
+  at most the number of other scores. +inf mirrors it at the top; more than k of them share k equally. In ascending
+  order they change places. Infinite scores have gradient 0.
+* k <= 0 gives zeros, k >= n ones, both with gradient 0. k may be fractional.
 * Inputs are never modified. A result depends on its ranking alone, not on the batch, the threads or the memory.
 * Every exponent is <= 0, and differences are taken between scores, never from an origin: no finite input overflows,
   and an offset of the scores costs nothing but what the dtype already lost.
@@ -26,7 +32,20 @@ from . import jit
 # Numba picks the cache directory of a kernel when it decorates it: every kernel module is imported here and nowhere
 # else first.
 with jit.cache_directory():
-    from . import laplace, losses, order, parallel, permute, rank, sort, spread, sweeps, threshold, topk
+    from . import (
+        laplace,
+        losses,
+        order,
+        parallel,
+        permutation_loss,
+        permute,
+        rank,
+        sort,
+        spread,
+        sweeps,
+        threshold,
+        topk,
+    )
 
 __all__ = [
     "jit",
@@ -34,6 +53,7 @@ __all__ = [
     "losses",
     "order",
     "parallel",
+    "permutation_loss",
     "permute",
     "rank",
     "sort",

@@ -3,16 +3,17 @@
 A loss takes rankings of two scores or more, none of them masked, with targets that are not all alike, and gives a
 number for each ranking, the gradient of that number for every score, and for alpha. Targets y are better the larger
 they are, t_i are the places of the k largest targets (ties share what is left of k), r soft ranks from 1, p soft
-memberships, P the soft permutation:
+memberships:
 
     spearman      1 - the correlation of r with the ranks of y (ties take their mean)
     topk          -(1/n) sum of t_i log p_i + (1 - t_i) log(1 - p_i)
     recall        1 - sum of t_i p_i / k
     ndcg          1 - DCG / ideal, DCG = sum of gain_i / log2(1 + r_i), each term times p_i for the `at` best alone
-    permutation   -(1/n) sum of log P[i, place of y_i], ties in the order of the input
+
+The fifth, of the soft permutation, is in permutation_loss.py.
 
 Each is a forward pass, one loop over the scores that turns it into a loss and an upstream gradient, and the pass back
-of rank.py, topk.py or sort.py. All of it is float64; the scores stay as they are. A loss is NaN where the targets
+of rank.py or topk.py. All of it is float64; the scores stay as they are. A loss is NaN where the targets
 define none after all: no gain, or k = 0.
 """
 
@@ -25,88 +26,64 @@ from . import parallel
 from .jit import kernel
 from .laplace import LOG_2
 from .order import Order
-from .permute import distance
 from .rank import soft_rank
-from .sort import invert, workspace
-from .sweeps import finite_part
 from .topk import GIVEN, MEMBERSHIP, soft_topk, topk_gradient
 
 _HARD = 1e-300  # the alpha at which a soft result is the hard one, its ties shared
 
 
-def spearman(values, offsets, targets, alphas, descending=True, threads=1):
-    order = Order(values, offsets, descending, keep=True)
+def spearman(values, offsets, targets, alphas, gradient=True, descending=True, threads=1):
+    order = Order(values, offsets, descending, keep=gradient)
     ranks, *_ = soft_rank(order, alphas, dtype=np.float64, threads=threads)
     wanted, *_ = soft_rank(Order(targets, offsets), np.full(len(alphas), _HARD), threads=threads)
     losses, upstream = np.empty(len(alphas)), np.empty(len(values))
     _correlations(ranks, wanted, offsets, losses, upstream)
+    if not gradient:
+        return losses, None, None
     return losses, *soft_rank(order, alphas, dtype=np.float64, upstream=upstream, threads=threads)[1:]
 
 
-def topk(values, offsets, targets, alphas, ks, descending=True, threads=1):
+def topk(values, offsets, targets, alphas, ks, gradient=True, descending=True, threads=1):
     wide, members = frozen(values.astype(np.float64)), _places(targets, offsets, ks, threads)
     p, cuts = soft_topk(wide, offsets, ks, alphas, descending, threads=threads)
     losses, upstream = np.empty(len(alphas)), np.empty(len(values))
     _cross_entropies(wide, p, offsets, members, cuts, alphas, descending, losses, upstream)
-    gradient, _, alpha = topk_gradient(wide, offsets, upstream, cuts, alphas, descending, GIVEN, threads)
-    return losses, gradient, alpha
+    if not gradient:
+        return losses, None, None
+    to_scores, _, to_alpha = topk_gradient(wide, offsets, upstream, cuts, alphas, descending, GIVEN, threads)
+    return losses, to_scores, to_alpha
 
 
-def recall(values, offsets, targets, alphas, ks, descending=True, threads=1):
+def recall(values, offsets, targets, alphas, ks, gradient=True, descending=True, threads=1):
     wide, members = frozen(values.astype(np.float64)), _places(targets, offsets, ks, threads)
     p, cuts = soft_topk(wide, offsets, ks, alphas, descending, threads=threads)
     ks = np.minimum(ks, np.diff(offsets))
     upstream = -members / np.repeat(np.where(ks > 0, ks, np.nan), np.diff(offsets))
     losses = 1.0 + _sums(p * upstream, offsets)
-    gradient, _, alpha = topk_gradient(wide, offsets, upstream, cuts, alphas, descending, MEMBERSHIP, threads)
-    return losses, gradient, alpha
+    if not gradient:
+        return losses, None, None
+    to_scores, _, to_alpha = topk_gradient(wide, offsets, upstream, cuts, alphas, descending, MEMBERSHIP, threads)
+    return losses, to_scores, to_alpha
 
 
-def ndcg(values, offsets, targets, alphas, at=None, exponential=True, descending=True, threads=1):
+def ndcg(values, offsets, targets, alphas, at=None, exponential=True, gradient=True, descending=True, threads=1):
     """at: (m,) float64, how many of the best count, or None for all; gain 2^y - 1 if exponential, else y."""
-    order = Order(values, offsets, descending, keep=True)
+    order = Order(values, offsets, descending, keep=gradient)
     ranks, *_ = soft_rank(order, alphas, dtype=np.float64, threads=threads)
     places, wide = positions(targets, offsets, threads), frozen(values.astype(np.float64))
-    members, cuts = np.ones(len(values)), None
+    members, cuts, limits = np.ones(len(values)), None, np.full(len(alphas), np.inf)
     if at is not None:
+        limits = at
         members, cuts = soft_topk(wide, offsets, at, alphas, descending, threads=threads)
     losses, to_ranks, to_members = np.empty(len(alphas)), np.empty(len(values)), np.empty(len(values))
-    limits = np.full(len(alphas), np.inf) if at is None else at
     _discounted_gains(ranks, members, targets, places, offsets, limits, exponential, losses, to_ranks, to_members)
-    _, gradient, alpha = soft_rank(order, alphas, dtype=np.float64, upstream=to_ranks, threads=threads)
+    if not gradient:
+        return losses, None, None
+    _, to_scores, to_alpha = soft_rank(order, alphas, dtype=np.float64, upstream=to_ranks, threads=threads)
     if at is not None:
-        more, _, alpha_more = topk_gradient(wide, offsets, to_members, cuts, alphas, descending, MEMBERSHIP, threads)
-        gradient, alpha = gradient + more, alpha + alpha_more
-    return losses, gradient, alpha
-
-
-def permutation(values, offsets, targets, alphas, descending=True, threads=1):
-    places = positions(targets, offsets, threads)
-    losses, gradient, alpha_gradient = np.empty(len(alphas)), np.empty(len(values)), np.empty(len(alphas))
-    order = Order(values, offsets, descending)
-
-    def work(group):
-        scores, origins = order.sorted(group)
-        room = workspace(scores.shape[1], True)
-        own, pull = np.empty(scores.shape[1]), np.empty(scores.shape[1])
-        _permutation_rows(
-            scores,
-            origins,
-            offsets,
-            group,
-            alphas,
-            descending,
-            places,
-            *room,
-            own,
-            pull,
-            losses,
-            gradient,
-            alpha_gradient,
-        )
-
-    parallel.for_each(work, [(group,) for group in order.groups], threads)
-    return losses, gradient, alpha_gradient
+        more, _, more_alpha = topk_gradient(wide, offsets, to_members, cuts, alphas, descending, MEMBERSHIP, threads)
+        to_scores, to_alpha = to_scores + more, to_alpha + more_alpha
+    return losses, to_scores, to_alpha
 
 
 def positions(targets, offsets, threads=1):
@@ -208,112 +185,3 @@ def _gain(y, best, exponential):
     if best <= 0.0:
         return 0.0
     return math.exp2(y - best) - math.exp2(-best) if exponential else y / best
-
-
-@kernel
-def _permutation_rows(
-    scores,
-    origins,
-    offsets,
-    group,
-    alphas,
-    descending,
-    places,
-    found,
-    moved,
-    ahead,
-    buffers,
-    own,
-    pull,
-    losses,
-    gradient,
-    alpha_gradient,
-):
-    none = np.empty(0)
-    for row in range(group.size):
-        r = group[row]
-        first, length, alpha = offsets[r], offsets[r + 1] - offsets[r], alphas[r]
-        start, stop = finite_part(scores[row, :length], np.inf if descending else -np.inf)
-        y, origin, n = scores[row, start:stop], origins[row, start:stop], stop - start
-        inner = max(n - 1, 0)
-        invert(y, alpha, descending, 1.0, inner, none, found, moved, ahead, buffers)
-        total = _surprise_of_infinite(origins[row], places[first : first + length], start, stop, length)
-        pull[:n] = 0.0
-        for i in range(n):
-            place = places[first + np.int64(origin[i])] - start
-            log_p, own[i] = _surprise(y[i], found, place, n, alpha, descending, -1.0 / length, pull)
-            total -= log_p
-        invert(y, alpha, descending, 1.0, inner, pull[:inner], found, moved, ahead, buffers)
-        middle = np.float64(y[n // 2]) if n > 0 else 0.0
-        moment = 0.0
-        gradient[first : first + length] = 0.0
-        for i in range(n):
-            g = own[i] + (moved[0, i] if inner > 0 else 0.0)
-            gradient[first + np.int64(origin[i])] = g
-            moment += g * (np.float64(y[i]) - middle)
-        losses[r] = total / length
-        alpha_gradient[r] = -moment / alpha
-
-
-@kernel
-def _surprise_of_infinite(origin, place, start, stop, length):
-    """-sum log P over infinite scores, which share their places equally and have no others."""
-    total = 0.0
-    for i in range(length):
-        from_place, to_place = (0, start) if i < start else (stop, length)
-        if i < start or i >= stop:
-            inside = from_place <= place[origin[i]] < to_place
-            total += math.log(to_place - from_place) if inside else np.inf
-    return total
-
-
-@kernel
-def _surprise(x, found, place, n, alpha, descending, weight, pull):
-    """log P of a finite score at a place, and weight times its slope along x; pull[j] takes that along boundary j.
-
-    P = F(high) - F(low), with the distances to the boundaries on either side. Its logarithm keeps all digits of a
-    difference: the width comes from the boundaries themselves, and never as the difference of two distances.
-    """
-    if place < 0 or place >= n:
-        return -np.inf, 0.0
-    if n == 1:
-        return 0.0, 0.0
-    up = 1.0 if descending else -1.0
-    low, high = -np.inf, np.inf
-    if place > 0:
-        low = distance(x, found[0, place - 1], found[1, place - 1], alpha, up)
-    if place < n - 1:
-        high = distance(x, found[0, place], found[1, place], alpha, up)
-    if place == 0 or place == n - 1:
-        edge = high if place == 0 else -low
-        log_p, slope = _log_tail(edge)
-        slope *= weight / alpha * up
-        pull[min(place, n - 2)] -= slope if place == 0 else -slope
-        return log_p, (slope if place == 0 else -slope)
-    width = up * ((found[0, place - 1] - found[0, place]) + (found[1, place - 1] - found[1, place])) / alpha
-    log_p, at_low, at_high = _log_between(low, high, max(width, 1e-300))
-    at_low, at_high = at_low * weight / alpha * up, at_high * weight / alpha * up
-    pull[place] -= at_high
-    pull[place - 1] += at_low
-    return log_p, at_high - at_low
-
-
-@kernel
-def _log_tail(z):
-    """log F(z), and its slope."""
-    if z <= 0.0:
-        return z - LOG_2, 1.0
-    tail = 0.5 * math.exp(-z)
-    return math.log1p(-tail), tail / (1.0 - tail)
-
-
-@kernel
-def _log_between(low, high, width):
-    """log(F(high) - F(low)), and the densities at low and at high over that difference."""
-    if high <= 0.0 or low >= 0.0:
-        fade = math.exp(-width)
-        rest = -math.expm1(-width)
-        log_p = (high if high <= 0.0 else -low) - LOG_2 + math.log(rest)
-        return (log_p, fade / rest, 1.0 / rest) if high <= 0.0 else (log_p, 1.0 / rest, fade / rest)
-    twice = -(math.expm1(low) + math.expm1(-high))
-    return math.log(twice) - LOG_2, math.exp(low) / twice, math.exp(-high) / twice

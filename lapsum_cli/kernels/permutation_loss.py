@@ -1,0 +1,161 @@
+"""Cross-entropy of the soft permutation against the order of the targets, and its gradients, in O(n) memory.
+
+-(1/n) sum of log P[i, place of y_i]: each item needs the two boundaries of one position, no matrix (LapSum, ICML 2025,
+section 4). Their gradients go back through the boundaries, as those of a soft sort do (sort.invert).
+"""
+
+import math
+
+import numpy as np
+
+from . import parallel
+from .jit import kernel
+from .laplace import LOG_2
+from .losses import positions
+from .order import Order
+from .permute import distance
+from .sort import invert, workspace
+from .sweeps import finite_part
+
+
+def permutation(values, offsets, targets, alphas, gradient=True, descending=True, threads=1):
+    """A loss (m,), and if wanted the gradients for scores (N,) and alpha (m,); see losses.py."""
+    places = positions(targets, offsets, threads)
+    losses, to_scores, to_alpha = np.empty(len(alphas)), np.empty(len(values)), np.empty(len(alphas))
+    order = Order(values, offsets, descending)
+
+    def work(group):
+        scores, origins = order.sorted(group)
+        room = workspace(scores.shape[1], True)
+        own, pull = np.empty(scores.shape[1]), np.empty(scores.shape[1])
+        _permutation_rows(
+            scores,
+            origins,
+            offsets,
+            group,
+            alphas,
+            descending,
+            places,
+            *room,
+            own,
+            pull,
+            gradient,
+            losses,
+            to_scores,
+            to_alpha,
+        )
+
+    parallel.for_each(work, [(group,) for group in order.groups], threads)
+    return losses, *((to_scores, to_alpha) if gradient else (None, None))
+
+
+@kernel
+def _permutation_rows(
+    scores,
+    origins,
+    offsets,
+    group,
+    alphas,
+    descending,
+    places,
+    found,
+    moved,
+    ahead,
+    buffers,
+    own,
+    pull,
+    wanted,
+    losses,
+    gradient,
+    alpha_gradient,
+):
+    none = np.empty(0)
+    for row in range(group.size):
+        r = group[row]
+        first, length, alpha = offsets[r], offsets[r + 1] - offsets[r], alphas[r]
+        start, stop = finite_part(scores[row, :length], np.inf if descending else -np.inf)
+        y, origin, n = scores[row, start:stop], origins[row, start:stop], stop - start
+        inner = max(n - 1, 0)
+        invert(y, alpha, descending, 1.0, inner, none, found, moved, ahead, buffers)
+        total = _surprise_of_infinite(origins[row], places[first : first + length], start, stop, length)
+        pull[:n] = 0.0
+        for i in range(n):
+            place = places[first + np.int64(origin[i])] - start
+            log_p, own[i] = _surprise(y[i], found, place, n, alpha, descending, -1.0 / length, pull)
+            total -= log_p
+        losses[r] = total / length
+        if not wanted:
+            continue
+        invert(y, alpha, descending, 1.0, inner, pull[:inner], found, moved, ahead, buffers)
+        middle = np.float64(y[n // 2]) if n > 0 else 0.0
+        moment = 0.0
+        gradient[first : first + length] = 0.0
+        for i in range(n):
+            g = own[i] + (moved[0, i] if inner > 0 else 0.0)
+            gradient[first + np.int64(origin[i])] = g
+            moment += g * (np.float64(y[i]) - middle)
+        alpha_gradient[r] = -moment / alpha
+
+
+@kernel
+def _surprise_of_infinite(origin, place, start, stop, length):
+    """-sum log P over infinite scores, which share their places equally and have no others."""
+    total = 0.0
+    for i in range(length):
+        from_place, to_place = (0, start) if i < start else (stop, length)
+        if i < start or i >= stop:
+            inside = from_place <= place[origin[i]] < to_place
+            total += math.log(to_place - from_place) if inside else np.inf
+    return total
+
+
+@kernel
+def _surprise(x, found, place, n, alpha, descending, weight, pull):
+    """log P of a finite score at a place, and weight times its slope along x; pull[j] takes that along boundary j.
+
+    P = F(high) - F(low), with the distances to the boundaries on either side. Its logarithm keeps all digits of a
+    difference: the width comes from the boundaries themselves, and never as the difference of two distances.
+    """
+    if place < 0 or place >= n:
+        return -np.inf, 0.0
+    if n == 1:
+        return 0.0, 0.0
+    up = 1.0 if descending else -1.0
+    low, high = -np.inf, np.inf
+    if place > 0:
+        low = distance(x, found[0, place - 1], found[1, place - 1], alpha, up)
+    if place < n - 1:
+        high = distance(x, found[0, place], found[1, place], alpha, up)
+    if place == 0 or place == n - 1:
+        edge = high if place == 0 else -low
+        log_p, slope = _log_tail(edge)
+        slope *= weight / alpha * up
+        pull[min(place, n - 2)] -= slope if place == 0 else -slope
+        return log_p, (slope if place == 0 else -slope)
+    width = up * ((found[0, place - 1] - found[0, place]) + (found[1, place - 1] - found[1, place])) / alpha
+    log_p, at_low, at_high = _log_between(low, high, max(width, 1e-300))
+    at_low, at_high = at_low * weight / alpha * up, at_high * weight / alpha * up
+    pull[place] -= at_high
+    pull[place - 1] += at_low
+    return log_p, at_high - at_low
+
+
+@kernel
+def _log_tail(z):
+    """log F(z), and its slope."""
+    if z <= 0.0:
+        return z - LOG_2, 1.0
+    tail = 0.5 * math.exp(-z)
+    return math.log1p(-tail), tail / (1.0 - tail)
+
+
+@kernel
+def _log_between(low, high, width):
+    """log(F(high) - F(low)), and the densities at low and at high over that difference."""
+    if high <= 0.0 or low >= 0.0:
+        fade = math.exp(-width)
+        rest = -math.expm1(-width)
+        log_p = (high if high <= 0.0 else -low) - LOG_2 + math.log(rest)
+        return (log_p, fade / rest, 1.0 / rest) if high <= 0.0 else (log_p, 1.0 / rest, fade / rest)
+    twice = -(math.expm1(low) + math.expm1(-high))
+    return math.log(twice) - LOG_2, math.exp(low) / twice, math.exp(-high) / twice
