@@ -68,6 +68,7 @@ def run_file(
         "threads": threads,
         "words": words or Silent(),
     }
+    operators.check_reduction(reduction)
     made = make_operation(operation, alpha, k, names, **options)
     if reduction == "mean" and getattr(made, "loss", None) and made.gradient:
         made = replace(made, scale=1 / max(1, _losses(made, sources, given)))

@@ -14,9 +14,8 @@ from __future__ import annotations
 import numpy as np
 
 from .api import Gradients, _apply, _softness
-from .errors import OptionError
 from .operation import GRADIENT
-from .operators import Loss
+from .operators import Loss, check_reduction
 from .quantities import K
 
 
@@ -100,8 +99,7 @@ def permutation_loss_vjp(
 
 
 def _loss(name, x, target, alpha, descending, reduction, threads, k=None, gain="exp2"):
-    if reduction not in ("mean", "sum", "none"):
-        raise OptionError(f"reduction must be mean, sum or none, got {reduction!r}")
+    check_reduction(reduction)
     operation = _operation(name, alpha, descending, k, gain)
     form, result = _apply(operation, x, alpha, threads, k, target=target)
     if reduction == "none":
@@ -111,8 +109,7 @@ def _loss(name, x, target, alpha, descending, reduction, threads, k=None, gain="
 
 
 def _loss_vjp(name, x, target, upstream, alpha, descending, reduction, threads, k=None, gain="exp2") -> Gradients:
-    if reduction not in ("mean", "sum", "none"):
-        raise OptionError(f"reduction must be mean, sum or none, got {reduction!r}")
+    check_reduction(reduction)
     operation = _operation(name, alpha, descending, k, gain, gradient=True, grad_alpha=True)
     form, result = _apply(operation, x, alpha, threads, k, target=target)
     if reduction == "none":

@@ -5,10 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from .errors import OptionError
 from .transform import Transform
-
-REDUCTIONS = ("none", "sum", "mean")
 
 
 class LossTable(Transform):
@@ -18,8 +15,6 @@ class LossTable(Transform):
     """
 
     def __init__(self, operation, layout, source, nan, threads, reduction="none"):
-        if reduction not in REDUCTIONS:
-            raise OptionError(f"--reduction must be none, sum or mean, got {reduction!r}")
         self.reduction = reduction
         self.keeps_rows = layout.closes_with_row and reduction == "none"
         super().__init__(operation, layout, source, nan, threads)
@@ -37,8 +32,7 @@ class LossTable(Transform):
         _, result, _ = self.apply(batch, summary)
         summary.short += result.short
         known = ~np.isnan(result.losses)
-        summary.loss += float(result.losses[known].sum())
-        summary.losses += int(known.sum())
+        summary.total.add(result.losses[known])
         if self.reduction != "none":
             return
         table = pa.Table.from_batches([chunk.batch for chunk in batch.chunks])
@@ -50,5 +44,5 @@ class LossTable(Transform):
 
     def last(self, summary):
         if self.reduction != "none":
-            loss = summary.loss if self.reduction == "sum" or not summary.losses else summary.loss / summary.losses
+            loss = summary.loss / (max(summary.losses, 1) if self.reduction == "mean" else 1)
             yield pa.table([pa.array([loss if summary.losses else None], pa.float64())], schema=self.schema)

@@ -15,6 +15,7 @@ GRADIENT = "grad"  # the column of gradients with respect to the scores
 
 
 DEFAULT_ALPHA = Alpha(0.1, relative=True)
+HARD = 1e-300  # an alpha at which a soft result is the hard one
 
 
 @dataclass(frozen=True)
@@ -140,22 +141,33 @@ def k_of(k: K, lengths):
     return lengths * k.value / 100 if k.percent else np.full(len(lengths), k.value)
 
 
-def alphas_of(alpha: Alpha, rankings, given, threads):
-    """One alpha per ranking, in the unit of the scores. A constant ranking is all ties, whatever its alpha: it takes
-    1.
+def alphas_of(alpha: Alpha, rankings, given, threads, of_constant: float = 1.0):
+    """One alpha per ranking, in the unit of the scores; and which rankings are constant where alpha is in deviations.
+
+    A constant ranking has none. It is all ties, and so its ranks and memberships are the same at any alpha.
     """
     import numpy as np
 
     if given is not None:
         given = np.array(given, np.float64)  # contiguous and writable: one kind of array for the kernels
         refuse(~((given > 0) & (given < np.inf)), "alpha must be positive and finite, got {:g}", given)
-        return given
+        return given, None
     if not alpha.relative:
-        return np.full(len(rankings), alpha.value)
+        return np.full(len(rankings), alpha.value), None
     from .kernels import spread
 
     deviations = spread.standard_deviations(rankings.values, rankings.offsets, threads)
-    return np.where(deviations > 0, np.maximum(alpha.value * deviations, np.finfo(np.float64).tiny), 1.0)
+    alphas = np.maximum(alpha.value * deviations, np.finfo(np.float64).tiny)
+    return np.where(deviations > 0, alphas, of_constant), deviations == 0
+
+
+def without_constant(constant, offsets, gradient, to_alpha) -> None:
+    """Set the gradients of constant rankings to 0: no direction is better than another, and there is no scale."""
+    import numpy as np
+
+    if constant is not None and constant.any():
+        gradient[np.repeat(constant, np.diff(offsets))] = 0
+        to_alpha[constant] = 0
 
 
 def prepare(operation: Operation, dtype, notice=lambda line: None) -> None:

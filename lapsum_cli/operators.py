@@ -14,7 +14,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from .errors import OptionError
-from .operation import GRADIENT, Given, Operation, Result, alphas_of, k_of, refuse, sorting_bytes
+from .operation import (
+    GRADIENT,
+    HARD,
+    Given,
+    Operation,
+    Result,
+    alphas_of,
+    k_of,
+    refuse,
+    sorting_bytes,
+    without_constant,
+)
 from .quantities import K
 
 
@@ -48,10 +59,12 @@ class Rank(Operation):
     def apply(self, rankings, given=Given(), dtype=None, threads=1):
         from .kernels import order, rank
 
-        alphas = alphas_of(self.alpha, rankings, given.alphas, threads)
+        alphas, constant = alphas_of(self.alpha, rankings, given.alphas, threads)
         best_first = order.Order(rankings.values, rankings.offsets, self.descending)
         upstream = given.upstream if self.gradient else None
         ranks, gradient, to_alpha = rank.soft_rank(best_first, alphas, self.base, dtype, upstream, threads)
+        if self.gradient:
+            without_constant(constant, rankings.offsets, gradient, to_alpha)
         return self._gradients(Result({self.column: ranks}), gradient, to_alpha)
 
 
@@ -74,7 +87,7 @@ class Sort(Operation):
     def apply(self, rankings, given=Given(), dtype=None, threads=1):
         from .kernels import order, sort
 
-        alphas = alphas_of(self.alpha, rankings, given.alphas, threads)
+        alphas, _ = alphas_of(self.alpha, rankings, given.alphas, threads, HARD)
         best_first = order.Order(rankings.values, rankings.offsets, self.descending)
         upstream = given.upstream if self.gradient else None
         values, gradient, to_alpha = sort.soft_sort(best_first, alphas, upstream, threads)
@@ -139,7 +152,7 @@ class TopK(Operation):
         return replace(super().on_a_tiny_ranking(), ks=(K(1.0),), strict=False, minimum=None)
 
     def apply(self, rankings, given=Given(), dtype=None, threads=1):
-        alphas = alphas_of(self.alpha, rankings, given.alphas, threads)
+        alphas, constant = alphas_of(self.alpha, rankings, given.alphas, threads)
         lengths = rankings.lengths
         result = Result({})
         wanted = [given.ks] if given.ks is not None else [k_of(k, lengths) for k in self.ks]
@@ -147,12 +160,12 @@ class TopK(Operation):
             refuse(~(k >= 0), "k must be 0 or more, got {:g}", k)
             refuse(self.strict & (k > lengths), "it has fewer scores than k = {:g}", k)
             result.short += int((k > lengths).sum())
-            self._apply_one(result, place, k, rankings, alphas, given.upstream, threads)
+            self._apply_one(result, place, k, rankings, alphas, constant, given.upstream, threads)
         result.scores = {name: result.scores[name] for name in self.score_columns}
         result.rankings = {name: result.rankings[name] for name in self.ranking_columns}
         return result
 
-    def _apply_one(self, result, place, k, rankings, alphas, upstream, threads):
+    def _apply_one(self, result, place, k, rankings, alphas, constant, upstream, threads):
         from .kernels import topk
 
         values, offsets = rankings.values, rankings.offsets
@@ -166,6 +179,7 @@ class TopK(Operation):
             gradient, to_k, to_alpha = topk.topk_gradient(
                 values, offsets, upstream, cuts, alphas, self.descending, slope, threads
             )
+            without_constant(constant, offsets, gradient, to_alpha)
             result.scores[self.gradient_columns[place]] = gradient
             result.rankings[self._named(f"{GRADIENT}_k")[place]] = to_k
             result.rankings[self._named(f"{GRADIENT}_alpha")[place]] = to_alpha
@@ -199,7 +213,7 @@ class Permute(Operation):
         """Boundaries between positions, of which kernels.permute makes dense or sparse rows."""
         from .kernels import order, permute
 
-        alphas = alphas_of(self.alpha, rankings, given.alphas, threads)
+        alphas, _ = alphas_of(self.alpha, rankings, given.alphas, threads)
         best_first = order.Order(rankings.values, rankings.offsets, self.descending)
         return permute.boundaries(best_first, alphas, threads)
 
@@ -218,6 +232,13 @@ LOSSES = {
     "ndcg": "1 - DCG / ideal DCG, DCG = sum of gain(y_i) / log2(1 + r_i), r soft ranks; with k each term times p_i",
     "permutation": "-(1/n) sum of log P[i, place of y_i], P the soft permutation; ties in the target by input order",
 }
+
+REDUCTIONS = ("none", "sum", "mean")
+
+
+def check_reduction(name: str) -> None:
+    if name not in REDUCTIONS:
+        raise OptionError(f"reduction must be none, sum or mean, got {name!r}")
 
 
 @dataclass(frozen=True)
@@ -288,7 +309,7 @@ class Loss(Operation):
 
         from .rankings import Rankings, frozen
 
-        alphas = alphas_of(self.alpha, rankings, given.alphas, threads)
+        alphas, constant = alphas_of(self.alpha, rankings, given.alphas, threads)
         ks = given.ks if given.ks is not None else (k_of(self.ks[0], rankings.lengths) if self.ks else None)
         result = Result({})
         if ks is not None:
@@ -296,7 +317,9 @@ class Loss(Operation):
             result.short = int((ks > rankings.lengths).sum())
         target = np.asarray(given.target, np.float64)
         taken, defined = self._defined(rankings, target)
-        lengths = np.add.reduceat(np.append(taken, False), rankings.offsets[:-1], dtype=np.int64) * (rankings.lengths > 0)
+        lengths = np.add.reduceat(np.append(taken, False), rankings.offsets[:-1], dtype=np.int64) * (
+            rankings.lengths > 0
+        )
         part = Rankings(rankings.values[taken], np.concatenate([[0], np.cumsum(lengths[defined])]))
         losses, to_scores, to_alpha = self._compute(
             part, frozen(target[taken]), alphas[defined], None if ks is None else ks[defined], threads
@@ -304,6 +327,8 @@ class Loss(Operation):
         known = ~np.isnan(losses)
         result.losses = _spread(losses, defined, np.nan)
         if self.gradient:
+            if constant is not None:
+                without_constant(constant[defined], part.offsets, to_scores, to_alpha)
             to_scores = np.where(np.repeat(known, part.lengths), to_scores, 0.0) * self.scale
             result.scores[self.column] = _spread(to_scores, taken, 0.0).astype(rankings.values.dtype)
         else:

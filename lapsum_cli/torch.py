@@ -26,8 +26,8 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from .errors import DataError, DeviceError, OptionError
-from .operation import GRADIENT, Given, Operation, alphas_of, k_of, prepare, refuse
-from .operators import Loss, Rank, Sort, TopK
+from .operation import GRADIENT, HARD, Given, Operation, alphas_of, k_of, prepare, refuse, without_constant
+from .operators import Loss, Rank, Sort, TopK, check_reduction
 from .quantities import Alpha, K
 from .rankings import Rankings
 
@@ -94,8 +94,7 @@ def permutation_loss(x, target, *, alpha="0.1std", descending=True, reduction="m
 
 
 def _loss(name, x, target, alpha, descending, reduction, k=None, gain="exp2"):
-    if reduction not in ("mean", "sum", "none"):
-        raise OptionError(f"reduction must be mean, sum or none, got {reduction!r}")
+    check_reduction(reduction)
     if not isinstance(target, torch.Tensor) or target.shape != x.shape:
         raise DataError(f"the target must be a tensor of the shape of x, {tuple(x.shape)}")
     if isinstance(k, torch.Tensor) and k.requires_grad:
@@ -176,7 +175,10 @@ class _RankOrSort(torch.autograd.Function):
         from .kernels import order
 
         rankings = _rankings(rows)
-        ctx.alphas = alphas_of(operation.alpha, rankings, _number(alphas), torch.get_num_threads())
+        of_constant = HARD if operation.name == "sort" else 1.0
+        ctx.alphas, ctx.constant = alphas_of(
+            operation.alpha, rankings, _number(alphas), torch.get_num_threads(), of_constant
+        )
         ctx.operation, ctx.wants_alpha = operation, alphas is not None
         keep = any(ctx.needs_input_grad)
         ctx.order = order.Order(rankings.values, rankings.offsets, operation.descending, keep)
@@ -188,6 +190,8 @@ class _RankOrSort(torch.autograd.Function):
     def backward(ctx, upstream):
         (rows,) = ctx.saved_tensors
         _, gradient, to_alpha = _RankOrSort._run(ctx, upstream.to(rows.dtype).numpy().reshape(-1))
+        if ctx.operation.name == "rank":
+            without_constant(ctx.constant, ctx.order.offsets, gradient, to_alpha)
         return _tensor(gradient, rows), torch.from_numpy(to_alpha) if ctx.wants_alpha else None, None, None, None
 
     @staticmethod
@@ -210,7 +214,7 @@ class _TopK(torch.autograd.Function):
 
         rankings, threads = _rankings(rows), torch.get_num_threads()
         ctx.operation, ctx.offsets = operation, rankings.offsets
-        ctx.alphas = alphas_of(operation.alpha, rankings, _number(alphas), threads)
+        ctx.alphas, ctx.constant = alphas_of(operation.alpha, rankings, _number(alphas), threads)
         k = k_of(operation.ks[0], rankings.lengths) if ks is None else _number(ks).copy()
         refuse(~(k >= 0), "k must be 0 or more, got {:g}", k)
         ctx.wanted = alphas is not None, ks is not None
@@ -237,6 +241,7 @@ class _TopK(torch.autograd.Function):
             slope,
             torch.get_num_threads(),
         )
+        without_constant(ctx.constant, ctx.offsets, gradient, to_alpha)
         to_alpha, to_k = (
             torch.from_numpy(end.copy()) if wanted else None
             for wanted, end in zip(ctx.wanted, (to_alpha, to_k), strict=True)

@@ -7,7 +7,7 @@ forms: a row for each ranking, and one for each item and position.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -21,9 +21,28 @@ from .operation import BadRanking, Given
 from .rankings import Rankings
 
 
+class Total:
+    """A sum of numbers that does not depend on how they arrive: added in blocks of a fixed number."""
+
+    BLOCK = 4096
+
+    def __init__(self):
+        self.sum, self.count, self.rest = 0.0, 0, np.empty(0)
+
+    def add(self, values: np.ndarray) -> None:
+        self.count += len(values)
+        self.rest = np.concatenate([self.rest, values])
+        while len(self.rest) >= self.BLOCK:
+            self.sum += float(self.rest[: self.BLOCK].sum())
+            self.rest = self.rest[self.BLOCK :]
+
+    def __float__(self):
+        return self.sum + float(self.rest.sum())
+
+
 @dataclass
 class Summary:
-    """What a run did. loss: the sum of the losses of `losses` rankings."""
+    """What a run did; `total` sums the losses of the rankings that have one."""
 
     rows: int = 0
     rankings: int = 0
@@ -31,8 +50,16 @@ class Summary:
     short: int = 0
     nan: int = 0
     written: int = 0
-    loss: float = 0.0
-    losses: int = 0
+    total: Total = field(default_factory=Total)
+
+    @property
+    def loss(self) -> float:
+        return float(self.total)
+
+    @property
+    def losses(self) -> int:
+        """How many rankings have a loss."""
+        return self.total.count
 
 
 class Transform:
@@ -52,7 +79,7 @@ class Transform:
         longest = (source.rows or 0) if alone else layout.width(self.input)
         self.result_dtype = operation.dtype(self.kind.to_pandas_dtype().__name__, longest)
         kept, self.new_fields = self._fields()
-        self.results = [field.name for field in self.new_fields]
+        self.results = [new.name for new in self.new_fields]
         for i, name in enumerate(self.results):
             if not name:
                 raise OptionError("--column needs a name")
@@ -61,8 +88,8 @@ class Transform:
                 hint = "choose another --column" if renamed else "rename it"
                 raise OptionError(f'{source.first.name}: has a column "{name}" already; {hint}')
         self.schema = kept
-        for field in self.new_fields:
-            self.schema = self.schema.append(field)
+        for new in self.new_fields:
+            self.schema = self.schema.append(new)
         width = self.dtype.itemsize
         # The scores copied out of the table, the work, what is given beside them, the results, and a byte for NaN.
         beside = 8 if operation.needs else (width if operation.gradient else 0)
@@ -155,8 +182,7 @@ class Beside(Transform):
         _, result, valid = self.apply(batch, summary)
         summary.short += result.short
         if result.losses is not None:
-            known = result.losses[~np.isnan(result.losses)]
-            summary.loss, summary.losses = summary.loss + float(known.sum()), summary.losses + len(known)
+            summary.total.add(result.losses[~np.isnan(result.losses)])
         columns = []
         for name, values in result.scores.items():
             if valid is not None:
@@ -168,8 +194,8 @@ class Beside(Transform):
             columns += self.layout.columns(batch, values, valid, kind)
         columns += [[self.layout.ranking_column(batch, values)] for values in result.rankings.values()]
         table = pa.Table.from_batches([chunk.batch for chunk in batch.chunks])
-        for field, chunks in zip(self.new_fields, columns, strict=True):
-            table = table.append_column(field, pa.chunked_array(chunks, field.type))
+        for new, chunks in zip(self.new_fields, columns, strict=True):
+            table = table.append_column(new, pa.chunked_array(chunks, new.type))
         if not self.keeps_rows:
             table = table.filter(pc.greater_equal(table.column(self.operation.column), self.minimum))
         yield table.replace_schema_metadata(self.schema.metadata)

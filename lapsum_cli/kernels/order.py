@@ -76,7 +76,7 @@ def sort_rows(values, offsets, group, descending):
         return scores, places
     keys = np.full((len(group), width), np.inf)
     _copy(values, offsets, group, -1.0 if descending else 1.0, keys)
-    places = np.argsort(keys, axis=1)
+    places = np.argsort(keys, axis=1, kind="stable")
     scores = np.take_along_axis(keys, places, axis=1)
     return (-scores if descending else scores), places.astype(np.uint64 if width >= 1 << 32 else np.uint32)
 

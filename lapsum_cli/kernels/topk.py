@@ -180,8 +180,11 @@ def _topk_gradient(values, offsets, first, last, upstream, cuts, rates, sign, sl
             ends[:, r] = 0.0
             continue
         pulled, total = _pull(x, sign, cut, rates[r], v, slope, buffers, g)
-        ends[0, r] = pulled / (total * math.exp(max(cut[2], cut[3]))) if pulled != 0.0 else 0.0
-        ends[1, r] = -_settle(x, sign, cut, rates[r], pulled / total, buffers, g) * sign
+        # h is e for memberships: relative to the larger share, as e is, it does not vanish across a wide gap.
+        scale = math.exp(max(cut[2], cut[3]))
+        unit, density = (scale, total) if slope == MEMBERSHIP else (1.0, total * scale)
+        ends[0, r] = pulled / density if pulled != 0.0 else 0.0
+        ends[1, r] = -_settle(x, sign, cut, rates[r], unit, pulled / total, buffers, g) * sign
 
 
 @kernel
@@ -193,7 +196,7 @@ def _scaled_shares(cut, dtype):
 
 @kernel
 def _pull(x, sign, cut, rate, v, slope, buffers, h):
-    """h_i v_i for every score; their sum, and that of the scaled e_i."""
+    """h_i v_i for every score, their sum, and that of the scaled e_i; memberships have h scaled as e is."""
     scale = x.dtype.type(math.exp(max(cut[2], cut[3])))
     pulled, total = 0.0, 0.0
     distance, e, is_above = buffers[0], buffers[1], buffers[2]
@@ -207,9 +210,11 @@ def _pull(x, sign, cut, rate, v, slope, buffers, h):
 
 
 @kernel
-def _settle(x, sign, cut, rate, mean, buffers, h):
-    """Turn h_i v_i into the gradient (h_i v_i - e_i mean) / alpha; returns sum gradient_i (x_i - b) / alpha."""
-    factor, mean = sign * rate, x.dtype.type(mean)
+def _settle(x, sign, cut, rate, unit, mean, buffers, h):
+    """Turn h_i v_i, in some unit, into the gradient (h_i v_i - e_i mean) / alpha; returns sum gradient_i (x_i - b) /
+    alpha.
+    """
+    factor, mean = sign * rate * x.dtype.type(unit), x.dtype.type(mean)
     from_neighbours, above_b, below_b = 0.0, 0.0, 0.0
     distance, e, is_above = buffers[0], buffers[1], buffers[2]
     for start in range(0, x.size, BLOCK):
@@ -252,7 +257,7 @@ def _slopes(v, distance, e, is_above, scale, slope, h):
     for i in range(h.size):
         tail = scale * e[i]
         of_log = tail / (one - tail) if is_above[i] > zero else one
-        of_result = tail if slope == MEMBERSHIP else (of_log if slope == LOGARITHM else one)
+        of_result = e[i] if slope == MEMBERSHIP else (of_log if slope == LOGARITHM else one)
         h[i] = of_result * v[i] if abs(distance[i]) < infinity else zero
 
 

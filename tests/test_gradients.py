@@ -1,0 +1,383 @@
+"""Gradients: against dense Jacobians, against differences of the functions themselves, against the authors' numbers,
+and where a careless one would overflow.
+"""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference
+
+import lapsum_cli as lapsum
+
+SHAPES = ("normal", "shifted", "ties", "heavy")
+TOLERANCE = {"float32": 2e-6, "float64": 1e-12}
+TOPK = {
+    "memberships": (lapsum.soft_topk, lapsum.soft_topk_vjp, reference.topk_jacobian),
+    "logarithms": (lapsum.log_soft_topk, lapsum.log_soft_topk_vjp, reference.log_topk_jacobian),
+}
+
+
+def scores(shape, n, dtype="float64"):
+    x = np.random.default_rng([n, 7]).standard_normal(n)
+    made = {
+        "normal": x,
+        "shifted": x + 1000,
+        "ties": np.round(x, 1),
+        "heavy": np.random.default_rng([n, 8]).standard_cauchy(n),
+    }
+    return made[shape].astype(dtype)
+
+
+def upstream(n, dtype="float64"):
+    return np.random.default_rng([n, 9]).standard_normal(n).astype(dtype)
+
+
+def sizes_and_directions(shape):
+    yield from ((n, descending) for n in (1, 2, 3, 4, 30) for descending in (True, False))
+    if shape in ("normal", "heavy"):
+        yield 300, True
+
+
+def alphas_for(n):
+    return (1e-3, 0.1, 1.0, 100.0) if n < 300 else (0.1,)
+
+
+# Against the dense Jacobian. Terms that cancel leave a rounding behind, which a bound relative to what remains of them
+# must not count: `steepest` is what one score alone can move its own result by, `distances` (in alphas) what its part
+# of the gradient for alpha is multiplied with.
+
+
+def assert_gradients(got, x, v, jacobian, to_alpha, distances, steepest=0.0):
+    dtype, v = x.dtype.name, v.astype(np.longdouble)
+    want = v @ jacobian
+    rounding = 4 * np.finfo(dtype).eps * steepest * np.abs(v).max() + np.finfo(dtype).tiny
+    bound = TOLERANCE[dtype] * np.abs(want).max() + rounding
+    assert got.scores.dtype == dtype
+    assert np.abs(got.scores - want).max() <= bound
+    terms = np.abs(v * to_alpha).sum() + np.abs(want * distances).sum() + 1e-6 * np.abs(v).sum()
+    assert abs(got.alpha - v @ to_alpha) <= TOLERANCE[dtype] * terms + (rounding * distances).sum()
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sorted_scores_logarithms_and_permutations_are_those_of_the_definition(shape, dtype):
+    for n, descending in ((1, True), (4, False), (40, True)):
+        x, tolerance = scores(shape, n, dtype), TOLERANCE[dtype]
+        for alpha in alphas_for(n):
+            want = reference.sort(x, alpha, descending)
+            got = lapsum.soft_sort(x, alpha=alpha, descending=descending)
+            assert np.abs(got - want).max() <= tolerance * np.abs(want).max()
+            got = lapsum.soft_permutation(x, alpha=alpha, descending=descending)
+            assert np.abs(got - reference.permutation(x, alpha, descending)).max() <= tolerance
+            want = reference.log_topk(x, 0.4 * n, alpha, descending)
+            got = lapsum.log_soft_topk(x, 0.4 * n, alpha=alpha, largest=descending)
+            np.testing.assert_allclose(got, want, rtol=4 * tolerance, atol=np.finfo(dtype).tiny)  # an exponent to -87
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gradients_of_ranks_and_of_sorted_scores_are_those_of_the_jacobian(shape, dtype):
+    for n, descending in sizes_and_directions(shape):
+        x, v = scores(shape, n, dtype), upstream(n, dtype)
+        for alpha in alphas_for(n):
+            options, distances = {"alpha": alpha, "descending": descending}, np.abs(x - np.median(x)) / alpha
+            jacobian = reference.rank_jacobian(x, alpha, descending)
+            assert_gradients(lapsum.soft_rank_vjp(x, v, **options), x, v, *jacobian, distances)
+            jacobian = reference.sort_jacobian(x, alpha, descending)
+            assert_gradients(lapsum.soft_sort_vjp(x, v, **options), x, v, *jacobian, distances)
+
+
+def topk_cases(shape, dtype):
+    """Scores, upstream gradient, k, alpha and direction."""
+    for n, largest in sizes_and_directions(shape):
+        for alpha in alphas_for(n):
+            for k in sorted({0.3 * n, 1, n // 2, n - 0.25} - {0, n}):
+                yield scores(shape, n, dtype), upstream(n, dtype), k, alpha, largest
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", TOPK)
+def test_gradients_of_memberships_are_those_of_the_jacobian(kind, shape, dtype):
+    _, vjp, dense = TOPK[kind]
+    for x, v, k, alpha, largest in topk_cases(shape, dtype):
+        jacobian, _, to_alpha = dense(x, k, alpha, largest)
+        z = reference.distances(x, [k], alpha, largest)[0]
+        tails = np.exp(-np.abs(z)) / 2
+        steepest = (np.where(z <= 0, 1, tails / (1 - tails)) if kind == "logarithms" else tails).max() / alpha
+        got = vjp(x, k, v, alpha=alpha, largest=largest)
+        assert_gradients(got, x, v, jacobian, to_alpha, np.abs(z), steepest)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", TOPK)
+def test_gradients_for_k_are_those_of_the_jacobian(kind, shape, dtype):
+    _, vjp, dense = TOPK[kind]
+    for x, v, k, alpha, largest in topk_cases(shape, dtype):
+        _, to_k, _ = dense(x, k, alpha, largest)
+        if np.abs(to_k).max() < 1e300:  # across a wide gap the logarithm of a tiny membership is as good as vertical
+            got = vjp(x, k, v, alpha=alpha, largest=largest).k
+            assert abs(got - v @ to_k) <= TOLERANCE[dtype] * np.abs(v * to_k).sum(), (x, k, alpha, largest)
+
+
+# Against central differences in float64. Where two scores, or a score and a threshold, meet, the second derivative
+# jumps: none do within a step of these.
+
+STEP = 1e-5  # alphas; the error is its square, some 1e-10 of the gradient, and from rounding 1e-16 / 1e-5
+X = np.random.default_rng(2).permuted(np.linspace(0, 3, 30) ** 2)
+
+
+def differences(function, x, alpha):
+    """d results / d scores, a row for each score, and d results / d alpha."""
+    h = STEP * alpha
+    moved = h * np.eye(len(x))
+    to_scores = (function(x + moved, alpha=alpha) - function(x - moved, alpha=alpha)) / (2 * h)
+    return to_scores, (function(x, alpha=alpha + h) - function(x, alpha=alpha - h)) / (2 * h)
+
+
+def assert_close(got, want):
+    assert np.abs(want).max() > 1e-4  # else a gradient of 0 would do
+    assert np.abs(got - want).max() <= 1e-7 * np.abs(want).max()
+
+
+@pytest.mark.parametrize("alpha", [0.2, 5.0])
+@pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.parametrize("name", ["soft_rank", "soft_sort"])
+def test_ranks_and_sorted_scores_move_as_their_gradients_say(name, descending, alpha):
+    assert np.diff(np.sort(np.append(X, lapsum.soft_sort(X, alpha=alpha)))).min() > 3 * STEP * alpha
+    v = upstream(len(X))
+    to_scores, to_alpha = differences(partial(getattr(lapsum, name), descending=descending), X, alpha)
+    got = getattr(lapsum, f"{name}_vjp")(X, v, alpha=alpha, descending=descending)
+    assert_close(got.scores, to_scores @ v)
+    assert_close(got.alpha, to_alpha @ v)
+
+
+@pytest.mark.parametrize("alpha", [0.2, 5.0])
+@pytest.mark.parametrize("k", [1, 7.3, 15, 29.5])
+@pytest.mark.parametrize("kind", TOPK)
+def test_memberships_move_as_their_gradients_say(kind, k, alpha):
+    function, vjp, _ = TOPK[kind]
+    v = upstream(len(X))
+    for largest in (True, False):
+        assert np.abs(lapsum.soft_topk(X, k, alpha=alpha, largest=largest) - 0.5).min() > 3 * STEP
+        at = partial(function, largest=largest)
+        to_scores, to_alpha = differences(partial(at, k=k), X, alpha)
+        got = vjp(X, k, v, alpha=alpha, largest=largest)
+        assert_close(got.scores, to_scores @ v)
+        assert_close(got.alpha, to_alpha @ v)
+        assert_close(got.k, (at(X, k + STEP, alpha=alpha) - at(X, k - STEP, alpha=alpha)) @ v / (2 * STEP))
+
+
+TARGET = np.random.default_rng(3).integers(0, 5, 30).astype(float)
+LOSSES = {
+    "spearman": {},
+    "topk-4": {"k": 4},
+    "topk-7.3": {"k": 7.3},
+    "recall": {"k": 5},
+    "ndcg": {},
+    "ndcg-linear": {"gain": "linear"},
+    "ndcg-at-6": {"at": 6},
+    "ndcg-at-2.5": {"at": 2.5},
+    "permutation": {},
+}
+
+
+@pytest.mark.parametrize("alpha", [0.5, 5.0])
+@pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.parametrize("case", LOSSES)
+def test_losses_are_those_of_the_definition_and_move_as_their_gradients_say(case, descending, alpha):
+    name, options = case.split("-")[0], LOSSES[case] | {"descending": descending}
+    loss, vjp = (getattr(lapsum, f"{name}_loss{end}") for end in ("", "_vjp"))
+    target = TARGET + np.arange(30) / 100 if name == "permutation" else TARGET  # there, ties have a test of their own
+    want = getattr(reference, f"{name}_loss")(X, target, alpha=alpha, **options)
+    assert want > 1e-3
+    assert loss(X, target, alpha=alpha, **options) == pytest.approx(want, rel=1e-11)
+
+    def each(x, alpha):
+        return loss(x, np.broadcast_to(target, x.shape), alpha=alpha, reduction="none", **options)
+
+    to_scores, to_alpha = differences(each, X, alpha)
+    got = vjp(X, target, upstream=3.0, alpha=alpha, **options)
+    assert_close(got.scores, 3 * to_scores)
+    assert_close(got.alpha, 3 * to_alpha)
+
+
+def test_equal_targets_of_a_permutation_take_their_places_in_the_order_of_the_input():
+    want = reference.permutation_loss(X, TARGET, 5.0)
+    assert reference.permutation_loss(X, TARGET - np.arange(30) / 100, 5.0) == want
+    assert lapsum.permutation_loss(X, TARGET, alpha=5.0) == pytest.approx(want, rel=1e-11)
+
+
+def test_reductions_weigh_the_gradients_of_rankings():
+    """The second ranking has no loss: its target is constant. It counts neither in the mean nor in a gradient."""
+    x, y = np.stack([X, X[::-1], X**2]), np.stack([TARGET, np.ones(30), TARGET])
+    losses = lapsum.spearman_loss(x, y, reduction="none")
+    assert np.isnan(losses).tolist() == [False, True, False]
+    assert lapsum.spearman_loss(x, y) == pytest.approx(np.nanmean(losses))
+    assert lapsum.spearman_loss(x, y, reduction="sum") == pytest.approx(np.nansum(losses))
+    each = lapsum.spearman_loss_vjp(x, y, [1.0, 1.0, 1.0], reduction="none")
+    weights = {"mean": 0.5, "sum": 1.0, "none": [2.0, 5.0, 7.0]}
+    for reduction, weight in weights.items():
+        got = lapsum.spearman_loss_vjp(x, y, 1.0 if np.ndim(weight) == 0 else weight, reduction=reduction)
+        np.testing.assert_allclose(got.scores, each.scores * np.reshape(np.broadcast_to(weight, 3), (3, 1)), rtol=1e-14)
+        np.testing.assert_allclose(got.alpha, each.alpha * weight, rtol=1e-14)
+    assert not each.scores[1].any()
+    assert each.scores[[0, 2]].all()
+
+
+# Against the numbers of the authors' implementations.
+
+VECTORS = json.loads((Path(__file__).parent / "vectors" / "lapsum.json").read_text())["cases"]
+
+
+def authors(op):
+    return [pytest.param(case, id=f"{op}-{i}") for i, case in enumerate(VECTORS) if case["op"] == op]
+
+
+def assert_equal(got, want, relative=1e-12):
+    want = np.asarray(want, float)
+    assert np.abs(np.reshape(got, want.shape) - want).max() <= relative * np.abs(want).max()
+
+
+@pytest.mark.parametrize("case", authors("soft_topk") + authors("log_soft_topk"))
+def test_memberships_and_their_gradients_are_those_of_the_authors(case):
+    """The `descending` of their notebook selects the smallest k; their C++ makes alpha negative for the largest k."""
+    options, inputs = case["params"], {name: np.array(value, float) for name, value in case["inputs"].items()}
+    largest = options["largest"] if "largest" in options else not options["descending"]
+    function, vjp, _ = TOPK["memberships" if case["op"] == "soft_topk" else "logarithms"]
+    given = {"alpha": options["alpha"], "largest": largest}
+    assert_equal(function(inputs["r"], inputs["k"], **given), case["outputs"]["p"])
+    got, want = vjp(inputs["r"], inputs["k"], inputs["cotangent"], **given), case["grads"]
+    assert_equal(got.scores, want["r"])
+    assert_equal(got.k, want["k"])
+    signed = (-1 if largest else 1) * want["alpha_signed"] if "alpha_signed" in want else want["alpha"]
+    assert_equal(got.alpha.sum(), signed)
+
+
+@pytest.mark.parametrize("case", authors("soft_rank") + authors("soft_sort"))
+def test_gradients_of_ranks_and_sorted_scores_are_those_of_the_authors(case):
+    """The sign of alpha is the direction. Where the gradient of their sort is wrong, the vectors have the exact one."""
+    x, v, alpha = np.array(case["inputs"]["x"]), np.array(case["inputs"]["cotangent"]), case["params"]["alpha"]
+    options = {"alpha": abs(alpha), "descending": alpha < 0}
+    if case["op"] == "soft_rank":
+        got = lapsum.soft_rank_vjp(x, v, **options)
+        assert_equal(got.scores, case["grads"]["x"])
+        assert_equal(got.alpha.sum(), np.sum(case["grads"]["alpha"]) * np.sign(alpha))
+    else:
+        assert_equal(lapsum.soft_sort(x, **options), case["outputs"]["sorted"])
+        got = lapsum.soft_sort_vjp(x, v, **options)
+        assert_equal(got.scores, case["ref_grad_x"])
+        if case["original_grad_valid"]:
+            assert_equal(got.scores, case["grads"]["x"])
+
+
+@pytest.mark.parametrize("case", authors("soft_permutation"))
+def test_permutations_and_their_losses_are_those_of_the_authors(case):
+    """Theirs is ascending, with the places as targets, and sums over items."""
+    x, places = np.array(case["inputs"]["x"]), np.array(case["inputs"]["target"])
+    options, n = {"alpha": case["params"]["alpha"], "descending": False}, x.shape[1]
+    assert_equal(lapsum.soft_permutation(x, **options), case["outputs"]["P"])
+    assert_equal(n * lapsum.permutation_loss(x, -places, reduction="none", **options), case["outputs"]["ce_per_row"])
+    got = lapsum.permutation_loss_vjp(x, -places, n, reduction="sum", **options)
+    assert_equal(got.scores, case["ref_grad_x"])
+    assert_equal(got.alpha.sum(), case["ref_grad_alpha"])
+    if case["original_grad_valid"]:
+        assert_equal(got.scores, case["grads"]["x"])
+
+
+# Hostile cases.
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("largest", [True, False])
+@pytest.mark.parametrize("kind", TOPK)
+def test_integer_k_across_a_wide_gap(kind, largest, dtype):
+    """A gap of 10^4 alpha at k: the authors' memberships are all 0 there, their gradients NaN."""
+    x, v, alpha = np.array([0, 1, 2, 2, 3], dtype), upstream(5, dtype), 1e-4
+    function, vjp, dense = TOPK[kind]
+    k, tolerance = 3 if largest else 2, TOLERANCE[dtype]
+    want = reference.log_topk(x, k, alpha, largest)
+    want = want if kind == "logarithms" else np.exp(want)
+    np.testing.assert_allclose(function(x, k, alpha=alpha, largest=largest), want, rtol=tolerance)
+    got, (jacobian, to_k, to_alpha) = vjp(x, k, v, alpha=alpha, largest=largest), dense(x, k, alpha, largest)
+    np.testing.assert_allclose(got.scores, v @ jacobian, rtol=0, atol=tolerance * np.abs(v @ jacobian).max() + 1e-300)
+    np.testing.assert_allclose(got.alpha, v @ to_alpha, rtol=tolerance, atol=1e-300)
+    if kind == "memberships":  # the logarithm of a membership of e^-5000 is as good as vertical
+        np.testing.assert_allclose(got.k, v @ to_k, rtol=tolerance)
+
+
+@pytest.mark.parametrize("vjp", [lapsum.soft_topk_vjp, lapsum.log_soft_topk_vjp])
+def test_taking_nothing_or_everything_has_no_gradient(vjp):
+    for x in (X, X[:1], np.append(X, -np.inf)):
+        for k in (0, np.isfinite(x).sum(), len(x) + 1):
+            got = vjp(x, k, upstream(len(x)), alpha=0.3)
+            assert (got.k, got.alpha, np.abs(got.scores).max()) == (0, 0, 0)
+
+
+def with_k(vjp):
+    """k = 2.5 of the finite scores."""
+    return lambda x, v, **options: vjp(x, 2.5 + np.isposinf(x).sum(), v, **options)
+
+
+GRADIENTS = {
+    "rank": (lapsum.soft_rank_vjp, reference.rank_jacobian),
+    "sort": (lapsum.soft_sort_vjp, reference.sort_jacobian),
+    "topk": (with_k(lapsum.soft_topk_vjp), lambda x, alpha: reference.topk_jacobian(x, 2.5, alpha)),
+    "log": (with_k(lapsum.log_soft_topk_vjp), lambda x, alpha: reference.log_topk_jacobian(x, 2.5, alpha)),
+}
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("alpha", [1e-12, 1e-6, 1e-3, 1.0, 1e3, 1e6])
+@pytest.mark.parametrize("case", GRADIENTS)
+def test_no_alpha_overflows(case, alpha, dtype):
+    """Three tied scores hold the threshold, so that none of these gradients vanishes with alpha."""
+    vjp, dense = GRADIENTS[case]
+    x, v = np.array([0.5, -1, 0.5, 3, 0.5, -2], dtype), np.array([1, 2, -1, 0.5, 3, 1], dtype)
+    want, got = (v @ dense(x, alpha)[0]).astype(float), vjp(x, v, alpha=alpha)
+    assert np.isfinite(got.alpha)
+    np.testing.assert_allclose(got.scores, want, rtol=0, atol=TOLERANCE[dtype] * np.abs(want).max())
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("case", GRADIENTS)
+def test_infinite_scores_have_no_gradient_and_give_none_whatever_is_upstream_of_them(case, dtype):
+    vjp, _ = GRADIENTS[case]
+    x, v = X[:9].astype(dtype), upstream(9, dtype)
+    wide, pull = np.insert(x, [2, 7], [-np.inf, np.inf]), np.insert(v, [2, 7], [np.inf, 1e30])
+    if case == "sort":  # by position: +inf is first, -inf last
+        pull = np.insert(v, [0, 9], [np.inf, 1e30])
+    got, want = vjp(wide, pull, alpha=0.4), vjp(x, v, alpha=0.4)
+    assert got.scores[[2, 8]].tolist() == [0, 0]
+    np.testing.assert_allclose(np.delete(got.scores, [2, 8]), want.scores, rtol=TOLERANCE[dtype])
+    np.testing.assert_allclose(got.alpha, want.alpha, rtol=TOLERANCE[dtype])
+    assert want.scores.all()
+
+
+@pytest.mark.parametrize("case", ["rank", "topk", "log"])
+def test_a_constant_ranking_has_no_gradient_where_alpha_is_in_its_deviations(case):
+    """Its deviation is 0; at an alpha in the unit of the scores its gradient is that of any ranking with ties."""
+    vjp, dense = GRADIENTS[case]
+    x, v = np.full(4, 0.3), upstream(4)
+    np.testing.assert_allclose(vjp(x, v, alpha=0.5).scores, (v @ dense(x, 0.5)[0]).astype(float), rtol=1e-12)
+    assert not vjp(x, v, alpha="0.5std").scores.any()
+
+
+def test_a_constant_ranking_sorts_to_itself_where_alpha_is_in_its_deviations():
+    assert lapsum.soft_sort(np.full(4, 0.3), alpha="0.1std").tolist() == [0.3] * 4
+
+
+@pytest.mark.parametrize("alpha", [1e-3, 0.1, 10.0])
+@pytest.mark.parametrize("name", ["soft_rank", "soft_sort", "soft_topk", "log_soft_topk"])
+def test_gradients_of_many_float32_scores_are_those_of_float64(name, alpha):
+    x, v = scores("normal", 10**5, "float32"), upstream(10**5, "float32")
+    vjp, k = getattr(lapsum, f"{name}_vjp"), (1000.5,) if "topk" in name else ()
+    single, double = (vjp(x.astype(dtype), *k, v.astype(dtype), alpha=alpha) for dtype in TOLERANCE)
+    assert np.abs(single.scores - double.scores).max() <= 2e-6 * np.abs(double.scores).max()
+    assert abs(single.alpha - double.alpha) <= 1e-7 * np.abs(double.scores * x).sum() / alpha
+    if k:
+        assert single.k == pytest.approx(double.k, rel=2e-6)
