@@ -261,7 +261,8 @@ def _what_was_done(name: str, summary, output: str | None):
             + (" (--strict-k refuses them)" if name == "topk" else "")
         )
     if summary.nan:
-        yield f"{summary.nan} NaN or null scores were left out; their result is null"
+        without = "have no rows" if name == "permute" else "have a null result" if name != "loss" else "take no part"
+        yield f"{summary.nan} NaN or null scores were left out: they {without}"
     if name == "loss":
         undefined = summary.rankings - summary.losses
         without = f"; {undefined} have none: their target is constant, without gain, or too short" if undefined else ""

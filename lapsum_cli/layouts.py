@@ -61,6 +61,10 @@ class Layout:
     def _one_per_ranking(self, values, name, batch):
         return values
 
+    def offsets(self, batch) -> np.ndarray:
+        """Where the rankings of the batch begin and end among its scores."""
+        raise NotImplementedError
+
     def beside(self, name: str, batch, dtype) -> np.ndarray:
         """The values of a column, or of those a pattern matches, that go with the scores: one for each, null as NaN."""
         raise NotImplementedError
@@ -137,7 +141,10 @@ class Long(Layout):
 
     def scores(self, batch, dtype):
         parts = [floats(c.batch.column(self.score), dtype, c.file) for c in batch.chunks]
-        return np.concatenate(parts), np.append(batch.starts, batch.rows).astype(np.int64)
+        return np.concatenate(parts), self.offsets(batch)
+
+    def offsets(self, batch):
+        return np.append(batch.starts, batch.rows).astype(np.int64)
 
     def beside(self, name, batch, dtype):
         return np.concatenate([floats(c.batch.column(name), dtype, c.file) for c in batch.chunks])
@@ -199,8 +206,11 @@ class Lists(Layout):
 
     def scores(self, batch, dtype):
         parts = [floats(c.batch.column(self.score).flatten(), dtype, c.file) for c in batch.chunks]
+        return np.concatenate(parts), self.offsets(batch)
+
+    def offsets(self, batch):
         lengths = np.concatenate([self.lengths(c.batch) for c in batch.chunks])
-        return np.concatenate(parts), np.concatenate([[0], np.cumsum(lengths)])
+        return np.concatenate([[0], np.cumsum(lengths)])
 
     def beside(self, name, batch, dtype):
         return np.concatenate([floats(part, dtype, c.file) for c, part in self._flat(name, batch)])
@@ -271,8 +281,10 @@ class Wide(Layout):
         return len(self.score_names)
 
     def scores(self, batch, dtype):
-        offsets = np.arange(batch.rows + 1, dtype=np.int64) * len(self.score_names)
-        return self._matrix(self.score_names, batch, dtype), offsets
+        return self._matrix(self.score_names, batch, dtype), self.offsets(batch)
+
+    def offsets(self, batch):
+        return np.arange(batch.rows + 1, dtype=np.int64) * len(self.score_names)
 
     def _matrix(self, names, batch, dtype):
         matrix = np.empty((batch.rows, len(names)), dtype)

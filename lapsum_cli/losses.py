@@ -2,7 +2,8 @@
 
 In all of them
 
-x          rankings of scores, and the softness alpha, as in api.py; a score of -inf takes no part
+x          rankings of scores, and the softness alpha, as in api.py; a score of -inf takes no part, and one of +inf is
+           first whatever the target says: a cross-entropy may be infinite then
 target     in the form of x: larger is better, whatever the direction of the scores; gradients flow through x alone
 reduction  "mean" over the rankings that have a loss, "sum", or "none": a loss for each, NaN where the target defines
            none (fewer than two scores, all targets alike, no gain)

@@ -351,6 +351,8 @@ class Loss(Operation):
         low, high = np.full(len(rankings), np.inf), np.full(len(rankings), -np.inf)
         np.minimum.at(low, ranking[taken], target[taken])
         np.maximum.at(high, ranking[taken], target[taken])
+        if self.loss == "ndcg":
+            refuse(high == np.inf, "ndcg needs finite targets, got {:g}", high)
         defined = low < high
         return taken & defined[ranking], defined
 

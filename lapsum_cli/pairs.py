@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -25,8 +26,8 @@ class Pairs(Transform):
 
     keeps_rows = False
 
-    def __init__(self, operation, layout: Layout, source: Sources, nan, threads, item, say, free: int | None):
-        """free: bytes at the output, or None where they do not matter; with --force nothing is refused."""
+    def __init__(self, operation, layout: Layout, source: Sources, nan, threads, item, say, free: float):
+        """free: bytes at the output, infinite where they do not matter; NaN refuses nothing."""
         self.item, self.say, self.free = item, say, free
         super().__init__(operation, layout, source, nan, threads)
         self.rankings = self.written = 0
@@ -54,14 +55,16 @@ class Pairs(Transform):
 
         widths = permute.widths(at, self.operation.tolerance, self.threads)
         keys, items = self._keys(batch, rankings), self.layout.items(self.item, batch) if self.item else None
+        # Scores left out, as NaN, count in the numbers and names of the others.
         origins = None if valid is None else np.flatnonzero(valid)
+        starts = rankings.offsets if valid is None else self.layout.offsets(batch)
         if self.written == 0 and len(rankings.values):
             self._estimate(at, widths, batch, keys, items)
         for first, last in _pieces(widths):
             item, position, p = permute.sparse(at, self.operation.tolerance, first, last, widths[first:last])
             ranking = np.searchsorted(rankings.offsets, item, side="right") - 1
             if items is None:
-                named = pa.array(item - rankings.offsets[ranking] + 1)
+                named = pa.array((item if origins is None else origins[item]) - starts[ranking] + 1)
             else:
                 named = items.take(pa.array(item if origins is None else origins[item])).combine_chunks()
             columns = [key.take(pa.array(ranking)).combine_chunks() for key in keys]
@@ -103,7 +106,7 @@ class Pairs(Transform):
         self._refuse(self.written, 0, "more than ")
 
     def _refuse(self, rows: int, size: int, about: str) -> None:
-        if self.free is None:
+        if math.isnan(self.free):
             return
         hint = "raise --tol, lower --alpha, or pass --force"
         if rows > MOST_ROWS:
@@ -111,7 +114,7 @@ class Pairs(Transform):
         if size > self.free:
             raise OutputError(
                 f"the permutation has {about}{rows} rows, {size >> 20} MiB before compression, and "
-                f"{self.free >> 20} MiB are free; {hint}"
+                f"{int(self.free) >> 20} MiB are free; {hint}"
             )
 
     def _dense(self, rankings, at, summary: Summary) -> Iterator[pa.Table]:
@@ -123,10 +126,10 @@ class Pairs(Transform):
             size = int((lengths.astype(float) ** 2).sum()) * np.dtype(self.result_dtype).itemsize
             known = self.source.rows is not None and self.layout.closes_with_row
             size = int(size * (self.source.rows / len(lengths) if known else 1))
-            if self.free is not None and size > self.free:
+            if size > self.free:
                 raise OutputError(
-                    f"the matrix has {size >> 20} MiB, and {self.free >> 20} MiB are free; leave out --dense, or pass "
-                    "--force"
+                    f"the matrix has {size >> 20} MiB, and {int(self.free) >> 20} MiB are free; leave out --dense, or "
+                    "pass --force"
                 )
             self.say(f"a matrix of {size >> 20} MiB")
         for r, n in enumerate(lengths.tolist()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 
 import pyarrow as pa
 
@@ -56,7 +57,7 @@ def run(
         names = names.for_array() if source.is_array else names
         layout = detect(source.schema, names, source.is_array, source.first.name, words.say)
         output = Output(sink, force)
-        free = output.free() if not force else None
+        free = math.nan if force else output.free()
         transform = _transform(operation, layout, source, nan, threads or devices.cores(), reduction, words.say, free)
         format = output_format(sink, to_format, transform.is_array)
         transform.check(format)

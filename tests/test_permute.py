@@ -234,3 +234,13 @@ def test_options_that_do_not_go_together_are_refused(tmp_path, options, words):
     assert done.returncode == 2
     assert words in refusal(done.stderr)
     assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
+
+
+@pytest.mark.parametrize("layout", ["long", "lists"])
+def test_scores_left_out_still_count_in_the_numbers_of_the_others(tmp_path, layout):
+    rows = [[1.0, None, 3.0], [None, 2.0]]
+    lists = pa.table({"score": pa.array(rows, pa.list_(pa.float64()))})
+    long = pa.table({"qid": [0, 0, 0, 1, 1], "score": [score for row in rows for score in row]})
+    pq.write_table(long if layout == "long" else lists, tmp_path / "in.parquet")
+    run_file("permute", tmp_path / "in.parquet", tmp_path / "out.parquet", alpha=1e-6, nan="drop", item="")
+    assert pq.read_table(tmp_path / "out.parquet")["item"].to_pylist() == [1, 3, 2]

@@ -7,6 +7,7 @@ import errno
 import functools
 import glob
 import io
+import math
 import os
 import shutil
 import sys
@@ -157,9 +158,9 @@ class Output:
         if os.path.exists(self.path) and not self.force:
             raise OutputError(f"{self.name}: exists already; pass --force to replace it")
 
-    def free(self) -> int | None:
-        """Bytes of the disk that the file is written to; None for what is no file."""
-        return shutil.disk_usage(os.path.dirname(self.path)).free if self.is_file else None
+    def free(self) -> float:
+        """Bytes that the disk has left for the file; no bound for what is no file."""
+        return shutil.disk_usage(os.path.dirname(self.path)).free if self.is_file else math.inf
 
     def beside(self, name: str) -> Output:
         """Another file, NAME.SUFFIX as NAME.`name`.SUFFIX, which appears with this one."""

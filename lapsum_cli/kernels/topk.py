@@ -76,7 +76,9 @@ def topk_gradient(values, offsets, upstream, cuts, alphas, largest=True, slope=M
     parallel.for_each(work, parallel.slices(offsets), threads)
     for r, part, whole in _beyond_float32(values, offsets, alphas):
         wide, pull = frozen(values[part].astype(np.float64)), upstream[part].astype(np.float64)
-        out[part], ends[:1, r], ends[1:, r] = topk_gradient(wide, whole, pull, cuts[[r]], alphas[[r]], largest, slope)
+        exact, ends[:1, r], ends[1:, r] = topk_gradient(wide, whole, pull, cuts[[r]], alphas[[r]], largest, slope)
+        with np.errstate(over="ignore"):  # at an alpha of 1e-40 a gradient may well be beyond float32: inf
+            out[part] = exact
     return out, ends[0], ends[1]
 
 
