@@ -15,7 +15,7 @@ import numpy as np
 from ..rankings import frozen
 from . import parallel
 from .jit import kernel
-from .sweeps import BLOCK, factors, finite_part, sums_before, sums_behind
+from .sweeps import BLOCK, both_sums, carry_behind, factors, finite_part
 
 
 def soft_rank(order, alphas, base=1, dtype=None, upstream=None, threads=1):
@@ -103,41 +103,64 @@ def _rank_sorted(y, place, first, rate, base, descending, v, ahead, buffers, ran
     ahead[w, b]: the sum over all scores behind block b, seen from its last score, with weight 1 (w = 0) or v (1).
     """
     factor, weights, before, behind = buffers[0], buffers[1:3], buffers[3:5], buffers[5:7]
-    sums = 2 if v.size > 0 else 1
-    blocks = (y.size + BLOCK - 1) // BLOCK
-    carry = np.zeros(2)
-    for b in range(blocks - 1, -1, -1):
+    blocks, wanted = (y.size + BLOCK - 1) // BLOCK, v.size > 0
+    ahead[:, max(blocks - 1, 0)] = 0.0
+    for b in range(blocks - 1, 0, -1):
         start, size = b * BLOCK, min(BLOCK, y.size - b * BLOCK)
         factors(y, start, size, rate, factor)
-        _fill(weights[1], v[start : start + size])
-        for w in range(sums):
-            ahead[w, b] = carry[w]
-            carry[w] = sums_behind(factor, weights[w], size, carry[w], behind[w])
-    carry[:] = 0.0
-    rank, total = 0.0, 0.0
+        ahead[0, b - 1] = carry_behind(factor, weights[0], size, ahead[0, b])
+        if wanted:
+            _copy(v[start : start + size], weights[1])
+            ahead[1, b - 1] = carry_behind(factor, weights[1], size, ahead[1, b])
+    carry, carry_v, total, last, rank = 0.0, 0.0, 0.0, np.nan, 0.0
     middle = np.float64(y[y.size // 2]) if y.size > 0 else 0.0
     half = 0.5 * rate if descending else -0.5 * rate
     for b in range(blocks):
         start, size = b * BLOCK, min(BLOCK, y.size - b * BLOCK)
+        here, origin = y[start : start + size], place[start : start + size]
         factors(y, start, size, rate, factor)
-        _fill(weights[1], v[start : start + size])
-        for w in range(sums):
-            sums_behind(factor, weights[w], size, ahead[w, b], behind[w])
-            carry[w] = sums_before(factor, weights[w], size, carry[w], before[w])
-        for i in range(size):
-            # A tie takes the rank of the score before it: the two sums agree only up to rounding.
-            if start + i == 0 or y[start + i] != y[start + i - 1]:
-                rank = base + (start + i) + 0.5 * (behind[0, i] - before[0, i])
-            ranks[first + np.int64(place[start + i])] = rank
-        for i in range(min(size, v.size)):
-            own = weights[1, i] * (before[0, i] + behind[0, i])
-            g = half * (before[1, i] + behind[1, i] - own)
-            gradient[first + np.int64(place[start + i])] = g
-            total += g * (np.float64(y[start + i]) - middle)
+        carry = both_sums(factor, weights[0], size, carry, ahead[0, b], before[0], behind[0])
+        if wanted:
+            _copy(v[start : start + size], weights[1])
+            carry_v = both_sums(factor, weights[1], size, carry_v, ahead[1, b], before[1], behind[1])
+            total += _gradients(here, weights[1], half, middle, before, behind, factor)
+            _scatter(factor[:size], origin, gradient, first)
+        last, rank = _ranks(here, base + start, before[0], behind[0], last, rank)
+        _scatter(before[0, :size], origin, ranks, first)
     return total
 
 
 @kernel
-def _fill(row, values):
+def _ranks(y, base, before, behind, last, rank):
+    """Turn the sums before each score of a block into ranks; last and rank are those of the score before it."""
+    for i in range(y.size):
+        before[i] = base + i + 0.5 * (behind[i] - before[i])
+    for i in range(y.size):
+        # A tie takes the rank of the score before it: the two sums agree only up to rounding.
+        if y[i] == last:
+            before[i] = rank
+        last, rank = np.float64(y[i]), before[i]
+    return last, rank
+
+
+@kernel
+def _gradients(y, v, half, middle, before, behind, out):
+    """The gradients of a block; returns their sum times the distance of each score from `middle`."""
+    total = 0.0
+    for i in range(y.size):
+        out[i] = half * (before[1, i] + behind[1, i] - v[i] * (before[0, i] + behind[0, i]))
+    for i in range(y.size):
+        total += out[i] * (np.float64(y[i]) - middle)
+    return total
+
+
+@kernel
+def _scatter(values, place, out, first):
     for i in range(values.size):
-        row[i] = values[i]
+        out[first + np.int64(place[i])] = values[i]
+
+
+@kernel
+def _copy(values, out):
+    for i in range(values.size):
+        out[i] = values[i]

@@ -19,7 +19,7 @@ from ..rankings import frozen
 from . import parallel
 from .jit import kernel
 from .laplace import LOG_2, log_shares
-from .sweeps import BLOCK, factors, finite_part, sums_before, sums_behind
+from .sweeps import BLOCK, both_sums, carry_behind, factors, finite_part
 
 
 def soft_sort(order, alphas, upstream=None, threads=1):
@@ -114,19 +114,17 @@ def invert(y, alpha, descending, target, targets, v, found, moved, ahead, buffer
     factor, ones, before, behind = buffers[0], buffers[1], buffers[2], buffers[3]
     blocks = (n + BLOCK - 1) // BLOCK
     wanted = v.size > 0
-    carry = 0.0
-    for b in range(blocks - 1, -1, -1):
+    ahead[max(blocks - 1, 0)] = 0.0
+    for b in range(blocks - 1, 0, -1):
         start, size = b * BLOCK, min(BLOCK, n - b * BLOCK)
-        ahead[b] = carry
         factors(y, start, size, rate, factor)
-        carry = sums_behind(factor, ones, size, carry, behind)
+        ahead[b - 1] = carry_behind(factor, ones, size, ahead[b])
     carry, done, pull = 0.0, 0, 0.0
     for b in range(blocks):
         start, size = b * BLOCK, min(BLOCK, n - b * BLOCK)
         factors(y, start, size, rate, factor)
-        sums_behind(factor, ones, size, ahead[b], behind)
         above = carry  # the sum over all scores above this one, seen from the lowest of them
-        carry = sums_before(factor, ones, size, carry, before)
+        carry = both_sums(factor, ones, size, carry, ahead[b], before, behind)
         for i in range(size):
             at = start + i
             gap = abs(np.float64(y[at - 1]) - np.float64(y[at])) * rate if at > 0 else np.inf

@@ -30,31 +30,39 @@ def finite_part(y, best):
     return start, stop
 
 
+# Loops run over slices: Numba lets an index such as start + i - 1 be negative, and LLVM then vectorises nothing.
+
+
 @kernel
 def factors(y, start, size, rate, out):
     """e^(-gap / alpha) to the score before, for scores start .. start + size; the first score of all has none."""
+    first = 1 if start == 0 else 0
     if start == 0:
         out[0] = 0.0
-    for i in range(1 if start == 0 else 0, size):
-        gap = abs(np.float64(y[start + i - 1]) - np.float64(y[start + i]))
-        out[i] = exp_nonpositive(-gap * rate)
+    before, here, factor = y[start + first - 1 : start + size - 1], y[start + first : start + size], out[first:size]
+    for i in range(factor.size):
+        factor[i] = exp_nonpositive(-abs(np.float64(before[i]) - np.float64(here[i])) * rate)
 
 
 @kernel
-def sums_behind(factor, weight, size, carry, out):
-    """The sums behind each score of a block, given that of its last score; returns that of the score before the
-    block.
-    """
+def carry_behind(factor, weight, size, carry):
+    """The sum behind the score before a block, given that behind its last score."""
     for i in range(size - 1, -1, -1):
-        out[i] = carry
         carry = carry * factor[i] + weight[i] * factor[i]  # not (carry + weight) factor: one FMA between steps, not two
     return carry
 
 
 @kernel
-def sums_before(factor, weight, size, carry, out):
-    """The sums before each score of a block; carry, returned for the next block, is the sum up to and with a score."""
+def both_sums(factor, weight, size, carry, ahead, before, behind):
+    """The sums before and behind each score of a block; returns that up to and with its last score.
+
+    carry: the same of the block before; ahead: the sum behind the last score. The two chains run side by side, as
+    either alone waits four cycles for each step.
+    """
     for i in range(size):
-        out[i] = carry * factor[i]
+        j = size - 1 - i
+        behind[j] = ahead
+        ahead = ahead * factor[j] + weight[j] * factor[j]
+        before[i] = carry * factor[i]
         carry = carry * factor[i] + weight[i]
     return carry
