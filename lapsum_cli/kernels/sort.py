@@ -132,8 +132,9 @@ def invert(y, alpha, descending, target, targets, v, found, moved, ahead, buffer
             count = at + 0.5 * (1.0 - before[i] + behind[i])
             deposit_above, deposit_below = 0.0, 0.0
             while done < targets and (target + done <= count):
-                to_above, to_below = _solve(y, at, gap, target + done - at, above, below, alpha, up, done, found)
+                log_below, log_above = _solve(y, at, gap, target + done - at, above, below, alpha, up, done, found)
                 if wanted:
+                    to_above, to_below = _softmax(log_below, log_above, above, below)
                     deposit_above += v[done] * to_above
                     deposit_below += v[done] * to_below
                 done += 1
@@ -145,9 +146,9 @@ def invert(y, alpha, descending, target, targets, v, found, moved, ahead, buffer
                 moved[0, at] = pull
     deposit_above = 0.0
     while done < targets:
-        to_above, _ = _solve(y, n, np.inf, target + done - n, above, 0.0, alpha, up, done, found)
+        _solve(y, n, np.inf, target + done - n, above, 0.0, alpha, up, done, found)
         if wanted:
-            deposit_above += v[done] * to_above
+            deposit_above += v[done] / above
         done += 1
     if wanted:
         moved[1, n - 1] = deposit_above
@@ -169,12 +170,18 @@ def _sweep_up(y, rate, moved, factor):
 
 @kernel
 def _solve(y, at, gap, excess, above, below, alpha, up, done, found):
-    """One target between scores at - 1 and at; returns the softmax weight of either score there."""
+    """One target between scores at - 1 and at; returns what `log_shares` does."""
     log_below, log_above = log_shares(excess, above, below, min(gap, 1e300) if above > 0.0 and below > 0.0 else np.inf)
     if log_below >= log_above:  # the nearer neighbour loses less
         found[0, done], found[1, done] = y[at], -up * alpha * (log_below + LOG_2)
     else:
         found[0, done], found[1, done] = y[at - 1], up * alpha * (log_above + LOG_2)
+    return log_below, log_above
+
+
+@kernel
+def _softmax(log_below, log_above, above, below):
+    """The weights of the scores next to a target, above and below it, among all scores."""
     top = max(log_below, log_above)
     to_above, to_below = math.exp(log_above - top), math.exp(log_below - top)
     total = to_above * above + to_below * below

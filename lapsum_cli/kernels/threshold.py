@@ -14,6 +14,7 @@ import numpy as np
 
 from .jit import block_sum, kernel
 from .laplace import exp_nonpositive, log_shares
+from .sweeps import both_sums, factors
 
 BLOCK = 1024  # scores whose exponentials are summed in the dtype of the scores, in L1; totals of blocks are float64
 FEW = 24  # scores that are sorted outright; 16 to 48 time alike
@@ -180,4 +181,24 @@ def _finish(candidates, lo, hi, count, sum_above, sum_below, k, alpha, sample):
     below, above = y[i - 1], y[i]
     gap = min((above - below) / alpha, 1e300) if sum_above > 0.0 and upward[i - 1] > 0.0 else np.inf
     log_below, log_above = log_shares(k - count, sum_above, upward[i - 1], gap)
+    return below, above, log_below, log_above
+
+
+@kernel
+def neighbours_in_order(y, k, alpha, sums):
+    """What `neighbours` returns, for at most a sweep's block of finite scores, given as -x from the best up."""
+    n, rate = y.size, min(1.0 / alpha, 1.7e308)
+    factor, ones, before, behind = sums[0], sums[1], sums[2], sums[3]
+    factors(y, 0, n, rate, factor)
+    both_sums(factor, ones, n, 0.0, 0.0, before, behind)
+    first, last = 0, n  # of the scores whose soft count may be the first to reach k
+    while first < last:
+        middle = (first + last) // 2
+        if middle + 0.5 * (1.0 - before[middle] + behind[middle]) < k:
+            first = middle + 1
+        else:
+            last = middle
+    above, sum_above = (-np.float64(y[first - 1]), before[first - 1] + 1.0) if first > 0 else (np.inf, 0.0)
+    below, sum_below = (-np.float64(y[first]), behind[first] + 1.0) if first < n else (-np.inf, 0.0)
+    log_below, log_above = log_shares(k - first, sum_above, sum_below, min((above - below) * rate, 1e300))
     return below, above, log_below, log_above
