@@ -138,16 +138,23 @@ def block_total(x, size):
 
 
 @kernel
-def count_equal(x, value):
-    count = 0
+def count_infinite(x, best):
+    """How many scores are `best`, one of the infinities, and how many are the other; one pass."""
+    top, masked = 0, 0
     for start in range(0, x.size, BLOCK):
-        count += _count(x[start : start + BLOCK], value, False)
-    return count
+        block = x[start : start + BLOCK]
+        top += _count(block, best, False)
+        masked += _count(block, -best, False)
+    return top, masked
 
 
 @kernel
 def _gather(x, sign, lo, hi, out):
-    """The scores strictly between lo and hi, written to the front of `out` (which may be x itself); their number."""
+    """The scores strictly between lo and hi, written to the front of `out` (which may be x itself); their number.
+
+    Every score is written, and the next over it unless it counts: no branch to mispredict. Passing over runs of 32
+    without any, which SIMD tells, took longer at the 1 to 4 % that a bracket holds.
+    """
     lowest, highest = x.dtype.type(lo), x.dtype.type(hi)
     size = 0
     for i in range(x.size):
