@@ -290,7 +290,8 @@ def doctor(
 @_command
 def bench(
     operations: Annotated[
-        list[str] | None, typer.Argument(metavar="[OPERATION]...", help="rank, topk. Default: all.", show_default=False)
+        list[str] | None,
+        typer.Argument(metavar="[OPERATION]...", help="rank, sort, topk, log-topk. Default: all.", show_default=False),
     ] = None,
     shape: Annotated[
         list[str] | None,
@@ -305,12 +306,27 @@ def bench(
     k: Annotated[str, typer.Option("--k", "-k", metavar="K")] = "10%",
     threads: Annotated[int, typer.Option(metavar="N", min=1)] = 1,
     runs: Annotated[int, typer.Option(metavar="N", min=1, help="Runs of each side, in turn; the median counts.")] = 5,
+    peers: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Of numpy, scipy, torch, polars. Default: those that are installed."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every run of every side, in seconds.")] = False,
 ):
-    """Times on this machine, beside NumPy's hard counterpart and a copy; every output is checked first."""
-    from .bench import run_bench
-    from .bench.report import print_table
+    """Times on this machine, beside the hard counterparts of other libraries and a copy; every output is checked first.
 
-    print_table(run_bench(operations, shape, dtype, alpha, k, threads, runs))
+    A ratio is lapsum's time over the other's: below 1, lapsum is faster. PyTorch gets as many threads as lapsum, NumPy
+    and SciPy have one, Polars takes what it likes.
+    """
+    from .bench import report, run_bench
+    from .terminal import Voice
+
+    sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not _WithoutNeighbours]
+    with Voice(not sys.stderr.isatty()) as words:
+        timings = run_bench(operations, shape, dtype, alpha, k, threads, runs, peers, words.say)
+    if as_json:
+        print(report.as_json(timings))
+    else:
+        report.print_table(timings)
 
 
 def _version(value: bool) -> None:

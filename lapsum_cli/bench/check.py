@@ -2,7 +2,9 @@
 
 soft count   c(t) = sum over j of F((x_j - t) / alpha)
 rank         r_i = c(x_i) + 1/2: from 1, without the score itself, whose F is 1/2
+sort         y_l: c(y_l) = l + 1/2, and no value exceeds the one before it
 topk         p_i = F((x_i - b) / alpha), where c(b) = k
+log-topk     log p_i
 
 Sums are compared in every ranking, values in a few.
 """
@@ -25,7 +27,40 @@ class WrongResult(LapsumError):
 
 def check_output(case, scores, output) -> None:
     """Raise WrongResult unless the output (m, n) is what the operation makes of the scores (m, n)."""
-    {"rank": _check_ranks, "topk": _check_memberships}[case.name](case, scores, output)
+    checks = {"rank": _check_ranks, "sort": _check_sorted, "topk": _check_memberships, "log-topk": _check_logs}
+    checks[case.name](case, scores, output)
+
+
+def _check_sorted(case, scores, values):
+    rises = np.diff(values, axis=1) > 0
+    if rises.any():
+        r, i = np.argwhere(rises)[0]
+        raise WrongResult(f"{case}: ranking {r}, value {i + 1} exceeds the one before it; no time is shown")
+    positions = _spread(case.length, ITEMS)
+    for r in _spread(case.rankings, RANKINGS):
+        y = values[r, positions].astype(np.float64)
+        # The count moves by at most 1 / (2 alpha) a score when a value is rounded.
+        step = np.abs(y) * np.finfo(case.dtype).eps
+        low, high = ([soft_count(scores[r], float(t), case.alpha) for t in ends] for ends in (y + step, y - step))
+        slack = 1e-9 * case.length
+        wrong = (np.array(low) - slack > positions + 0.5) | (np.array(high) + slack < positions + 0.5)
+        if wrong.any() or np.isnan(y).any():
+            at = positions[int(np.argmax(wrong))]
+            raise WrongResult(
+                f"{case}: ranking {r}, value {at} is not where the soft count is its place; no time is shown"
+            )
+
+
+def _check_logs(case, scores, logs):
+    """Memberships as those of topk; and below the threshold the logarithm falls with the score, to the last digit."""
+    _check_memberships(case, scores, np.exp(logs))
+    tolerance = 1e-5 if case.dtype == "float32" else 1e-9
+    for r in _spread(case.rankings, RANKINGS):
+        below = logs[r] < -1
+        x, found = scores[r][below].astype(np.float64), logs[r][below].astype(np.float64)
+        expected = (x - x.max(initial=-np.inf)) / case.alpha + found.max(initial=-np.inf)
+        what = f"{case}: ranking {r}, relative error of score"
+        _compare(what, np.flatnonzero(below), (found - expected) / np.abs(expected), 0.0, tolerance)
 
 
 def _check_ranks(case, scores, ranks):
@@ -42,11 +77,17 @@ def _check_memberships(case, scores, memberships):
     k, tolerance = case.k, 2e-6 if case.dtype == "float32" else 1e-9
     _compare(f"{case}: sum of ranking", range(case.rankings), memberships.sum(axis=1, dtype=np.float64), k, 1e-6 * k)
     for r in _spread(case.rankings, RANKINGS):
-        # Scores relative to the k-th: the threshold of a tiny alpha needs more digits than theirs.
-        x = scores[r].astype(np.float64)
-        x -= np.partition(x, -math.ceil(k))[-math.ceil(k)]
-        expected = laplace_cdf((x - threshold(x, k, case.alpha)) / case.alpha)
+        expected = laplace_cdf(_distances(case, scores[r]))
         _compare(f"{case}: ranking {r}, score", range(case.length), memberships[r], expected, tolerance)
+
+
+def _distances(case, scores):
+    """(x - b) / alpha, with the scores relative to the k-th: the threshold of a tiny alpha needs more digits than
+    theirs.
+    """
+    x = scores.astype(np.float64)
+    x -= np.partition(x, -math.ceil(case.k))[-math.ceil(case.k)]
+    return (x - threshold(x, case.k, case.alpha)) / case.alpha
 
 
 def threshold(x, k, alpha) -> float:
