@@ -12,6 +12,8 @@ from numba.extending import overload
 
 from .jit import OPTIONS, kernel
 
+LOG_2 = math.log(2.0)
+
 # --- e^z for z <= 0, in array loops ---------------------------------------------------------------------------------
 # LLVM does not vectorise math.exp (0.24 G/s). Written out, the loop runs at the speed of memory: z = n log 2 + r with
 # |r| <= log(2) / 2, a polynomial in r, and n added to the exponent bits. Adding 1.5 * 2^(mantissa bits) rounds z /
@@ -104,7 +106,33 @@ def _log_one_minus(u):
     return _log_one_minus_32 if u is types.float32 else _log_one_minus_64
 
 
-LOG_2 = math.log(2.0)
+# --- log(x) of a normal positive float64, in array loops --------------------------------------------------------------
+# x = 2^e m with m in [sqrt(1/2), sqrt(2)]; log m = 2 artanh((m - 1) / (m + 1)), by its series up to the 21st power:
+# relative error below 4e-16, also next to 1, where e is 0.
+
+_G10, _G9, _G8, _G7, _G6, _G5, _G4, _G3, _G2, _G1 = [1 / (2 * i + 1) for i in range(10, 0, -1)]
+_MANTISSA, _EXPONENT_OF_1 = np.int64((1 << 52) - 1), np.int64(1023 << 52)
+_SQRT_2 = math.sqrt(2.0)
+
+
+def log_normal(x):
+    """log(x) for a normal x > 0, float64."""
+    bits = np.float64(x).view(np.int64)
+    m = np.int64((bits & _MANTISSA) | _EXPONENT_OF_1).view(np.float64)
+    e = np.float64((bits >> _SHIFT_64) - np.int64(1023))
+    large = m > _SQRT_2
+    m, e = (0.5 * m if large else m), (e + 1.0 if large else e)
+    f = (m - 1.0) / (m + 1.0)
+    s = f * f
+    p = ((((_G10 * s + _G9) * s + _G8) * s + _G7) * s + _G6) * s + _G5
+    p = ((((p * s + _G4) * s + _G3) * s + _G2) * s + _G1) * s * f + f
+    return e * LOG_2 + 2.0 * p
+
+
+@overload(log_normal, jit_options=OPTIONS, inline="always")
+def _log_normal(x):
+    return log_normal
+
 
 _SMALL_GAP = 30.0
 

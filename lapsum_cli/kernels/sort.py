@@ -18,7 +18,7 @@ import numpy as np
 from ..rankings import frozen
 from . import parallel
 from .jit import kernel
-from .laplace import LOG_2, log_shares
+from .laplace import exp_nonpositive, log_normal
 from .sweeps import BLOCK, both_sums, carry_behind, factors, finite_part
 
 
@@ -59,7 +59,7 @@ def soft_sort(order, alphas, upstream=None, threads=1):
 def workspace(length, gradient):
     """What `invert` needs for rankings of this length: anchors and steps, gradient and deposits, carries, buffers."""
     blocks = -(-length // BLOCK)
-    return np.empty((2, length)), np.empty((2, length if gradient else 0)), np.empty(blocks), np.ones((4, BLOCK))
+    return np.empty((2, length)), np.empty((2, length if gradient else 0)), np.empty(blocks), np.ones((11, BLOCK))
 
 
 @kernel
@@ -104,85 +104,131 @@ def invert(y, alpha, descending, target, targets, v, found, moved, ahead, buffer
     """Where the soft count meets target, target + 1, ...: found[0] the score next to it, found[1] the step from there.
 
     y        finite scores, best first; (n,)
+    target   a multiple of 1/2
     targets  how many, all between 0 and n; steps are in the unit of the scores
     v        empty, or (targets,) a gradient with respect to them: moved[0] is then that for the scores, by position
 
-    One sweep from behind, one from the front, and for a gradient one more from behind.
+    One sweep from behind, one from the front, and for a gradient one more of each.
     """
     n, rate = y.size, min(1.0 / alpha, 1.7e308)
-    up = 1.0 if descending else -1.0
+    up = alpha if descending else -alpha
     factor, ones, before, behind = buffers[0], buffers[1], buffers[2], buffers[3]
+    waiting, places = buffers[4:], np.empty(BLOCK, np.int64)
     blocks = (n + BLOCK - 1) // BLOCK
-    wanted = v.size > 0
+    moved[:, : min(n, moved.shape[1])] = 0.0
     ahead[max(blocks - 1, 0)] = 0.0
     for b in range(blocks - 1, 0, -1):
         start, size = b * BLOCK, min(BLOCK, n - b * BLOCK)
         factors(y, start, size, rate, factor)
         ahead[b - 1] = carry_behind(factor, ones, size, ahead[b])
-    carry, done, pull = 0.0, 0, 0.0
-    for b in range(blocks):
+    excess, sums_above, sums_below, higher, lower = waiting[0], waiting[1], waiting[2], waiting[3], waiting[4]
+    carry, above, last, done, held = 0.0, 0.0, np.inf, 0, 0
+    beyond = target + targets
+    for b in range(blocks + 1):  # the last one, without scores, holds the targets beyond all of them
         start, size = b * BLOCK, min(BLOCK, n - b * BLOCK)
-        factors(y, start, size, rate, factor)
-        above = carry  # the sum over all scores above this one, seen from the lowest of them
-        carry = both_sums(factor, ones, size, carry, ahead[b], before, behind)
-        for i in range(size):
-            at = start + i
-            gap = abs(np.float64(y[at - 1]) - np.float64(y[at])) * rate if at > 0 else np.inf
-            below = behind[i] + 1.0
-            count = at + 0.5 * (1.0 - before[i] + behind[i])
-            deposit_above, deposit_below = 0.0, 0.0
-            while done < targets and (target + done <= count):
-                log_below, log_above = _solve(y, at, gap, target + done - at, above, below, alpha, up, done, found)
-                if wanted:
-                    to_above, to_below = _softmax(log_below, log_above, above, below)
-                    deposit_above += v[done] * to_above
-                    deposit_below += v[done] * to_below
-                done += 1
-            above = before[i] + 1.0
-            if wanted:
-                if at > 0:
-                    moved[1, at - 1] = deposit_above
-                pull = pull * factor[i] + deposit_below
-                moved[0, at] = pull
-    deposit_above = 0.0
-    while done < targets:
-        _solve(y, n, np.inf, target + done - n, above, 0.0, alpha, up, done, found)
-        if wanted:
-            deposit_above += v[done] / above
-        done += 1
-    if wanted:
-        moved[1, n - 1] = deposit_above
-        _sweep_up(y, rate, moved, factor)
+        if b < blocks:
+            factors(y, start, size, rate, factor)
+            carry = both_sums(factor, ones, size, carry, ahead[b], before, behind)
+        for i in range(size if b < blocks else 1):
+            at = start + i if b < blocks else n
+            score = np.float64(y[at]) if b < blocks else -np.inf
+            below = behind[i] + 1.0 if b < blocks else 0.0
+            count = at + 0.5 * (below - before[i]) if b < blocks else np.inf
+            while target < beyond and target <= count:
+                places[held], excess[held], sums_above[held], sums_below[held] = at, target - at, above, below
+                higher[held], lower[held] = last, score
+                target += 1.0
+                held += 1
+                if held == BLOCK:
+                    done, held = _solve(waiting, places, held, rate, up, v, done, found, moved), 0
+            above, last = before[i] + 1.0, score
+    _solve(waiting, places, held, rate, up, v, done, found, moved)
+    if v.size > 0:
+        _sweep_out(y, rate, moved, factor)
 
 
 @kernel
-def _sweep_up(y, rate, moved, factor):
-    """Add what was put down below each score, fading upward, to moved[0]."""
-    pull = 0.0
-    for b in range((y.size + BLOCK - 1) // BLOCK - 1, -1, -1):
+def _solve(waiting, places, held, rate, up, v, done, found, moved):
+    """Solve the targets that wait, as laplace.log_shares does; returns how many are done then.
+
+    Their excess is a multiple of 1/2: 0, where the root is that of the two sums, or large enough to need no logarithms
+    of sums. to_below and to_above are the logarithms of e^-distance/alpha to the scores on either side.
+    """
+    _roots(waiting[0], waiting[1], waiting[2], waiting[3], waiting[4], rate, held, waiting[5], waiting[6])
+    _steps(
+        waiting[3], waiting[4], waiting[5], waiting[6], up, found[0, done : done + held], found[1, done : done + held]
+    )
+    if v.size > 0:
+        _put_down(waiting, places, v[done : done + held], moved)
+    return done + held
+
+
+# A loop that writes one row and reads a few: with more rows LLVM gives up proving that none overlap, and vectorises
+# nothing.
+
+
+@kernel
+def _roots(excess, above, below, higher, lower, rate, held, to_below, to_above):
+    gap, near = to_above, to_below
+    for i in range(held):
+        gap[i] = min(abs(higher[i] - lower[i]) * rate, 1e300)
+    for i in range(held):
+        d, a, b = excess[i], above[i], below[i]
+        root = abs(d) + math.sqrt(d * d + a * b * exp_nonpositive(-gap[i]))
+        is_between = d == 0.0
+        log = log_normal((a if is_between else root) / (a if d < 0.0 else b))
+        near[i] = 0.5 * (log - gap[i]) if is_between else log
+    for i in range(held):
+        far = -gap[i] - near[i]
+        gap[i] = near[i] if excess[i] < 0.0 else far
+        near[i] = far if excess[i] < 0.0 else near[i]
+
+
+@kernel
+def _steps(higher, lower, to_below, to_above, up, anchors, steps):
+    for i in range(anchors.size):
+        anchors[i] = lower[i] if to_below[i] >= to_above[i] else higher[i]  # the nearer neighbour loses less
+    for i in range(anchors.size):
+        steps[i] = -up * to_below[i] if to_below[i] >= to_above[i] else up * to_above[i]
+
+
+@kernel
+def _put_down(waiting, places, v, moved):
+    """The gradient of each target at the scores on either side, by their weights among all in its softmax."""
+    above, below, to_below, to_above = waiting[1], waiting[2], waiting[5], waiting[6]
+    for i in range(v.size):
+        lead = to_above[i] - to_below[i]
+        lesser = exp_nonpositive(-abs(lead))
+        from_above, from_below = (1.0, lesser) if lead >= 0.0 else (lesser, 1.0)
+        weight = v[i] / (from_above * above[i] + from_below * below[i])
+        to_above[i], to_below[i] = weight * from_above, weight * from_below
+    for i in range(v.size):
+        at = places[i]
+        if at > 0:
+            moved[1, at - 1] += to_above[i]
+        if at < moved.shape[1]:
+            moved[0, at] += to_below[i]
+
+
+@kernel
+def _sweep_out(y, rate, moved, factor):
+    """Let what was put down fade along the scores, moved[0] to those behind and moved[1] to those before; into
+    moved[0].
+    """
+    pull, blocks = 0.0, (y.size + BLOCK - 1) // BLOCK
+    for b in range(blocks):
         start, size = b * BLOCK, min(BLOCK, y.size - b * BLOCK)
         factors(y, start, size, rate, factor)
+        down = moved[0, start : start + size]
+        for i in range(size):
+            pull = pull * factor[i] + down[i]
+            down[i] = pull
+    pull = 0.0
+    for b in range(blocks - 1, -1, -1):
+        start, size = b * BLOCK, min(BLOCK, y.size - b * BLOCK)
+        factors(y, start, size, rate, factor)
+        up, down = moved[1, start : start + size], moved[0, start : start + size]
         for i in range(size - 1, -1, -1):
-            pull += moved[1, start + i]
-            moved[0, start + i] += pull
+            pull += up[i]
+            down[i] += pull
             pull *= factor[i]
-
-
-@kernel
-def _solve(y, at, gap, excess, above, below, alpha, up, done, found):
-    """One target between scores at - 1 and at; returns what `log_shares` does."""
-    log_below, log_above = log_shares(excess, above, below, min(gap, 1e300) if above > 0.0 and below > 0.0 else np.inf)
-    if log_below >= log_above:  # the nearer neighbour loses less
-        found[0, done], found[1, done] = y[at], -up * alpha * (log_below + LOG_2)
-    else:
-        found[0, done], found[1, done] = y[at - 1], up * alpha * (log_above + LOG_2)
-    return log_below, log_above
-
-
-@kernel
-def _softmax(log_below, log_above, above, below):
-    """The weights of the scores next to a target, above and below it, among all scores."""
-    top = max(log_below, log_above)
-    to_above, to_below = math.exp(log_above - top), math.exp(log_below - top)
-    total = to_above * above + to_below * below
-    return to_above / total, to_below / total
