@@ -116,8 +116,8 @@ class Operation:
 
 
 def sorting_bytes(itemsize: int) -> int:
-    """Bytes per score of sorting: packed keys, sorted scores, places; float64 sorts with an index of its own."""
-    return 8 + 4 + itemsize if itemsize == 4 else 8 + 8 + 8 + 8
+    """Bytes per score of sorting: the scores and their places, to and fro; a short float64 row has an index besides."""
+    return 2 * (itemsize + 4) + (8 if itemsize == 8 else 0)
 
 
 class BadRanking(DataError):

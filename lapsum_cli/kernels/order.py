@@ -1,10 +1,10 @@
 """Sorting every ranking, best first, with the place each score came from.
 
 A float's bits become an unsigned integer that orders like it. Long rankings are sorted by its bytes, from the lowest
-(LSD radix sort): 8 ns a score with its place at any length, where NumPy's SIMD sort of packed keys takes 5 on a
-processor that stores compressed AVX-512 vectors fast, and 65 on one that does not (Zen 4, 10^7 scores). Rankings of
-like length are rows of one matrix, so that one call serves thousands; a short float32 row is sorted by NumPy, its
-score and its index packed into 64 bits.
+(LSD radix sort): 11 to 17 ns a float32 score with its place, at any length, and 20 to 25 a float64 score. For 10^7
+scores NumPy's SIMD sort of score and place packed into 64 bits takes 65 and its argsort 150, on a Zen 4, which is slow
+to store compressed vectors. Rankings of like length are rows of one matrix, so that one call serves thousands; short float32
+rows, packed, are NumPy's.
 """
 
 import numpy as np
