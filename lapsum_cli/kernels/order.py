@@ -2,9 +2,9 @@
 
 A float's bits become an unsigned integer that orders like it. Long rankings are sorted by its bytes, from the lowest
 (LSD radix sort): 11 to 17 ns a float32 score with its place, at any length, and 20 to 25 a float64 score. For 10^7
-scores NumPy's SIMD sort of score and place packed into 64 bits takes 65 and its argsort 150, on a Zen 4, which is slow
-to store compressed vectors. Rankings of like length are rows of one matrix, so that one call serves thousands; short float32
-rows, packed, are NumPy's.
+scores NumPy's SIMD sort of score and place packed into 64 bits takes 65, and its argsort 150, on a Zen 4, which is slow
+to store compressed vectors. Rankings of like length are rows of one matrix, so that one call serves thousands; short
+float32 rows, packed, are NumPy's.
 """
 
 import numpy as np
