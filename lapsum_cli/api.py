@@ -14,6 +14,7 @@ used raises OptionError or DataError, both a ValueError: alpha <= 0, k < 0, NaN.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -47,7 +48,7 @@ def soft_rank(x, *, alpha="0.1std", descending=True, base=1, threads=1):
     float16 gives float32, a ranking longer than 2^24 float64. O(n log n).
     Source: LapSum, ICML 2025, section 3.
     """
-    return _result(Rank(**_softness(alpha), descending=descending, base=base), x, alpha, threads)
+    return _result(Rank(**softness(alpha), descending=descending, base=base), x, alpha, threads)
 
 
 def soft_rank_vjp(x, upstream, *, alpha="0.1std", descending=True, threads=1) -> Gradients:
@@ -55,7 +56,7 @@ def soft_rank_vjp(x, upstream, *, alpha="0.1std", descending=True, threads=1) ->
 
     (1 / 2 alpha) (sum_j e_ij v_j - v_i sum_j e_ij) over j != i, with e_ij = e^(-|x_i - x_j| / alpha), v = upstream.
     """
-    return _gradients(Rank(**_softness(alpha), descending=descending), x, upstream, alpha, threads)
+    return _gradients(Rank(**softness(alpha), descending=descending), x, upstream, alpha, threads)
 
 
 def soft_sort(x, *, alpha="0.1std", descending=True, threads=1):
@@ -65,7 +66,7 @@ def soft_sort(x, *, alpha="0.1std", descending=True, threads=1):
     sum_j F((x_j - t) / alpha) is l - 1/2. Infinite scores stay at their end. O(n log n).
     Source: LapSum, ICML 2025, section 4.
     """
-    return _result(Sort(**_softness(alpha), descending=descending), x, alpha, threads)
+    return _result(Sort(**softness(alpha), descending=descending), x, alpha, threads)
 
 
 def soft_sort_vjp(x, upstream, *, alpha="0.1std", descending=True, threads=1) -> Gradients:
@@ -73,7 +74,7 @@ def soft_sort_vjp(x, upstream, *, alpha="0.1std", descending=True, threads=1) ->
 
     The l-th result moves with the scores by softmax_j(-|y_l - x_j| / alpha); upstream goes by position.
     """
-    return _gradients(Sort(**_softness(alpha), descending=descending), x, upstream, alpha, threads)
+    return _gradients(Sort(**softness(alpha), descending=descending), x, upstream, alpha, threads)
 
 
 def soft_topk(x, k, *, alpha="0.1std", largest=True, threads=1):
@@ -124,54 +125,48 @@ def soft_permutation(x, *, alpha="0.1std", descending=True, threads=1):
     """
     from .kernels import permute
 
-    form, at = _apply(Permute(**_softness(alpha), descending=descending), x, alpha, threads)
+    form, at = compute(Permute(**softness(alpha), descending=descending), x, alpha, threads)
     lengths = form.rankings.lengths.tolist()
     matrices = [permute.dense(at, r, 0, n).astype(form.dtype, copy=False) for r, n in enumerate(lengths)]
-    if len(form.shape) == 1 and not isinstance(x, np.ndarray):
+    if len(form.shape) == 1 and not (isinstance(x, np.ndarray) and x.dtype != object):
         return matrices
     n = lengths[0] if lengths else np.shape(x)[-1]
     return np.concatenate(matrices or [np.empty((0, n), form.dtype)]).reshape(*form.shape, n, n)
 
 
-def _softness(alpha) -> dict:
+def softness(alpha) -> dict:
     """The option alpha; where an array gives it for each ranking, that does not matter."""
     return {"alpha": Alpha.parse(alpha) if np.ndim(alpha) == 0 else Alpha(1.0)}
 
 
 def _topk(k, alpha, largest, log=False) -> TopK:
     ks = (K.parse(k),) if np.ndim(k) == 0 else ()
-    return TopK(**_softness(alpha), ks=ks, descending=largest, log=log)
+    return TopK(**softness(alpha), ks=ks, descending=largest, log=log)
 
 
 def _result(operation: Operation, x, alpha, threads, k=None):
-    form, result = _apply(operation, x, alpha, threads, k)
+    form, result = compute(operation, x, alpha, threads, k)
     dtype = operation.dtype(form.dtype, int(form.rankings.lengths.max(initial=0)))
     return form.scores(result.scores[operation.column].astype(dtype, copy=False))
 
 
 def _gradients(operation: Operation, x, upstream, alpha, threads) -> Gradients:
-    form, result = _apply(_with(operation, gradient=True, grad_alpha=True), x, alpha, threads, upstream=upstream)
+    form, result = compute(replace(operation, gradient=True, grad_alpha=True), x, alpha, threads, upstream=upstream)
     return Gradients(_scores_gradient(form, result), form.each(result.rankings[f"{GRADIENT}_alpha"]))
 
 
 def _topk_gradients(operation, x, k, upstream, alpha, threads) -> TopKGradients:
-    operation = _with(operation, gradient=True, grad_alpha=True, grad_k=True)
-    form, result = _apply(operation, x, alpha, threads, k, upstream)
+    operation = replace(operation, gradient=True, grad_alpha=True, grad_k=True)
+    form, result = compute(operation, x, alpha, threads, k, upstream)
     to_k, to_alpha = (form.each(result.rankings[f"{GRADIENT}_{name}"]) for name in ("k", "alpha"))
     return TopKGradients(_scores_gradient(form, result), to_k, to_alpha)
-
-
-def _with(operation, **options):
-    from dataclasses import replace
-
-    return replace(operation, **options)
 
 
 def _scores_gradient(form: Form, result: Result):
     return form.scores(result.scores[GRADIENT].astype(form.dtype, copy=False))
 
 
-def _apply(operation: Operation, x, alpha, threads, k=None, upstream=None, target=None):
+def compute(operation: Operation, x, alpha, threads, k=None, upstream=None, target=None):
     """The form of x, and what the operation makes of its rankings."""
     if not isinstance(threads, int) or threads < 1:
         raise OptionError(f"threads must be 1 or more, got {threads!r}")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .api import Gradients, _apply, _softness
+from .api import Gradients, compute, softness
 from .operation import GRADIENT
 from .operators import Loss, check_reduction
 from .quantities import K
@@ -102,7 +102,7 @@ def permutation_loss_vjp(
 def _loss(name, x, target, alpha, descending, reduction, threads, k=None, gain="exp2"):
     check_reduction(reduction)
     operation = _operation(name, alpha, descending, k, gain)
-    form, result = _apply(operation, x, alpha, threads, k, target=target)
+    form, result = compute(operation, x, alpha, threads, k, target=target)
     if reduction == "none":
         return form.each(result.losses)
     known = result.losses[~np.isnan(result.losses)]
@@ -112,7 +112,7 @@ def _loss(name, x, target, alpha, descending, reduction, threads, k=None, gain="
 def _loss_vjp(name, x, target, upstream, alpha, descending, reduction, threads, k=None, gain="exp2") -> Gradients:
     check_reduction(reduction)
     operation = _operation(name, alpha, descending, k, gain, gradient=True, grad_alpha=True)
-    form, result = _apply(operation, x, alpha, threads, k, target=target)
+    form, result = compute(operation, x, alpha, threads, k, target=target)
     if reduction == "none":
         weights = form.per_ranking("upstream", np.broadcast_to(upstream, form.shape))
     else:
@@ -125,4 +125,4 @@ def _loss_vjp(name, x, target, upstream, alpha, descending, reduction, threads, 
 
 def _operation(name, alpha, descending, k, gain, **options) -> Loss:
     ks = () if k is None or np.ndim(k) else (K.parse(k),)
-    return Loss(**_softness(alpha), loss=name, ks=ks, gain=gain, descending=descending, **options)
+    return Loss(**softness(alpha), loss=name, ks=ks, gain=gain, descending=descending, **options)

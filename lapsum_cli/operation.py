@@ -15,7 +15,6 @@ GRADIENT = "grad"  # the column of gradients with respect to the scores
 
 
 DEFAULT_ALPHA = Alpha(0.1, relative=True)
-HARD = 1e-300  # an alpha at which a soft result is the hard one
 
 
 @dataclass(frozen=True)

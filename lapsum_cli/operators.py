@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from .errors import OptionError
 from .operation import (
     GRADIENT,
-    HARD,
     Given,
     Operation,
     Result,
@@ -85,9 +84,9 @@ class Sort(Operation):
         return self.name
 
     def apply(self, rankings, given=Given(), dtype=None, threads=1):
-        from .kernels import order, sort
+        from .kernels import laplace, order, sort
 
-        alphas, _ = alphas_of(self.alpha, rankings, given.alphas, threads, HARD)
+        alphas, _ = alphas_of(self.alpha, rankings, given.alphas, threads, laplace.HARD)
         best_first = order.Order(rankings.values, rankings.offsets, self.descending)
         upstream = given.upstream if self.gradient else None
         values, gradient, to_alpha = sort.soft_sort(best_first, alphas, upstream, threads)

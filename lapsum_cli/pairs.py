@@ -11,7 +11,7 @@ import pyarrow as pa
 from .errors import OptionError, OutputError
 from .formats import Sources
 from .layouts import Layout
-from .transform import Summary, Transform
+from .transform import Transform
 
 ROWS = 1 << 16  # rows that are made at a time: a few MiB, whatever the rankings are
 MOST_ROWS = 10**9
@@ -49,7 +49,7 @@ class Pairs(Transform):
     def compute(self, batch, summary):
         rankings, at, valid = self.apply(batch, summary)
         if self.operation.dense:
-            yield from self._dense(rankings, at, summary)
+            yield from self._dense(rankings, at)
             return
         from .kernels import permute
 
@@ -117,7 +117,7 @@ class Pairs(Transform):
                 f"{int(self.free) >> 20} MiB are free; {hint}"
             )
 
-    def _dense(self, rankings, at, summary: Summary) -> Iterator[pa.Table]:
+    def _dense(self, rankings, at) -> Iterator[pa.Table]:
         from .kernels import permute
 
         kind = self.schema.field(0).type

@@ -26,7 +26,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from .errors import DataError, DeviceError, OptionError
-from .operation import GRADIENT, HARD, Given, Operation, alphas_of, k_of, prepare, refuse, without_constant
+from .operation import GRADIENT, Given, Operation, alphas_of, k_of, prepare, refuse, without_constant
 from .operators import Loss, Rank, Sort, TopK, check_reduction
 from .quantities import Alpha, K
 from .rankings import Rankings
@@ -172,10 +172,10 @@ class _RankOrSort(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, rows, alphas, ks, operation, target):
-        from .kernels import order
+        from .kernels import laplace, order
 
         rankings = _rankings(rows)
-        of_constant = HARD if operation.name == "sort" else 1.0
+        of_constant = laplace.HARD if operation.name == "sort" else 1.0
         ctx.alphas, ctx.constant = alphas_of(
             operation.alpha, rankings, _number(alphas), torch.get_num_threads(), of_constant
         )

@@ -6,7 +6,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from lapsum_cli import DataError, OptionError, Rankings, soft_rank, soft_topk
+from lapsum_cli import DataError, OptionError, Rankings, soft_permutation, soft_rank, soft_topk
 
 X = np.array([0.3, 0.1, 0.9, 0.2])
 RANKS = soft_rank(X, alpha=0.1)
@@ -48,6 +48,13 @@ def test_ragged_rankings_of_any_kind(rows):
     assert [len(row) for row in result] == [4, 2, 0]
     assert [row.sum() for row in result] == pytest.approx([1, 1, 0])
     assert np.array_equal(result[0], soft_topk(X, 1, alpha=0.1))
+
+
+def test_ragged_rankings_have_a_matrix_each():
+    rows = np.empty(2, object)
+    rows[:] = [X, X[:2]]
+    for ragged in (rows, list(rows)):
+        assert [matrix.shape for matrix in soft_permutation(ragged, alpha=0.1)] == [(4, 4), (2, 2)]
 
 
 def test_the_last_axis_is_a_ranking():

@@ -13,6 +13,7 @@ from numba.extending import overload
 from .jit import OPTIONS, kernel
 
 LOG_2 = math.log(2.0)
+HARD = 1e-300  # an alpha at which a soft result is the hard one, its ties shared
 
 # --- e^z for z <= 0, in array loops ---------------------------------------------------------------------------------
 # LLVM does not vectorise math.exp (0.24 G/s). Written out, the loop runs at the speed of memory: z = n log 2 + r with
@@ -161,7 +162,11 @@ def log_shares(excess, sum_above, sum_below, gap):
         root = math.sqrt(excess * excess + sum_below * cross)
         log_share = math.log((excess + root) / sum_below if excess >= 0 else cross / (root - excess))
         return log_share - LOG_2, -gap - log_share - LOG_2
-    log_above, log_below, log_excess = _log(sum_above), _log(sum_below), _log(abs(excess))
+    log_above, log_below, log_excess = (
+        log_or_minus_inf(sum_above),
+        log_or_minus_inf(sum_below),
+        log_or_minus_inf(abs(excess)),
+    )
     log_cross = 0.5 * (log_above + log_below - gap)
     top = max(log_excess, log_cross)
     e, c = math.exp(log_excess - top), math.exp(log_cross - top)
@@ -172,7 +177,7 @@ def log_shares(excess, sum_above, sum_below, gap):
 
 
 @kernel
-def _log(x):
+def log_or_minus_inf(x):
     return math.log(x) if x > 0.0 else -np.inf
 
 

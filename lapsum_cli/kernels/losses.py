@@ -13,8 +13,8 @@ memberships:
 The fifth, of the soft permutation, is in permutation_loss.py.
 
 Each is a forward pass, one loop over the scores that turns it into a loss and an upstream gradient, and the pass back
-of rank.py or topk.py. All of it is float64; the scores stay as they are. A loss is NaN where the targets
-define none after all: no gain, or k = 0.
+of rank.py or topk.py. All of it is float64; the scores stay as they are. A loss is NaN where the targets define none
+after all: no gain, or k = 0.
 """
 
 import math
@@ -24,18 +24,16 @@ import numpy as np
 from ..rankings import frozen
 from . import parallel
 from .jit import kernel
-from .laplace import LOG_2
+from .laplace import HARD, LOG_2, log_or_minus_inf
 from .order import Order
 from .rank import soft_rank
 from .topk import GIVEN, MEMBERSHIP, soft_topk, topk_gradient
-
-_HARD = 1e-300  # the alpha at which a soft result is the hard one, its ties shared
 
 
 def spearman(values, offsets, targets, alphas, gradient=True, descending=True, threads=1):
     order = Order(values, offsets, descending, keep=gradient)
     ranks, *_ = soft_rank(order, alphas, dtype=np.float64, threads=threads)
-    wanted, *_ = soft_rank(Order(targets, offsets), np.full(len(alphas), _HARD), threads=threads)
+    wanted, *_ = soft_rank(Order(targets, offsets), np.full(len(alphas), HARD), threads=threads)
     losses, upstream = np.empty(len(alphas)), np.empty(len(values))
     _correlations(ranks, wanted, offsets, losses, upstream)
     if not gradient:
@@ -100,7 +98,7 @@ def positions(targets, offsets, threads=1):
 
 
 def _places(targets, offsets, ks, threads):
-    return soft_topk(targets, offsets, ks, np.full(len(ks), _HARD), threads=threads)[0]
+    return soft_topk(targets, offsets, ks, np.full(len(ks), HARD), threads=threads)[0]
 
 
 def _sums(values, offsets):
@@ -142,7 +140,7 @@ def _cross_entropies(x, p, offsets, members, cuts, alphas, descending, losses, u
             t, v = members[i], up * x[i]
             upstream[i] = 0.0
             if hard:
-                log_in, log_out = _log(p[i]), _log(1.0 - p[i])
+                log_in, log_out = log_or_minus_inf(p[i]), log_or_minus_inf(1.0 - p[i])
             elif v >= above:
                 log_out = log_above - (v - above) / alphas[r]
                 tail = math.exp(log_out)
@@ -155,11 +153,6 @@ def _cross_entropies(x, p, offsets, members, cuts, alphas, descending, losses, u
                 upstream[i] = ((1.0 - t) * tail / (1.0 - tail) - t) / n
             total -= (t * log_in if t > 0.0 else 0.0) + ((1.0 - t) * log_out if t < 1.0 else 0.0)
         losses[r] = total / n
-
-
-@kernel
-def _log(x):
-    return math.log(x) if x > 0.0 else -np.inf
 
 
 @kernel

@@ -1,8 +1,9 @@
 """Soft sort and its gradient: the l-th value (from 0, best first) is where the soft count of scores above is l + 1/2.
 
 c(t) = sum over j of F((x_j - t) / alpha) falls from n to 0 as t rises. `invert` finds t for targets first, first + 1,
-... in one sweep over the sorted scores: between two neighbours the closed form of laplace.log_shares gives it (LapSum,
-ICML 2025, section 4). Targets 1, 2, ... are the boundaries of the positions in a soft permutation (permute.py).
+... in one sweep over the sorted scores: between two neighbours in closed form (LapSum, ICML 2025, section 4; the same
+as laplace.log_shares, here for targets that are multiples of 1/2, and a thousand at a time). Targets 1, 2, ... are the
+boundaries of the positions in a soft permutation (permute.py).
 
 Moving the scores moves t by their softmax, q_j = e^(-|t - x_j| / alpha) / sum. For t between neighbours s > t > r that
 is one weight for the scores from s up and one for those from r down, each fading along the scores as in sweeps.py: the

@@ -9,7 +9,7 @@ for memberships and e_i / p_i for their logarithms, the gradient of sum v_i resu
 
     scores  (h_i v_i - q_i <h, v>) / alpha        k  <h, v> / sum e        alpha  -sum gradient_i (x_i - b) / alpha
 
-Short rankings are sorted, many at a time. Passes over a long one: infinities 1, pivots 1, gather 1, memberships 1 (read
+Short rankings are sorted, many at a time. Passes over a long one: infinities 1, pivots 2, gather 1, memberships 1 (read
 and write); later rounds see a few percent. A gradient makes 2 more, each reading the scores and writing it.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 from ..rankings import frozen
 from . import parallel
 from .jit import kernel
-from .laplace import LOG_2, exp_nonpositive, log_one_minus
+from .laplace import LOG_2, exp_nonpositive, log_one_minus, log_or_minus_inf
 from .order import matrices, sort_values
 from .sweeps import BLOCK as SWEEP
 from .sweeps import finite_part
@@ -46,16 +46,16 @@ def soft_topk(values, offsets, ks, alphas, largest=True, log=False, threads=1):
     -inf has membership 0. +inf has membership 1, or an equal share of k when there are more than k.
     """
     out = np.empty(len(values), values.dtype)
-    cuts = np.tile([-np.inf, -np.inf, -np.inf, -np.inf], (len(offsets) - 1, 1))
+    cuts = np.full((len(offsets) - 1, 4), -np.inf)
     sign = values.dtype.type(1 if largest else -1)
     rates = _rates(alphas, values.dtype)
 
     def work(group):
         longest = int(np.max(offsets[group + 1] - offsets[group]))
         if longest <= _SHORT:
-            worst_last = sort_values(values, offsets, group, largest)
+            ordered = sort_values(values, offsets, group, largest)
             sums = np.ones((4, SWEEP))
-            _topk_of_sorted(values, offsets, group, worst_last, ks, alphas, rates, sign, log, sums, out, cuts)
+            _topk_of_sorted(values, offsets, group, ordered, ks, alphas, rates, sign, log, sums, out, cuts)
         else:
             inside, buffers = np.empty(longest, values.dtype), np.empty((2, BLOCK), values.dtype)
             sample = np.empty((3, max(FEW + 2, min(SAMPLE, longest))))
@@ -156,15 +156,10 @@ def _write(x, sign, k, top, finite, cut, rate, log, p):
     share = min(1.0, max(0.0, k) / top) if top > 0 else 0.0
     others = 0.0 if k <= top else 1.0
     if log:
-        _fill(x, sign, _log(share), _log(others), -np.inf, p)
+        _fill(x, sign, log_or_minus_inf(share), log_or_minus_inf(others), -np.inf, p)
     else:
         _fill(x, sign, share, others, 0.0, p)
     cut[:2], cut[2:] = np.inf if k <= top else -np.inf, -np.inf
-
-
-@kernel
-def _log(x):
-    return math.log(x) if x > 0.0 else -np.inf
 
 
 @kernel
