@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import DataError, OptionError
-from .rankings import Rankings
+from .rankings import Rankings, has_nan
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,8 @@ def _sizes(rankings: Rankings) -> str:
 
 
 def refuse_nan(rankings: Rankings, what: str) -> None:
-    wrong = np.isnan(rankings.values)
-    if wrong.any():
-        at = int(np.argmax(wrong))
+    if has_nan(rankings.values):
+        at = int(np.argmax(np.isnan(rankings.values)))
         r = int(np.searchsorted(rankings.offsets, at, side="right")) - 1
         hint = "; drop it, or mask it with -inf" if what == "the score" else ""
         raise DataError(f"ranking {r}, score {at - rankings.offsets[r]}: {what} is NaN{hint}")

@@ -16,6 +16,11 @@ def frozen(array: np.ndarray) -> np.ndarray:
     return view
 
 
+def has_nan(array: np.ndarray) -> bool:
+    """Whether any number is NaN: one pass, and nothing to store, as a maximum with a NaN is NaN."""
+    return bool(np.isnan(array.max(initial=-np.inf)))
+
+
 @dataclass(frozen=True)
 class Rankings:
     """Ranking r is `values[offsets[r]:offsets[r + 1]]`, as in Arrow's list layout with 64-bit offsets.

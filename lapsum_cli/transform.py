@@ -18,7 +18,7 @@ from .errors import DataError, OptionError
 from .formats import Sources
 from .layouts import Layout
 from .operation import BadRanking, Given
-from .rankings import Rankings
+from .rankings import Rankings, has_nan
 
 
 class Total:
@@ -145,9 +145,9 @@ class Transform:
 
     def _without_nan(self, batch, values, offsets):
         """NaN and null refused, made the worst score, or taken out; in the last case also which scores remain."""
-        wrong = np.isnan(values)
-        if not wrong.any():
+        if not has_nan(values):
             return values, offsets, None
+        wrong = np.isnan(values)
         if self.nan == "error":
             where = self.layout.place(batch, int(np.argmax(wrong)))
             raise DataError(

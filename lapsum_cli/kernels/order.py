@@ -9,6 +9,7 @@ float32 rows, packed, are NumPy's.
 
 import numpy as np
 
+from . import parallel
 from .jit import kernel
 
 # Scores in one matrix: 2^17 packed keys are 1 MiB, an L2 cache; Python's share of a call is then below 1 %.
@@ -21,20 +22,24 @@ _WIDTHS_PER_DOUBLING = 8  # padding wastes at most 1/8; more widths would mean m
 class Order:
     """Rankings best first, one matrix at a time: `for group in order.groups: scores, places = order.sorted(group)`.
 
-    keep: hold every sorted matrix, 8 or 16 bytes a score, so that a gradient asked for later need not sort again.
+    What `sorted` gives is a thread's until it asks for the next.
+
+    keep: hold every sorted matrix, 8 or 12 bytes a score, so that a gradient asked for later need not sort again.
     """
 
     def __init__(self, values: np.ndarray, offsets: np.ndarray, descending: bool = True, keep: bool = False):
         self.values, self.offsets, self.descending = values, offsets, descending
         self.groups = matrices(offsets)
         self.kept: dict | None = {} if keep else None
+        self.workspace = parallel.Workspace()
 
     def sorted(self, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scores and places (rows, width) of one of `groups`."""
         if self.kept is None:
-            return sort_rows(self.values, self.offsets, group, self.descending)
+            return sort_rows(self.values, self.offsets, group, self.descending, self.workspace)
         if int(group[0]) not in self.kept:
-            self.kept[int(group[0])] = sort_rows(self.values, self.offsets, group, self.descending)
+            own = parallel.Workspace()
+            self.kept[int(group[0])] = sort_rows(self.values, self.offsets, group, self.descending, own)
         return self.kept[int(group[0])]
 
 
@@ -45,15 +50,14 @@ def matrices(offsets: np.ndarray) -> list[np.ndarray]:
     """
     lengths = np.diff(offsets)
     by_length = np.argsort(lengths, kind="stable")
-    by_length = by_length[np.searchsorted(lengths, 1, sorter=by_length) :]
-    widths = _padded(lengths[by_length])
+    rising = lengths[by_length]
+    starts = np.flatnonzero(np.diff(rising, prepend=0))  # of each length above 0
+    widths = _padded(rising[starts])
+    starts = starts[np.flatnonzero(np.diff(widths, prepend=0))].tolist()
     groups = []
-    start = 0
-    while start < len(by_length):
-        same = int(np.searchsorted(widths, widths[start], side="right"))
-        stop = min(same, start + max(1, _MATRIX // int(widths[start])))
-        groups.append(by_length[start:stop])
-        start = stop
+    for start, stop, width in zip(starts, (*starts, len(rising))[1:], np.unique(widths).tolist(), strict=True):
+        step = max(1, _MATRIX // width)
+        groups += [by_length[at : min(at + step, stop)] for at in range(start, stop, step)]
     return groups
 
 
@@ -64,7 +68,7 @@ def _padded(lengths: np.ndarray) -> np.ndarray:
     return np.where(lengths >= _MATRIX, lengths, rounded)
 
 
-def sort_rows(values, offsets, group, descending):
+def sort_rows(values, offsets, group, descending, workspace):
     """Rankings `group` as rows, best score first: scores (rows, width) and places in the ranking (rows, width).
 
     Scores keep their dtype; a row's padding comes after its scores and is to be ignored. Equal scores keep their order.
@@ -73,23 +77,29 @@ def sort_rows(values, offsets, group, descending):
     if width >= 1 << 32:
         raise NotImplementedError(f"a ranking of {width} scores; 2^32 - 1 are supported")
     if width >= _LONG[values.dtype]:
-        return _by_bytes(values, offsets, group, descending, width)
-    return (_packed if values.dtype == np.float32 else _by_argsort)(values, offsets, group, descending, width)
+        return _by_bytes(values, offsets, group, descending, width, workspace)
+    return (_packed if values.dtype == np.float32 else _by_argsort)(
+        values, offsets, group, descending, width, workspace
+    )
 
 
-def sort_values(values, offsets, group, descending):
-    """The scores of short rankings `group` alone, best first, as rows of a matrix: negated if descending, so rising."""
-    width = int(np.max(offsets[group + 1] - offsets[group]))
-    keys = np.empty((len(group), width), values.dtype)
+def sort_values(values, offsets, group, descending, workspace):
+    """The scores of short rankings `group` alone, best first, as rows of a matrix: negated if descending, so rising.
+
+    Rows end with inf, at a multiple of 16: a loop over one has no rest that SIMD does not fit.
+    """
+    width = -(-int(np.max(offsets[group + 1] - offsets[group])) // 16) * 16
+    keys = workspace.array("keys", (len(group), width), values.dtype)
     _copy(values, offsets, group, values.dtype.type(-1 if descending else 1), keys)
     keys.sort(axis=1)
     return keys
 
 
-def _by_bytes(values, offsets, group, descending, width):
+def _by_bytes(values, offsets, group, descending, width, workspace):
     bits = values.view(f"u{values.itemsize}")
-    scores, places = np.empty((len(group), width), bits.dtype), np.empty((len(group), width), np.uint32)
-    spare, spare_places = np.empty(width, bits.dtype), np.empty(width, np.uint32)
+    scores = workspace.array("scores", (len(group), width), bits.dtype)
+    places = workspace.array("places", (len(group), width), np.uint32)
+    spare, spare_places = workspace.array("keys", (width,), bits.dtype), workspace.array("spare", (width,), np.uint32)
     counts = np.empty((bits.itemsize, 256), np.uint32)
     every, sign = bits.dtype.type(-1 % (1 << 8 * bits.itemsize)), bits.dtype.type(1 << (8 * bits.itemsize - 1))
     flip = every if descending else bits.dtype.type(0)
@@ -97,18 +107,18 @@ def _by_bytes(values, offsets, group, descending, width):
     return scores.view(values.dtype), places
 
 
-def _packed(values, offsets, group, descending, width):
-    keys = np.empty((len(group), width), np.uint64)
+def _packed(values, offsets, group, descending, width, workspace):
+    keys = workspace.array("keys", (len(group), width), np.uint64)
     _pack(values.view(np.uint32), offsets, group, descending, keys)
     keys.sort(axis=1)
-    scores = np.empty(keys.shape, np.float32)
-    places = np.empty(keys.shape, np.uint32)
+    scores = workspace.array("scores", keys.shape, np.float32)
+    places = workspace.array("places", keys.shape, np.uint32)
     _unpack(keys, descending, scores.view(np.uint32), places)
     return scores, places
 
 
-def _by_argsort(values, offsets, group, descending, width):
-    keys = np.empty((len(group), width))
+def _by_argsort(values, offsets, group, descending, width, workspace):
+    keys = workspace.array("keys", (len(group), width), np.float64)
     _copy(values, offsets, group, -1.0 if descending else 1.0, keys)
     places = np.argsort(keys, axis=1, kind="stable")
     scores = np.take_along_axis(keys, places, axis=1)
