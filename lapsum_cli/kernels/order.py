@@ -33,13 +33,13 @@ class Order:
         self.kept: dict | None = {} if keep else None
         self.workspace = parallel.Workspace()
 
-    def sorted(self, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and places (rows, width) of one of `groups`."""
+    def sorted(self, group: np.ndarray, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and places (rows, width) of one of `groups`; a long ranking is sorted by several threads."""
         if self.kept is None:
-            return sort_rows(self.values, self.offsets, group, self.descending, self.workspace)
+            return sort_rows(self.values, self.offsets, group, self.descending, self.workspace, threads)
         if int(group[0]) not in self.kept:
             own = parallel.Workspace()
-            self.kept[int(group[0])] = sort_rows(self.values, self.offsets, group, self.descending, own)
+            self.kept[int(group[0])] = sort_rows(self.values, self.offsets, group, self.descending, own, threads)
         return self.kept[int(group[0])]
 
 
@@ -68,7 +68,7 @@ def _padded(lengths: np.ndarray) -> np.ndarray:
     return np.where(lengths >= _MATRIX, lengths, rounded)
 
 
-def sort_rows(values, offsets, group, descending, workspace):
+def sort_rows(values, offsets, group, descending, workspace, threads=1):
     """Rankings `group` as rows, best score first: scores (rows, width) and places in the ranking (rows, width).
 
     Scores keep their dtype; a row's padding comes after its scores and is to be ignored. Equal scores keep their order.
@@ -77,7 +77,7 @@ def sort_rows(values, offsets, group, descending, workspace):
     if width >= 1 << 32:
         raise NotImplementedError(f"a ranking of {width} scores; 2^32 - 1 are supported")
     if width >= _LONG[values.dtype]:
-        return _by_bytes(values, offsets, group, descending, width, workspace)
+        return _by_bytes(values, offsets, group, descending, width, workspace, threads)
     return (_packed if values.dtype == np.float32 else _by_argsort)(
         values, offsets, group, descending, width, workspace
     )
@@ -95,16 +95,53 @@ def sort_values(values, offsets, group, descending, workspace):
     return keys
 
 
-def _by_bytes(values, offsets, group, descending, width, workspace):
+def _by_bytes(values, offsets, group, descending, width, workspace, threads):
     bits = values.view(f"u{values.itemsize}")
     scores = workspace.array("scores", (len(group), width), bits.dtype)
     places = workspace.array("places", (len(group), width), np.uint32)
     spare, spare_places = workspace.array("keys", (width,), bits.dtype), workspace.array("spare", (width,), np.uint32)
-    counts = np.empty((bits.itemsize, 256), np.uint32)
-    every, sign = bits.dtype.type(-1 % (1 << 8 * bits.itemsize)), bits.dtype.type(1 << (8 * bits.itemsize - 1))
-    flip = every if descending else bits.dtype.type(0)
-    _radix_rows(bits, offsets, group, every, sign, flip, scores, places, spare, spare_places, counts)
+    order = _bit_order(bits.dtype, descending)
+    if len(group) == 1 and threads > 1 and width > parallel.PART:
+        here = slice(offsets[group[0]], offsets[group[0] + 1])
+        _radix_sort_by(threads, bits[here], order, scores[0], places[0], spare, spare_places)
+    else:
+        _radix_rows(bits, offsets, group, order, scores, places, spare, spare_places)
     return scores.view(values.dtype), places
+
+
+def _bit_order(dtype, descending):
+    """What turns the bits of a float into an integer that orders like it: all bits of negative ones are inverted and the
+    sign bit of the others, then all for a descending order. (all bits, sign bit, all or none)
+    """
+    every, sign = dtype.type(-1 % (1 << 8 * dtype.itemsize)), dtype.type(1 << (8 * dtype.itemsize - 1))
+    return every, sign, every if descending else dtype.type(0)
+
+
+def _radix_sort_by(threads, bits, order, keys, places, spare, spare_places):
+    """What _radix_sort does, each step of it by several threads, a stretch of the ranking each."""
+    stretches = parallel.parts(len(bits), -(-len(bits) // (4 * threads)))  # several a thread, so that all end at once
+    counts = np.empty((len(stretches), 256), np.int64)
+    here, origin, there, target = keys, places, spare, spare_places
+
+    def begin(i, part):
+        _to_keys(bits[part], part.start, order, keys[part], places[part])
+
+    def count(i, part):
+        _count(here[part], digit, counts[i])
+
+    def scatter(i, part):
+        _scatter(here[part], origin[part], there, target, digit, counts[i])
+
+    def end(i, part):
+        _from_keys(here[part], origin[part], order, keys[part], places[part])
+
+    parallel.for_each(begin, stretches, threads)
+    for digit in range(bits.itemsize):
+        parallel.for_each(count, stretches, threads)
+        if _begin_digits(counts):
+            parallel.for_each(scatter, stretches, threads)
+            here, origin, there, target = there, target, here, origin
+    parallel.for_each(end, stretches, threads)
 
 
 def _packed(values, offsets, group, descending, width, workspace):
@@ -125,66 +162,81 @@ def _by_argsort(values, offsets, group, descending, width, workspace):
     return (-scores if descending else scores), places.astype(np.uint32)
 
 
-_DIGIT = 255
-
-
 @kernel
-def _radix_rows(bits, offsets, group, every, sign, flip, scores, places, spare, spare_places, counts):
+def _radix_rows(bits, offsets, group, order, scores, places, spare, spare_places):
+    counts = np.empty((1, 256), np.int64)
     for row in range(group.size):
         x = bits[offsets[group[row]] : offsets[group[row] + 1]]
         n = x.size
-        _radix_sort(x, every, sign, flip, scores[row, :n], places[row, :n], spare[:n], spare_places[:n], counts)
+        _radix_sort(x, order, scores[row, :n], places[row, :n], spare[:n], spare_places[:n], counts)
 
 
 @kernel
-def _radix_sort(bits, every, sign, flip, keys, places, spare, spare_places, counts):
-    """Sort by one byte after the other, the lowest first, to and fro between two buffers; ends in keys and places.
+def _radix_sort(bits, order, keys, places, spare, spare_places, counts):
+    """Sort by one byte after the other, the lowest first, to and fro between two buffers; ends in keys and places."""
+    _to_keys(bits, 0, order, keys, places)
+    here, origin, there, target = keys, places, spare, spare_places
+    for digit in range(bits.itemsize):
+        _count(here, digit, counts[0])
+        if _begin_digits(counts):
+            _scatter(here, origin, there, target, digit, counts[0])
+            here, origin, there, target = there, target, here, origin
+    _from_keys(here, origin, order, keys, places)
 
-    Float bits order like integers once negative ones are inverted and positive ones get the top bit.
-    """
-    counts[:] = 0
+
+@kernel
+def _to_keys(bits, first, order, keys, places):
+    """Integers in the order of the scores, and their places, from `first` on."""
+    every, sign, flip = order
     for i in range(bits.size):
         b = bits[i] if bits[i] != sign else type(sign)(0)  # -0 is 0
-        key = b ^ (every if b & sign else sign) ^ flip
-        keys[i] = key
-        places[i] = i
-        for p in range(counts.shape[0]):
-            counts[p, (key >> type(key)(8 * p)) & type(key)(_DIGIT)] += 1
-    here, origin, there, target = keys, places, spare, spare_places
-    swapped = False
-    for p in range(counts.shape[0]):
-        if _starts(counts[p], bits.size):  # a byte that all have alike orders nothing
-            continue
-        _scatter(here, origin, there, target, 8 * p, counts[p])
-        here, origin, there, target = there, target, here, origin
-        swapped = not swapped
-    for i in range(bits.size):
-        b = here[i] ^ flip
-        keys[i] = b ^ (sign if b & sign else every)
-        if swapped:
-            places[i] = origin[i]
+        keys[i] = b ^ (every if b & sign else sign) ^ flip
+        places[i] = first + i
 
 
 @kernel
-def _starts(count, n):
-    """Turn counts of digits into where each begins; whether one digit has them all."""
-    total, alone = 0, False
-    for d in range(count.size):
-        c = count[d]
-        count[d] = total
-        total += c
-        alone |= c == n
-    return alone
-
-
-@kernel
-def _scatter(keys, places, to_keys, to_places, shift, start):
+def _from_keys(keys, origin, order, bits, places):
+    """The scores' bits again, and their places, which may be where they are to go."""
+    every, sign, flip = order
     for i in range(keys.size):
-        key = keys[i]
-        d = (key >> type(key)(shift)) & type(key)(_DIGIT)
-        at = start[d]
-        start[d] = at + 1
-        to_keys[at] = key
+        b = keys[i] ^ flip
+        bits[i] = b ^ (sign if b & sign else every)
+        places[i] = origin[i]
+
+
+@kernel
+def _count(keys, digit, count):
+    """How often each value of a byte occurs."""
+    shift = type(keys[0])(8 * digit)
+    count[:] = 0
+    for i in range(keys.size):
+        count[np.uint8(keys[i] >> shift)] += 1
+
+
+@kernel
+def _begin_digits(counts):
+    """Turn the counts of digits in every stretch into where each begins; False where one digit has them all: that byte
+    orders nothing.
+    """
+    total, largest = 0, 0
+    for d in range(counts.shape[1]):
+        before = total
+        for stretch in range(counts.shape[0]):
+            begins, total = total, total + counts[stretch, d]
+            counts[stretch, d] = begins
+        largest = max(largest, total - before)
+    return largest < total
+
+
+@kernel
+def _scatter(keys, places, to_keys, to_places, digit, begins):
+    """Each key and place to the next place of its digit."""
+    shift = type(keys[0])(8 * digit)
+    for i in range(keys.size):
+        d = np.uint8(keys[i] >> shift)
+        at = begins[d]
+        begins[d] = at + 1
+        to_keys[at] = keys[i]
         to_places[at] = places[i]
 
 

@@ -4,8 +4,9 @@ No result depends on how the rankings were sliced; each is computed by itself, b
 """
 
 import math
+import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 
@@ -53,17 +54,26 @@ def slices(offsets: np.ndarray, size: int = SLICE) -> list[tuple[int, int]]:
     return list(zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True))
 
 
+_POOLS: dict[int, ThreadPoolExecutor] = {}  # by their number of threads: starting some takes 0.3 ms, a pass over 10^6
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_POOLS.clear)  # the threads are the parent's
+
+
 def for_each(work, tasks, threads: int) -> None:
-    """Call work(*task) for every task on at most `threads` threads; the first exception comes out of this call."""
+    """Call work(*task) for every task on at most `threads` threads; the first exception comes out of this call.
+
+    No task may call it in turn: its thread would wait for itself.
+    """
     if threads <= 1 or len(tasks) <= 1:
         for task in tasks:
             work(*task)
         return
-    with ThreadPoolExecutor(threads) as pool:
-        futures = [pool.submit(work, *task) for task in tasks]
-        try:
-            for future in futures:
-                future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    pool = _POOLS.get(threads) or _POOLS.setdefault(threads, ThreadPoolExecutor(threads))
+    futures = [pool.submit(work, *task) for task in tasks]
+    try:
+        for future in futures:
+            future.result()
+    finally:
+        for future in futures:
+            future.cancel()
+        wait(futures)

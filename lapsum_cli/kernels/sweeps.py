@@ -11,6 +11,8 @@ block at hand: exponentials are computed twice, and no array of the ranking's le
 float64 for float32 scores too: a float32 chain of 10^6 factors is off by 1e-3 n at a large alpha.
 """
 
+import math
+
 import numpy as np
 
 from .jit import kernel
@@ -50,6 +52,31 @@ def carry_behind(factor, weight, size, carry):
     for i in range(size - 1, -1, -1):
         carry = carry * factor[i] + weight[i] * factor[i]  # not (carry + weight) factor: one FMA between steps, not two
     return carry
+
+
+@kernel
+def carry_before(factor, weight, size):
+    """The sum up to and with the last score of a block, of this block alone."""
+    carry = weight[0]
+    for i in range(1, size):
+        carry = carry * factor[i] + weight[i]
+    return carry
+
+
+@kernel
+def fade(y, i, j, rate):
+    """e^-distance/alpha between two scores, either of which may lie beyond the end: then there is nothing to fade."""
+    if i < 0 or j < 0 or i >= y.size or j >= y.size:
+        return 0.0
+    return math.exp(-abs(np.float64(y[i]) - np.float64(y[j])) * rate)
+
+
+@kernel
+def next_rise(y, at):
+    """The first place from `at` on whose score differs from the one before it: no tie lies across it."""
+    while 0 < at < y.size and y[at] == y[at - 1]:
+        at += 1
+    return at
 
 
 @kernel
