@@ -114,6 +114,17 @@ class Operation:
         return result
 
 
+class InParts(Operation):
+    """An operation that computes a long ranking in parts, side by side.
+
+    `apply` takes `part`, how many scores make one; by default what is quickest.
+    """
+
+    def run_once(self, rankings, given):
+        self.apply(rankings, given)
+        self.apply(rankings, given, part=1)
+
+
 def sorting_bytes(itemsize: int) -> int:
     """Bytes per score of sorting: the scores and their places, to and fro; a short float64 row has an index besides."""
     return 2 * (itemsize + 4) + (8 if itemsize == 8 else 0)

@@ -17,6 +17,7 @@ from .errors import OptionError
 from .operation import (
     GRADIENT,
     Given,
+    InParts,
     Operation,
     Result,
     alphas_of,
@@ -29,7 +30,7 @@ from .quantities import K
 
 
 @dataclass(frozen=True)
-class Rank(Operation):
+class Rank(InParts):
     """Soft ranks, best first from 1: the differentiable np.argsort(np.argsort(-x)) + 1."""
 
     base: int = 1
@@ -55,20 +56,20 @@ class Rank(Operation):
     def kernels(self):
         return self.name  # one kernel gives both
 
-    def apply(self, rankings, given=Given(), dtype=None, threads=1):
+    def apply(self, rankings, given=Given(), dtype=None, threads=1, part=None):
         from .kernels import order, rank
 
         alphas, constant = alphas_of(self.alpha, rankings, given.alphas, threads)
         best_first = order.Order(rankings.values, rankings.offsets, self.descending)
         upstream = given.upstream if self.gradient else None
-        ranks, gradient, to_alpha = rank.soft_rank(best_first, alphas, self.base, dtype, upstream, threads)
+        ranks, gradient, to_alpha = rank.soft_rank(best_first, alphas, self.base, dtype, upstream, threads, part)
         if self.gradient:
             without_constant(constant, rankings.offsets, gradient, to_alpha)
         return self._gradients(Result({self.column: ranks}), gradient, to_alpha)
 
 
 @dataclass(frozen=True)
-class Sort(Operation):
+class Sort(InParts):
     """Soft-sorted scores, best first: the differentiable -np.sort(-x). Results, and upstream, go by position."""
 
     column: str = "soft_sort"
@@ -83,18 +84,18 @@ class Sort(Operation):
     def kernels(self):
         return self.name
 
-    def apply(self, rankings, given=Given(), dtype=None, threads=1):
+    def apply(self, rankings, given=Given(), dtype=None, threads=1, part=None):
         from .kernels import laplace, order, sort
 
         alphas, _ = alphas_of(self.alpha, rankings, given.alphas, threads, laplace.HARD)
         best_first = order.Order(rankings.values, rankings.offsets, self.descending)
         upstream = given.upstream if self.gradient else None
-        values, gradient, to_alpha = sort.soft_sort(best_first, alphas, upstream, threads)
+        values, gradient, to_alpha = sort.soft_sort(best_first, alphas, upstream, threads, part)
         return self._gradients(Result({self.column: values}), gradient, to_alpha)
 
 
 @dataclass(frozen=True)
-class TopK(Operation):
+class TopK(InParts):
     """Soft top-k memberships in [0, 1] that sum to k: the differentiable x >= np.sort(x)[-k]; or their logarithms."""
 
     ks: tuple[K, ...] = ()
@@ -150,7 +151,7 @@ class TopK(Operation):
     def on_a_tiny_ranking(self):
         return replace(super().on_a_tiny_ranking(), ks=(K(1.0),), strict=False, minimum=None)
 
-    def apply(self, rankings, given=Given(), dtype=None, threads=1):
+    def apply(self, rankings, given=Given(), dtype=None, threads=1, part=None):
         alphas, constant = alphas_of(self.alpha, rankings, given.alphas, threads)
         lengths = rankings.lengths
         result = Result({})
@@ -159,16 +160,16 @@ class TopK(Operation):
             refuse(~(k >= 0), "k must be 0 or more, got {:g}", k)
             refuse(self.strict & (k > lengths), "it has fewer scores than k = {:g}", k)
             result.short += int((k > lengths).sum())
-            self._apply_one(result, place, k, rankings, alphas, constant, given.upstream, threads)
+            self._apply_one(result, place, k, rankings, alphas, constant, given.upstream, threads, part)
         result.scores = {name: result.scores[name] for name in self.score_columns}
         result.rankings = {name: result.rankings[name] for name in self.ranking_columns}
         return result
 
-    def _apply_one(self, result, place, k, rankings, alphas, constant, upstream, threads):
+    def _apply_one(self, result, place, k, rankings, alphas, constant, upstream, threads, part):
         from .kernels import topk
 
         values, offsets = rankings.values, rankings.offsets
-        memberships, cuts = topk.soft_topk(values, offsets, k, alphas, self.descending, self.log, threads)
+        memberships, cuts = topk.soft_topk(values, offsets, k, alphas, self.descending, self.log, threads, part)
         result.scores[self.result_columns[place]] = memberships
         if self.threshold:
             thresholds = topk.thresholds(cuts, alphas, self.descending)
@@ -302,6 +303,11 @@ class Loss(Operation):
         """With its gradient, so that one compilation serves both."""
         gradient = replace(super().on_a_tiny_ranking(), gradient=True)
         return replace(gradient, ks=() if self.loss in ("spearman", "permutation") else (K(1.0),))
+
+    def run_once(self, rankings, given):
+        super().run_once(rankings, given)
+        for part in (Rank(gradient=True), TopK(ks=(K(1.0),), gradient=True)):  # what losses are made of
+            part.run_once(rankings, given)
 
     def apply(self, rankings, given=Given(), dtype=None, threads=1):
         import numpy as np

@@ -185,8 +185,9 @@ def log_nearness(excess, sum_above, sum_below, gap):
         sum_below e^-(t-r) / 2 - sum_above e^-(s-t) / 2 = excess,
 
     a quadratic in e^t. Its rationalised root never subtracts, and what underflows across a gap of 10^4 alpha is what
-    does not matter there; for an excess of 0 the root is that of the two sums alone (LapSum, ICML 2025, section 3, which
-    evaluates it in plain exponentials). A side without scores has sum 0 and a huge gap; t then lies outside all scores.
+    does not matter there; for an excess of 0 the root is that of the two sums alone (LapSum, ICML 2025, section 3,
+    which evaluates it in plain exponentials). A side without scores has sum 0 and a huge gap; t then lies outside all
+    scores.
     """
     gap, size = gap if gap < _LARGEST_GAP else _LARGEST_GAP, abs(excess)
     cross = math.sqrt(size * size + sum_above * sum_below * exp_nonpositive(-gap))

@@ -11,11 +11,13 @@ import numpy as np
 
 from . import parallel
 from .jit import kernel
+from .sweeps import copy
 
 # Scores in one matrix: 2^17 packed keys are 1 MiB, an L2 cache; Python's share of a call is then below 1 %.
 _MATRIX = 1 << 17
 # From this width a row is sorted by bytes: a shorter one does not repay the counting of 4 or 8 times 256 digits.
 _LONG = {np.dtype(np.float32): 512, np.dtype(np.float64): 128}
+_LONG_ALONE = 4096  # of scores without their places
 _WIDTHS_PER_DOUBLING = 8  # padding wastes at most 1/8; more widths would mean more, smaller matrices
 
 
@@ -41,6 +43,20 @@ class Order:
             own = parallel.Workspace()
             self.kept[int(group[0])] = sort_rows(self.values, self.offsets, group, self.descending, own, threads)
         return self.kept[int(group[0])]
+
+    def sorted_scores(self, group: np.ndarray, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """The scores alone, in half the time; no places. Rows may be wider than the longest ranking."""
+        if self.kept is not None:
+            return self.sorted(group, threads)
+        longest = int(np.max(self.offsets[group + 1] - self.offsets[group]))
+        if longest >= _LONG_ALONE:
+            return _by_bytes(*self._given(group), longest, self.workspace, threads, with_places=False)
+        scores = sort_values(*self._given(group), self.workspace)
+        none = np.empty((len(group), 0), np.uint32)
+        return (np.negative(scores, out=scores) if self.descending else scores), none
+
+    def _given(self, group):
+        return self.values, self.offsets, group, self.descending
 
 
 def matrices(offsets: np.ndarray) -> list[np.ndarray]:
@@ -95,23 +111,27 @@ def sort_values(values, offsets, group, descending, workspace):
     return keys
 
 
-def _by_bytes(values, offsets, group, descending, width, workspace, threads):
+def _by_bytes(values, offsets, group, descending, width, workspace, threads, with_places=True):
     bits = values.view(f"u{values.itemsize}")
     scores = workspace.array("scores", (len(group), width), bits.dtype)
-    places = workspace.array("places", (len(group), width), np.uint32)
-    spare, spare_places = workspace.array("keys", (width,), bits.dtype), workspace.array("spare", (width,), np.uint32)
+    placed = width if with_places else 0
+    places, spare_places = (
+        workspace.array(name, (rows, placed), np.uint32) for name, rows in (("places", len(group)), ("spare", 1))
+    )
+    spare = workspace.array("keys", (width,), bits.dtype)
     order = _bit_order(bits.dtype, descending)
     if len(group) == 1 and threads > 1 and width > parallel.PART:
         here = slice(offsets[group[0]], offsets[group[0] + 1])
-        _radix_sort_by(threads, bits[here], order, scores[0], places[0], spare, spare_places)
+        _radix_sort_by(threads, bits[here], order, scores[0], places[0], spare, spare_places[0])
     else:
-        _radix_rows(bits, offsets, group, order, scores, places, spare, spare_places)
+        _radix_rows(bits, offsets, group, order, scores, places, spare, spare_places[0])
     return scores.view(values.dtype), places
 
 
 def _bit_order(dtype, descending):
-    """What turns the bits of a float into an integer that orders like it: all bits of negative ones are inverted and the
-    sign bit of the others, then all for a descending order. (all bits, sign bit, all or none)
+    """(all bits, sign bit, all or none): what turns the bits of a float into an integer that orders like it.
+
+    All bits of negative ones are inverted and the sign bit of the others, then all for a descending order.
     """
     every, sign = dtype.type(-1 % (1 << 8 * dtype.itemsize)), dtype.type(1 << (8 * dtype.itemsize - 1))
     return every, sign, every if descending else dtype.type(0)
@@ -126,10 +146,10 @@ def _radix_sort_by(threads, bits, order, keys, places, spare, spare_places):
     def begin(i, part):
         _to_keys(bits[part], part.start, order, keys[part], places[part])
 
-    def count(i, part):
+    def count(i, part, digit):
         _count(here[part], digit, counts[i])
 
-    def scatter(i, part):
+    def scatter(i, part, digit):
         _scatter(here[part], origin[part], there, target, digit, counts[i])
 
     def end(i, part):
@@ -137,9 +157,10 @@ def _radix_sort_by(threads, bits, order, keys, places, spare, spare_places):
 
     parallel.for_each(begin, stretches, threads)
     for digit in range(bits.itemsize):
-        parallel.for_each(count, stretches, threads)
+        steps = [(*stretch, digit) for stretch in stretches]
+        parallel.for_each(count, steps, threads)
         if _begin_digits(counts):
-            parallel.for_each(scatter, stretches, threads)
+            parallel.for_each(scatter, steps, threads)
             here, origin, there, target = there, target, here, origin
     parallel.for_each(end, stretches, threads)
 
@@ -191,6 +212,7 @@ def _to_keys(bits, first, order, keys, places):
     for i in range(bits.size):
         b = bits[i] if bits[i] != sign else type(sign)(0)  # -0 is 0
         keys[i] = b ^ (every if b & sign else sign) ^ flip
+    for i in range(places.size):
         places[i] = first + i
 
 
@@ -201,7 +223,7 @@ def _from_keys(keys, origin, order, bits, places):
     for i in range(keys.size):
         b = keys[i] ^ flip
         bits[i] = b ^ (sign if b & sign else every)
-        places[i] = origin[i]
+    copy(origin, places)
 
 
 @kernel
@@ -230,14 +252,15 @@ def _begin_digits(counts):
 
 @kernel
 def _scatter(keys, places, to_keys, to_places, digit, begins):
-    """Each key and place to the next place of its digit."""
-    shift = type(keys[0])(8 * digit)
+    """Each key, and its place if they have any, to the next place of its digit."""
+    shift, with_places = type(keys[0])(8 * digit), places.size > 0
     for i in range(keys.size):
         d = np.uint8(keys[i] >> shift)
         at = begins[d]
         begins[d] = at + 1
         to_keys[at] = keys[i]
-        to_places[at] = places[i]
+        if with_places:
+            to_places[at] = places[i]
 
 
 _SIGN = np.uint32(1 << 31)

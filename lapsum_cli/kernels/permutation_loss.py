@@ -14,7 +14,7 @@ from .laplace import LOG_2
 from .losses import positions
 from .order import Order
 from .permute import distance
-from .sort import invert, workspace
+from .sort import invert_all, room
 from .sweeps import finite_part
 
 
@@ -22,12 +22,11 @@ def permutation(values, offsets, targets, alphas, gradient=True, descending=True
     """A loss (m,), and if wanted the gradients for scores (N,) and alpha (m,); see losses.py."""
     places = positions(targets, offsets, threads)
     losses, to_scores, to_alpha = np.empty(len(alphas)), np.empty(len(values)), np.empty(len(alphas))
-    order = Order(values, offsets, descending)
+    order, workspace = Order(values, offsets, descending), parallel.Workspace()
 
     def work(group):
         scores, origins = order.sorted(group)
-        room = workspace(scores.shape[1], True)
-        own, pull = np.empty(scores.shape[1]), np.empty(scores.shape[1])
+        own, pull = workspace.array("own and pull", (2, scores.shape[1]), np.float64)
         _permutation_rows(
             scores,
             origins,
@@ -36,7 +35,7 @@ def permutation(values, offsets, targets, alphas, gradient=True, descending=True
             alphas,
             descending,
             places,
-            *room,
+            *room(scores.shape[1], True, True, workspace),
             own,
             pull,
             gradient,
@@ -58,10 +57,11 @@ def _permutation_rows(
     alphas,
     descending,
     places,
+    ahead,
+    outside,
+    buffers,
     found,
     moved,
-    ahead,
-    buffers,
     own,
     pull,
     wanted,
@@ -76,7 +76,7 @@ def _permutation_rows(
         start, stop = finite_part(scores[row, :length], np.inf if descending else -np.inf)
         y, origin, n = scores[row, start:stop], origins[row, start:stop], stop - start
         inner = max(n - 1, 0)
-        invert(y, alpha, descending, 1.0, inner, none, found, moved, ahead, buffers)
+        invert_all(y, alpha, descending, 1.0, inner, none, ahead, outside, buffers, found, moved, none)
         total = _surprise_of_infinite(origins[row], places[first : first + length], start, stop, length)
         pull[:n] = 0.0
         for i in range(n):
@@ -86,7 +86,7 @@ def _permutation_rows(
         losses[r] = total / length
         if not wanted:
             continue
-        invert(y, alpha, descending, 1.0, inner, pull[:inner], found, moved, ahead, buffers)
+        invert_all(y, alpha, descending, 1.0, inner, pull[:inner], ahead, outside, buffers, found, moved, none)
         middle = np.float64(y[n // 2]) if n > 0 else 0.0
         moment = 0.0
         gradient[first : first + length] = 0.0

@@ -15,7 +15,7 @@ import numpy as np
 
 from . import parallel
 from .jit import kernel
-from .sort import invert, workspace
+from .sort import invert_all, room
 from .sweeps import finite_part
 
 
@@ -33,12 +33,12 @@ class Boundaries(NamedTuple):
 def boundaries(order, alphas, threads=1) -> Boundaries:
     """Boundaries between the positions of every ranking; order and alphas as for rank.soft_rank."""
     found, spans = np.empty((2, len(order.values))), np.zeros((len(alphas), 2), np.int64)
+    workspace = parallel.Workspace()
 
     def work(group):
-        scores, _ = order.sorted(group)
-        _boundary_rows(
-            scores, order.offsets, group, alphas, order.descending, *workspace(scores.shape[1], False), found, spans
-        )
+        scores, _ = order.sorted_scores(group)
+        given = (order.offsets, group, alphas, order.descending, *room(scores.shape[1], True, False, workspace))
+        _boundary_rows(scores, *given, found, spans)
 
     parallel.for_each(work, [(group,) for group in order.groups], threads)
     return Boundaries(order.values, order.offsets, alphas, order.descending, found, spans)
@@ -76,14 +76,15 @@ def sparse(at: Boundaries, tolerance: float, first: int, last: int, width):
 
 
 @kernel
-def _boundary_rows(scores, offsets, group, alphas, descending, found, moved, ahead, buffers, out, spans):
+def _boundary_rows(scores, offsets, group, alphas, descending, ahead, outside, buffers, found, moved, out, spans):
     none = np.empty(0, scores.dtype)
     for row in range(group.size):
         r = group[row]
         first, length = offsets[r], offsets[r + 1] - offsets[r]
         start, stop = finite_part(scores[row, :length], np.inf if descending else -np.inf)
         inner = max(stop - start - 1, 0)
-        invert(scores[row, start:stop], alphas[r], descending, 1.0, inner, none, found, moved, ahead, buffers)
+        given = (none, ahead, outside, buffers, found, moved, none)
+        invert_all(scores[row, start:stop], alphas[r], descending, 1.0, inner, *given)
         out[:, first : first + inner] = found[:, :inner]
         spans[r, 0], spans[r, 1] = start, stop
 

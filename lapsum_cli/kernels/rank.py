@@ -7,9 +7,8 @@ same sums weighted by v, the gradient of sum v_i r_i with respect to the i-th sc
     (A_i(v) + B_i(v) - v_i (A_i + B_i)) / (2 alpha)
 
 and, since ranks do not change when scores and alpha are scaled together, that for alpha is -sum gradient_i x_i / alpha.
-A part of a sorted ranking is summarised by its own sums at both of its ends (`_approach`); those of all parts before and
-behind it, faded to its ends, are all that it needs of them (`_finish`). A ranking is one part, a long one several, side
-by side: two sweeps, one exponential a score in each.
+Two sweeps with an exponential a score in each, in parts (sweeps.py): from behind, then from the front with both sums at
+hand.
 """
 
 import numpy as np
@@ -17,10 +16,10 @@ import numpy as np
 from ..rankings import frozen
 from . import parallel
 from .jit import kernel
-from .sweeps import BLOCK, both_sums, carry_before, carry_behind, factors, fade, finite_part, next_rise
+from .sweeps import BLOCK, approach, both_sums, copy, factors, fade, finite_part, meet, parts_of_sorted
 
 
-def soft_rank(order, alphas, base=1, dtype=None, upstream=None, threads=1, part=parallel.PART):
+def soft_rank(order, alphas, base=1, dtype=None, upstream=None, threads=1, part=None):
     """Ranks (N,), and where `upstream` is given the gradients for scores (N,) and for alpha (m,), else None.
 
     order     rankings, best first (order.Order); infinite scores are tied at their end, and take the mean of its places
@@ -47,6 +46,7 @@ def soft_rank(order, alphas, base=1, dtype=None, upstream=None, threads=1, part=
         given = (offsets, group, rates, float(base), descending, upstream)
         _rank_rows(scores, places, *given, *room(scores.shape[1]), ranks, gradient, alpha_gradient)
 
+    part = part or parallel.PART
     long, others = parallel.apart(order.groups, offsets, part)
     parallel.for_each(work, [(group,) for group in others], threads)
     for r in long:
@@ -72,30 +72,43 @@ def _rank_of_parts(scores, places, rate, base, descending, upstream, ranks, grad
     _tied(places, ranks, 0, start, base)
     _tied(places, ranks, stop, len(scores), base)
     y, place, base = scores[start:stop], places[start:stop], base + start
-    begins = [0, *(next_rise(y, at) for at in range(part, len(y), part)), len(y)]
-    spans = [(begin, end) for begin, end in zip(begins[:-1], begins[1:], strict=True) if begin < end]
-    parts = [(i, begin, end) for i, (begin, end) in enumerate(spans)]
+    parts = parts_of_sorted(y, part)
     v = np.empty(len(y) if len(upstream) else 0, upstream.dtype)
     ahead = [np.empty((2, -(-(end - begin) // BLOCK))) for _, begin, end in parts]
     sums, moments = np.empty((len(parts), 2, 2)), np.empty(len(parts))
     workspace = parallel.Workspace()
 
-    def approach(i, begin, end):
-        _approach(y, place, begin, end, rate, upstream, v, ahead[i], _buffers(workspace), sums[i])
+    def begin_part(i, begin, end):
+        if len(v):
+            _put_in_order(upstream, place, begin, end, v)
+        approach(y, begin, end, rate, v, ahead[i], _buffers(workspace), sums[i])
 
-    def finish(i, begin, end):
+    def finish_part(i, begin, end):
         given = (rate, base, descending, v, ahead[i], sums[i], _buffers(workspace), ranks, gradient)
         moments[i] = _finish(y, place, begin, end, *given)
 
-    parallel.for_each(approach, parts, threads)
-    _meet(y, np.array([end for _, _, end in parts]), rate, sums)
-    parallel.for_each(finish, parts, threads)
+    parallel.for_each(begin_part, parts, threads)
+    meet(y, np.array([end for _, _, end in parts]), rate, sums)
+    parallel.for_each(finish_part, parts, threads)
     return moments.sum()
 
 
 @kernel
 def _rank_rows(
-    scores, places, offsets, group, rates, base, descending, upstream, v, ahead, buffers, ranks, gradient, alpha_gradient
+    scores,
+    places,
+    offsets,
+    group,
+    rates,
+    base,
+    descending,
+    upstream,
+    v,
+    ahead,
+    buffers,
+    ranks,
+    gradient,
+    alpha_gradient,
 ):
     nothing, outside = np.empty((0, 2)), np.zeros((2, 2))
     for row in range(group.size):
@@ -109,10 +122,12 @@ def _rank_rows(
         _tied(places[row], out, 0, start, base)
         _tied(places[row], out, stop, length, base)
         mine = v[: y.size] if v.size > 0 else v
-        _approach(y, place, 0, y.size, rates[r], pull, mine, ahead, buffers, nothing)
+        _put_in_order(pull, place, 0, mine.size, mine)
+        approach(y, 0, y.size, rates[r], mine, ahead, buffers, nothing)
         given = (rates[r], base + start, descending, mine, ahead, outside, buffers, out, slope)
         total = _finish(y, place, 0, y.size, *given)
         alpha_gradient[r] = -total * rates[r]
+
 
 @kernel
 def _tied(place, ranks, start, stop, base):
@@ -121,52 +136,14 @@ def _tied(place, ranks, start, stop, base):
 
 
 @kernel
-def _approach(y, place, begin, end, rate, upstream, v, ahead, buffers, sums):
-    """The sums of a part alone, of weight 1 (w = 0) and of the upstream gradient (w = 1), which is put in order: v.
-
-    ahead[w, b] is the sum over the scores behind block b, seen from its last score. sums[w], if asked for, is that over
-    the whole part, seen from its last score and from the one before its first.
-    """
-    kinds, blocks = (2 if v.size > 0 else 1), (end - begin + BLOCK - 1) // BLOCK
-    for i in range(begin, end if v.size > 0 else begin):
+def _put_in_order(upstream, place, begin, end, v):
+    for i in range(begin, end):
         v[i] = upstream[place[i]]
-    ahead[0, max(blocks - 1, 0)] = ahead[1, max(blocks - 1, 0)] = 0.0
-    if blocks <= 1 and sums.size == 0:
-        return
-    factor, weights = buffers[0], buffers[1:3]
-    sums[:] = 0.0
-    for b in range(blocks - 1, -1 if sums.size > 0 else 0, -1):
-        start, size = begin + b * BLOCK, min(BLOCK, end - begin - b * BLOCK)
-        factors(y, start, size, rate, factor)
-        for w in range(kinds):
-            if w == 1:
-                _copy(v[start : start + size], weights[1])
-            behind = carry_behind(factor, weights[w], size, ahead[w, b])
-            if b > 0:
-                ahead[w, b - 1] = behind
-            if sums.size > 0:
-                sums[w, 0] += carry_before(factor, weights[w], size) * fade(y, start + size - 1, end - 1, rate)
-                sums[w, 1] = behind
-
-
-@kernel
-def _meet(y, ends, rate, sums):
-    """Turn the sums of every part alone into those of all parts before it, seen from the last score of the part before,
-    and of all behind it, seen from its own last score. ends[p]: the place after the last score of part p.
-    """
-    for w in range(sums.shape[1]):
-        before, behind = 0.0, 0.0
-        for p in range(ends.size):
-            own, sums[p, w, 0] = sums[p, w, 0], before
-            before = own + before * (fade(y, ends[p - 1] - 1, ends[p] - 1, rate) if p > 0 else 0.0)
-        for p in range(ends.size - 1, -1, -1):
-            own, sums[p, w, 1] = sums[p, w, 1], behind
-            behind = own + behind * (fade(y, ends[p - 1] - 1, ends[p] - 1, rate) if p > 0 else 0.0)
 
 
 @kernel
 def _finish(y, place, begin, end, rate, base, descending, v, ahead, sums, buffers, ranks, gradient):
-    """Ranks of a part and, unless v is empty, gradients; returns sum gradient_i x_i. sums: as _meet leaves them."""
+    """Ranks of a part and, unless v is empty, gradients; returns sum gradient_i x_i. sums: as left by sweeps.meet."""
     factor, weights, before, behind = buffers[0], buffers[1:3], buffers[3:5], buffers[5:7]
     carry, carry_v, total, last, rank = sums[0, 0], sums[1, 0], 0.0, np.nan, 0.0
     middle = np.float64(y[y.size // 2]) if y.size > 0 else 0.0
@@ -178,7 +155,7 @@ def _finish(y, place, begin, end, rate, base, descending, v, ahead, sums, buffer
         factors(y, start, size, rate, factor)
         carry = both_sums(factor, weights[0], size, carry, ahead[0, b] + sums[0, 1] * to_end, before[0], behind[0])
         if v.size > 0:
-            _copy(v[start : start + size], weights[1])
+            copy(v[start : start + size], weights[1])
             outer = ahead[1, b] + sums[1, 1] * to_end
             carry_v = both_sums(factor, weights[1], size, carry_v, outer, before[1], behind[1])
             total += _gradients(here, weights[1], half, middle, before, behind, factor)
@@ -226,9 +203,3 @@ def _gradients(y, v, half, middle, before, behind, out):
 def _scatter(values, place, out):
     for i in range(values.size):
         out[place[i]] = values[i]
-
-
-@kernel
-def _copy(values, out):
-    for i in range(values.size):
-        out[i] = values[i]

@@ -25,8 +25,8 @@ LONG = 1 << 15  # scores from which a bracket that misses costs more than a wide
 
 @kernel
 def neighbours(x, k, finite, alpha, rate, sign, inside, buffers, sample):
-    """The scores on either side of the threshold, and what the closed form needs of the others: how much k exceeds the
-    number of scores above, and their sums of e^-distance/alpha to the neighbours, above and below (laplace.log_nearness).
+    """The scores on either side of the threshold, and what the closed form (laplace.log_nearness) needs of the others:
+    how much k exceeds the number of scores above, and sums of e^-distance/alpha to the neighbours, above and below.
 
     For 0 < k < finite finite scores sign x; a neighbour that is not there is infinite.
     inside has room for all of them, `buffers` for two blocks, sample for sample_size(n) scores in three rows.

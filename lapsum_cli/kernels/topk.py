@@ -25,7 +25,6 @@ from .order import matrices, sort_values
 from .sweeps import finite_part
 from .threshold import (
     BLOCK,
-    FEW,
     between,
     block_total,
     collapse,
@@ -49,7 +48,7 @@ _LEAST_ALPHA_32 = 1e-30
 _RATES = {np.dtype(np.float32): (1e-35, 1e35), np.dtype(np.float64): (1e-308, 1e308)}
 
 
-def soft_topk(values, offsets, ks, alphas, largest=True, log=False, threads=1, part=parallel.PART):
+def soft_topk(values, offsets, ks, alphas, largest=True, log=False, threads=1, part=None):
     """Memberships (N,), or their logarithms, in the dtype of the scores; and the cut of each ranking (m, 4), float64.
 
     ks, alphas (m,) float64, alphas > 0. k <= 0 gives zeros, k >= the number of scores above -inf gives ones to them.
@@ -71,6 +70,7 @@ def soft_topk(values, offsets, ks, alphas, largest=True, log=False, threads=1, p
             room = _room(longest, values.dtype, workspace)
             _topk_of_any(values, offsets, group, ks, alphas, rates, sign, log, *room, out, cuts)
 
+    part = part or parallel.PART
     long, others = parallel.apart(matrices(offsets), offsets, part)
     parallel.for_each(work, [(group,) for group in others], threads)
     for r in long:
