@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 
+from .rounding import round_to
+
 WIDTH = 340
 NAMES, LEFT, RIGHT = 108, 116, 272  # where names end, where bars start, where they end; what they say follows
 BAR, STEP, TOP, AXIS = 12, 24, 8, 22
@@ -75,9 +77,10 @@ def growth_lines(title: str, series: dict[str, dict[int, float]]) -> str:
         path = " ".join(f"{x(n):.1f},{y(value):.1f}" for n, value in points.items())
         parts.append(f'<polyline class="line c{i % 5}" stroke-dasharray="{DASHES[i % 5]}" points="{path}"/>')
         parts.append(_line(right + 2, y(points[max(points)]), right + 10, end, f"line c{i % 5}"))
-        parts.append(_text(right + 14, end + 4, f"{name} {points[max(points)]:#.3g}", "start"))
+        parts.append(_text(right + 14, end + 4, f"{name} {round_to(points[max(points)], 2)}", "start"))
     said = "; ".join(
-        f"{name} from {points[min(points)]:#.3g} to {points[max(points)]:#.3g}" for name, points in series.items()
+        f"{name} from {round_to(points[min(points)], 2)} to {round_to(points[max(points)], 2)}"
+        for name, points in series.items()
     )
     return _svg(f"{title}: {said}", bottom + AXIS, parts)
 

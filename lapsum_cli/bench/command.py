@@ -105,7 +105,7 @@ def bench(
     kinds = [kind for kind, chosen in (("shapes", shapes), ("growth", growth), ("files", files)) if chosen] or [
         "shapes"
     ]
-    bench = Bench(choice, kinds, find_peers(_listed(peers), kinds), runs, int(rows), temp_dir)
+    bench = Bench(choice, kinds, find_peers(_listed(peers), kinds), runs, rows, temp_dir)
     page, kept = Output(output, force) if output else None, Record(record, kinds) if record else None
     with Voice(not sys.stderr.isatty()) as words:
         report = bench.run(words.say)

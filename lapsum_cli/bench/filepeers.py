@@ -1,8 +1,9 @@
 """What other tools make of a long Parquet of qid, docid, score: a script of its own, with no imports of ours.
 
-    filepeers.py TOOL IN OUT [THREADS]
+    filepeers.py TOOL THREADS IN OUT
 
-Each adds one column, compresses with zstd, and ends when the output is on the disk, as lapsum does.
+Each adds one column, compresses with zstd, and ends when the output is on the disk, as lapsum does. Where THREADS is
+empty it takes what it likes.
 """
 
 import os
@@ -63,6 +64,6 @@ def _sync(path):
 TOOLS = {"duckdb": duckdb, "polars": polars, "pyarrow": pyarrow, "pyarrow-tuned": pyarrow_tuned}
 
 if __name__ == "__main__":
-    tool, source, sink, *threads = sys.argv[1:]
-    TOOLS[tool](source, sink, int(threads[0]) if threads else None)
+    tool, threads, source, sink = sys.argv[1:]
+    TOOLS[tool](source, sink, int(threads) if threads else None)
     _sync(sink)

@@ -5,7 +5,7 @@ long Parquet    qid, docid (int64) and score (float32), 100 rows a query, zstd: 
 NPY matrix      five times as many scores, a ranking in each 100: lapsum beside cat
 NPY vector      the same scores as one ranking
 
-All files have been read before, and so are in the cache if that holds them; every output is on the disk when the clock
+Every file has been read before, and so is in the cache if that holds it; every output is on the disk when the clock
 stops.
 """
 
@@ -17,31 +17,29 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from ..errors import IOFailed, OptionError
 from .cases import Case, Choice, Measured, k_of
 from .filecheck import check_array, check_table, keeps_order
 from .peers import Peer
-from .turns import Side, Times, process, take_turns
+from .sources import QUERY, make_npy, make_parquet
+from .turns import Side, process, take_turns
 
 OPERATIONS = ("rank", "topk")
-QUERY = 100  # rows
-PART = 1 << 20  # rows that are drawn, and written, at a time
+MOST_ROWS = 1e12
 NPY_TIMES = 5  # as many scores in an NPY file as rows in the Parquet
 ROOM = 160  # bytes a row: seven Parquet files, or an NPY of its five scores and three outputs, one of them float64
-TOOLS = Path(__file__).with_name("filepeers.py")
-COPY = ["sh", "-c", 'cat "$1" > "$2" && sync "$2"', "sh"]
+TOOLS = str(Path(__file__).with_name("filepeers.py"))
 
 
 @dataclass(frozen=True)
 class FileCase(Case):
     """A case whose scores come from a file and whose results go to one; without threads, lapsum takes what it likes."""
 
-    file: str
     threads: int | None
+    file: str
 
     def __str__(self):
         return f"{self.operation} {self.file} {self.shape}"
@@ -51,152 +49,111 @@ class FileCase(Case):
 class MeasuredFile(Measured):
     """reordered: the peers that do not keep the order of the rows."""
 
-    reordered: tuple[str, ...]
+    reordered: list[str]
+
+
+@dataclass(frozen=True)
+class File:
+    """A file to be made: `others` are the commands beside lapsum, by name, each to be followed by IN and OUT."""
+
+    name: str
+    suffix: str
+    rankings: int
+    length: int
+    make: Callable[[Path], None]
+    check: Callable[[Case, Path, Path], None]
+    others: dict[str, list[str]]
 
 
 @dataclass(frozen=True)
 class FileBench:
-    """All file cases of one run of the benchmark."""
+    """The benchmark of all files, `rows` being those of the Parquet."""
 
     choice: Choice
-    rows: int  # of the long Parquet
+    rows: float
     temp_dir: str | None
     peers: list[Peer]
     runs: int
 
     def __post_init__(self):
-        if self.rows < QUERY:
-            raise OptionError(f"--rows must be {QUERY} or more, got {self.rows}")
-        if not self.operations:
+        if not QUERY <= self.rows <= MOST_ROWS:
+            raise OptionError(f"--rows must be from {QUERY} to {MOST_ROWS:g}, got {self.rows:g}")
+        if not any(self.cases(file) for file in self.files()):
             raise OptionError(f"--files times {' and '.join(OPERATIONS)}, not {', '.join(self.choice.operations)}")
-        for case in (*self.cases("", self.queries, QUERY), *self.cases("", 1, self.scores)):
-            k_of(self.choice.k, case.length, case.operation)
-        if not os.path.isdir(self.directory):
-            raise OptionError(f"--temp-dir {self.directory}: no such directory")
-        free = shutil.disk_usage(self.directory).free
-        if free < self.rows * ROOM:
+        directory = self.temp_dir or tempfile.gettempdir()
+        if not os.path.isdir(directory):
+            raise OptionError(f"--temp-dir {directory}: no such directory")
+        free, needed = shutil.disk_usage(directory).free, int(self.rows) * ROOM
+        if free < needed:
             raise IOFailed(
-                f"{self.directory}: {self.rows} rows need {self.rows * ROOM >> 20} MiB for a while, {free >> 20} MiB "
-                "are free; lower --rows, or name another --temp-dir"
+                f"{directory}: {self.rows:g} rows need {needed >> 20} MiB for a while, {free >> 20} MiB are free; "
+                "lower --rows, or name another --temp-dir"
             )
 
-    @property
-    def operations(self) -> list[str]:
-        return [name for name in OPERATIONS if name in self.choice.operations]
+    def files(self) -> list[File]:
+        queries = int(self.rows) // QUERY
+        rows, rankings = queries * QUERY, queries * NPY_TIMES
+        scores = rankings * QUERY
+        threads = str(self.choice.threads or "")
+        tools = {peer.name: [sys.executable, "-P", TOOLS, peer.name, threads] for peer in self.peers if peer.files}
+        # GNU's sync takes a file; others, all there is to write.
+        cat = {"cat": ["sh", "-c", 'cat "$1" > "$2" && sync "$2"', "sh"]}
+        matrix, vector = (partial(make_npy, shape=shape) for shape in ((rankings, QUERY), (scores,)))
+        return [
+            File("long Parquet", ".parquet", queries, QUERY, partial(make_parquet, rows=rows), check_table, tools),
+            File("NPY matrix", ".npy", rankings, QUERY, matrix, check_array, cat),
+            File("NPY vector", ".npy", 1, scores, vector, check_array, cat),
+        ]
 
-    @property
-    def directory(self) -> str:
-        return self.temp_dir or tempfile.gettempdir()
-
-    @property
-    def queries(self) -> int:
-        return self.rows // QUERY
-
-    @property
-    def scores(self) -> int:
-        return self.queries * QUERY * NPY_TIMES
-
-    def cases(self, file: str, rankings: int, length: int) -> list[FileCase]:
+    def cases(self, file: File) -> list[FileCase]:
         c = self.choice
         return [
             FileCase(
-                op, rankings, length, "float32", "normal", c.alpha, k_of(c.k, length, op), file=file, threads=c.threads
+                operation=operation,
+                rankings=file.rankings,
+                length=file.length,
+                dtype="float32",
+                scores="normal",
+                alpha=c.alpha,
+                k=k_of(c.k, file.length, operation),
+                threads=c.threads,
+                file=file.name,
             )
-            for op in self.operations
+            for operation in OPERATIONS
+            if operation in c.operations
         ]
 
     def measure(self, notice: Callable[[str], None]) -> Iterator[MeasuredFile]:
         """The cases of one file after the other; no file outlives its turn."""
-        for make in (self._parquet, self._matrix, self._vector):
-            with tempfile.TemporaryDirectory(prefix="lapsum-bench-", dir=self.directory) as folder:
-                yield from make(Path(folder), notice)
+        for file in self.files():
+            with tempfile.TemporaryDirectory(prefix="lapsum-bench-", dir=self.temp_dir) as folder:
+                notice(f"{file.name} of {file.rankings * file.length} scores")
+                yield from self._measured(file, Path(folder))
 
-    def _parquet(self, folder: Path, notice) -> list[MeasuredFile]:
-        cases, source = self.cases("long Parquet", self.queries, QUERY), folder / "in.parquet"
-        notice(f"making a long Parquet of {self.queries * QUERY} rows")
-        make_long(source, self.queries * QUERY)
-        threads = [] if self.choice.threads is None else [str(self.choice.threads)]
-        peers = {peer.name: folder / f"{peer.name}.parquet" for peer in self.peers if peer.files}
-        others = {
-            name: _process([sys.executable, "-P", str(TOOLS), name, str(source), str(sink), *threads], sink)
-            for name, sink in peers.items()
-        }
-        timed = self._timed(cases, source, others, check_table, notice)
-        reordered = tuple(name for name, sink in peers.items() if not keeps_order(name, source, sink))
-        return [MeasuredFile(*case, reordered) for case in timed]
-
-    def _matrix(self, folder: Path, notice) -> list[MeasuredFile]:
-        return self._npy(folder, "NPY matrix", (self.scores // QUERY, QUERY), notice)
-
-    def _vector(self, folder: Path, notice) -> list[MeasuredFile]:
-        return self._npy(folder, "NPY vector", (self.scores,), notice)
-
-    def _npy(self, folder: Path, file: str, shape: tuple[int, ...], notice) -> list[MeasuredFile]:
-        cases, source = self.cases(file, self.scores // shape[-1], shape[-1]), folder / "in.npy"
-        notice(f"making an {file} of {self.scores} scores")
-        make_npy(source, shape)
-        sink = folder / "copy.npy"
-        others = {"cat": _process([*COPY, str(source), str(sink)], sink)}
-        return [MeasuredFile(*case, ()) for case in self._timed(cases, source, others, check_array, notice)]
-
-    def _timed(
-        self, cases, source: Path, others: dict[str, Side], check, notice
-    ) -> list[tuple[Case, dict[str, Times], int]]:
-        """Each case with its sides and what it moves, of which none is shown if any output of lapsum is wrong."""
-        sinks = {case.operation: source.with_name(case.operation + source.suffix) for case in cases}
-        sides = {
-            case: _process(self._command(case, source, sinks[case.operation]), sinks[case.operation]) for case in cases
-        }
-        notice(f"{' and '.join(sinks)}, {cases[0].file} {cases[0].shape}")
-        times = take_turns(sides | others, self.runs)
-        measured = []
+    def _measured(self, file: File, folder: Path) -> list[MeasuredFile]:
+        """All sides run in turn; none of their times is shown if an output is wrong."""
+        cases, source = self.cases(file), folder / f"in{file.suffix}"
+        file.make(source)
+        sinks = {name: folder / f"{name}{file.suffix}" for name in (*(case.operation for case in cases), *file.others)}
+        commands = {case.operation: self._lapsum(case, source, sinks[case.operation]) for case in cases}
+        commands |= {name: [*start, str(source), str(sinks[name])] for name, start in file.others.items()}
+        times = take_turns({name: _side(command, sinks[name]) for name, command in commands.items()}, self.runs)
         for case in cases:
-            sink = sinks[case.operation]
-            check(case, source, sink)
-            of_others = {name: times[name] for name in others}
-            moved = source.stat().st_size + sink.stat().st_size
-            measured.append((case, {"lapsum": times[case], **of_others}, moved))
-        return measured
+            file.check(case, source, sinks[case.operation])
+        tables = file.others if file.suffix == ".parquet" else ()
+        reordered = [name for name in tables if not keeps_order(name, source, sinks[name])]
+        others = {name: times[name] for name in file.others}
+        sizes = {name: source.stat().st_size + sink.stat().st_size for name, sink in sinks.items()}
+        return [MeasuredFile(c, {"lapsum": times[c.operation], **others}, sizes[c.operation], reordered) for c in cases]
 
-    def _command(self, case: FileCase, source: Path, sink: Path) -> list[str]:
+    def _lapsum(self, case: FileCase, source: Path, sink: Path) -> list[str]:
         k = ["--k", self.choice.k] if case.operation == "topk" else []
         threads = ["--threads", str(case.threads)] if case.threads else []
         run = [sys.executable, "-m", "lapsum_cli", case.operation, str(source), "-o", str(sink)]
         return [*run, "--alpha", repr(case.alpha), "--quiet", *k, *threads]
 
 
-def _process(command: list[str], sink: Path) -> Side:
-    """A side that writes the sink anew. Arrow has the memory pool of its own choice: lapsum's is not passed on."""
+def _side(command: list[str], sink: Path) -> Side:
+    """A process that writes the sink anew. Arrow has the memory pool of its own choice: lapsum's is not passed on."""
     environment = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
     return process(command, lambda: sink.unlink(missing_ok=True), environment)
-
-
-def make_long(path: Path, rows: int) -> None:
-    """A Parquet of qid, docid and score."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    rng = np.random.default_rng(7)
-    schema = pa.schema([("qid", pa.int64()), ("docid", pa.int64()), ("score", pa.float32())])
-    with pq.ParquetWriter(path, schema, compression="zstd") as out:
-        for start in range(0, rows, PART):
-            row = np.arange(start, min(start + PART, rows))
-            columns = [row // QUERY, rng.integers(0, 1 << 40, row.size), rng.standard_normal(row.size, np.float32)]
-            out.write_table(pa.table(columns, schema=schema), row_group_size=PART)
-    sync(path)
-
-
-def make_npy(path: Path, shape: tuple[int, ...]) -> None:
-    rng = np.random.default_rng(7)
-    scores = np.lib.format.open_memmap(path, "w+", np.float32, shape).reshape(-1)
-    for start in range(0, scores.size, PART):
-        part = scores[start : start + PART]
-        part[:] = rng.standard_normal(part.size, np.float32)
-    scores.base.flush()
-    sync(path)
-
-
-def sync(path: Path) -> None:
-    """What is being written back while others run would slow them down."""
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())

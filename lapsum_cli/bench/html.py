@@ -8,7 +8,8 @@ from pathlib import Path
 from . import charts
 from .cases import Measured
 from .charts import Bar
-from .tables import Table, growth_series, label, others_of
+from .rounding import ratio, round_to
+from .tables import Table, growth_series, label, name_of, others_of
 
 STYLE = Path(__file__).with_name("page.css")
 LEGEND = "Time of lapsum over that of the other, on a logarithmic scale: left of the line at 1 lapsum is faster."
@@ -68,12 +69,12 @@ def _side(table: Table, column: int) -> str:
 
 def _shapes(measured: list[Measured]) -> str:
     """A chart for each case, all on one scale."""
-    ratios = [ratio for m in measured for ratio in m.ratios().values()]
+    ratios = [r for m in measured for r in m.ratios().values()]
     domain = min(0.5, *ratios) / 1.2, max(2.0, *ratios) * 1.2
     figures = []
     for m in measured:
-        bars = [Bar(label(name), r, f"× {r:#.2g}", _colour(name, r)) for name, r in m.ratios().items()]
-        title = f"{m.case.operation}, {m.case.shape}, {m.case.dtype}, {m.case.scores}"
+        bars = [Bar(label(name), r, ratio(r), _colour(name, r)) for name, r in m.ratios().items()]
+        title = name_of(m, measured, m.case.operation, m.case.shape)
         figures.append(_figure(title, charts.ratio_bars(title, bars, domain)))
     return f'<p class="legend">{LEGEND}</p>\n{_grid(figures)}'
 
@@ -83,27 +84,29 @@ def _colour(name: str, ratio: float) -> str:
 
 
 def _growth(measured: list[Measured]) -> str:
-    series = growth_series(measured)
-    return _grid(
-        [_figure("ns a score, by n", charts.growth_lines("Time of a score by the length n of a ranking", series))]
-    )
+    """A chart for each kind of scores."""
+    figures = []
+    for kind in dict.fromkeys((m.case.dtype, m.case.scores) for m in measured):
+        series = growth_series([m for m in measured if (m.case.dtype, m.case.scores) == kind])
+        title = f"ns a score, by the length n of a ranking; {kind[0]}, {kind[1]}"
+        figures.append(_figure(title, charts.growth_lines(title, series)))
+    return _grid(figures)
 
 
 def _files(measured: list[Measured]) -> str:
-    """For each file two charts: wall time, with the extremes of the runs, and peak memory."""
+    """For each file wall time, with the extremes of the runs, and peak memory."""
     figures = []
     for file in dict.fromkeys(m.case.file for m in measured):
         cases = [m for m in measured if m.case.file == file]
         sides = [(f"lapsum {m.case.operation}", m.soft, "ours") for m in cases]
         sides += [(label(name), cases[0].sides[name], "theirs") for name in others_of(cases)]
-        times = [
-            Bar(name, t.median, f"{t.median:#.3g} s", colour, (min(t.seconds), max(t.seconds)))
-            for name, t, colour in sides
-        ]
-        memory = [Bar(name, t.memory, f"{t.memory / 1e6:.0f} MB", colour) for name, t, colour in sides if t.memory]
-        title = f"{file}, {cases[0].case.shape}"
-        figures.append(_figure(f"{title}: wall time", charts.plain_bars(f"{title}, seconds", times)))
-        figures.append(_figure(f"{title}: peak memory", charts.plain_bars(f"{title}, peak memory", memory)))
+        times = [Bar(name, t.median, f"{round_to(t.median, 3)} s", kind, t.extremes) for name, t, kind in sides]
+        memory = [Bar(name, t.memory, f"{t.memory / 1e6:.0f} MB", kind) for name, t, kind in sides if t.memory]
+        title = f"{file} {cases[0].case.shape}"
+        drawn = charts.plain_bars(f"{title}, wall time", times)
+        if memory:
+            drawn += f"\n<p>peak memory</p>\n{charts.plain_bars(f'{title}, peak memory', memory)}"
+        figures.append(_figure(f"{title}: wall time", drawn))
     return _grid(figures)
 
 

@@ -1,7 +1,7 @@
 """Run a command; its wall seconds and its peak memory in bytes, as JSON. A script of its own, with no imports of ours.
 
 A process counts the memory of the one that started it into its own peak, until it has become another program. The
-benchmark holds arrays and libraries; this process holds next to nothing.
+benchmark holds arrays and libraries; this process holds some 11 MB.
 """
 
 import json

@@ -185,8 +185,8 @@ PEERS = (
     Peer(
         "torch", "torch", "torch", {"rank": torch_ranks, "sort": torch_sort, "topk": torch_topk, "log-topk": torch_topk}
     ),
-    Peer("pyarrow", "pyarrow copy", "pyarrow", files=True),
-    Peer("pyarrow-tuned", "tuned pyarrow copy", "pyarrow", files=True),
+    Peer("pyarrow", "pyarrow", "pyarrow", files=True),
+    Peer("pyarrow-tuned", "pyarrow tuned", "pyarrow", files=True),
     Peer("polars", "polars", "polars", {"rank": polars_ranks}, files=True),
     Peer("duckdb", "duckdb", "duckdb", {"rank": duckdb_ranks, "topk": duckdb_topk}, files=True),
     Peer("dftopk", "DFTopK", "torch", {"topk": dftopk}),

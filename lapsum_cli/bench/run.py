@@ -25,7 +25,7 @@ class Bench:
     kinds: list[str]  # of TABLES
     peers: list[Peer]
     runs: int = 5
-    rows: int = 20_000_000
+    rows: float = 2e7
     temp_dir: str | None = None
 
     def run(self, notice: Notice = lambda line: None) -> Report:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from .cases import Choice, Measured
 from .peers import LABELS
+from .rounding import ratio, round_to
 from .turns import Times
 
 
@@ -40,7 +41,7 @@ def _line(cells: list[str], widths: list[int], left: list[bool]) -> str:
 def shapes_table(measured: list[Measured], choice: Choice, runs: int) -> Table:
     """A row for each case; for each peer lapsum's time over its time, and that in ms."""
     others = others_of(measured)
-    varying = [name for name in ("dtype", "scores") if len({getattr(m.case, name) for m in measured}) > 1]
+    varying = varying_of(measured)
     numbers = ["lapsum ms", "min–max", "M scores/s", "GB/s", "peak MB", *(_heading(name, "ms") for name in others)]
     rows = [
         [m.case.operation, m.case.shape, *(getattr(m.case, name) for name in varying), *_of_lapsum(m, _ms)]
@@ -58,7 +59,7 @@ def growth_table(measured: list[Measured], choice: Choice, runs: int) -> Table:
     """A row for each length of a ranking; for each operation the time of a score in ns."""
     series = growth_series(measured)
     lengths = list(dict.fromkeys(m.case.length for m in measured))
-    rows = [[f"{n}", *(f"{points[n]:#.3g}" for points in series.values())] for n in lengths]
+    rows = [[f"{n}", *(f"{round_to(points[n], 3)}" for points in series.values())] for n in lengths]
     total = measured[0].case.rankings * measured[0].case.length
     note = (
         f"ns a score, for rankings of n scores, {total} scores at a time; "
@@ -69,11 +70,11 @@ def growth_table(measured: list[Measured], choice: Choice, runs: int) -> Table:
 
 def growth_series(measured: list[Measured]) -> dict[str, dict[int, float]]:
     """Length -> ns a score, for each operation, with what else tells it from another."""
-    varying = [name for name in ("dtype", "scores") if len({getattr(m.case, name) for m in measured}) > 1]
     series = {}
     for m in measured:
-        name = " ".join([m.case.operation, *(getattr(m.case, name) for name in varying)])
-        series.setdefault(name, {})[m.case.length] = m.soft.median * 1e9 / (m.case.rankings * m.case.length)
+        series.setdefault(name_of(m, measured, m.case.operation), {})[m.case.length] = (
+            m.soft.median * 1e9 / (m.case.rankings * m.case.length)
+        )
     return series
 
 
@@ -110,6 +111,16 @@ def label(name: str) -> str:
     return LABELS.get(name, name)
 
 
+def varying_of(measured: list[Measured]) -> list[str]:
+    """What tells one case from another, besides its operation and its shape."""
+    return [name for name in ("dtype", "scores") if len({getattr(m.case, name) for m in measured}) > 1]
+
+
+def name_of(m: Measured, measured: list[Measured], *words: str) -> str:
+    """Words about a case, and what tells it from the others."""
+    return " ".join([*words, *(getattr(m.case, name) for name in varying_of(measured))])
+
+
 def _conditions(choice: Choice, measured: list[Measured]) -> str:
     """What holds for every row."""
     dtypes, scores, threads = ({getattr(m.case, name) for m in measured} for name in ("dtype", "scores", "threads"))
@@ -131,10 +142,10 @@ def _of_lapsum(m: Measured, time) -> list[str]:
     seconds, memory = m.soft, m.soft.memory
     return [
         time(seconds.median),
-        f"{time(min(seconds.seconds))}–{time(max(seconds.seconds))}",
-        _rate(m.case.rankings * m.case.length / seconds.median / 1e6),
-        _rate(m.moved / seconds.median / 1e9),
-        "" if memory is None else f"{memory / 1e6:.0f}",
+        "–".join(map(time, seconds.extremes)),
+        round_to(m.case.rankings * m.case.length / seconds.median / 1e6, 2),
+        round_to(m.moved / seconds.median / 1e9, 2),
+        "" if memory is None else round_to(memory / 1e6, 3),
     ]
 
 
@@ -142,16 +153,12 @@ def _against(m: Measured, name: str, describe) -> str:
     """lapsum's time over that of another side, which is described."""
     if name not in m.sides:
         return ""
-    ratio = m.ratios()[name]
-    return f"{ratio:.1f}" if name == "memcpy" else f"{ratio:.2f} ({describe(m.sides[name])})"
-
-
-def _rate(value: float) -> str:
-    return f"{value:.0f}" if value >= 9.5 else f"{value:.2g}"
+    times = ratio(m.ratios()[name])
+    return times if name == "memcpy" else f"{times} ({describe(m.sides[name])})"
 
 
 def _ms(seconds: float) -> str:
-    return f"{seconds * 1e3:#.3g}" if seconds < 0.0995 else f"{seconds * 1e3:.0f}"
+    return round_to(seconds * 1e3, 3)
 
 
 def _seconds_and_megabytes(times: Times) -> str:
@@ -160,4 +167,4 @@ def _seconds_and_megabytes(times: Times) -> str:
 
 
 def _seconds(seconds: float) -> str:
-    return f"{seconds:.2f}" if seconds < 9.95 else f"{seconds:.1f}"
+    return round_to(seconds, 3)

@@ -44,6 +44,10 @@ class Times:
     def median(self) -> float:
         return statistics.median(self.seconds)
 
+    @property
+    def extremes(self) -> tuple[float, float]:
+        return min(self.seconds), max(self.seconds)
+
 
 class SideFailed(IOFailed):
     """A process that was to be timed did not end well."""
