@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-_DEFAULT_SHAPES = "1x10000000, 100000x100, 10000x1000"
-
 
 def bench(
     operations: Annotated[
@@ -19,17 +17,22 @@ def bench(
     ] = None,
     shape: Annotated[
         list[str] | None,
-        typer.Option(metavar="MxN", help="Rankings times scores; may be repeated.", show_default=_DEFAULT_SHAPES),
+        typer.Option(
+            metavar="MxN",
+            help="Rankings times scores; may be repeated. Default: 1x10000000, 100000x100, 10000x1000.",
+            show_default=False,
+        ),
     ] = None,
     dtype: Annotated[
-        list[str] | None, typer.Option(metavar="A,B", help="float32, float64.", show_default="float32")
+        list[str] | None, typer.Option(metavar="A,B", help="Of float32 (the default), float64.", show_default=False)
     ] = None,
     scores: Annotated[
         list[str] | None,
         typer.Option(
             metavar="A,B",
-            help="How they are distributed: normal, uniform, heavy (Cauchy), ties (normal in steps of 1/16), sorted.",
-            show_default="normal",
+            help="How they are distributed: of normal (the default), uniform, heavy (Cauchy), ties (normal in steps of "
+            "1/16), sorted.",
+            show_default=False,
         ),
     ] = None,
     alpha: Annotated[float, typer.Option(metavar="A", help="In the unit of the scores, such as N(0, 1).")] = 0.1,
@@ -59,7 +62,12 @@ def bench(
         bool, typer.Option("--files", help="Time rank and topk from file to file, as whole processes.")
     ] = False,
     rows: Annotated[
-        float, typer.Option(metavar="N", help="Of the Parquet of --files; its NPY has five scores for each.")
+        float,
+        typer.Option(
+            metavar="N",
+            help="Of the Parquet of --files; its NPY has five scores for each. Default: 2e7.",
+            show_default=False,
+        ),
     ] = 2e7,
     temp_dir: Annotated[
         str | None, typer.Option(metavar="DIR", help="Where --files makes its files. Default: the system's.")
@@ -107,8 +115,8 @@ def bench(
     ]
     bench = Bench(choice, kinds, find_peers(_listed(peers), kinds), runs, rows, temp_dir)
     page, kept = Output(output, force) if output else None, Record(record, kinds) if record else None
-    with Voice(not sys.stderr.isatty()) as words:
-        report = bench.run(words.say)
+    # Without its progress bar, whose thread would run beside what is timed.
+    report = bench.run(Voice(quiet=not sys.stderr.isatty()).say)
     if as_json:
         report.print_json()
     else:

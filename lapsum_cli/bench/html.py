@@ -51,11 +51,13 @@ def _section(table: Table, measured: list[Measured]) -> str:
 
 
 def _table(table: Table) -> str:
-    """Its words head their rows; where it is wider than the screen, it moves under them."""
+    """Its first column heads the rows; where it is wider than the screen, the others move under it."""
     head = "".join(f'<th scope="col"{_side(table, i)}>{escape(name)}</th>' for i, name in enumerate(table.columns))
     body = "\n".join(
-        "<tr>" + "".join(f"<td{_side(table, i)}>{escape(cell)}</td>" for i, cell in enumerate(row)) + "</tr>"
-        for row in table.rows
+        f'<tr><th scope="row"{_side(table, 0)}>{escape(first)}</th>'
+        + "".join(f"<td{_side(table, i)}>{escape(cell)}</td>" for i, cell in enumerate(rest, 1))
+        + "</tr>"
+        for first, *rest in table.rows
     )
     return (
         f'<div class="wide" tabindex="0" role="region" aria-label="{escape(table.title)}: table">\n<table>\n'
