@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from . import __version__, options
+from .bench.command import bench
 from .errors import DataError, IOFailed, LapsumError, OptionError
 
 app = typer.Typer(
@@ -287,46 +288,7 @@ def doctor(
         print(f"{name:<10} {value}")
 
 
-@_command
-def bench(
-    operations: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[OPERATION]...", help="rank, sort, topk, log-topk. Default: all.", show_default=False),
-    ] = None,
-    shape: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="MxN",
-            help="Rankings times scores; may be repeated.",
-            show_default="1x10000000, 100000x100, 10000x1000",
-        ),
-    ] = None,
-    dtype: Annotated[str, typer.Option(metavar="float32|float64")] = "float32",
-    alpha: Annotated[float, typer.Option(metavar="A", help="In the unit of the scores, which are N(0, 1).")] = 0.1,
-    k: Annotated[str, typer.Option("--k", "-k", metavar="K")] = "10%",
-    threads: Annotated[int, typer.Option(metavar="N", min=1)] = 1,
-    runs: Annotated[int, typer.Option(metavar="N", min=1, help="Runs of each side, in turn; the median counts.")] = 5,
-    peers: Annotated[
-        str | None,
-        typer.Option(metavar="A,B", help="Of numpy, scipy, torch, polars. Default: those that are installed."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print every run of every side, in seconds.")] = False,
-):
-    """Times on this machine, beside the hard counterparts of other libraries and a copy; every output is checked first.
-
-    A ratio is lapsum's time over the other's: below 1, lapsum is faster. PyTorch gets as many threads as lapsum, NumPy
-    and SciPy have one, Polars takes what it likes.
-    """
-    from .bench import report, run_bench
-    from .terminal import Voice
-
-    sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not _WithoutNeighbours]
-    with Voice(not sys.stderr.isatty()) as words:
-        timings = run_bench(operations, shape, dtype, alpha, k, threads, runs, peers, words.say)
-    if as_json:
-        print(report.as_json(timings))
-    else:
-        report.print_table(timings)
+_command(bench)
 
 
 def _version(value: bool) -> None:
@@ -346,7 +308,8 @@ def _root(
 
 def main() -> None:
     """The entry point of the process."""
-    sys.meta_path.insert(0, _WithoutNeighbours)
+    if sys.argv[1:2] != ["bench"]:
+        sys.meta_path.insert(0, _WithoutNeighbours)
     if sys.platform == "linux":  # before PyArrow is imported: the pool that its C++ takes where Python names none
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -354,7 +317,7 @@ def main() -> None:
 
 
 class _WithoutNeighbours:
-    """An importer that refuses pandas and SciPy, which the command does not use.
+    """An importer that refuses pandas and SciPy, which no command uses but the one that times them.
 
     Where they are installed, PyArrow imports the one to see whether an array is one of its, and Numba the other for
     linear algebra: half a second and 50 MB for nothing.

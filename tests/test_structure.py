@@ -37,9 +37,9 @@ LAYERS = [
     "api",
     "losses",
     "torch",
+    "terminal",
     "bench",
     "doctor",
-    "terminal",
     "options",
     "cli",
 ]

@@ -1,170 +1,171 @@
-"""What is timed, on scores N(0, 1) from a fixed seed, and what the same machine offers instead.
+"""What is timed: an operation on so many rankings of so many scores.
 
-rank       soft_rank        beside the hard ranks of np.argsort, scipy.stats.rankdata, torch.argsort, polars rank
-sort       soft_sort        beside np.sort, torch.sort
-topk       soft_topk        beside np.argpartition, torch.topk
-log-topk   log_soft_topk    beside the same
+rank            soft_rank
+rank-gradient   soft_rank and soft_rank_vjp, as one step of a training takes them
+sort            soft_sort
+topk            soft_topk
+log-topk        log_soft_topk
 """
 
 from __future__ import annotations
 
-import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 import numpy as np
 
-from ..api import log_soft_topk, soft_rank, soft_sort, soft_topk
+from ..api import log_soft_topk, soft_rank, soft_rank_vjp, soft_sort, soft_topk
 from ..errors import OptionError
 from ..quantities import Alpha, K
+from .scores import SCORES, draw
+from .turns import Times
 
 SHAPES = ("1x10000000", "100000x100", "10000x1000")
+SHORTEST = 1 << 10  # where growth starts
 
 
 @dataclass(frozen=True)
 class Case:
     """One operation on `rankings` rankings of `length` scores each; k is of use to some operations only."""
 
+    operation: str
     rankings: int
     length: int
     dtype: str
+    scores: str
     alpha: float
     k: float
     threads: int
 
-    name = ""
-
     def __str__(self):
-        return f"{self.name} {self.rankings}x{self.length} {self.dtype}"
+        return f"{self.operation} {self.shape} {self.dtype} {self.scores}"
 
-    def scores(self) -> np.ndarray:
-        return np.random.default_rng(0).standard_normal((self.rankings, self.length), self.dtype)
+    @property
+    def shape(self) -> str:
+        return f"{self.rankings}x{self.length}"
 
-    def soft(self, scores) -> np.ndarray:
-        raise NotImplementedError
+    def inputs(self) -> list[np.ndarray]:
+        """The scores (m, n), and for a gradient the upstream one (m, n)."""
+        shape = (self.rankings, self.length)
+        scores = draw(self.scores, shape, self.dtype)
+        if self.operation != "rank-gradient":
+            return [scores]
+        return [scores, np.random.default_rng(1).standard_normal(shape, self.dtype)]
 
-
-@dataclass(frozen=True)
-class RankCase(Case):
-    name = "rank"
-
-    def soft(self, scores) -> np.ndarray:
-        return soft_rank(scores, alpha=self.alpha, threads=self.threads)
-
-    def numpy(self, scores) -> np.ndarray:
-        """argsort, and a scatter of the places: it gives an order, which is not yet the rank of each score."""
-        order = np.argsort(scores, axis=-1)
-        ranks = np.empty(scores.shape, np.int32)
-        np.put_along_axis(ranks, order, np.arange(self.length, 0, -1, dtype=np.int32)[None], axis=-1)
-        return ranks
-
-    def scipy(self, scores):
-        """rankdata"""
-        from scipy.stats import rankdata
-
-        return rankdata(scores, axis=-1)
-
-    def torch(self, scores):
-        """argsort, and a scatter of the places"""
-        import torch
-
-        order = torch.from_numpy(scores).argsort(-1)
-        places = torch.arange(self.length, 0, -1, dtype=torch.int32).expand(order.shape)
-        return torch.empty(order.shape, dtype=torch.int32).scatter_(-1, order, places)
-
-    def polars(self, scores):
-        """rank, over a column of groups if there are several"""
-        import polars as pl
-
-        rank = pl.col("score").rank("average", descending=True)
-        if self.rankings == 1:
-            return pl.DataFrame({"score": scores[0]}).select(rank)
-        group = np.repeat(np.arange(self.rankings), self.length)
-        return pl.DataFrame({"group": group, "score": scores.reshape(-1)}).select(rank.over("group"))
+    def soft(self, *inputs) -> list[np.ndarray]:
+        """The results of the operation, each (m, n)."""
+        return OPERATIONS[self.operation](self, *inputs)
 
 
-@dataclass(frozen=True)
-class SortCase(Case):
-    name = "sort"
+def _rank(case, scores):
+    return [soft_rank(scores, alpha=case.alpha, threads=case.threads)]
 
-    def soft(self, scores) -> np.ndarray:
-        return soft_sort(scores, alpha=self.alpha, threads=self.threads)
 
-    def numpy(self, scores) -> np.ndarray:
-        """sort"""
-        return np.sort(scores, axis=-1)[:, ::-1]
+def _rank_gradient(case, scores, upstream):
+    gradient = soft_rank_vjp(scores, upstream, alpha=case.alpha, threads=case.threads)
+    return [*_rank(case, scores), gradient.scores]
 
-    def torch(self, scores):
-        """sort"""
-        import torch
 
-        return torch.from_numpy(scores).sort(-1, descending=True)
+def _sort(case, scores):
+    return [soft_sort(scores, alpha=case.alpha, threads=case.threads)]
+
+
+def _topk(case, scores):
+    return [soft_topk(scores, case.k, alpha=case.alpha, threads=case.threads)]
+
+
+def _log_topk(case, scores):
+    return [log_soft_topk(scores, case.k, alpha=case.alpha, threads=case.threads)]
+
+
+OPERATIONS = {
+    "rank": _rank,
+    "rank-gradient": _rank_gradient,
+    "sort": _sort,
+    "topk": _topk,
+    "log-topk": _log_topk,
+}
 
 
 @dataclass(frozen=True)
-class TopKCase(Case):
-    name = "topk"
+class Measured:
+    """A case, and every run of its sides: "lapsum" first, a bare copy where there is one, then peers by name."""
+
+    case: Case
+    sides: dict[str, Times]
+    moved: int  # bytes that lapsum reads and writes
+
+    @property
+    def soft(self) -> Times:
+        return self.sides["lapsum"]
+
+    def ratios(self) -> dict[str, float]:
+        """lapsum's time over that of each other side."""
+        return {name: self.soft.median / times.median for name, times in self.sides.items() if name != "lapsum"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the user asks to be timed: lists are tried in every combination."""
+
+    operations: list[str]
+    shapes: list[str]
+    dtypes: list[str]
+    scores: list[str]
+    alpha: float
+    k: str
+    threads: int | None
 
     def __post_init__(self):
-        if not 0 < self.k < self.length:
-            raise OptionError(f"k must be above 0 and below the {self.length} scores of a ranking, got {self.k:g}")
+        for what, given, known in (
+            ("operation", self.operations, OPERATIONS),
+            ("--dtype", self.dtypes, ("float32", "float64")),
+            ("--scores", self.scores, SCORES),
+        ):
+            for value in given:
+                if value not in known:
+                    raise OptionError(f"{what} {value!r} is unknown; known are {', '.join(known)}")
+        Alpha(self.alpha)
+        self.shape_cases()
 
-    def soft(self, scores) -> np.ndarray:
-        return soft_topk(scores, self.k, alpha=self.alpha, threads=self.threads)
+    def shape_cases(self) -> list[Case]:
+        """Every operation on every shape."""
+        return self._cases(map(parse_shape, self.shapes))
 
-    def numpy(self, scores) -> np.ndarray:
-        """argpartition: indices, of which the last k are those of the k largest"""
-        return np.argpartition(scores, self.length - math.ceil(self.k), axis=-1)
+    def growth_cases(self) -> list[Case]:
+        """Every operation on rankings that double in length, up to the longest of the shapes: as many of each length as
+        make the same number of scores in all, so that what grows is the ranking and not the call.
+        """
+        longest = max(length for _, length in map(parse_shape, self.shapes))
+        if longest < SHORTEST:
+            raise OptionError(
+                f"--growth starts from rankings of {SHORTEST} scores; give a longer --shape than {longest}"
+            )
+        doublings = (longest // SHORTEST).bit_length()
+        total = SHORTEST << doublings - 1
+        return self._cases((total // length, length) for length in (SHORTEST << i for i in range(doublings)))
 
-    def torch(self, scores):
-        """topk"""
-        import torch
-
-        return torch.from_numpy(scores).topk(math.ceil(self.k), -1)
-
-
-@dataclass(frozen=True)
-class LogTopKCase(TopKCase):
-    name = "log-topk"
-
-    def soft(self, scores) -> np.ndarray:
-        return log_soft_topk(scores, self.k, alpha=self.alpha, threads=self.threads)
-
-
-CASES = {case.name: case for case in (RankCase, SortCase, TopKCase, LogTopKCase)}
-PEERS = ("numpy", "scipy", "torch", "polars")
-
-
-def make_cases(operations, shapes, dtype, alpha, k, threads) -> list[Case]:
-    """Every operation on every shape; whatever cannot be timed is refused here, before the first run."""
-    operations, alpha, k = operations or list(CASES), Alpha(alpha).value, K.parse(k)
-    for name in operations:
-        if name not in CASES:
-            raise OptionError(f"no operation {name!r} to time; known are {', '.join(CASES)}")
-    if dtype not in ("float32", "float64"):
-        raise OptionError(f"--dtype must be float32 or float64, got {dtype!r}")
-    return [
-        CASES[name](rankings, length, dtype, alpha, length * k.value / 100 if k.percent else k.value, threads)
-        for rankings, length in map(_shape, shapes or SHAPES)
-        for name in operations
-    ]
+    def _cases(self, shapes: Iterable[tuple[int, int]]) -> list[Case]:
+        return [
+            Case(operation, *shape, dtype, scores, self.alpha, k_of(self.k, shape[1], operation), self.threads or 1)
+            for shape in shapes
+            for dtype in self.dtypes
+            for scores in self.scores
+            for operation in self.operations
+        ]
 
 
-def find_peers(given: str | None) -> list[str]:
-    """The libraries to compare with: as named, or those that are installed."""
-    if given is None:
-        return [name for name in PEERS if find_spec(name)]
-    names = [name.strip() for name in given.split(",") if name.strip()]
-    for name in names:
-        if name not in PEERS:
-            raise OptionError(f"--peers {name}: unknown; known are {', '.join(PEERS)}")
-        if not find_spec(name):
-            raise OptionError(f"--peers {name}: not installed here")
-    return names
+def k_of(text: str, length: int, operation: str) -> float:
+    """How many are at the top of a ranking; for a top-k not none and not all, which need no computing."""
+    k = K.parse(text)
+    number = length * k.value / 100 if k.percent else k.value
+    if operation in ("topk", "log-topk") and not 0 < number < length:
+        raise OptionError(f"k must be above 0 and below the {length} scores of a ranking, got {number:g}")
+    return number
 
 
-def _shape(text: str) -> tuple[int, int]:
+def parse_shape(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if not match:
         raise OptionError(f"--shape must be rankings times scores, such as 10000x1000, got {text!r}")

@@ -1,10 +1,11 @@
 """Is an output right? It is compared with the definition, in float64, without the kernels, in O(n) memory.
 
-soft count   c(t) = sum over j of F((x_j - t) / alpha)
-rank         r_i = c(x_i) + 1/2: from 1, without the score itself, whose F is 1/2
-sort         y_l: c(y_l) = l + 1/2, and no value exceeds the one before it
-topk         p_i = F((x_i - b) / alpha), where c(b) = k
-log-topk     log p_i
+soft count      c(t) = sum over j of F((x_j - t) / alpha)
+rank            r_i = c(x_i) + 1/2: from 1, without the score itself, whose F is 1/2
+rank-gradient   g_i = sum over j of e_ij (v_j - v_i) / 2 alpha, with e_ij = e^(-|x_i - x_j| / alpha), v upstream
+sort            y_l: c(y_l) = l + 1/2, and no value exceeds the one before it
+topk            p_i = F((x_i - b) / alpha), where c(b) = k
+log-topk        log p_i
 
 Sums are compared in every ranking, values in a few.
 """
@@ -25,10 +26,16 @@ class WrongResult(LapsumError):
     """An output is further from the definition than the contract allows; its time would mean nothing."""
 
 
-def check_output(case, scores, output) -> None:
-    """Raise WrongResult unless the output (m, n) is what the operation makes of the scores (m, n)."""
-    checks = {"rank": _check_ranks, "sort": _check_sorted, "topk": _check_memberships, "log-topk": _check_logs}
-    checks[case.name](case, scores, output)
+def check_output(case, inputs, outputs) -> None:
+    """Raise WrongResult unless the outputs (m, n) are what the operation makes of the inputs (m, n)."""
+    checks = {
+        "rank": _check_ranks,
+        "rank-gradient": _check_gradient,
+        "sort": _check_sorted,
+        "topk": _check_memberships,
+        "log-topk": _check_logs,
+    }
+    checks[case.operation](case, *inputs, *outputs)
 
 
 def _check_sorted(case, scores, values):
@@ -73,36 +80,57 @@ def _check_ranks(case, scores, ranks):
         _compare(f"{case}: ranking {r}, score", items, ranks[r, items], expected, tolerance)
 
 
+def _check_gradient(case, scores, upstream, ranks, gradient):
+    _check_ranks(case, scores, ranks)
+    # Pairs cancel: what one item gains by another, that one loses.
+    size = np.abs(gradient).sum(axis=1, dtype=np.float64)
+    excess = np.abs(gradient.sum(axis=1, dtype=np.float64)) / np.maximum(size, np.finfo(np.float64).tiny)
+    _compare(f"{case}: relative sum of the gradient of ranking", range(case.rankings), excess, 0.0, 1e-5)
+    items, tolerance = _spread(case.length, ITEMS), 1e-6 if case.dtype == "float32" else 1e-10
+    for r in _spread(case.rankings, RANKINGS):
+        expected, size = np.transpose([_rank_gradient(scores[r], upstream[r], i, case.alpha) for i in items])
+        error = (gradient[r, items] - expected) / np.maximum(size, np.finfo(np.float64).tiny)
+        _compare(f"{case}: ranking {r}, relative error of the gradient of score", items, error, 0.0, tolerance)
+
+
+def _rank_gradient(x, v, i: int, alpha: float) -> tuple[float, float]:
+    """The gradient for item i, and the size of what it is summed from."""
+    total = size = 0.0
+    for start in range(0, x.size, BLOCK):
+        block, weights = (a[start : start + BLOCK].astype(np.float64) for a in (x, v))
+        near = np.exp(-np.abs(block - float(x[i])) / alpha) / (2 * alpha)
+        total += near @ (weights - float(v[i]))
+        size += near @ (np.abs(weights) + abs(float(v[i])))
+    return total, size
+
+
 def _check_memberships(case, scores, memberships):
     k, tolerance = case.k, 2e-6 if case.dtype == "float32" else 1e-9
     _compare(f"{case}: sum of ranking", range(case.rankings), memberships.sum(axis=1, dtype=np.float64), k, 1e-6 * k)
     for r in _spread(case.rankings, RANKINGS):
-        expected = laplace_cdf(_distances(case, scores[r]))
-        _compare(f"{case}: ranking {r}, score", range(case.length), memberships[r], expected, tolerance)
+        x, found = scores[r], memberships[r]
+        # Relative to the k-th score: the threshold of a tiny alpha needs more digits than the scores have.
+        origin = float(np.partition(x, -math.ceil(k))[-math.ceil(k)])
+        b = threshold(x, k, case.alpha, origin)
+        for start in range(0, x.size, BLOCK):
+            part = slice(start, min(start + BLOCK, x.size))
+            expected = laplace_cdf((x[part].astype(np.float64) - origin - b) / case.alpha)
+            _compare(f"{case}: ranking {r}, score", range(*part.indices(x.size)), found[part], expected, tolerance)
 
 
-def _distances(case, scores):
-    """(x - b) / alpha, with the scores relative to the k-th: the threshold of a tiny alpha needs more digits than
-    theirs.
-    """
-    x = scores.astype(np.float64)
-    x -= np.partition(x, -math.ceil(case.k))[-math.ceil(case.k)]
-    return (x - threshold(x, case.k, case.alpha)) / case.alpha
-
-
-def threshold(x, k, alpha) -> float:
-    """b such that soft_count(x, b) = k, for 0 < k < n, by bisection."""
+def threshold(x, k, alpha, origin: float) -> float:
+    """b - origin such that soft_count(x, b) = k, for 0 < k < n, by bisection."""
     margin = alpha * math.log(x.size / min(k, x.size - k))  # beyond it every F is near enough to 0 or 1
-    low, high = float(x.min()) - margin, float(x.max()) + margin
+    low, high = float(x.min()) - origin - margin, float(x.max()) - origin + margin
     while high - low > 1e-11 * alpha and low < (middle := (low + high) / 2) < high:
-        low, high = (middle, high) if soft_count(x, middle, alpha) > k else (low, middle)
+        low, high = (middle, high) if soft_count(x, middle, alpha, origin) > k else (low, middle)
     return (low + high) / 2
 
 
-def soft_count(x, t, alpha) -> float:
-    """How many scores are above t, softly."""
+def soft_count(x, t, alpha, origin: float = 0.0) -> float:
+    """How many scores are above origin + t, softly."""
     blocks = (x[start : start + BLOCK].astype(np.float64) for start in range(0, x.size, BLOCK))
-    return math.fsum(laplace_cdf((block - t) / alpha).sum() for block in blocks)
+    return math.fsum(laplace_cdf((block - origin - t) / alpha).sum() for block in blocks)
 
 
 def laplace_cdf(z):

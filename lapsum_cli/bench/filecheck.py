@@ -1,0 +1,46 @@
+"""Is an output file right? What stood in the input stands there unchanged, row by row, and the results are checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from .cases import Case
+from .check import WrongResult, check_output
+
+
+def check_table(case: Case, source: Path, sink: Path) -> None:
+    """Raise WrongResult unless the Parquet has the input's columns, and one more that is right."""
+    before, after = (pq.read_schema(path).names for path in (source, sink))
+    if after[:-1] != before:
+        raise WrongResult(f"{case}: the columns are {', '.join(after)}; no time is shown")
+    for name in before:
+        if not _column(source, name).equals(_column(sink, name)):
+            raise WrongResult(f"{case}: column {name} is not that of the input; no time is shown")
+    shape = (case.rankings, case.length)
+    scores, result = (
+        _column(path, name).to_numpy().reshape(shape) for path, name in ((source, "score"), (sink, after[-1]))
+    )
+    check_output(case, [scores], [result])
+
+
+def check_array(case: Case, source: Path, sink: Path) -> None:
+    """Raise WrongResult unless the NPY has the input's shape and is right; both are mapped, not read."""
+    scores, result = (np.load(path, mmap_mode="r") for path in (source, sink))
+    if scores.shape != result.shape:
+        raise WrongResult(f"{case}: the result has shape {result.shape}, not {scores.shape}; no time is shown")
+    check_output(case, *([array.reshape(case.rankings, case.length)] for array in (scores, result)))
+
+
+def keeps_order(tool: str, source: Path, sink: Path) -> bool:
+    """Whether each row stands where it stood; a row more or less is a WrongResult."""
+    before, after = (pq.ParquetFile(path).metadata.num_rows for path in (source, sink))
+    if before != after:
+        raise WrongResult(f"{tool} wrote {after} rows, not {before}; no time is shown")
+    return _column(source, "docid").equals(_column(sink, "docid"))
+
+
+def _column(path: Path, name: str):
+    return pq.read_table(path, columns=[name]).column(name)

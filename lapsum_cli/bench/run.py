@@ -1,0 +1,52 @@
+"""One run of the benchmark: what was asked for is looked through first, then timed, kind by kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from . import arrays
+from .cases import Case, Choice, Measured
+from .files import FileBench
+from .machine import machine
+from .peers import Peer
+from .report import Report
+from .tables import TABLES
+
+Notice = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What is to be timed, beside which peers, and how often."""
+
+    choice: Choice
+    kinds: list[str]  # of TABLES
+    peers: list[Peer]
+    runs: int = 5
+    rows: float = 2e7
+    temp_dir: str | None = None
+
+    def run(self, notice: Notice = lambda line: None) -> Report:
+        """The report; a wrong output is an error. notice is told what runs."""
+        kinds = {kind: self._prepared(kind) for kind in self.kinds}  # what cannot be timed is refused here
+        if any(peer.module == "torch" for peer in self.peers):
+            import torch
+
+            torch.set_num_threads(self.choice.threads or 1)
+        measured = {kind: list(measure(notice)) for kind, measure in kinds.items()}
+        tables = [TABLES[kind](found, self.choice, self.runs) for kind, found in measured.items()]
+        return Report(machine(self.peers), measured, tables)
+
+    def _prepared(self, kind: str) -> Callable[[Notice], Iterable[Measured]]:
+        if kind == "files":
+            return FileBench(self.choice, self.rows, self.temp_dir, self.peers, self.runs).measure
+        if kind == "growth":
+            return partial(self._in_memory, self.choice.growth_cases(), [])
+        return partial(self._in_memory, self.choice.shape_cases(), self.peers)
+
+    def _in_memory(self, cases: list[Case], peers: list[Peer], notice: Notice) -> Iterator[Measured]:
+        for case in cases:
+            notice(f"{case}")
+            yield arrays.measure(case, peers, self.runs)

@@ -1,0 +1,184 @@
+"""What `lapsum bench` makes of its times: a page that needs nothing else, and blocks that a file keeps."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from commands import refusal, run
+
+from lapsum_cli.bench import charts
+from lapsum_cli.bench.cases import Case, Choice, Measured
+from lapsum_cli.bench.files import FileCase, MeasuredFile
+from lapsum_cli.bench.report import Report
+from lapsum_cli.bench.rounding import ratio, round_to
+from lapsum_cli.bench.tables import TABLES
+from lapsum_cli.bench.turns import Times
+
+VOID = {"meta", "line", "rect", "polyline"}
+README = Path(__file__).parent.parent / "README.md"
+
+
+class Page(HTMLParser):
+    """Every tag that is opened is closed; what it refers to and what it says is kept."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.references, self.words = [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.references += [value for name, value in attributes if name in ("src", "href", "xlink:href", "data")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        assert tag in VOID
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data.strip())
+
+
+def measured():
+    """One of everything, with times made up: lapsum takes 2 s, a peer 8 s."""
+    ours, theirs = Times([2.0, 1.0, 3.0], 50_000_000), Times([8.0, 8.0, 8.0], None)
+    shapes = [
+        Measured(
+            Case(operation, 7, 100, dtype, "normal", 0.1, 10, 1),
+            {"lapsum": ours, "memcpy": theirs, "numpy": theirs},
+            10**9,
+        )
+        for operation in ("rank", "topk")
+        for dtype in ("float32", "float64")
+    ]
+    growth = [
+        Measured(Case("rank", 1 << 20 - i, 1 << i, "float32", "normal", 0.1, 10, 1), {"lapsum": ours}, 10**9)
+        for i in range(10, 13)
+    ]
+    file = FileCase("topk", 7, 100, "float32", "normal", 0.1, 10, None, "long Parquet")
+    files = [MeasuredFile(file, {"lapsum": ours, "duckdb": theirs}, 10**9, ["duckdb"])]
+    return {"shapes": shapes, "growth": growth, "files": files}
+
+
+def report(found):
+    choice = Choice(["rank", "topk"], ["7x100"], ["float32"], ["normal"], 0.1, "10", None)
+    return Report("a <machine>", found, [TABLES[kind](some, choice, 3) for kind, some in found.items()])
+
+
+def test_the_page_needs_nothing_else_and_holds_every_case():
+    text = report(measured()).html()
+    page = Page(text)
+    assert page.references == []
+    assert not re.search(r"https?:|url\(|@import|<script", text)
+    assert "a <machine>" in page.words
+    for title in ("rank 7x100 float32", "topk 7x100 float64", "long Parquet 7x100: wall time"):
+        assert title in page.words, title
+    assert sum(words == "0.25" for words in page.words) == 12  # of four cases: two bars, and a cell without its time
+    assert "2.00 s" in page.words
+    assert "50 MB" in page.words
+
+
+def test_every_chart_is_an_image_with_words():
+    drawn = [ElementTree.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", report(measured()).html(), re.S)]
+    assert len(drawn) == 4 + 1 + 2
+    assert all(svg.get("role") == "img" and svg.get("aria-label") for svg in drawn)
+    assert "numpy 0.25" in drawn[0].get("aria-label")
+
+
+def test_a_bar_left_of_the_line_is_faster():
+    drawn = ElementTree.fromstring(
+        charts.ratio_bars("t", [charts.Bar("a", 0.1, "", "fast"), charts.Bar("b", 10.0, "", "slow")], (0.01, 100.0))
+    )
+    fast, slow = ([float(rect.get(side)) for side in ("x", "width")] for rect in drawn.iter("rect"))
+    [base] = [float(line.get("x1")) for line in drawn.iter("line") if line.get("class") == "base"]
+    assert fast[0] + fast[1] == pytest.approx(base)
+    assert slow[0] == pytest.approx(base)
+    assert fast[1] == pytest.approx(slow[1])
+
+
+def test_what_grows_with_n_is_level_and_names_stand_apart():
+    drawn = ElementTree.fromstring(charts.growth_lines("t", {"a": {8: 3.0, 16: 3.0}, "b": {8: 3.1, 16: 3.1}}))
+    for line in drawn.iter("polyline"):
+        start, end = line.get("points").split()
+        assert start.split(",")[1] == end.split(",")[1]
+    names = [float(text.get("y")) for text in drawn.iter("text") if text.get("class") == "name"]
+    assert abs(names[0] - names[1]) >= 12
+
+
+def test_tables_say_what_was_measured():
+    shapes, growth, files = (table.markdown() for table in report(measured()).tables)
+    assert re.search(
+        r"\| rank +\| 7x100 +\| float64 +\| +2000 \| +1000–3000 \| .* \| +0.25 \| +0.25 \(8000\) \|", shapes
+    )
+    assert re.search(r"\| 1024 \| 1907 \|", growth)
+    assert re.search(r"\| long Parquet \| .* \| +2.00 \| +1.00–3.00 \| .* \| +50.0 \| +0.25 \(8.00\) \|", files)
+    assert "do not keep their order: duckdb" in files
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0451, "0.045"), (0.996, "1.00"), (1.04, "1.04"), (20.65, "20.6"), (154.2, "154"), (12345, "12345")],
+)
+def test_ratios_keep_the_digits_that_mean_something(value, text):
+    assert ratio(value) == text
+    assert round_to(0.0, 3) == "0.00"
+
+
+def test_recording_one_kind_replaces_its_block_and_nothing_else(tmp_path):
+    text = (
+        "before\r\n<!-- bench:shapes:begin -->\nold shapes\n<!-- bench:shapes:end -->\nbetween\n"
+        "<!-- bench:growth:begin -->\nold growth\n<!-- bench:growth:end -->\nafter"
+    )
+    kept = tmp_path / "KEPT.md"
+    kept.write_bytes(text.encode())
+    for _ in range(2):  # what it wrote itself it replaces too
+        done = run("bench", "rank", "--shape", "3x20", "--runs", "1", "--peers", "numpy", "--record", kept)
+        assert done.returncode == 0, done.stderr
+        block = done.stdout.decode().rstrip("\n")
+        assert "| rank " in block
+        assert kept.read_bytes().decode() == text.replace("old shapes", block)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (None, 66),
+        ("no markers", 2),
+        ("<!-- bench:shapes:end --><!-- bench:shapes:begin -->", 2),
+        ("<!-- bench:growth:begin -->\n<!-- bench:growth:end -->", 2),
+    ],
+)
+def test_a_file_without_the_markers_is_refused_before_anything_runs(tmp_path, text, code):
+    kept = tmp_path / "KEPT.md"
+    if text is not None:
+        kept.write_text(text)
+    done = run("bench", "--record", kept)  # in full it would take minutes
+    assert done.returncode == code
+    assert "--record" in refusal(done.stderr)
+    assert not kept.exists() or kept.read_text() == text
+
+
+def test_the_page_is_written_whole_and_replaced_only_by_force(tmp_path):
+    page = tmp_path / "page.html"
+    given = ("bench", "rank", "--shape", "3x20", "--runs", "1", "--peers", "numpy", "-o", page)
+    assert run(*given).returncode == 0
+    assert Page(page.read_text()).references == []
+    done = run(*given)
+    assert done.returncode == 73
+    assert "--force" in refusal(done.stderr)
+    page.write_text("old")
+    assert run(*given, "--force").returncode == 0
+    assert "rank 3x20" in page.read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_the_readme_has_a_place_for_every_kind():
+    text = README.read_text()
+    for kind in TABLES:
+        assert text.index(f"<!-- bench:{kind}:begin -->") < text.index(f"<!-- bench:{kind}:end -->")
