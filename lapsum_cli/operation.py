@@ -196,4 +196,6 @@ def prepare(operation: Operation, dtype, notice=lambda line: None) -> None:
         kept = "later runs of it start at once" if jit.CACHE else "no cache can be written, see lapsum doctor"
         name = operation.kernels.replace("-", " ")
         notice(f"compiling the {np.dtype(dtype).name} kernels of {name} for this processor, some 10 s; {kept}")
-    jit.prepare(operation.kernels, dtype, lambda: operation.on_a_tiny_ranking().run_once(tiny, given))
+    on_tiny = operation.on_a_tiny_ranking()
+    run, run_all = (lambda: on_tiny.apply(tiny, given)), (lambda: on_tiny.run_once(tiny, given))
+    jit.prepare(operation.kernels, dtype, run, run_all)

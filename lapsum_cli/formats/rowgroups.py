@@ -14,7 +14,7 @@ from .sizes import cumulative_bytes
 ROWS = 1 << 20
 BYTES = 16 << 20  # a group is held while it is encoded, and `--memory` must hold both
 
-# Rows are copied together in pieces: a writer ends its pages by them, and small copies stay in the cache.
+# Rows go to the writer in pieces, which end its pages; those that arrived apart are copied together.
 PIECE_ROWS = 1 << 16
 PIECE_BYTES = 2 << 20
 
@@ -44,7 +44,8 @@ class RowGroups:
 
     def _close_piece(self) -> None:
         if self.held:
-            self.pieces += pa.Table.from_batches(self.held).combine_chunks().to_batches()
+            alone = len(self.held) == 1
+            self.pieces += self.held if alone else pa.Table.from_batches(self.held).combine_chunks().to_batches()
             self.held = []
             self.piece.empty()
 

@@ -9,6 +9,10 @@ import pyarrow.compute as pc
 
 def cumulative_bytes(batch: pa.RecordBatch) -> np.ndarray:
     """Bytes of rows 0 .. i-1 for i from 0 to the number of rows, int64; validity bits and dictionaries left out."""
+    kinds = batch.schema.types
+    if all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in kinds):  # what most tables are
+        width = sum(kind.bit_width // 8 for kind in kinds)
+        return np.arange(0, (batch.num_rows + 1) * width, width, dtype=np.int64)[: batch.num_rows + 1]
     total = np.zeros(batch.num_rows + 1, np.int64)
     rows = np.arange(batch.num_rows + 1, dtype=np.int64)
     for column in batch.columns:

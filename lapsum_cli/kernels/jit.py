@@ -97,15 +97,20 @@ def is_compiled(name: str, dtype) -> bool:
 _prepared = set()
 
 
-def prepare(name: str, dtype, run_once) -> None:
-    """Have the kernels of an operation ready: `run_once()` runs them on a tiny input, one process at a time."""
+def prepare(name: str, dtype, run, run_all) -> None:
+    """Have the kernels of an operation ready: `run_all()` runs each of them on a tiny input, one process at a time.
+
+    Where they are compiled, `run()` loads those that most inputs need.
+    """
     if (name, np.dtype(dtype)) in _prepared:
         return
-    if CACHE is None or is_compiled(name, dtype):
-        run_once()
+    if is_compiled(name, dtype):
+        run()
+    elif CACHE is None:
+        run_all()
     else:
         with open(CACHE / "lock", "w") as lock, _exclusive(lock):
-            run_once()
+            run_all()
             _marker(name, dtype).touch()
     _prepared.add((name, np.dtype(dtype)))
 

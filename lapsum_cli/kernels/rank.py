@@ -88,7 +88,7 @@ def _rank_of_parts(scores, places, rate, base, descending, upstream, ranks, grad
         moments[i] = _finish(y, place, begin, end, *given)
 
     parallel.for_each(begin_part, parts, threads)
-    meet(y, np.array([end for _, _, end in parts]), rate, sums)
+    meet(y, np.array([end for _, _, end in parts], np.int64), rate, sums)
     parallel.for_each(finish_part, parts, threads)
     return moments.sum()
 

@@ -74,7 +74,7 @@ def _sort_of_parts(scores, alpha, descending, out, part, threads):
         invert(y, begin, end, alpha, descending, targets, none, *given, inner)
 
     parallel.for_each(begin_part, parts, threads)
-    ends = np.array([end for _, _, end in parts])
+    ends = np.array([end for _, _, end in parts], np.int64)
     meet(y, ends, rate, sums)
     # The soft count at the last score of a part, whose own two halves are in the sums on either side of the cut.
     counts = ends[:-1] + 0.5 * (sums[:-1, 0, 1] - sums[1:, 0, 0])
