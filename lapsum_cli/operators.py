@@ -335,7 +335,8 @@ class Loss(Operation):
             if constant is not None:
                 without_constant(constant[defined], part.offsets, to_scores, to_alpha)
             to_scores = np.where(np.repeat(known, part.lengths), to_scores, 0.0) * self.scale
-            result.scores[self.column] = _spread(to_scores, taken, 0.0).astype(rankings.values.dtype)
+            with np.errstate(over="ignore"):  # at an alpha of 1e-40 a gradient may well be beyond float32: inf
+                result.scores[self.column] = _spread(to_scores, taken, 0.0).astype(rankings.values.dtype)
         else:
             result.rankings[self.column] = result.losses
         if self.grad_alpha:

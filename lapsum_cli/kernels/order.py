@@ -1,10 +1,11 @@
 """Sorting every ranking, best first, with the place each score came from.
 
 A float's bits become an unsigned integer that orders like it. Long rankings are sorted by its bytes, from the lowest
-(LSD radix sort): 11 to 17 ns a float32 score with its place, at any length, and 20 to 25 a float64 score. For 10^7
-scores NumPy's SIMD sort of score and place packed into 64 bits takes 65, and its argsort 150, on a Zen 4, which is slow
-to store compressed vectors. Rankings of like length are rows of one matrix, so that one call serves thousands; short
-float32 rows, packed, are NumPy's.
+(LSD radix sort; each byte is counted, then scattered): 11 ns a float32 score with its place, at any length, 8 without,
+and 16 to 19 a float64 score. For 10^7 scores NumPy's SIMD sort of score and place packed into 64 bits takes 65, and its
+argsort 150, on a Zen 4, which is slow to store compressed vectors. A ranking of more than a part is sorted in stretches
+by several threads. Rankings of like length are rows of one matrix, so that one call serves thousands; short rows are
+NumPy's: float32 packed with their places (2 ns a score of 100), float64 by argsort (8 ns).
 """
 
 import numpy as np
@@ -16,7 +17,7 @@ from .sweeps import copy
 # Scores in one matrix: 2^17 packed keys are 1 MiB, an L2 cache; Python's share of a call is then below 1 %.
 _MATRIX = 1 << 17
 # From this width a row is sorted by bytes: a shorter one does not repay the counting of 4 or 8 times 256 digits.
-_LONG = {np.dtype(np.float32): 512, np.dtype(np.float64): 128}
+_LONG = {np.dtype(np.float32): 512, np.dtype(np.float64): 800}
 _LONG_ALONE = 4096  # of scores without their places
 _WIDTHS_PER_DOUBLING = 8  # padding wastes at most 1/8; more widths would mean more, smaller matrices
 
@@ -177,10 +178,13 @@ def _packed(values, offsets, group, descending, width, workspace):
 
 def _by_argsort(values, offsets, group, descending, width, workspace):
     keys = workspace.array("keys", (len(group), width), np.float64)
-    _copy(values, offsets, group, -1.0 if descending else 1.0, keys)
-    places = np.argsort(keys, axis=1, kind="stable")
-    scores = np.take_along_axis(keys, places, axis=1)
-    return (-scores if descending else scores), places.astype(np.uint32)
+    sign = -1.0 if descending else 1.0
+    _copy(values, offsets, group, sign, keys)
+    scores = workspace.array("scores", keys.shape, np.float64)
+    places = workspace.array("places", keys.shape, np.uint32)
+    # NumPy's stable order takes four times as long as its quickest, which leaves ties as it finds them.
+    _take(keys, np.argsort(keys, axis=1), sign, scores, places)
+    return scores, places
 
 
 @kernel
@@ -291,6 +295,19 @@ def _unpack(keys, descending, bits, places):
             key = np.uint32(np.uint32(packed[i] >> _HALF) ^ flip)
             out[i] = key ^ (_SIGN if key & _SIGN else _ALL)
             place[i] = np.uint32(packed[i])
+
+
+@kernel
+def _take(keys, origins, sign, scores, places):
+    """Sorted scores and their places, those of ties in the order of the input."""
+    for row in range(keys.shape[0]):
+        key, origin, score, place = keys[row], origins[row], scores[row], places[row]
+        for i in range(key.size):
+            score[i], place[i] = sign * key[origin[i]], origin[i]
+            j = i
+            while j > 0 and score[j - 1] == score[j] and place[j - 1] > place[j]:
+                place[j - 1], place[j] = place[j], place[j - 1]
+                j -= 1
 
 
 @kernel

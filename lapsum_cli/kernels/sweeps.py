@@ -9,8 +9,10 @@ can overflow. Weight 1 gives ranks and what sorting inverts; an upstream gradien
 A ranking is swept in blocks, from behind to leave the carry of every block, then from the front with both sums of a
 block at hand: exponentials are computed twice, and no array of the ranking's length is needed. A long ranking is swept
 in parts, side by side: each is summarised by its own sums at both of its ends (`approach`), and those of all parts
-before and behind it, faded to its ends (`meet`), are all that it needs of them. Factors and carries are
-float64 for float32 scores too: a float32 chain of 10^6 factors is off by 1e-3 n at a large alpha.
+before and behind it, faded to its ends (`meet`), are all that it needs of them.
+
+Factors and carries are float64 for float32 scores too: a float32 chain of 10^6 factors is off by 1e-3 n at a large
+alpha.
 """
 
 import itertools

@@ -9,8 +9,9 @@ for memberships and e_i / p_i for their logarithms, the gradient of sum v_i resu
 
     scores  (h_i v_i - q_i <h, v>) / alpha        k  <h, v> / sum e        alpha  -sum gradient_i (x_i - b) / alpha
 
-Short rankings are sorted, many at a time. Passes over a long one: infinities 1, pivots 2, gather 1, memberships 1 (read
-and write); later rounds see a few percent. A gradient makes 2 more, each reading the scores and writing it.
+Short rankings are sorted, many at a time. A long one is read twice, for its infinities and for what lies outside and
+inside a bracket, and a third time as the memberships are written; what is inside, 1 or 2 %, is read a few times more. A
+gradient makes 2 more passes, each reading the scores and writing it.
 """
 
 import math
@@ -36,7 +37,8 @@ from .threshold import (
     sample_size,
 )
 
-# Rankings up to this length are sorted, at most a block: the rounds of a bracket cost more.
+# Rankings up to this length are sorted, at most a block: 0.17 us for 100 scores, of 0.4 in all, where a bracket takes
+# 1.3; of 300 both take 2.
 _SHORT = 256
 
 # What an upstream gradient is with respect to.
