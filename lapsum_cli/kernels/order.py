@@ -66,7 +66,8 @@ def matrices(offsets: np.ndarray) -> list[np.ndarray]:
     Deterministic, and without bearing on the result: padding sorts last.
     """
     lengths = np.diff(offsets)
-    by_length = np.argsort(lengths, kind="stable")
+    in_order = np.all(lengths[1:] >= lengths[:-1])  # as in a matrix, whose rows need no sort by length
+    by_length = np.arange(len(lengths)) if in_order else np.argsort(lengths, kind="stable")
     rising = lengths[by_length]
     starts = np.flatnonzero(np.diff(rising, prepend=0))  # of each length above 0
     widths = _padded(rising[starts])

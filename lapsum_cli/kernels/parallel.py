@@ -16,7 +16,7 @@ SLICE = 1 << 16
 
 # Scores in a part of a long ranking: its passes are made part by part, whatever the threads, so that sums do not depend
 # on them. Large enough to hide 20 us of Python.
-PART = 1 << 18
+PART = 1 << 19
 
 
 class Workspace(threading.local):
