@@ -10,7 +10,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from .jit import OPTIONS, inlined, kernel
+from .jit import OPTIONS, inlined, uncounted
 
 LOG_2 = math.log(2.0)
 HARD = 1e-300  # an alpha at which a soft result is the hard one, its ties shared
@@ -198,7 +198,7 @@ def log_nearness(excess, sum_above, sum_below, gap):
     return 0.5 * (log - gap) if is_even else log
 
 
-@kernel
+@uncounted
 def log_shares(near, excess, gap):
     """Log of e^-(t-r)/2 and of e^-(s-t)/2, given the one that log_nearness tells.
 
@@ -209,6 +209,6 @@ def log_shares(near, excess, gap):
     return (far if excess < 0.0 else near) - LOG_2, (near if excess < 0.0 else far) - LOG_2
 
 
-@kernel
+@uncounted
 def log_or_minus_inf(x):
     return math.log(x) if x > 0.0 else -np.inf

@@ -126,7 +126,7 @@ def _by_bytes(values, offsets, group, descending, width, workspace, threads, wit
         here = slice(offsets[group[0]], offsets[group[0] + 1])
         _radix_sort_by(threads, bits[here], order, scores[0], places[0], spare, spare_places[0])
     else:
-        _radix_rows(bits, offsets, group, order, scores, places, spare, spare_places[0])
+        _radix_rows(bits, offsets, group, order, scores, places, spare, spare_places[0], np.empty((1, 256), np.int64))
     return scores.view(values.dtype), places
 
 
@@ -189,8 +189,7 @@ def _by_argsort(values, offsets, group, descending, width, workspace):
 
 
 @kernel
-def _radix_rows(bits, offsets, group, order, scores, places, spare, spare_places):
-    counts = np.empty((1, 256), np.int64)
+def _radix_rows(bits, offsets, group, order, scores, places, spare, spare_places, counts):
     for row in range(group.size):
         x = bits[offsets[group[row]] : offsets[group[row] + 1]]
         n = x.size

@@ -60,6 +60,7 @@ def _permutation_rows(
     ahead,
     outside,
     buffers,
+    marks,
     found,
     moved,
     own,
@@ -69,14 +70,14 @@ def _permutation_rows(
     gradient,
     alpha_gradient,
 ):
-    none = np.empty(0)
+    none = pull[:0]
     for row in range(group.size):
         r = group[row]
         first, length, alpha = offsets[r], offsets[r + 1] - offsets[r], alphas[r]
         start, stop = finite_part(scores[row, :length], np.inf if descending else -np.inf)
         y, origin, n = scores[row, start:stop], origins[row, start:stop], stop - start
         inner = max(n - 1, 0)
-        invert_all(y, alpha, descending, 1.0, inner, none, ahead, outside, buffers, found, moved, none)
+        invert_all(y, alpha, descending, 1.0, inner, none, ahead, outside, buffers, marks, found, moved, none)
         total = _surprise_of_infinite(origins[row], places[first : first + length], start, stop, length)
         pull[:n] = 0.0
         for i in range(n):
@@ -86,7 +87,7 @@ def _permutation_rows(
         losses[r] = total / length
         if not wanted:
             continue
-        invert_all(y, alpha, descending, 1.0, inner, pull[:inner], ahead, outside, buffers, found, moved, none)
+        invert_all(y, alpha, descending, 1.0, inner, pull[:inner], ahead, outside, buffers, marks, found, moved, none)
         middle = np.float64(y[n // 2]) if n > 0 else 0.0
         moment = 0.0
         gradient[first : first + length] = 0.0

@@ -76,14 +76,16 @@ def sparse(at: Boundaries, tolerance: float, first: int, last: int, width):
 
 
 @kernel
-def _boundary_rows(scores, offsets, group, alphas, descending, ahead, outside, buffers, found, moved, out, spans):
-    none = np.empty(0, scores.dtype)
+def _boundary_rows(
+    scores, offsets, group, alphas, descending, ahead, outside, buffers, marks, found, moved, out, spans
+):
+    none = scores[0, :0]
     for row in range(group.size):
         r = group[row]
         first, length = offsets[r], offsets[r + 1] - offsets[r]
         start, stop = finite_part(scores[row, :length], np.inf if descending else -np.inf)
         inner = max(stop - start - 1, 0)
-        given = (none, ahead, outside, buffers, found, moved, none)
+        given = (none, ahead, outside, buffers, marks, found, moved, none)
         invert_all(scores[row, start:stop], alphas[r], descending, 1.0, inner, *given)
         out[:, first : first + inner] = found[:, :inner]
         spans[r, 0], spans[r, 1] = start, stop

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..rankings import frozen
 from . import parallel
-from .jit import kernel
+from .jit import uncounted
 from .sweeps import BLOCK, approach, both_sums, copy, factors, fade, finite_part, meet, parts_of_sorted
 
 
@@ -38,6 +38,7 @@ def soft_rank(order, alphas, base=1, dtype=None, upstream=None, threads=1, part=
         return (
             workspace.array("v", (length if wanted else 0,), upstream.dtype),
             workspace.array("ahead", (2, -(-length // BLOCK)), np.float64),
+            np.zeros((2, 2)),
             _buffers(workspace),
         )
 
@@ -93,7 +94,7 @@ def _rank_of_parts(scores, places, rate, base, descending, upstream, ranks, grad
     return moments.sum()
 
 
-@kernel
+@uncounted
 def _rank_rows(
     scores,
     places,
@@ -105,12 +106,13 @@ def _rank_rows(
     upstream,
     v,
     ahead,
+    outside,
     buffers,
     ranks,
     gradient,
     alpha_gradient,
 ):
-    nothing, outside = np.empty((0, 2)), np.zeros((2, 2))
+    nothing = outside[:0]
     for row in range(group.size):
         r = group[row]
         here = slice(offsets[r], offsets[r + 1])
@@ -129,19 +131,19 @@ def _rank_rows(
         alpha_gradient[r] = -total * rates[r]
 
 
-@kernel
+@uncounted
 def _tied(place, ranks, start, stop, base):
     for i in range(start, stop):
         ranks[place[i]] = base + 0.5 * (start + stop - 1)
 
 
-@kernel
+@uncounted
 def _put_in_order(upstream, place, begin, end, v):
     for i in range(begin, end):
         v[i] = upstream[place[i]]
 
 
-@kernel
+@uncounted
 def _finish(y, place, begin, end, rate, base, descending, v, ahead, sums, buffers, ranks, gradient):
     """Ranks of a part and, unless v is empty, gradients; returns sum gradient_i x_i. sums: as left by sweeps.meet."""
     factor, weights, before, behind = buffers[0], buffers[1:3], buffers[3:5], buffers[5:7]
@@ -165,7 +167,7 @@ def _finish(y, place, begin, end, rate, base, descending, v, ahead, sums, buffer
     return total
 
 
-@kernel
+@uncounted
 def _ranks(y, base, before, behind, last, rank):
     """Turn the sums before each score of a block into ranks; last and rank are those of the score before it."""
     for i in range(y.size):
@@ -180,7 +182,7 @@ def _ranks(y, base, before, behind, last, rank):
     return last, rank
 
 
-@kernel
+@uncounted
 def _has_ties(y, before):
     ties = np.int32(0)
     for i in range(y.size):
@@ -188,7 +190,7 @@ def _has_ties(y, before):
     return ties > 0
 
 
-@kernel
+@uncounted
 def _gradients(y, v, half, middle, before, behind, out):
     """The gradients of a block; returns their sum times the distance of each score from `middle`."""
     total = 0.0
@@ -199,7 +201,7 @@ def _gradients(y, v, half, middle, before, behind, out):
     return total
 
 
-@kernel
+@uncounted
 def _scatter(values, place, out):
     for i in range(values.size):
         out[place[i]] = values[i]

@@ -66,11 +66,11 @@ def _sort_of_parts(scores, alpha, descending, out, part, threads):
     none, workspace = np.empty(0, out.dtype), parallel.Workspace()
 
     def begin_part(i, begin, end):
-        approach(y, begin, end, rate, none, ahead[i], _buffers(workspace), sums[i])
+        approach(y, begin, end, rate, none, ahead[i], _buffers(workspace)[0], sums[i])
 
     def finish_part(i, begin, end):
         targets = (0.5, first[i], first[i + 1])
-        given = (ahead[i], sums[i], _buffers(workspace), *_nothing())
+        given = (ahead[i], sums[i], *_buffers(workspace), *_nothing())
         invert(y, begin, end, alpha, descending, targets, none, *given, inner)
 
     parallel.for_each(begin_part, parts, threads)
@@ -84,10 +84,12 @@ def _sort_of_parts(scores, alpha, descending, out, part, threads):
 
 
 def _buffers(workspace):
-    """Factors and weights; sums before and behind and the scores themselves, one longer at the front; what waits."""
+    """Rows for a block: factors and weights; sums before and behind and the scores themselves, one longer at the front;
+    what waits. And how many targets each score reaches, and the gap of each target.
+    """
     buffers = workspace.array("buffers", (12, BLOCK + 1), np.float64)
     buffers[1] = 1.0
-    return buffers
+    return buffers, workspace.array("marks", (2, BLOCK), np.int64)
 
 
 def _nothing():
@@ -102,7 +104,7 @@ def room(length, found, gradient, workspace):
     return (
         workspace.array("ahead", (1, -(-length // BLOCK)), np.float64),
         np.zeros((1, 2)),
-        _buffers(workspace),
+        *_buffers(workspace),
         workspace.array("found", (2, length if found else 0), np.float64),
         workspace.array("moved", (2, length if gradient else 0), np.float64),
     )
@@ -120,6 +122,7 @@ def _sort_rows(
     ahead,
     outside,
     buffers,
+    marks,
     found,
     moved,
     out,
@@ -134,7 +137,7 @@ def _sort_rows(
         sorted_out = out[first : first + length]
         sorted_out[:start], sorted_out[stop:] = scores[row, :start], scores[row, stop:length]
         v = upstream[first + start : first + stop] if upstream.size > 0 else upstream
-        given = (v, ahead, outside, buffers, found, moved, sorted_out[start:stop])
+        given = (v, ahead, outside, buffers, marks, found, moved, sorted_out[start:stop])
         invert_all(y, alpha, descending, 0.5, y.size, *given)
         middle = np.float64(y[y.size // 2]) if y.size > 0 else 0.0
         total = 0.0
@@ -149,15 +152,15 @@ LARGEST_RATE = 1.7e308
 
 
 @kernel
-def invert_all(y, alpha, descending, target, count, v, ahead, outside, buffers, found, moved, out):
+def invert_all(y, alpha, descending, target, count, v, ahead, outside, buffers, marks, found, moved, out):
     """`invert` of a ranking as one part: `count` targets, the first of which is `target`."""
     rate, nothing, none = min(1.0 / alpha, LARGEST_RATE), outside[:0], out[:0]
     approach(y, 0, y.size, rate, none, ahead, buffers, nothing)
-    invert(y, 0, y.size, alpha, descending, (target, 0, count), v, ahead, outside, buffers, found, moved, out)
+    invert(y, 0, y.size, alpha, descending, (target, 0, count), v, ahead, outside, buffers, marks, found, moved, out)
 
 
 @kernel
-def invert(y, begin, end, alpha, descending, targets, v, ahead, outside, buffers, found, moved, out):
+def invert(y, begin, end, alpha, descending, targets, v, ahead, outside, buffers, marks, found, moved, out):
     """Where the soft count meets first, first + 1, ..., and of these the targets from .. to: they lie in this part.
 
     y        finite scores, best first; (n,)
@@ -179,7 +182,7 @@ def invert(y, begin, end, alpha, descending, targets, v, ahead, outside, buffers
         buffers[4],
         buffers[5:],
     )
-    reached, gaps = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
+    reached, gaps = marks[0], marks[1]
     moved[:, : min(y.size, moved.shape[1])] = 0.0
     carry, blocks = outside[0, 0], (end - begin + BLOCK - 1) // BLOCK
     for b in range(blocks + (end == y.size)):  # one more, without scores, holds the targets beyond all of them

@@ -20,13 +20,13 @@ import math
 
 import numpy as np
 
-from .jit import kernel
+from .jit import uncounted
 from .laplace import exp_nonpositive
 
 BLOCK = 1024  # scores; a row of float64 is 8 KiB, so the few rows of a sweep stay in an L1 or L2 cache
 
 
-@kernel
+@uncounted
 def finite_part(y, best):
     """First and last + 1 of the finite scores of a sorted ranking; `best` is the infinity that comes first."""
     start, stop = 0, y.size
@@ -40,7 +40,7 @@ def finite_part(y, best):
 # Loops run over slices: Numba lets an index such as start + i - 1 be negative, and LLVM then vectorises nothing.
 
 
-@kernel
+@uncounted
 def factors(y, start, size, rate, out):
     """e^(-gap / alpha) to the score before, for scores start .. start + size; the first score of all has none."""
     first = 1 if start == 0 else 0
@@ -51,7 +51,7 @@ def factors(y, start, size, rate, out):
         factor[i] = exp_nonpositive(-abs(np.float64(before[i]) - np.float64(here[i])) * rate)
 
 
-@kernel
+@uncounted
 def carry_behind(factor, weight, size, carry):
     """The sum behind the score before a block, given that behind its last score."""
     for i in range(size - 1, -1, -1):
@@ -59,7 +59,7 @@ def carry_behind(factor, weight, size, carry):
     return carry
 
 
-@kernel
+@uncounted
 def carry_both(factor, weight, size, carry):
     """What carry_behind gives, and the sum up to and with the last score, of this block alone; side by side."""
     before = 0.0
@@ -70,7 +70,7 @@ def carry_both(factor, weight, size, carry):
     return carry, before
 
 
-@kernel
+@uncounted
 def fade(y, i, j, rate):
     """e^-distance/alpha between two scores, either of which may lie beyond the end: then there is nothing to fade."""
     if i < 0 or j < 0 or i >= y.size or j >= y.size:
@@ -85,7 +85,7 @@ def parts_of_sorted(y, part):
     return [(i, begin, end) for i, (begin, end) in enumerate(spans)]
 
 
-@kernel
+@uncounted
 def _next_rise(y, at):
     """The first place from `at` on whose score differs from the one before it."""
     while 0 < at < y.size and y[at] == y[at - 1]:
@@ -93,7 +93,7 @@ def _next_rise(y, at):
     return at
 
 
-@kernel
+@uncounted
 def both_sums(factor, weight, size, carry, ahead, before, behind):
     """The sums before and behind each score of a block; returns that up to and with its last score.
 
@@ -109,7 +109,7 @@ def both_sums(factor, weight, size, carry, ahead, before, behind):
     return carry
 
 
-@kernel
+@uncounted
 def approach(y, begin, end, rate, v, ahead, buffers, sums):
     """The sums of a part of a sorted ranking, alone, with weight 1 (w = 0) and, unless it is empty, weight v (w = 1).
 
@@ -140,7 +140,7 @@ def approach(y, begin, end, rate, v, ahead, buffers, sums):
                 ahead[w, b - 1] = sums[w, 1]
 
 
-@kernel
+@uncounted
 def meet(y, ends, rate, sums):
     """Turn the sums of every part alone into those of all parts before it, seen from the last score of the part before,
     and of all behind it, seen from its own last score. ends[p]: the place after the last score of part p.
@@ -155,7 +155,7 @@ def meet(y, ends, rate, sums):
             behind = own + behind * (fade(y, ends[p - 1] - 1, ends[p] - 1, rate) if p > 0 else 0.0)
 
 
-@kernel
+@uncounted
 def copy(values, out):
     for i in range(values.size):
         out[i] = values[i]

@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from .jit import block_sum, kernel
+from .jit import block_sum, kernel, uncounted
 from .laplace import exp_nonpositive, largest
 
 BLOCK = 1024  # scores whose exponentials are summed in the dtype of the scores, in L1; totals of blocks are float64
@@ -292,7 +292,7 @@ def _sort(y):
         y[j] = v
 
 
-@kernel
+@uncounted
 def neighbours_in_order(y, k, alpha, rate, e):
     """What `neighbours` returns, for at most a block of finite scores, given as -x from the best up, then inf.
 
@@ -333,7 +333,7 @@ def neighbours_in_order(y, k, alpha, rate, e):
     )
 
 
-@kernel
+@uncounted
 def _exponentials_beside(y, above, higher, lower, rate, e):
     """e^-distance/alpha of the first `above` scores to `higher`, of the others to `lower`."""
     for i in range(y.size):

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..rankings import frozen
 from . import parallel
-from .jit import kernel
+from .jit import kernel, uncounted
 from .laplace import LOG_2, exp_nonpositive, log_nearness, log_one_minus, log_or_minus_inf, log_shares
 from .order import matrices, sort_values
 from .sweeps import finite_part
@@ -205,7 +205,7 @@ def _cut(found, alpha):
     return below, above, log_below, log_above
 
 
-@kernel
+@uncounted
 def _topk_of_sorted(values, offsets, group, ordered, ks, alphas, rates, sign, log, e, roots, out, cuts):
     """Short rankings, whose scores are also given best first, as what they lack: -sign x rises, then inf.
 
@@ -229,13 +229,13 @@ def _topk_of_sorted(values, offsets, group, ordered, ks, alphas, rates, sign, lo
         _write(x, sign, k, top, stop - top, cuts[r], rates[r], log, p)
 
 
-@kernel
+@uncounted
 def _all_near(excess, sum_above, sum_below, gap, near):
     for i in range(near.size):
         near[i] = log_nearness(excess[i], sum_above[i], sum_below[i], gap[i])
 
 
-@kernel
+@uncounted
 def _write(x, sign, k, top, finite, cut, rate, log, p):
     """Memberships, given the cut; without one all or nothing, and the cut says which."""
     if top < k < top + finite:
@@ -254,14 +254,14 @@ def _write(x, sign, k, top, finite, cut, rate, log, p):
     cut[:2], cut[2:] = np.inf if k <= top else -np.inf, -np.inf
 
 
-@kernel
+@uncounted
 def _fill(x, sign, infinite, finite, masked, p):
     for i in range(x.size):
         v = sign * x[i]
         p[i] = infinite if v == np.inf else (masked if v == -np.inf else finite)
 
 
-@kernel
+@uncounted
 def _memberships(x, sign, cut, rate, p):
     """p = share_below e^-(below-x) from `below` down, 1 - share_above e^-(x-above) from `above` up."""
     one, below, above = x.dtype.type(1), x.dtype.type(cut[0]), x.dtype.type(cut[1])
@@ -273,7 +273,7 @@ def _memberships(x, sign, cut, rate, p):
         p[i] = one - share_above * e if is_above else share_below * e
 
 
-@kernel
+@uncounted
 def _log_memberships(x, sign, cut, rate, p):
     below, above = x.dtype.type(cut[0]), x.dtype.type(cut[1])
     log_below, share_above = x.dtype.type(cut[2]), x.dtype.type(math.exp(cut[3]))
