@@ -1,7 +1,7 @@
 """What is timed: an operation on so many rankings of so many scores.
 
 rank            soft_rank
-rank-gradient   soft_rank and soft_rank_vjp, as one step of a training takes them
+rank-gradient   soft_rank and its gradient from one sort, as a run of the command with --upstream makes them
 sort            soft_sort
 topk            soft_topk
 log-topk        log_soft_topk
@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..api import log_soft_topk, soft_rank, soft_rank_vjp, soft_sort, soft_topk
+from ..api import compute, log_soft_topk, soft_rank, soft_sort, soft_topk
 from ..errors import OptionError
+from ..operators import Rank
 from ..quantities import Alpha, K
 from .scores import SCORES, draw
 from .turns import Times
@@ -63,8 +64,9 @@ def _rank(case, scores):
 
 
 def _rank_gradient(case, scores, upstream):
-    gradient = soft_rank_vjp(scores, upstream, alpha=case.alpha, threads=case.threads)
-    return [*_rank(case, scores), gradient.scores]
+    operation = Rank(alpha=Alpha(case.alpha), gradient=True)
+    form, result = compute(operation, scores, case.alpha, case.threads, upstream=upstream)
+    return [form.scores(result.scores[name]) for name in operation.score_columns]
 
 
 def _sort(case, scores):
