@@ -49,9 +49,9 @@ class Order:
         """The scores alone, in half the time; no places. Rows may be wider than the longest ranking."""
         if self.kept is not None:
             return self.sorted(group, threads)
-        longest = int(np.max(self.offsets[group + 1] - self.offsets[group]))
-        if longest >= _LONG_ALONE:
-            return _by_bytes(*self._given(group), longest, self.workspace, threads, with_places=False)
+        width = longest(self.offsets, group)
+        if width >= _LONG_ALONE:
+            return _by_bytes(*self._given(group), width, self.workspace, threads, with_places=False)
         scores = sort_values(*self._given(group), self.workspace)
         none = np.empty((len(group), 0), np.uint32)
         return (np.negative(scores, out=scores) if self.descending else scores), none
@@ -63,20 +63,27 @@ class Order:
 def matrices(offsets: np.ndarray) -> list[np.ndarray]:
     """The rankings in groups of like length, each group to be sorted as one matrix; empty rankings are left out.
 
-    Deterministic, and without bearing on the result: padding sorts last.
+    Deterministic, and without bearing on the result: padding sorts last. Lengths rise in a group.
     """
     lengths = np.diff(offsets)
-    in_order = np.all(lengths[1:] >= lengths[:-1])  # as in a matrix, whose rows need no sort by length
-    by_length = np.arange(len(lengths)) if in_order else np.argsort(lengths, kind="stable")
-    rising = lengths[by_length]
+    if len(lengths) and lengths.min() == lengths.max():  # as in a matrix, whose rows need no sort by length
+        by_length, rising = np.arange(len(lengths)), lengths[:1]
+    else:
+        by_length = np.argsort(lengths, kind="stable")
+        rising = lengths[by_length]
     starts = np.flatnonzero(np.diff(rising, prepend=0))  # of each length above 0
     widths = _padded(rising[starts])
     starts = starts[np.flatnonzero(np.diff(widths, prepend=0))].tolist()
     groups = []
-    for start, stop, width in zip(starts, (*starts, len(rising))[1:], np.unique(widths).tolist(), strict=True):
+    for start, stop, width in zip(starts, (*starts, len(lengths))[1:], np.unique(widths).tolist(), strict=True):
         step = max(1, _MATRIX // width)
         groups += [by_length[at : min(at + step, stop)] for at in range(start, stop, step)]
     return groups
+
+
+def longest(offsets: np.ndarray, group: np.ndarray) -> int:
+    """Scores of the longest ranking of a group, which is its last."""
+    return int(offsets[group[-1] + 1] - offsets[group[-1]])
 
 
 def _padded(lengths: np.ndarray) -> np.ndarray:
@@ -91,7 +98,7 @@ def sort_rows(values, offsets, group, descending, workspace, threads=1):
 
     Scores keep their dtype; a row's padding comes after its scores and is to be ignored. Equal scores keep their order.
     """
-    width = int(np.max(offsets[group + 1] - offsets[group]))
+    width = longest(offsets, group)
     if width >= 1 << 32:
         raise NotImplementedError(f"a ranking of {width} scores; 2^32 - 1 are supported")
     if width >= _LONG[values.dtype]:
@@ -106,7 +113,7 @@ def sort_values(values, offsets, group, descending, workspace):
 
     Rows end with inf, at a multiple of 16: a loop over one has no rest that SIMD does not fit.
     """
-    width = -(-int(np.max(offsets[group + 1] - offsets[group])) // 16) * 16
+    width = -(-longest(offsets, group) // 16) * 16
     keys = workspace.array("keys", (len(group), width), values.dtype)
     _copy(values, offsets, group, values.dtype.type(-1 if descending else 1), keys)
     keys.sort(axis=1)

@@ -22,7 +22,7 @@ from ..rankings import frozen
 from . import parallel
 from .jit import kernel, uncounted
 from .laplace import LOG_2, exp_nonpositive, log_nearness, log_one_minus, log_or_minus_inf, log_shares
-from .order import matrices, sort_values
+from .order import longest, matrices, sort_values
 from .sweeps import finite_part
 from .threshold import (
     BLOCK,
@@ -62,14 +62,14 @@ def soft_topk(values, offsets, ks, alphas, largest=True, log=False, threads=1, p
     rates, workspace = _rates(alphas, values.dtype), parallel.Workspace()
 
     def work(group):
-        longest = int(np.max(offsets[group + 1] - offsets[group]))
-        if longest <= _SHORT:
+        length = longest(offsets, group)
+        if length <= _SHORT:
             ordered = sort_values(values, offsets, group, largest, workspace)
             e = workspace.array("e", ordered.shape[1:], values.dtype)
             roots = workspace.array("roots", (5, len(group)), np.float64)
             _topk_of_sorted(values, offsets, group, ordered, ks, alphas, rates, sign, log, e, roots, out, cuts)
         else:
-            room = _room(longest, values.dtype, workspace)
+            room = _room(length, values.dtype, workspace)
             _topk_of_any(values, offsets, group, ks, alphas, rates, sign, log, *room, out, cuts)
 
     part = part or parallel.PART
@@ -173,12 +173,12 @@ def _beyond_float32(values, offsets, alphas):
             yield r, slice(offsets[r], offsets[r + 1]), frozen(np.array([0, offsets[r + 1] - offsets[r]]))
 
 
-def _room(longest, dtype, workspace):
+def _room(length, dtype, workspace):
     """What finding the threshold needs: room for the scores in a bracket, for a block's exponentials, for a sample."""
     return (
-        workspace.array("inside", (longest,), dtype),
+        workspace.array("inside", (length,), dtype),
         workspace.array("buffers", (2, BLOCK), dtype),
-        workspace.array("sample", (3, sample_size(longest)), np.float64),
+        workspace.array("sample", (3, sample_size(length)), np.float64),
     )
 
 
