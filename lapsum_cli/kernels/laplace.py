@@ -61,10 +61,10 @@ def _exp_64(z):
 
 def exp_nonpositive(z):
     """e^z for z <= 0 (float32 or float64, -inf included), in the type of z."""
-    return _exp_32(z) if z.dtype == np.float32 else _exp_64(z)
+    return np.exp(z)  # by whoever runs without compiling; a GPU takes its own exp
 
 
-@overload(exp_nonpositive, jit_options=OPTIONS, inline="always")
+@overload(exp_nonpositive, jit_options=OPTIONS, inline="always", target="cpu")
 def _exp_nonpositive(z):
     return _exp_32 if z is types.float32 else _exp_64
 
@@ -99,10 +99,10 @@ def _log_one_minus_64(u):
 
 def log_one_minus(u):
     """log(1 - u) for 0 <= u <= 1/2 (float32 or float64), in the type of u."""
-    return _log_one_minus_32(u) if u.dtype == np.float32 else _log_one_minus_64(u)
+    return np.log1p(-u)
 
 
-@overload(log_one_minus, jit_options=OPTIONS, inline="always")
+@overload(log_one_minus, jit_options=OPTIONS, inline="always", target="cpu")
 def _log_one_minus(u):
     return _log_one_minus_32 if u is types.float32 else _log_one_minus_64
 
@@ -116,8 +116,7 @@ _MANTISSA, _EXPONENT_OF_1 = np.int64((1 << 52) - 1), np.int64(1023 << 52)
 _SQRT_2 = math.sqrt(2.0)
 
 
-def log_normal(x):
-    """log(x) for a normal x > 0, float64."""
+def _log_64(x):
     bits = np.float64(x).view(np.int64)
     m = np.int64((bits & _MANTISSA) | _EXPONENT_OF_1).view(np.float64)
     e = np.float64((bits >> _SHIFT_64) - np.int64(1023))
@@ -130,9 +129,14 @@ def log_normal(x):
     return e * LOG_2 + 2.0 * p
 
 
-@overload(log_normal, jit_options=OPTIONS, inline="always")
+def log_normal(x):
+    """log(x) for a normal x > 0, float64."""
+    return np.log(x)
+
+
+@overload(log_normal, jit_options=OPTIONS, inline="always", target="cpu")
 def _log_normal(x):
-    return log_normal
+    return _log_64
 
 
 # --- the largest of an array ----------------------------------------------------------------------------------------

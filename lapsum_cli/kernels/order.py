@@ -11,7 +11,7 @@ NumPy's: float32 packed with their places (2 ns a score of 100), float64 by args
 import numpy as np
 
 from . import parallel
-from .jit import kernel
+from .jit import inlined, kernel
 from .sweeps import copy
 
 # Scores in one matrix: 2^17 packed keys are 1 MiB, an L2 cache; Python's share of a call is then below 1 %.
@@ -128,7 +128,7 @@ def _by_bytes(values, offsets, group, descending, width, workspace, threads, wit
         workspace.array(name, (rows, placed), np.uint32) for name, rows in (("places", len(group)), ("spare", 1))
     )
     spare = workspace.array("keys", (width,), bits.dtype)
-    order = _bit_order(bits.dtype, descending)
+    order = bit_order(bits.dtype, descending)
     if len(group) == 1 and threads > 1 and width > parallel.PART:
         here = slice(offsets[group[0]], offsets[group[0] + 1])
         _radix_sort_by(threads, bits[here], order, scores[0], places[0], spare, spare_places[0])
@@ -137,13 +137,29 @@ def _by_bytes(values, offsets, group, descending, width, workspace, threads, wit
     return scores.view(values.dtype), places
 
 
-def _bit_order(dtype, descending):
+def bit_order(dtype, descending):
     """(all bits, sign bit, all or none): what turns the bits of a float into an integer that orders like it.
 
     All bits of negative ones are inverted and the sign bit of the others, then all for a descending order.
     """
     every, sign = dtype.type(-1 % (1 << 8 * dtype.itemsize)), dtype.type(1 << (8 * dtype.itemsize - 1))
     return every, sign, every if descending else dtype.type(0)
+
+
+@inlined
+def key_of(bits, order):
+    """The integer of the bits of a float; -0 is 0."""
+    every, sign, flip = order
+    b = bits if bits != sign else type(sign)(0)
+    return b ^ (every if b & sign else sign) ^ flip
+
+
+@inlined
+def bits_of(key, order):
+    """The bits of the float that has this integer."""
+    every, sign, flip = order
+    b = key ^ flip
+    return b ^ (sign if b & sign else every)
 
 
 def _radix_sort_by(threads, bits, order, keys, places, spare, spare_places):
@@ -219,10 +235,8 @@ def _radix_sort(bits, order, keys, places, spare, spare_places, counts):
 @kernel
 def _to_keys(bits, first, order, keys, places):
     """Integers in the order of the scores, and their places, from `first` on."""
-    every, sign, flip = order
     for i in range(bits.size):
-        b = bits[i] if bits[i] != sign else type(sign)(0)  # -0 is 0
-        keys[i] = b ^ (every if b & sign else sign) ^ flip
+        keys[i] = key_of(bits[i], order)
     for i in range(places.size):
         places[i] = first + i
 
@@ -230,10 +244,8 @@ def _to_keys(bits, first, order, keys, places):
 @kernel
 def _from_keys(keys, origin, order, bits, places):
     """The scores' bits again, and their places, which may be where they are to go."""
-    every, sign, flip = order
     for i in range(keys.size):
-        b = keys[i] ^ flip
-        bits[i] = b ^ (sign if b & sign else every)
+        bits[i] = bits_of(keys[i], order)
     copy(origin, places)
 
 

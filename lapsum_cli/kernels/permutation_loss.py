@@ -112,33 +112,42 @@ def _surprise_of_infinite(origin, place, start, stop, length):
 
 @kernel
 def _surprise(x, found, place, n, alpha, descending, weight, pull):
-    """log P of a finite score at a place, and weight times its slope along x; pull[j] takes that along boundary j.
+    """log P of a finite score at a place, and weight times its slope along x; pull[j] takes that along boundary j."""
+    if place < 0 or place >= n:
+        return -np.inf, 0.0
+    low, high = max(place - 1, 0), min(place, n - 2)
+    edges = (0.0, 0.0, 0.0, 0.0) if n == 1 else (found[0, low], found[1, low], found[0, high], found[1, high])
+    log_p, at_low, at_high = surprise(x, edges, place, n, alpha, descending)
+    at_low, at_high = at_low * weight, at_high * weight
+    if place < n - 1:
+        pull[place] -= at_high
+    if place > 0:
+        pull[place - 1] += at_low
+    return log_p, at_high - at_low
+
+
+@kernel
+def surprise(x, edges, place, n, alpha, descending):
+    """log P of a finite score at one of n places, and its slopes along the distances to the boundaries at either end.
+
+    edges: of the boundary above the place and of that below it, a score and a step; an end without one is ignored.
 
     P = F(high) - F(low), with the distances to the boundaries on either side. Its logarithm keeps all digits of a
     difference: the width comes from the boundaries themselves, and never as the difference of two distances.
     """
-    if place < 0 or place >= n:
-        return -np.inf, 0.0
     if n == 1:
-        return 0.0, 0.0
+        return 0.0, 0.0, 0.0
     up = 1.0 if descending else -1.0
-    low, high = -np.inf, np.inf
-    if place > 0:
-        low = distance(x, found[0, place - 1], found[1, place - 1], alpha, up)
-    if place < n - 1:
-        high = distance(x, found[0, place], found[1, place], alpha, up)
-    if place == 0 or place == n - 1:
-        edge = high if place == 0 else -low
-        log_p, slope = _log_tail(edge)
-        slope *= weight / alpha * up
-        pull[min(place, n - 2)] -= slope if place == 0 else -slope
-        return log_p, (slope if place == 0 else -slope)
-    width = up * ((found[0, place - 1] - found[0, place]) + (found[1, place - 1] - found[1, place])) / alpha
+    low, high = distance(x, edges[0], edges[1], alpha, up), distance(x, edges[2], edges[3], alpha, up)
+    if place == 0:
+        log_p, slope = _log_tail(high)
+        return log_p, 0.0, slope / alpha * up
+    if place == n - 1:
+        log_p, slope = _log_tail(-low)
+        return log_p, slope / alpha * up, 0.0
+    width = up * ((edges[0] - edges[2]) + (edges[1] - edges[3])) / alpha
     log_p, at_low, at_high = _log_between(low, high, max(width, 1e-300))
-    at_low, at_high = at_low * weight / alpha * up, at_high * weight / alpha * up
-    pull[place] -= at_high
-    pull[place - 1] += at_low
-    return log_p, at_high - at_low
+    return log_p, at_low / alpha * up, at_high / alpha * up
 
 
 @kernel

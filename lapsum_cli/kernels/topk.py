@@ -59,7 +59,7 @@ def soft_topk(values, offsets, ks, alphas, largest=True, log=False, threads=1, p
     out = np.empty(len(values), values.dtype)
     cuts = np.full((len(offsets) - 1, 4), -np.inf)
     sign = values.dtype.type(1 if largest else -1)
-    rates, workspace = _rates(alphas, values.dtype), parallel.Workspace()
+    rates, workspace = rates_of(alphas, values.dtype), parallel.Workspace()
 
     def work(group):
         length = longest(offsets, group)
@@ -79,7 +79,7 @@ def soft_topk(values, offsets, ks, alphas, largest=True, log=False, threads=1, p
         whole = slice(offsets[r], offsets[r + 1])
         given = (ks[r], alphas[r], rates[r], sign, log, out[whole], cuts[r])
         _topk_of_parts(values[whole], *given, part, threads)
-    for r, part, whole in _beyond_float32(values, offsets, alphas):
+    for r, part, whole in beyond_float32(values.dtype, offsets, alphas):
         wide = frozen(values[part].astype(np.float64))
         out[part], cuts[r : r + 1] = soft_topk(wide, whole, ks[[r]], alphas[[r]], largest, log)
     return out, cuts
@@ -134,14 +134,14 @@ def topk_gradient(values, offsets, upstream, cuts, alphas, largest=True, slope=M
     out, upstream = np.empty(len(values), values.dtype), frozen(upstream)
     ends = np.empty((2, len(offsets) - 1))
     sign = values.dtype.type(1 if largest else -1)
-    rates = _rates(alphas, values.dtype)
+    rates = rates_of(alphas, values.dtype)
 
     def work(first, last):
         buffers = np.empty((3, BLOCK), values.dtype)
         _topk_gradient(values, offsets, first, last, upstream, cuts, rates, sign, slope, buffers, out, ends)
 
     parallel.for_each(work, parallel.slices(offsets), threads)
-    for r, part, whole in _beyond_float32(values, offsets, alphas):
+    for r, part, whole in beyond_float32(values.dtype, offsets, alphas):
         wide, pull = frozen(values[part].astype(np.float64)), upstream[part].astype(np.float64)
         exact, ends[:1, r], ends[1:, r] = topk_gradient(wide, whole, pull, cuts[[r]], alphas[[r]], largest, slope)
         with np.errstate(over="ignore"):  # at an alpha of 1e-40 a gradient may well be beyond float32: inf
@@ -154,21 +154,21 @@ def thresholds(cuts, alphas, largest=True):
     below, above, log_below, log_above = cuts.T
     with np.errstate(invalid="ignore"):  # the farther of the two may be infinite
         from_below, from_above = below - alphas * (log_below + LOG_2), above + alphas * (log_above + LOG_2)
-    b = np.where(_is_hard(cuts), below, np.where(log_below >= log_above, from_below, from_above))
+    b = np.where(is_hard(cuts), below, np.where(log_below >= log_above, from_below, from_above))
     return b if largest else -b
 
 
-def _is_hard(cuts):
+def is_hard(cuts):
     return (cuts[:, 2] == -np.inf) & (cuts[:, 3] == -np.inf)
 
 
-def _rates(alphas, dtype):
+def rates_of(alphas, dtype):
     return np.clip(1.0 / alphas, *_RATES[dtype]).astype(dtype)
 
 
-def _beyond_float32(values, offsets, alphas):
+def beyond_float32(dtype, offsets, alphas):
     """Rankings of float32 scores whose alpha asks for float64: their number, their scores, their offsets alone."""
-    if values.dtype == np.float32:
+    if dtype == np.float32:
         for r in np.flatnonzero((alphas < _LEAST_ALPHA_32) | (alphas > 1 / _LEAST_ALPHA_32)):
             yield r, slice(offsets[r], offsets[r + 1]), frozen(np.array([0, offsets[r + 1] - offsets[r]]))
 

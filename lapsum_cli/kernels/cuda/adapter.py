@@ -1,0 +1,127 @@
+"""The one module that imports numba.cuda: how kernels are declared, and a lane, which is a stream with its memory.
+
+Declarations are lazy: a module of kernels imports without a driver, and each kernel compiles for the card on its first
+launch. The package numba-cuda takes the place of numba.cuda where it is installed, and Numba's simulator where
+NUMBA_ENABLE_CUDASIM is set, which runs every line of a kernel in Python.
+"""
+
+import math
+
+import numba
+import numpy as np
+from numba import cuda as here  # what is asked for outside kernels
+from numba import types
+
+from .. import jit, laplace
+
+# Math is written once, in laplace.py; its polynomials are for the SIMD of a CPU. A GPU has instructions for exp.
+if not numba.config.ENABLE_CUDASIM:
+    from numba.cuda.extending import overload
+
+    @overload(laplace.exp_nonpositive)
+    def _exp(z):
+        return lambda z: math.exp(z)
+
+    @overload(laplace.log_one_minus)
+    def _log_one_minus(u):
+        return lambda u: math.log1p(-u)
+
+    @overload(laplace.log_normal)
+    def _log(x):
+        return lambda x: math.log(x)
+
+
+IS_SIMULATED = bool(numba.config.ENABLE_CUDASIM)
+# fastmath is left off: it would take NaN and infinities for impossible. Multiply-add contraction is on by default.
+float64 = types.float64  # of shared memory: the simulator takes no NumPy type there
+if not IS_SIMULATED:
+    cuda = here
+    kernel = here.jit(cache=jit.CACHE is not None)
+    device = here.jit(device=True)
+else:
+    from numba.cuda.simulator import kernel as simulator
+
+    class _Running:
+        """What a kernel calls cuda. The simulator puts it into the module of the kernel alone, while that runs, and into
+        that of a device function only until its first thread returns; this is the same in every module.
+        """
+
+        def __getattr__(self, name):
+            return getattr(simulator._get_kernel_context(), name)
+
+    cuda, kernel, device = _Running(), here.jit, lambda function: function
+
+
+class Lane:
+    """A stream of a card, and arrays on the card that its work uses again, whatever they hold.
+
+    Memory fresh from the driver costs up to a millisecond, and giving it back waits for the whole card. What is
+    enqueued on a lane runs in order; two lanes run side by side. A lane is one thread's at a time.
+    """
+
+    def __init__(self, stream=None):
+        self.stream = here.stream() if stream is None else stream
+        self._rooms, self._pinned, self.tables = {}, {}, {}
+
+    def room(self, name: str, shape, dtype):
+        """An array of this shape, until it is asked for by this name again."""
+        return _held(self._rooms, (name, np.dtype(dtype)), shape, dtype, self.empty)
+
+    def empty(self, shape, dtype):
+        """A fresh array on the card, for a result."""
+        return here.device_array(shape, dtype, stream=self.stream)
+
+    def zeros(self, name: str, shape, dtype):
+        room = self.room(name, shape, dtype)
+        if room.size:
+            self.launch(_fill, -(-room.size // 256), 256, 0, room.reshape(room.size), room.dtype.type(0))
+        return room
+
+    def put(self, array, name: str | None = None):
+        """The array on the card: itself if it is there already, else a copy, by way of pinned memory if it is named."""
+        if not isinstance(array, np.ndarray):
+            return array
+        if name is None or not array.size:
+            return here.to_device(np.ascontiguousarray(array), stream=self.stream)
+        there, way = self.room(name, array.shape, array.dtype), self._way("in " + name, array.shape, array.dtype)
+        np.copyto(way, array)
+        there.copy_to_device(way, stream=self.stream)
+        return there
+
+    def get(self, array, out=None) -> np.ndarray:
+        """A copy of an array on the card, once all work of this lane is done."""
+        out = np.empty(array.shape, array.dtype) if out is None else out
+        if array.size:
+            way = self._way("out", array.shape, array.dtype)
+            array.copy_to_host(way, stream=self.stream)
+            self.wait()
+            np.copyto(out, way)
+        return out
+
+    def wait(self) -> None:
+        self.stream.synchronize()
+
+    def launch(self, function, blocks: int, threads: int, rows: int, *arguments) -> None:
+        """Run a kernel on so many blocks of threads, with `rows` float64 of shared memory for each thread."""
+        if blocks:
+            function[blocks, threads, self.stream, rows * threads * 8](*arguments)
+
+    def _way(self, name, shape, dtype):
+        """Pinned memory, which the card reads and writes by itself. The copy before has ended: `get` waits."""
+        return _held(self._pinned, (name, np.dtype(dtype)), shape, dtype, here.pinned_array)
+
+
+def _held(held: dict, key, shape, dtype, make):
+    """An array of this shape out of what is held by this key, or else made."""
+    size = math.prod(shape) if isinstance(shape, tuple) else shape
+    if key not in held or held[key].size < size:
+        held.pop(key, None)
+        held[key] = make(max(size, 1), dtype)
+    return held[key][:size].reshape(shape)
+
+
+@kernel
+def _fill(out, value):
+    i = cuda.grid(1)
+    if i < out.size:
+        out[i] = value

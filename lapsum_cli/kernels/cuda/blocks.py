@@ -1,0 +1,67 @@
+"""What the threads of a block find out together: sums, maxima, and scans of affine maps, through shared memory.
+
+s is float64 shared memory, one row of it for each thread and each value at hand. The number of threads is a power of
+two. A tree adds always the same pairs, so a sum has the same bits every time. No warp shuffles: a block of any size
+does, and so does the simulator.
+"""
+
+from .adapter import cuda, device
+
+
+@device
+def block_sums(s, values):
+    """The sum of each of a tuple of values over all threads: s[row * threads], until the next call."""
+    t, threads = cuda.threadIdx.x, cuda.blockDim.x
+    cuda.syncthreads()
+    for row in range(len(values)):
+        s[row * threads + t] = values[row]
+    cuda.syncthreads()
+    width = threads // 2
+    while width > 0:
+        if t < width:
+            for row in range(len(values)):
+                s[row * threads + t] += s[row * threads + t + width]
+        cuda.syncthreads()
+        width //= 2
+
+
+@device
+def block_maxima(s, values):
+    """The largest of each of a tuple of values over all threads: s[row * threads], until the next call."""
+    t, threads = cuda.threadIdx.x, cuda.blockDim.x
+    cuda.syncthreads()
+    for row in range(len(values)):
+        s[row * threads + t] = values[row]
+    cuda.syncthreads()
+    width = threads // 2
+    while width > 0:
+        if t < width:
+            for row in range(len(values)):
+                s[row * threads + t] = max(s[row * threads + t], s[row * threads + t + width])
+        cuda.syncthreads()
+        width //= 2
+
+
+@device
+def scan_maps(s, place, factor, term):
+    """Each thread brings a map carry -> factor carry + term, and gets that of all threads before it, one after another.
+
+    place: the thread's own place in that order. Factors are in [0, 1], so nothing overflows.
+    """
+    threads = cuda.blockDim.x
+    cuda.syncthreads()
+    s[place], s[threads + place] = factor, term
+    cuda.syncthreads()
+    step = 1
+    while step < threads:
+        before_factor, before_term = 1.0, 0.0
+        if place >= step:
+            before_factor, before_term = s[place - step], s[threads + place - step]
+        cuda.syncthreads()
+        factor, term = factor * before_factor, factor * before_term + term
+        s[place], s[threads + place] = factor, term
+        cuda.syncthreads()
+        step *= 2
+    if place == 0:
+        return 1.0, 0.0
+    return s[place - 1], s[threads + place - 1]

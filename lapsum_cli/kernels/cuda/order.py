@@ -1,0 +1,136 @@
+"""Sorting every ranking on a card, best first, with the place each score came from: a library's work.
+
+A float's bits become an unsigned integer that orders like it, as in ..order, so that every library sorts the same keys:
+-0 as 0, ties in the order of the input. cuda.compute of cuda-cccl sorts one ranking by radix and several as segments;
+else CuPy or PyTorch sort twice, by key and then, stably, by ranking. The simulator sorts with NumPy.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import numpy as np
+
+from ..order import bit_order, bits_of, key_of
+from .adapter import IS_SIMULATED, Lane, cuda, kernel
+from .tiles import Layout
+
+
+class Order:
+    """Rankings best first: y (N,) the scores, places (N,) uint32 in the ranking; None unless asked for."""
+
+    def __init__(self, lane: Lane, values, offsets: np.ndarray, descending: bool = True):
+        self.lane, self.values, self.descending = lane, values, descending
+        self.layout = Layout.of(lane, offsets)
+        self.dtype = np.dtype(values.dtype)
+        self._sorted = None
+
+    def sorted(self):
+        """Scores and places; sorted once."""
+        if self._sorted is None:
+            self._sorted = self._sort()
+        return self._sorted
+
+    def _sort(self):
+        lane, layout, size = self.lane, self.layout, self.layout.size
+        kind = np.dtype(f"u{self.dtype.itemsize}")
+        keys, there = (lane.empty(size, kind) for _ in range(2))
+        places, target = (lane.empty(size, np.uint32) for _ in range(2))
+        if not size:
+            return lane.empty(0, self.dtype), places
+        values = lane.put(self.values, "scores")
+        order = bit_order(kind, self.descending)
+        layout.each_tile(layout.tiles, _to_keys, 0, layout.offsets, values.view(kind), order, keys, places)
+        _sorter()(lane, layout, keys, places, there, target)
+        lane.launch(_from_keys, -(-size // 256), 256, 0, there, order, keys)
+        return keys.view(self.dtype), target
+
+
+def _sorter():
+    """The function that sorts keys and places of every ranking into two other arrays."""
+    if IS_SIMULATED:
+        return _by_numpy
+    for package, sorter in (("cuda.compute", _by_cccl), ("cupy", _by_cupy), ("torch", _by_torch)):
+        if _is_installed(package):
+            return sorter
+    raise ModuleNotFoundError("sorting on a GPU needs cuda-cccl, CuPy or PyTorch; pip install 'lapsum-cli[cuda]'")
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # of the package above it
+        return False
+
+
+def _by_cccl(lane, layout, keys, places, out_keys, out_places):
+    from cuda.compute import SortOrder, radix_sort, segmented_sort
+
+    given = {
+        "d_in_keys": keys,
+        "d_out_keys": out_keys,
+        "d_in_values": places,
+        "d_out_values": out_places,
+        "num_items": layout.size,
+        "order": SortOrder.ASCENDING,
+        "stream": lane.stream,
+    }
+    if layout.count == 1:
+        radix_sort(**given)
+        return
+    segmented_sort(
+        **given, num_segments=layout.count, start_offsets_in=layout.offsets[:-1], end_offsets_in=layout.offsets[1:]
+    )
+
+
+def _by_cupy(lane, layout, keys, places, out_keys, out_places):
+    import cupy
+
+    with cupy.cuda.ExternalStream(int(lane.stream)):
+        key, origin = cupy.asarray(keys), cupy.argsort(cupy.asarray(keys))
+        if layout.count > 1:
+            ranking = cupy.repeat(cupy.arange(layout.count), layout.lengths.tolist())
+            origin = origin[cupy.argsort(ranking[origin])]
+        cupy.take(key, origin, out=cupy.asarray(out_keys))
+        cupy.take(cupy.asarray(places), origin, out=cupy.asarray(out_places))
+
+
+def _by_torch(lane, layout, keys, places, out_keys, out_places):
+    import torch
+
+    signed = {4: np.int32, 8: np.int64}[keys.dtype.itemsize]
+    key, place, to_key, to_place = (
+        torch.as_tensor(a.view(kind), device="cuda")
+        for a, kind in ((keys, signed), (places, np.int32), (out_keys, signed), (out_places, np.int32))
+    )
+    with torch.cuda.stream(torch.cuda.ExternalStream(int(lane.stream))):
+        # The lowest signed integer flips the top bit: signed integers then order as the unsigned ones do.
+        origin = torch.sort(key ^ torch.iinfo(key.dtype).min, stable=True).indices
+        if layout.count > 1:
+            lengths = torch.as_tensor(layout.lengths, device="cuda")
+            ranking = torch.repeat_interleave(torch.arange(layout.count, device="cuda"), lengths)
+            origin = origin[torch.sort(ranking[origin], stable=True).indices]
+        torch.take(key, origin, out=to_key)
+        torch.take(place, origin, out=to_place)
+
+
+def _by_numpy(lane, layout, keys, places, out_keys, out_places):
+    key, place = keys.copy_to_host(), places.copy_to_host()
+    origin = np.lexsort([key, np.repeat(np.arange(layout.count), layout.lengths)])
+    out_keys.copy_to_device(key[origin])
+    out_places.copy_to_device(place[origin])
+
+
+@kernel
+def _to_keys(numbers, ranking, begin, end, offsets, bits, order, keys, places):
+    tile = numbers[cuda.blockIdx.x]
+    start = offsets[ranking[tile]]
+    for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
+        keys[i], places[i] = key_of(bits[i], order), np.uint32(i - start)
+
+
+@kernel
+def _from_keys(keys, order, bits):
+    i = cuda.grid(1)
+    if i < keys.size:
+        bits[i] = bits_of(keys[i], order)

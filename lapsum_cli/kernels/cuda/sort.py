@@ -1,0 +1,246 @@
+"""Soft sort and its gradient on a card: ..sort from the sums of sweeps.py, one target a thread.
+
+Where the CPU marks the scores that reach each target, a thread here finds its gap by bisection of the soft counts. All
+compare with the same counts, so gaps rise with their targets, whatever rounding does to the counts: those of one gap
+stand together. The gradient sums what they put down there by the recurrence itself, with gaps for scores: 1 within a
+gap and 0 across.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..laplace import exp_nonpositive, log_nearness
+from ..sort import LARGEST_RATE
+from .adapter import cuda, device, float64, kernel
+from .blocks import block_sums
+from .order import Order
+from .rank import middle_of
+from .sweeps import sums
+
+
+class Solved(NamedTuple):
+    """Targets 1/2, 3/2 ... or 1, 2 ... of every ranking, from the place of its first finite score on: (N,) each."""
+
+    anchors: object  # the score next to each
+    steps: object  # from there, in the unit of the scores
+    gaps: object  # how many finite scores are above it; -1 elsewhere
+    to_above: object  # logarithm of e^-distance/alpha to the score above it
+    to_below: object
+    sums: object  # (before, behind) of the scores
+    spans: object  # (m, 2) int64: places from .. to of the finite scores
+
+
+def soft_sort(order: Order, alphas, upstream=None):
+    """Soft-sorted scores (N,) on the card, and with `upstream` gradients for scores (N,) and alpha (m,); as ..sort."""
+    lane, layout, table = order.lane, order.layout, order.layout.tiles
+    y, places = order.sorted()
+    at = solve(order, alphas, 0.5)
+    out = lane.empty(layout.size, order.dtype)
+    layout.each_tile(table, _emit, 0, layout.offsets, at.spans, y, at.anchors, at.steps, out)
+    if upstream is None:
+        return out, None, None
+    v = lane.room("v", (layout.size,), np.float64)
+    layout.each_tile(table, _widen, 0, layout.offsets, at.spans, lane.put(upstream, "upstream"), v)
+    g = pull_back(order, alphas, at, v)
+    gradient, moments = lane.empty(layout.size, upstream.dtype), lane.room("moments", (1, table.count), np.float64)
+    given = (layout.offsets, y, places, at.spans, at.anchors, at.steps, v, g, gradient, moments)
+    layout.each_tile(table, _gradients, 1, *given)
+    return out, gradient, lane.get(layout.totals(table, "totals", moments))[0] / alphas
+
+
+def solve(order: Order, alphas, first: float) -> Solved:
+    """Where the soft count meets first, first + 1, ...: as many as there are finite scores, one less from 1 on."""
+    lane, layout = order.lane, order.layout
+    y, _ = order.sorted()
+    spans = lane.room("spans", (layout.count, 2), np.int64)
+    lane.launch(_spans, -(-layout.count // 128), 128, 0, layout.offsets, y, spans)
+    rates = lane.put(np.minimum(1.0 / alphas, LARGEST_RATE))
+    around = sums(lane, layout, y, rates)
+    found = [lane.room(name, (layout.size,), np.float64) for name in ("anchors", "steps", "gaps", "above", "below")]
+    given = (layout.offsets, spans, y, *around, lane.put(alphas), rates, order.descending, first)
+    layout.each_tile(layout.tiles, _solve, 0, *given, *found)
+    return Solved(*found, around, spans)
+
+
+def pull_back(order: Order, alphas, at: Solved, v):
+    """The gradient (N,) for the sorted scores of sum v_l target_l; v (N,) float64, 0 where there is no target."""
+    lane, layout, table = order.lane, order.layout, order.layout.tiles
+    y, _ = order.sorted()
+    weights = [lane.room(f"weight {side}", (layout.size,), np.float64) for side in ("above", "below")]
+    layout.each_tile(table, _put_down, 0, layout.offsets, at.spans, *at.sums, *at[2:5], v, *weights)
+    # e^-1e300 is 0: of the sums before a target those of its own gap alone remain.
+    apart, moved = lane.put(np.full(layout.count, 1e300)), []
+    for side, weight in enumerate(weights):
+        within, _ = sums(lane, layout, at.gaps, apart, weight, " within")
+        put = lane.zeros(f"put {side}", (layout.size,), np.float64)
+        layout.each_tile(table, _gather, 0, layout.offsets, at.spans, at.gaps, within, weight, side, put)
+        moved.append(put)
+    rates = lane.put(np.minimum(1.0 / alphas, LARGEST_RATE))
+    _, up = sums(lane, layout, y, rates, moved[0], " up")
+    down, _ = sums(lane, layout, y, rates, moved[1], " down")
+    layout.each_tile(table, _add, 0, up, down, *moved)
+    return moved[0]
+
+
+@kernel
+def _spans(offsets, y, spans):
+    """Where the finite scores of each sorted ranking begin and end."""
+    r = cuda.grid(1)
+    if r < spans.shape[0]:
+        start, stop = offsets[r], offsets[r + 1]
+        low, high = start, stop
+        best = y[start] if stop > start else 0.0
+        while low < high and abs(best) == np.inf:  # the infinity that comes first, if any
+            middle = (low + high) // 2
+            if y[middle] == best:
+                low = middle + 1
+            else:
+                high = middle
+        begin, high = (low if abs(best) == np.inf else start), stop
+        low = begin
+        while low < high:
+            middle = (low + high) // 2
+            if abs(y[middle]) < np.inf:
+                low = middle + 1
+            else:
+                high = middle
+        spans[r, 0], spans[r, 1] = begin - start, low - start
+
+
+@kernel
+def _solve(
+    numbers,
+    ranking,
+    begin,
+    end,
+    offsets,
+    spans,
+    y,
+    before,
+    behind,
+    alphas,
+    rates,
+    descending,
+    first,
+    anchors,
+    steps,
+    gaps,
+    to_above,
+    to_below,
+):
+    tile = numbers[cuda.blockIdx.x]
+    r = ranking[tile]
+    start, stop = offsets[r] + spans[r, 0], offsets[r] + spans[r, 1]
+    up = alphas[r] if descending else -alphas[r]
+    count = stop - start - (first == 1.0)
+    for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
+        gaps[i] = -1.0
+        if start <= i < start + count:
+            target = first + (i - start)
+            at = _gap(before, behind, start, stop, target)
+            sum_above = before[at - 1] + 1.0 if at > start else 0.0
+            sum_below = behind[at] + 1.0 if at < stop else 0.0
+            gap = np.inf
+            if start < at < stop:
+                gap = abs(np.float64(y[at - 1]) - np.float64(y[at])) * rates[r]
+            gap = min(gap, 1e300)
+            excess = target - (at - start)
+            near = log_nearness(excess, sum_above, sum_below, gap)
+            far = -gap - near
+            above, below = (near, far) if excess < 0.0 else (far, near)
+            gaps[i], to_above[i], to_below[i] = at - start, above, below
+            anchors[i] = y[at] if below >= above else y[at - 1]
+            steps[i] = -up * below if below >= above else up * above
+
+
+@device
+def _gap(before, behind, start, stop, target):
+    """The first score whose soft count reaches the target."""
+    low, high = start, stop
+    while low < high:
+        middle = (low + high) // 2
+        if (middle - start) + 0.5 * (1.0 + behind[middle] - before[middle]) < target:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@kernel
+def _emit(numbers, ranking, begin, end, offsets, spans, y, anchors, steps, out):
+    """Targets as values; infinite scores keep their places."""
+    tile = numbers[cuda.blockIdx.x]
+    r = ranking[tile]
+    for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
+        is_finite = spans[r, 0] <= i - offsets[r] < spans[r, 1]
+        out[i] = anchors[i] + steps[i] if is_finite else y[i]
+
+
+@kernel
+def _widen(numbers, ranking, begin, end, offsets, spans, upstream, v):
+    """The upstream gradient of finite places, as float64; 0 at the others."""
+    tile = numbers[cuda.blockIdx.x]
+    r = ranking[tile]
+    for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
+        v[i] = upstream[i] if spans[r, 0] <= i - offsets[r] < spans[r, 1] else 0.0
+
+
+@kernel
+def _put_down(
+    numbers, ranking, begin, end, offsets, spans, before, behind, gaps, to_above, to_below, v, above, below
+):
+    """The gradient of each target at the scores on either side, by their weights among all in its softmax."""
+    tile = numbers[cuda.blockIdx.x]
+    r = ranking[tile]
+    start, stop = offsets[r] + spans[r, 0], offsets[r] + spans[r, 1]
+    for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
+        above[i], below[i] = 0.0, 0.0
+        if gaps[i] >= 0.0:
+            at = start + np.int64(gaps[i])
+            sum_above = before[at - 1] + 1.0 if at > start else 0.0
+            sum_below = behind[at] + 1.0 if at < stop else 0.0
+            lead = to_above[i] - to_below[i]
+            lesser = exp_nonpositive(-abs(lead))
+            from_above, from_below = (1.0, lesser) if lead >= 0.0 else (lesser, 1.0)
+            weight = v[i] / (from_above * sum_above + from_below * sum_below)
+            above[i], below[i] = weight * from_above, weight * from_below
+
+
+@kernel
+def _gather(numbers, ranking, begin, end, offsets, spans, gaps, within, weight, side, put):
+    """The sum of a gap's targets, known at the last of them, at the score above the gap (side 0) or below it (1)."""
+    tile = numbers[cuda.blockIdx.x]
+    r = ranking[tile]
+    start, stop = offsets[r] + spans[r, 0], offsets[r] + spans[r, 1]
+    for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
+        if gaps[i] >= 0.0 and (i + 1 == offsets[r + 1] or gaps[i + 1] != gaps[i]):
+            at = start + np.int64(gaps[i]) - (1 if side == 0 else 0)
+            if start <= at < stop:
+                put[at] = within[i] + weight[i]
+
+
+@kernel
+def _add(numbers, ranking, begin, end, up, down, moved_up, moved_down):
+    """What reaches each score from both directions, in place of moved_up."""
+    tile = numbers[cuda.blockIdx.x]
+    for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
+        moved_up[i] = up[i] + moved_up[i] + (down[i] + moved_down[i])
+
+
+@kernel
+def _gradients(numbers, ranking, begin, end, offsets, y, places, spans, anchors, steps, v, g, gradient, moments):
+    """The gradient for scores, where they came from; and of each tile sum v_l y_l - sum g_i x_i."""
+    s, tile = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x]
+    r = ranking[tile]
+    low = offsets[r]
+    middle, moment = middle_of(y, low, offsets[r + 1]), 0.0
+    for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
+        slope = 0.0
+        if spans[r, 0] <= i - low < spans[r, 1]:
+            slope = g[i]
+            moment += v[i] * (anchors[i] - middle + steps[i]) - slope * (np.float64(y[i]) - middle)
+        gradient[low + places[i]] = slope
+    block_sums(s, (moment,))
+    if cuda.threadIdx.x == 0:
+        moments[0, tile] = s[0]

@@ -1,0 +1,116 @@
+"""Rankings cut into tiles, a block of threads for each: where each ranking ends depends on nothing but its length.
+
+A ranking is cut from its own start, so its sums are added in an order that does not depend on what it stands beside.
+Short rankings are one tile each, and take fewer threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from .adapter import Lane, cuda, float64, kernel
+from .blocks import block_maxima, block_sums
+
+SHORT, FEW_THREADS, THREADS = 256, 32, 128  # a ranking of at most SHORT scores is a warp's
+TILE = 1024  # scores of a tile of a sweep
+LONG = 1 << 15  # scores from which the threshold of a top-k is narrowed down by many blocks
+LARGE_TILE, MOST_TILES = 4096, 2048  # of a ranking that is only summed: so that one block can add the sums of its tiles
+
+
+@dataclass(frozen=True)
+class Table:
+    """Tiles on the card: tile i is scores begin[i] .. end[i] of ranking[i]; first[r] is the first of ranking r."""
+
+    ranking: object  # (tiles,) int64
+    begin: object  # (tiles,) int64
+    end: object  # (tiles,) int64
+    first: object  # (m + 1,) int64
+    classes: list  # (threads, numbers of tiles on the card): those of short rankings, those of the others
+    several: object  # the rankings of more than one tile, on the card
+    of: np.ndarray  # ranking, in memory here
+
+    @property
+    def count(self) -> int:
+        return len(self.of)
+
+
+class Layout:
+    """The rankings of one batch on a card: offsets (m + 1,) int64 here and there, and their tiles."""
+
+    def __init__(self, lane: Lane, offsets: np.ndarray):
+        self.lane, self.here, self.lengths = lane, offsets, np.diff(offsets)
+        self.count, self.size = len(offsets) - 1, int(offsets[-1])
+        self.offsets = lane.put(offsets)
+
+    @classmethod
+    def of(cls, lane: Lane, offsets: np.ndarray) -> Layout:
+        """The layout of these offsets; that of the batch before if it is the same."""
+        kept = lane.tables.get("layout")
+        if kept is None or not np.array_equal(kept.here, offsets):
+            kept = lane.tables["layout"] = cls(lane, offsets)
+        return kept
+
+    @cached_property
+    def tiles(self) -> Table:
+        """For sweeps, whose scores pass through shared memory."""
+        return self._table(np.full(self.count, TILE))
+
+    @cached_property
+    def large_tiles(self) -> Table:
+        """For sums: tiles of at least LARGE_TILE scores, at most MOST_TILES of a ranking."""
+        return self._table(np.maximum(LARGE_TILE, -(-self.lengths // MOST_TILES)))
+
+    def _table(self, tile: np.ndarray) -> Table:
+        counts = -(-self.lengths // tile)
+        first = np.concatenate([[0], np.cumsum(counts)])
+        ranking = np.repeat(np.arange(self.count), counts)
+        begin = self.here[ranking] + (np.arange(first[-1]) - first[ranking]) * tile[ranking]
+        end = np.minimum(begin + tile[ranking], self.here[ranking + 1])
+        is_short = self.lengths[ranking] <= SHORT
+        classes = [
+            (threads, self.lane.put(np.flatnonzero(chosen)))
+            for threads, chosen in ((FEW_THREADS, is_short), (THREADS, ~is_short))
+            if chosen.any()
+        ]
+        tables = (self.lane.put(table) for table in (ranking, begin, end, first))
+        return Table(*tables, classes, self.lane.put(np.flatnonzero(counts > 1)), ranking)
+
+    def each_tile(self, table: Table, function, rows: int, *arguments) -> None:
+        """Run a kernel for every tile: function(numbers, table's ranking, begin, end, *arguments)."""
+        for threads, numbers in table.classes:
+            given = (numbers, table.ranking, table.begin, table.end, *arguments)
+            self.lane.launch(function, len(numbers), threads, rows, *given)
+
+    def totals(self, table: Table, name: str, partials, largest: bool = False):
+        """Values (rows, m) of the rankings from those (rows, tiles) of their tiles: sums, or the largest."""
+        out = self.lane.room(name, (len(partials), self.count), np.float64)
+        function = _largest_of_tiles if largest else _sums_of_tiles
+        self.lane.launch(function, self.count, FEW_THREADS, 1, table.first, partials, out)
+        return out
+
+
+@kernel
+def _sums_of_tiles(first, partials, out):
+    s, t, r = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockIdx.x
+    for row in range(partials.shape[0]):
+        total = 0.0
+        for tile in range(first[r] + t, first[r + 1], cuda.blockDim.x):
+            total += partials[row, tile]
+        block_sums(s, (total,))
+        if t == 0:
+            out[row, r] = s[0]
+
+
+@kernel
+def _largest_of_tiles(first, partials, out):
+    s, t, r = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockIdx.x
+    for row in range(partials.shape[0]):
+        largest = -np.inf
+        for tile in range(first[r] + t, first[r + 1], cuda.blockDim.x):
+            largest = max(largest, partials[row, tile])
+        block_maxima(s, (largest,))
+        if t == 0:
+            out[row, r] = s[0]

@@ -1,0 +1,224 @@
+"""Soft top-k and its gradients on a card: ..topk, a block for each short ranking, many for a long one.
+
+A short ranking is read once from memory, and then from the cache, until its threshold is found (threshold.py) and its
+memberships are written. A long one takes a pass that collapses it, some on what is left, and one that writes. The
+gradient makes two passes, each over the scores and the upstream gradient: sums, then results.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import topk as cpu
+from ..laplace import LOG_2, log_one_minus
+from ..topk import LOGARITHM, MEMBERSHIP
+from .adapter import Lane, cuda, device, float64, kernel
+from .blocks import block_sums
+from .threshold import Narrowing, find_whole_cut, near
+from .tiles import FEW_THREADS, LONG, SHORT, THREADS, Layout
+
+MEDIUM, MANY_THREADS = 2048, 256  # a ranking of more than MEDIUM scores takes MANY_THREADS
+
+
+class Cuts(NamedTuple):
+    """What a threshold leaves for a gradient, on the card."""
+
+    cuts: object  # (m, 4) float64, as those of ..topk
+    shares: object  # (m, 5) float64: of the cut below and above, the same relative to the larger, and that
+
+
+def soft_topk(lane: Lane, values, offsets, ks, alphas, largest=True, log=False):
+    """Memberships (N,), or their logarithms, on the card; and the Cuts of the rankings. As ..topk.soft_topk."""
+    layout, dtype = Layout.of(lane, offsets), np.dtype(values.dtype)
+    x, sign = lane.put(values, "scores"), dtype.type(1 if largest else -1)
+    out = lane.empty(layout.size, dtype)
+    cuts = Cuts(lane.empty((layout.count, 4), np.float64), lane.empty((layout.count, 5), np.float64))
+    on_card = (lane.put(np.ascontiguousarray(ks)), lane.put(alphas), lane.put(cpu.rates_of(alphas, dtype)))
+    for threads, chosen in _by_length(layout.lengths):
+        given = (lane.put(chosen), layout.offsets, x, *on_card, sign, log, *cuts, out)
+        lane.launch(_topk_of_short, len(chosen), threads, 6, *given)
+    long = np.flatnonzero(layout.lengths > LONG)
+    if len(long):
+        Narrowing(lane, layout, long, dtype).run(x, sign, *on_card, *cuts)
+        table = layout.large_tiles
+        given = (lane.put(np.flatnonzero(np.isin(table.of, long))), table.ranking, table.begin, table.end)
+        lane.launch(_write_tiles, len(given[0]), THREADS, 0, *given, x, on_card[2], sign, log, *cuts, out)
+    for r, part, whole in cpu.beyond_float32(dtype, layout.here, alphas):
+        exact, (cut, share) = soft_topk(lane, _cast(lane, x[part], np.float64), whole, ks[[r]], alphas[[r]], largest, log)
+        _cast(lane, exact, dtype, out[part])
+        _cast(lane, cut.reshape(4), np.float64, cuts.cuts[r])
+        _cast(lane, share.reshape(5), np.float64, cuts.shares[r])
+    return out, cuts
+
+
+def _by_length(lengths):
+    """Rankings that one block does, by how many threads it has; none without scores."""
+    for threads, least, most in ((FEW_THREADS, 1, SHORT), (THREADS, SHORT + 1, MEDIUM), (MANY_THREADS, MEDIUM + 1, LONG)):
+        chosen = np.flatnonzero((lengths >= least) & (lengths <= most))
+        if len(chosen):
+            yield threads, chosen
+
+
+def topk_gradient(lane: Lane, values, offsets, upstream, cuts: Cuts, alphas, largest=True, slope=MEMBERSHIP):
+    """Gradients for scores (N,) on the card, for k (m,) and for alpha (m,) in memory here. As ..topk.topk_gradient."""
+    layout, dtype = Layout.of(lane, offsets), np.dtype(values.dtype)
+    x, v, sign = lane.put(values, "scores"), lane.put(upstream, "upstream"), dtype.type(1 if largest else -1)
+    out, table = lane.empty(layout.size, dtype), layout.large_tiles
+    rates = lane.put(cpu.rates_of(alphas, dtype))
+    partials = [lane.room(f"partials {rows}", (rows, table.count), np.float64) for rows in (2, 3)]
+    given = (x, rates, sign, slope, *cuts, v)
+    layout.each_tile(table, _pull, 2, *given, partials[0])
+    pulled = layout.totals(table, "pulled", partials[0])
+    layout.each_tile(table, _settle, 3, *given, pulled, out, partials[1])
+    moments = lane.get(layout.totals(table, "totals", partials[1]))
+    to_k, to_alpha = _ends(lane.get(pulled), moments, lane.get(cuts.cuts), lane.get(cuts.shares)[:, 4], slope, sign)
+    for r, part, whole in cpu.beyond_float32(dtype, layout.here, alphas):
+        wide, pull = (_cast(lane, array[part], np.float64) for array in (x, v))
+        own = Cuts(*(lane.put(lane.get(array)[[r]]) for array in cuts))
+        exact, to_k[[r]], to_alpha[[r]] = topk_gradient(lane, wide, whole, pull, own, alphas[[r]], largest, slope)
+        _cast(lane, exact, dtype, out[part])
+    return out, to_k, to_alpha
+
+
+def _ends(pulled, moments, cuts, scale, slope, sign):
+    """The gradients for k and alpha, from the sums over each ranking."""
+    (pulled, total), (from_neighbours, above_b, below_b) = pulled, moments
+    with np.errstate(all="ignore"):
+        density = total if slope == MEMBERSHIP else total * scale
+        to_k = np.where(pulled != 0.0, pulled / density, 0.0)
+        # From the neighbours to b it is log(2 share), which may be -inf on a side without scores.
+        from_neighbours = from_neighbours + np.where(above_b != 0.0, -above_b * (cuts[:, 3] + LOG_2), 0.0)
+        from_neighbours = from_neighbours + np.where(below_b != 0.0, below_b * (cuts[:, 2] + LOG_2), 0.0)
+    is_hard = cpu.is_hard(cuts)
+    return np.where(is_hard, 0.0, to_k), np.where(is_hard, 0.0, -from_neighbours * np.float64(sign))
+
+
+def _cast(lane: Lane, array, dtype, out=None):
+    out = lane.empty(array.shape[0], dtype) if out is None else out
+    lane.launch(_copy, -(-out.shape[0] // 256), 256, 0, array, out)
+    return out
+
+
+@kernel
+def _copy(values, out):
+    i = cuda.grid(1)
+    if i < out.size:
+        out[i] = values[i]
+
+
+@kernel
+def _topk_of_short(numbers, offsets, x, ks, alphas, rates, sign, log, cuts, shares, out):
+    """A block for a ranking: its threshold, then its memberships."""
+    s, r = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x]
+    start, stop = offsets[r], offsets[r + 1]
+    find_whole_cut(s, x, start, stop - start, sign, ks[r], alphas[r], rates[r], cuts[r], shares[r])
+    cuda.syncthreads()
+    _write(x, start, stop, sign, cuts[r], shares[r], rates[r], log, out)
+
+
+@kernel
+def _write_tiles(tiles, ranking, begin, end, x, rates, sign, log, cuts, shares, out):
+    tile = tiles[cuda.blockIdx.x]
+    r = ranking[tile]
+    _write(x, begin[tile], end[tile], sign, cuts[r], shares[r], rates[r], log, out)
+
+
+@device
+def _write(x, start, stop, sign, cut, shares, rate, log, out):
+    """Memberships, given the cut; where it is hard all, nothing, or an equal share."""
+    kind = x.dtype.type
+    if cut[2] == -np.inf and cut[3] == -np.inf:
+        best, others, masked = kind(shares[0]), kind(shares[1]), kind(0)
+        if log:
+            best, others, masked = _log(best), _log(others), _log(masked)
+        for i in range(start + cuda.threadIdx.x, stop, cuda.blockDim.x):
+            v = kind(sign * x[i])
+            out[i] = best if v == kind(np.inf) else (masked if v == kind(-np.inf) else others)
+        return
+    one, below, above = kind(1), kind(cut[0]), kind(cut[1])
+    share_below, share_above, log_below = kind(shares[0]), kind(shares[1]), kind(cut[2])
+    for i in range(start + cuda.threadIdx.x, stop, cuda.blockDim.x):
+        v = kind(sign * x[i])
+        if v >= above:
+            tail = share_above * near(v, above, rate)
+            out[i] = log_one_minus(tail) if log else one - tail
+        else:
+            out[i] = log_below + (v - below) * rate if log else share_below * near(v, below, rate)
+
+
+@device
+def _log(share):
+    return type(share)(math.log(share)) if share > 0 else type(share)(-np.inf)
+
+
+@device
+def _distance(v, cut_below, cut_above, scaled_below, scaled_above, rate):
+    """(x - neighbour) / alpha; the scaled e^-|x - b|/alpha; whether the score is above b."""
+    up = v >= cut_above
+    z = (v - (cut_above if up else cut_below)) * rate
+    e = near(v, cut_above if up else cut_below, rate) * (scaled_above if up else scaled_below)
+    return z, e, up
+
+
+@device
+def _slope(v, z, e, up, scale, slope):
+    """h_i v_i; nothing for infinite scores."""
+    kind = type(e)
+    if abs(z) == kind(np.inf):
+        return kind(0)
+    if slope == MEMBERSHIP:
+        return e * v
+    if slope == LOGARITHM and up:
+        tail = scale * e
+        return tail / (kind(1) - tail) * v
+    return kind(v)
+
+
+@kernel
+def _pull(numbers, ranking, begin, end, x, rates, sign, slope, cuts, shares, v, partials):
+    """Of each tile the sums of h_i v_i and of the scaled e_i; memberships have h scaled as e is."""
+    s, tile, kind = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x], x.dtype.type
+    r, threads = ranking[tile], cuda.blockDim.x
+    cut, share, rate = cuts[r], shares[r], rates[r]
+    below, above, low, high = kind(cut[0]), kind(cut[1]), kind(share[2]), kind(share[3])
+    scale, pulled, total = kind(share[4]), 0.0, 0.0
+    if cut[2] > -np.inf or cut[3] > -np.inf:
+        for block in range(begin[tile] + cuda.threadIdx.x, end[tile], 64 * threads):
+            part, part_total = kind(0), kind(0)
+            for i in range(block, min(block + 64 * threads, end[tile]), threads):
+                z, e, up = _distance(kind(sign * x[i]), below, above, low, high, rate)
+                part, part_total = part + _slope(kind(v[i]), z, e, up, scale, slope), part_total + e
+            pulled, total = pulled + part, total + part_total
+    block_sums(s, (pulled, total))
+    if cuda.threadIdx.x == 0:
+        partials[0, tile], partials[1, tile] = s[0], s[threads]
+
+
+@kernel
+def _settle(numbers, ranking, begin, end, x, rates, sign, slope, cuts, shares, v, pulled, out, partials):
+    """The gradient (h_i v_i - e_i mean) / alpha; and of each tile what that for alpha is made of: sum gradient_i
+    distance_i to the neighbours, and the sums of gradients above and below b.
+    """
+    s, tile, kind = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x], x.dtype.type
+    r, threads = ranking[tile], cuda.blockDim.x
+    cut, share, rate = cuts[r], shares[r], rates[r]
+    below, above, low, high = kind(cut[0]), kind(cut[1]), kind(share[2]), kind(share[3])
+    scale, moment, above_b, below_b = kind(share[4]), 0.0, 0.0, 0.0
+    is_hard = cut[2] == -np.inf and cut[3] == -np.inf
+    mean = kind(0) if is_hard else kind(pulled[0, r] / pulled[1, r])
+    factor = sign * rate * (scale if slope == MEMBERSHIP else kind(1))
+    for block in range(begin[tile] + cuda.threadIdx.x, end[tile], 64 * threads):
+        part, part_above, part_below = kind(0), kind(0), kind(0)
+        for i in range(block, min(block + 64 * threads, end[tile]), threads):
+            g = kind(0)
+            if not is_hard:
+                z, e, up = _distance(kind(sign * x[i]), below, above, low, high, rate)
+                g = factor * (_slope(kind(v[i]), z, e, up, scale, slope) - e * mean)
+                part += z * g if abs(z) < kind(np.inf) else kind(0)
+                part_above, part_below = part_above + (g if up else kind(0)), part_below + (kind(0) if up else g)
+            out[i] = g
+        moment, above_b, below_b = moment + part, above_b + part_above, below_b + part_below
+    block_sums(s, (moment, above_b, below_b))
+    if cuda.threadIdx.x < 3:
+        partials[cuda.threadIdx.x, tile] = s[cuda.threadIdx.x * threads]
