@@ -7,6 +7,9 @@ alpha    softness in the unit of the scores: a number, one for each ranking, or 
          ranking, which gradients hold constant; larger is softer
 upstream the gradient of a loss with respect to the result, in its form
 threads  no result depends on it
+device   "cpu", "cuda" for an NVIDIA GPU (extra `cuda`), "auto" for a GPU where one works, or None for where the scores
+         are. An array on a GPU (CUDA Array Interface: CuPy, PyTorch, Numba) is computed there without a copy: what has
+         its form stays there, with the same interface; a number for each ranking comes back as NumPy
 
 Results have the form and dtype of x, gradients with respect to alpha and k a number for each ranking. What cannot be
 used raises OptionError or DataError, both a ValueError: alpha <= 0, k < 0, NaN. Infinite scores have gradient 0.
@@ -19,7 +22,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .arrays import Form, rankings_of, refuse_nan
+from . import devices
+from .arrays import Form, is_on_card, rankings_of, refuse_nan
 from .errors import OptionError
 from .operation import GRADIENT, Given, Operation, Result, prepare
 from .operators import Permute, Rank, Sort, TopK
@@ -41,43 +45,43 @@ class TopKGradients(NamedTuple):
     alpha: object
 
 
-def soft_rank(x, *, alpha="0.1std", descending=True, base=1, threads=1):
+def soft_rank(x, *, alpha="0.1std", descending=True, base=1, threads=1, device=None):
     """Soft rank of every score in its ranking: near `base` for the largest; n of them sum to n (n - 1) / 2 + n base.
 
     Approximates  np.argsort(np.argsort(-x)) + 1  and tends to it as alpha tends to 0; ties take their mean place.
     float16 gives float32, a ranking longer than 2^24 float64. O(n log n).
     Source: LapSum, ICML 2025, section 3.
     """
-    return _result(Rank(**softness(alpha), descending=descending, base=base), x, alpha, threads)
+    return _result(Rank(**softness(alpha), descending=descending, base=base), x, alpha, threads, device)
 
 
-def soft_rank_vjp(x, upstream, *, alpha="0.1std", descending=True, threads=1) -> Gradients:
+def soft_rank_vjp(x, upstream, *, alpha="0.1std", descending=True, threads=1, device=None) -> Gradients:
     """Gradients of sum(upstream * soft_rank(x)) with respect to the scores and alpha, in O(n) after the sort.
 
     (1 / 2 alpha) (sum_j e_ij v_j - v_i sum_j e_ij) over j != i, with e_ij = e^(-|x_i - x_j| / alpha), v = upstream.
     """
-    return _gradients(Rank(**softness(alpha), descending=descending), x, upstream, alpha, threads)
+    return _gradients(Rank(**softness(alpha), descending=descending), x, upstream, alpha, threads, device)
 
 
-def soft_sort(x, *, alpha="0.1std", descending=True, threads=1):
+def soft_sort(x, *, alpha="0.1std", descending=True, threads=1, device=None):
     """Soft-sorted scores, best first: a shift of the scores shifts them alike, and their spread grows with alpha.
 
     Approximates  -np.sort(-x)  and tends to it as alpha tends to 0. The l-th (from 1) is the t at which the soft count
     sum_j F((x_j - t) / alpha) is l - 1/2. Infinite scores stay at their end. O(n log n).
     Source: LapSum, ICML 2025, section 4.
     """
-    return _result(Sort(**softness(alpha), descending=descending), x, alpha, threads)
+    return _result(Sort(**softness(alpha), descending=descending), x, alpha, threads, device)
 
 
-def soft_sort_vjp(x, upstream, *, alpha="0.1std", descending=True, threads=1) -> Gradients:
+def soft_sort_vjp(x, upstream, *, alpha="0.1std", descending=True, threads=1, device=None) -> Gradients:
     """Gradients of sum(upstream * soft_sort(x)) with respect to the scores and alpha, in O(n) after the sort.
 
     The l-th result moves with the scores by softmax_j(-|y_l - x_j| / alpha); upstream goes by position.
     """
-    return _gradients(Sort(**softness(alpha), descending=descending), x, upstream, alpha, threads)
+    return _gradients(Sort(**softness(alpha), descending=descending), x, upstream, alpha, threads, device)
 
 
-def soft_topk(x, k, *, alpha="0.1std", largest=True, threads=1):
+def soft_topk(x, k, *, alpha="0.1std", largest=True, threads=1, device=None):
     """Soft membership in the top k: values in [0, 1] that sum to k in every ranking.
 
     Approximates  x >= np.sort(x)[-k]  and tends to it as alpha tends to 0; a tie across the boundary shares its places.
@@ -87,35 +91,35 @@ def soft_topk(x, k, *, alpha="0.1std", largest=True, threads=1):
 
     O(n). Source: LapSum, ICML 2025, section 4.
     """
-    return _result(_topk(k, alpha, largest), x, alpha, threads, k)
+    return _result(_topk(k, alpha, largest), x, alpha, threads, device, k)
 
 
-def soft_topk_vjp(x, k, upstream, *, alpha="0.1std", largest=True, threads=1) -> TopKGradients:
+def soft_topk_vjp(x, k, upstream, *, alpha="0.1std", largest=True, threads=1, device=None) -> TopKGradients:
     """Gradients of sum(upstream * soft_topk(x, k)) with respect to the scores, k and alpha, in O(n).
 
     With f_j = e^(-|x_j - b| / alpha) / (2 alpha) and q = f / sum(f): f_j (v_j - <q, v>) for the scores, <q, v> for k.
     All are 0 at k = 0 and k = n.
     """
-    return _topk_gradients(_topk(k, alpha, largest), x, k, upstream, alpha, threads)
+    return _topk_gradients(_topk(k, alpha, largest), x, k, upstream, alpha, threads, device)
 
 
-def log_soft_topk(x, k, *, alpha="0.1std", largest=True, threads=1):
+def log_soft_topk(x, k, *, alpha="0.1std", largest=True, threads=1, device=None):
     """Logarithm of the soft membership in the top k, with all its digits in both tails: never the log of a rounded 1.
 
     x, k   as for soft_topk; -inf where the membership is 0
     """
-    return _result(_topk(k, alpha, largest, log=True), x, alpha, threads, k)
+    return _result(_topk(k, alpha, largest, log=True), x, alpha, threads, device, k)
 
 
-def log_soft_topk_vjp(x, k, upstream, *, alpha="0.1std", largest=True, threads=1) -> TopKGradients:
+def log_soft_topk_vjp(x, k, upstream, *, alpha="0.1std", largest=True, threads=1, device=None) -> TopKGradients:
     """Gradients of sum(upstream * log_soft_topk(x, k)) with respect to the scores, k and alpha, in O(n).
 
     (h_j v_j - q_j <h, v>) / alpha with h = alpha f / p, f and q as for soft_topk_vjp.
     """
-    return _topk_gradients(_topk(k, alpha, largest, log=True), x, k, upstream, alpha, threads)
+    return _topk_gradients(_topk(k, alpha, largest, log=True), x, k, upstream, alpha, threads, device)
 
 
-def soft_permutation(x, *, alpha="0.1std", descending=True, threads=1):
+def soft_permutation(x, *, alpha="0.1std", descending=True, threads=1, device=None):
     """The soft permutation matrix: how likely each item (row) is at each position (column, best first).
 
     Approximates  np.eye(n)[np.argsort(np.argsort(-x))]  and tends to it as alpha tends to 0. Rows and columns sum to 1.
@@ -125,7 +129,12 @@ def soft_permutation(x, *, alpha="0.1std", descending=True, threads=1):
     """
     from .kernels import permute
 
-    form, at = compute(Permute(**softness(alpha), descending=descending), x, alpha, threads)
+    operation = Permute(**softness(alpha), descending=descending)
+    if is_on_card(x):
+        form, on, given = _asked(operation, x, alpha, threads, device)
+        matrices = on.dense_permutation(*operation.best_first(form.rankings, given, on))
+        return matrices.reshape((*form.shape, *matrices.shape[1:]))
+    form, at = compute(operation, x, alpha, threads, device)
     lengths = form.rankings.lengths.tolist()
     matrices = [permute.dense(at, r, 0, n).astype(form.dtype, copy=False) for r, n in enumerate(lengths)]
     if len(form.shape) == 1 and not (isinstance(x, np.ndarray) and x.dtype != object):
@@ -144,20 +153,21 @@ def _topk(k, alpha, largest, log=False) -> TopK:
     return TopK(**softness(alpha), ks=ks, descending=largest, log=log)
 
 
-def _result(operation: Operation, x, alpha, threads, k=None):
-    form, result = compute(operation, x, alpha, threads, k)
+def _result(operation: Operation, x, alpha, threads, device, k=None):
+    form, result = compute(operation, x, alpha, threads, device, k)
     dtype = operation.dtype(form.dtype, int(form.rankings.lengths.max(initial=0)))
     return form.scores(result.scores[operation.column].astype(dtype, copy=False))
 
 
-def _gradients(operation: Operation, x, upstream, alpha, threads) -> Gradients:
-    form, result = compute(replace(operation, gradient=True, grad_alpha=True), x, alpha, threads, upstream=upstream)
+def _gradients(operation: Operation, x, upstream, alpha, threads, device) -> Gradients:
+    operation = replace(operation, gradient=True, grad_alpha=True)
+    form, result = compute(operation, x, alpha, threads, device, upstream=upstream)
     return Gradients(_scores_gradient(form, result), form.each(result.rankings[f"{GRADIENT}_alpha"]))
 
 
-def _topk_gradients(operation, x, k, upstream, alpha, threads) -> TopKGradients:
+def _topk_gradients(operation, x, k, upstream, alpha, threads, device) -> TopKGradients:
     operation = replace(operation, gradient=True, grad_alpha=True, grad_k=True)
-    form, result = compute(operation, x, alpha, threads, k, upstream)
+    form, result = compute(operation, x, alpha, threads, device, k, upstream)
     to_k, to_alpha = (form.each(result.rankings[f"{GRADIENT}_{name}"]) for name in ("k", "alpha"))
     return TopKGradients(_scores_gradient(form, result), to_k, to_alpha)
 
@@ -166,22 +176,34 @@ def _scores_gradient(form: Form, result: Result):
     return form.scores(result.scores[GRADIENT].astype(form.dtype, copy=False))
 
 
-def compute(operation: Operation, x, alpha, threads, k=None, upstream=None, target=None):
+def compute(operation: Operation, x, alpha, threads, device=None, k=None, upstream=None, target=None):
     """The form of x, and what the operation makes of its rankings."""
+    form, on, given = _asked(operation, x, alpha, threads, device, k, upstream, target)
+    longest = int(form.rankings.lengths.max(initial=0))
+    return form, on.run(operation, form.rankings, given, _computed(operation.dtype(form.dtype, longest)))
+
+
+def _asked(operation: Operation, x, alpha, threads, device, k=None, upstream=None, target=None):
+    """The form of x, the processor that computes it, with its kernels ready, and what is given beside it."""
     if not isinstance(threads, int) or threads < 1:
         raise OptionError(f"threads must be 1 or more, got {threads!r}")
+    if is_on_card(x):
+        if device == "cpu":
+            raise OptionError("x is on a GPU; copy it to the host, or leave device out")
+        on = devices.lane()
+    else:
+        on = devices.choose(device or "cpu", threads)
     form = rankings_of(x)
     rankings = form.rankings
-    refuse_nan(rankings, "the score")
+    refuse_nan(rankings, "the score", on)
     given = Given(
         form.per_ranking("alpha", None if np.ndim(alpha) == 0 else alpha),
         form.per_ranking("k", None if np.ndim(k) == 0 else k),
-        None if upstream is None else form.per_score("upstream", upstream, rankings.values.dtype),
-        None if target is None else form.per_score("target", target, np.float64),
+        None if upstream is None else form.per_score("upstream", upstream, rankings.values.dtype, on),
+        None if target is None else form.per_score("target", target, np.float64, on),
     )
-    prepare(operation, rankings.values.dtype)
-    longest = int(rankings.lengths.max(initial=0))
-    return form, operation.apply(rankings, given, _computed(operation.dtype(form.dtype, longest)), threads)
+    prepare(operation, rankings.values.dtype, on)
+    return form, on, given
 
 
 def _computed(dtype: str):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import DataError, OptionError
-from .rankings import Rankings, has_nan
+from .rankings import Rankings, RankingsOnCard, has_nan
 
 
 @dataclass(frozen=True)
@@ -33,30 +33,50 @@ class Form:
         """An option that was given for each ranking, flat."""
         if values is None:
             return None
-        values = np.array(values, np.float64).reshape(-1)
+        values = np.array(_in_memory(values), np.float64).reshape(-1)
         if len(values) != len(self.rankings):
             raise OptionError(f"{name} has {len(values)} values for {len(self.rankings)} rankings")
         return values
 
-    def per_score(self, name: str, values, dtype) -> np.ndarray:
-        """What was given for each score, flat: it must have the form of the scores."""
+    def per_score(self, name: str, values, dtype, on=None):
+        """What was given for each score, flat, where the scores are: it must have the form of the scores."""
+        is_on_card_too = is_on_card(values)
+        if is_on_card_too != isinstance(self.rankings, RankingsOnCard):
+            raise DataError(f"{name} and the scores must both be on the GPU, or both not")
         beside = rankings_of(values, name).rankings
         if not np.array_equal(beside.offsets, self.rankings.offsets):
             raise DataError(f"{name} has {_sizes(beside)}, the scores have {_sizes(self.rankings)}")
-        refuse_nan(beside, name)
-        return beside.values.astype(dtype, copy=False)
+        refuse_nan(beside, name, on)
+        return on.cast(beside.values, dtype) if is_on_card_too else beside.values.astype(dtype, copy=False)
 
 
 def _sizes(rankings: Rankings) -> str:
     return f"{len(rankings)} rankings of {len(rankings.values)} values in all"
 
 
-def refuse_nan(rankings: Rankings, what: str) -> None:
-    if has_nan(rankings.values):
-        at = int(np.argmax(np.isnan(rankings.values)))
+def refuse_nan(rankings: Rankings, what: str, on=None) -> None:
+    """on: the processor of rankings on a card."""
+    if on.has_nan(rankings.values) if isinstance(rankings, RankingsOnCard) else has_nan(rankings.values):
+        at = int(np.argmax(np.isnan(_in_memory(rankings.values))))
         r = int(np.searchsorted(rankings.offsets, at, side="right")) - 1
         hint = "; drop it, or mask it with -inf" if what == "the score" else ""
         raise DataError(f"ranking {r}, score {at - rankings.offsets[r]}: {what} is NaN{hint}")
+
+
+def is_on_card(x) -> bool:
+    """Whether an array is on a GPU, by the CUDA Array Interface."""
+    if type(x).__module__.startswith("torch"):
+        return x.is_cuda  # PyTorch raises for a tensor that is not, instead of having no such attribute
+    return hasattr(x, "__cuda_array_interface__")
+
+
+def _in_memory(values):
+    """Values that may be on a card, as something NumPy reads."""
+    if not is_on_card(values):
+        return values
+    from .kernels.cuda import adapter
+
+    return adapter.as_array(values).copy_to_host()
 
 
 def rankings_of(x, name: str = "x") -> Form:
@@ -74,6 +94,8 @@ def rankings_of(x, name: str = "x") -> Form:
 def _form(x) -> Form:
     if isinstance(x, Rankings):
         return Form(x, str(x.values.dtype), x.with_values, (len(x),))
+    if is_on_card(x):
+        return _on_card(x)
     if isinstance(x, list | tuple) and any(np.ndim(row) for row in x):
         return _rows(x)
     if not isinstance(x, np.ndarray) and (hasattr(x, "__arrow_c_stream__") or hasattr(x, "__arrow_c_array__")):
@@ -97,6 +119,25 @@ def _form(x) -> Form:
 def _rows(rows) -> Form:
     rankings = Rankings.of(rows)
     return Form(rankings, str(rankings.values.dtype), lambda flat: _split(flat, rankings), (len(rankings),))
+
+
+def _on_card(x) -> Form:
+    from .kernels.cuda import adapter
+
+    array = adapter.as_array(x)
+    if array.dtype not in (np.float32, np.float64):
+        raise DataError(f"scores on a GPU must be float32 or float64, got {array.dtype}")
+    if not array.ndim or not array.is_c_contiguous():
+        raise DataError("scores on a GPU must be contiguous, with rankings on the last axis; pass a copy")
+    count, length = int(np.prod(array.shape[:-1])), array.shape[-1]
+    offsets = np.arange(count + 1, dtype=np.int64) * length
+    rankings = RankingsOnCard(array.reshape(count * length), offsets)
+    shape = tuple(array.shape)
+
+    def scores(flat):
+        return (adapter.to_card(flat) if isinstance(flat, np.ndarray) else flat).reshape(shape)
+
+    return Form(rankings, str(array.dtype), scores, shape[:-1])
 
 
 def _arrow(x) -> Form:

@@ -41,16 +41,16 @@ class Budget:
     """Bytes that may be in flight between reading and writing. Whoever would exceed them waits until one is written.
 
     memory: what the process may hold; used: what it holds otherwise. A fifth of the rest is for what allocators keep.
+    batch: the most that one batch may take.
     """
 
     SHARE = 0.8
     LEAST = 16 * MIB
 
-    def __init__(self, memory: int, used: int = 0):
+    def __init__(self, memory: int, used: int = 0, batch: int = 8 * MIB):
         self.overhead = used
         self.size = max(self.LEAST, int(self.SHARE * (memory - used)))
-        # Small batches keep every stage busy and leave room; more than 8 MiB only waits.
-        self.batch = min(8 * MIB, self.size // 6)
+        self.batch = min(batch, self.size // 6)
         self.chunk = max(1 << 16, min(MIB, self.size // 32))
         self.used = 0
         self.closed = False

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
 import os
+from importlib.util import find_spec
 from pathlib import Path
+
+from .errors import DeviceError, OptionError
+from .processors import Cpu, Gpu, GpuInPieces
 
 MIB = 1 << 20
 LARGEST_DEFAULT = 4 << 30
@@ -64,15 +70,111 @@ def resident() -> int:
         return peak if sys.platform == "darwin" else peak * 1024
 
 
-def cuda() -> str:
-    """Whether the NVIDIA driver answers, in words."""
-    import ctypes
+DEVICES = ("cpu", "cuda", "auto")
 
+
+def choose(device: str, threads: int, say=lambda line: None):
+    """The processor of this name: `auto` is a card where one works, else the CPU; `cuda` without one is an error."""
+    if device not in DEVICES:
+        raise OptionError(f"--device must be cpu, cuda or auto, got {device!r}")
+    cpu = Cpu(threads)
+    if device == "cpu":
+        return cpu
+    try:
+        return card(cpu, say)
+    except DeviceError:
+        if device == "cuda":
+            raise
+        return cpu
+
+
+_CARDS: list = []  # its lanes, once they are made
+
+
+def card(cpu: Cpu, say=lambda line: None) -> GpuInPieces:
+    """The card, for rankings in memory here."""
+    adapter = _adapter()
+    if not _CARDS:
+        # The simulator runs one kernel at a time.
+        _CARDS.extend(Gpu(adapter.Lane()) for _ in range(1 if adapter.IS_SIMULATED else 2))
+    return GpuInPieces(_CARDS, adapter.free_bytes, cpu, say)
+
+
+_LANES: dict = {}
+
+
+def lane(stream: int | None = None, make=None) -> Gpu:
+    """The card, for rankings on it: on a lane of its own, or on the stream of another library with this handle.
+
+    make: what makes the lane of a stream, by default kernels.cuda.adapter.Lane.
+    """
+    adapter = _adapter()
+    if stream not in _LANES:
+        make = make or adapter.Lane
+        _LANES[stream] = Gpu(make() if stream is None else make(adapter.external_stream(stream)))
+    return _LANES[stream]
+
+
+@functools.cache
+def _adapter():
+    """The module that speaks to the card, once a kernel of one thread has run; DeviceError says what keeps it."""
+    problem = cuda_problem()
+    if problem:
+        raise DeviceError(problem)
+    from .kernels.cuda import adapter
+
+    try:
+        adapter.check()
+    except Exception as error:  # whatever the driver, the compiler and the linker may raise
+        line = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DeviceError(
+            f"the GPU does not run a kernel: {line}; its driver must support CUDA {CUDA}, see lapsum doctor"
+        ) from None
+    return adapter
+
+
+CUDA = 13  # what the packages of the extra `cuda` are made for
+
+
+def cuda_problem() -> str | None:
+    """What keeps --device cuda from working, and what to do, as far as it can be known without running anything."""
+    if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") != "0":
+        return None
+    if find_spec("numba_cuda") is None:
+        return "--device cuda needs the packages of the extra cuda; pip install 'lapsum-cli[cuda]', or use --device cpu"
+    version, count = _driver()
+    if version is None:
+        return "no NVIDIA driver answers here; install one, or use --device cpu"
+    if version < 1000 * CUDA:
+        return (
+            f"the NVIDIA driver supports CUDA {version // 1000}.{version % 1000 // 10}, and {CUDA} is needed; update "
+            "the driver, or use --device cpu"
+        )
+    if not count:
+        return "the NVIDIA driver finds no GPU that may be used (CUDA_VISIBLE_DEVICES); use --device cpu"
+    return None
+
+
+def _driver() -> tuple[int | None, int]:
+    """The CUDA version of the NVIDIA driver, such as 13020, or None; and how many GPUs it offers."""
+    version, count = ctypes.c_int(), ctypes.c_int()
     for name in ("libcuda.so.1", "libcuda.dylib", "nvcuda.dll"):
         with contextlib.suppress(OSError):
             driver = ctypes.CDLL(name)
-            count = ctypes.c_int()
-            if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value:
-                return f"{count.value} device(s); this version computes on the CPU"
-            return "a driver, but no device"
-    return "no driver"
+            if driver.cuDriverGetVersion(ctypes.byref(version)) != 0:
+                return None, 0
+            if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0:
+                return version.value, count.value
+            return version.value, 0
+    return None, 0
+
+
+def cuda() -> str:
+    """Whether a card works, in words; it runs a kernel of one thread."""
+    try:
+        adapter = _adapter()
+    except DeviceError as error:
+        return str(error)
+    major, minor = adapter.compute_capability()
+    kind = "simulated" if adapter.IS_SIMULATED else f"driver for CUDA {_driver()[0] / 1000:.1f}"
+    return f"a kernel runs; compute capability {major}.{minor}, {kind}"

@@ -4,6 +4,7 @@ LapsumError
 ├── OptionError (2)        a value that the operation cannot use; also a ValueError
 │   └── RankingTooLarge    one ranking needs more than the whole memory budget; also a MemoryError
 ├── DataError (65)         the scores or their file are wrong; also a ValueError
+│   └── BadRanking         one ranking of a batch; who reads the file knows its name
 ├── InputMissing (66)      there is nothing to read; also a FileNotFoundError
 ├── DeviceError (69)       the device asked for is not there
 ├── OutputError (73)       the output exists already or cannot be made
@@ -33,6 +34,14 @@ class DataError(LapsumError, ValueError):
     """The scores, or the file that holds them, are wrong."""
 
     exit_code = 65
+
+
+class BadRanking(DataError):
+    """An option or a score is wrong for one ranking of a batch; the caller knows what that ranking is called."""
+
+    def __init__(self, ranking: int, problem: str):
+        super().__init__(f"ranking {ranking}: {problem}")
+        self.ranking, self.problem = ranking, problem
 
 
 class InputMissing(LapsumError, FileNotFoundError):

@@ -32,6 +32,7 @@ def run_file(
     force=False,
     memory=None,
     threads=None,
+    device="cpu",
     words=None,
     **options,
 ):
@@ -48,6 +49,7 @@ def run_file(
     item       the column that says what an item of a permutation is called; "" for its number
     reduction  of losses: "none", "sum" or "mean"
     memory     a size such as "256MiB"; by default a quarter of the limit in force, at most 4 GiB
+    device     "cpu", "cuda" for an NVIDIA GPU, or "auto" for a GPU where one works
     words      who is told what was detected and how far it is: an object such as stream.Silent
     options    those of the operation, as its class in operators.py has them
     Raises a LapsumError for whatever the user can fix.
@@ -66,6 +68,7 @@ def run_file(
         "force": force,
         "memory": memory,
         "threads": threads,
+        "device": device,
         "words": words or Silent(),
     }
     operators.check_reduction(reduction)

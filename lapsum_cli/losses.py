@@ -20,52 +20,54 @@ from .operators import Loss, check_reduction
 from .quantities import K
 
 
-def spearman_loss(x, target, *, alpha="0.1std", descending=True, reduction="mean", threads=1):
+def spearman_loss(x, target, *, alpha="0.1std", descending=True, reduction="mean", threads=1, device=None):
     """1 - the correlation of the soft ranks with the ranks of the target, whose ties take their mean."""
-    return _loss("spearman", x, target, alpha, descending, reduction, threads)
+    return _loss("spearman", x, target, alpha, descending, reduction, threads, device)
 
 
 def spearman_loss_vjp(
-    x, target, upstream=1.0, *, alpha="0.1std", descending=True, reduction="mean", threads=1
+    x, target, upstream=1.0, *, alpha="0.1std", descending=True, reduction="mean", threads=1, device=None
 ) -> Gradients:
     """Gradients of upstream * spearman_loss(x, target) with respect to the scores and alpha, in O(n) after sorts."""
-    return _loss_vjp("spearman", x, target, upstream, alpha, descending, reduction, threads)
+    return _loss_vjp("spearman", x, target, upstream, alpha, descending, reduction, threads, device)
 
 
-def topk_loss(x, target, k, *, alpha="0.1std", descending=True, reduction="mean", threads=1):
+def topk_loss(x, target, k, *, alpha="0.1std", descending=True, reduction="mean", threads=1, device=None):
     """Cross-entropy of soft memberships: -(1/n) sum of t_i log p_i + (1 - t_i) log(1 - p_i).
 
     t are the places of the k largest targets; ties share those that are left, so that t sums to k.
     """
-    return _loss("topk", x, target, alpha, descending, reduction, threads, k=k)
+    return _loss("topk", x, target, alpha, descending, reduction, threads, device, k=k)
 
 
 def topk_loss_vjp(
-    x, target, k, upstream=1.0, *, alpha="0.1std", descending=True, reduction="mean", threads=1
+    x, target, k, upstream=1.0, *, alpha="0.1std", descending=True, reduction="mean", threads=1, device=None
 ) -> Gradients:
     """Gradients of upstream * topk_loss(x, target, k) with respect to the scores and alpha, in O(n)."""
-    return _loss_vjp("topk", x, target, upstream, alpha, descending, reduction, threads, k=k)
+    return _loss_vjp("topk", x, target, upstream, alpha, descending, reduction, threads, device, k=k)
 
 
-def recall_loss(x, target, k, *, alpha="0.1std", descending=True, reduction="mean", threads=1):
+def recall_loss(x, target, k, *, alpha="0.1std", descending=True, reduction="mean", threads=1, device=None):
     """1 - soft recall at k, which is the sum of t_i p_i over k, t as for topk_loss."""
-    return _loss("recall", x, target, alpha, descending, reduction, threads, k=k)
+    return _loss("recall", x, target, alpha, descending, reduction, threads, device, k=k)
 
 
 def recall_loss_vjp(
-    x, target, k, upstream=1.0, *, alpha="0.1std", descending=True, reduction="mean", threads=1
+    x, target, k, upstream=1.0, *, alpha="0.1std", descending=True, reduction="mean", threads=1, device=None
 ) -> Gradients:
     """Gradients of upstream * recall_loss(x, target, k) with respect to the scores and alpha, in O(n)."""
-    return _loss_vjp("recall", x, target, upstream, alpha, descending, reduction, threads, k=k)
+    return _loss_vjp("recall", x, target, upstream, alpha, descending, reduction, threads, device, k=k)
 
 
-def ndcg_loss(x, target, *, at=None, gain="exp2", alpha="0.1std", descending=True, reduction="mean", threads=1):
+def ndcg_loss(
+    x, target, *, at=None, gain="exp2", alpha="0.1std", descending=True, reduction="mean", threads=1, device=None
+):
     """1 - NDCG at the soft ranks r: the sum of gain(y_i) / log2(1 + r_i), over that of the best order.
 
     gain  "exp2" for 2^y - 1, "linear" for y; y >= 0
     at    counts the best k alone: each term takes its soft membership in the top k
     """
-    return _loss("ndcg", x, target, alpha, descending, reduction, threads, k=at, gain=gain)
+    return _loss("ndcg", x, target, alpha, descending, reduction, threads, device, k=at, gain=gain)
 
 
 def ndcg_loss_vjp(
@@ -79,40 +81,43 @@ def ndcg_loss_vjp(
     descending=True,
     reduction="mean",
     threads=1,
+    device=None,
 ) -> Gradients:
     """Gradients of upstream * ndcg_loss(x, target) with respect to the scores and alpha, in O(n) after sorts."""
-    return _loss_vjp("ndcg", x, target, upstream, alpha, descending, reduction, threads, k=at, gain=gain)
+    return _loss_vjp("ndcg", x, target, upstream, alpha, descending, reduction, threads, device, k=at, gain=gain)
 
 
-def permutation_loss(x, target, *, alpha="0.1std", descending=True, reduction="mean", threads=1):
+def permutation_loss(x, target, *, alpha="0.1std", descending=True, reduction="mean", threads=1, device=None):
     """Cross-entropy of the soft permutation: -(1/n) sum of log P[i, place of y_i], in O(n) memory.
 
     Equal targets take their places in the order of the input. Source: LapSum, ICML 2025, section 4.
     """
-    return _loss("permutation", x, target, alpha, descending, reduction, threads)
+    return _loss("permutation", x, target, alpha, descending, reduction, threads, device)
 
 
 def permutation_loss_vjp(
-    x, target, upstream=1.0, *, alpha="0.1std", descending=True, reduction="mean", threads=1
+    x, target, upstream=1.0, *, alpha="0.1std", descending=True, reduction="mean", threads=1, device=None
 ) -> Gradients:
     """Gradients of upstream * permutation_loss(x, target) with respect to the scores and alpha, in O(n) after sorts."""
-    return _loss_vjp("permutation", x, target, upstream, alpha, descending, reduction, threads)
+    return _loss_vjp("permutation", x, target, upstream, alpha, descending, reduction, threads, device)
 
 
-def _loss(name, x, target, alpha, descending, reduction, threads, k=None, gain="exp2"):
+def _loss(name, x, target, alpha, descending, reduction, threads, device, k=None, gain="exp2"):
     check_reduction(reduction)
     operation = _operation(name, alpha, descending, k, gain)
-    form, result = compute(operation, x, alpha, threads, k, target=target)
+    form, result = compute(operation, x, alpha, threads, device, k, target=target)
     if reduction == "none":
         return form.each(result.losses)
     known = result.losses[~np.isnan(result.losses)]
     return known.sum() if reduction == "sum" else (known.mean() if len(known) else np.nan)
 
 
-def _loss_vjp(name, x, target, upstream, alpha, descending, reduction, threads, k=None, gain="exp2") -> Gradients:
+def _loss_vjp(
+    name, x, target, upstream, alpha, descending, reduction, threads, device, k=None, gain="exp2"
+) -> Gradients:
     check_reduction(reduction)
     operation = _operation(name, alpha, descending, k, gain, gradient=True, grad_alpha=True)
-    form, result = compute(operation, x, alpha, threads, k, target=target)
+    form, result = compute(operation, x, alpha, threads, device, k, target=target)
     if reduction == "none":
         weights = form.per_ranking("upstream", np.broadcast_to(upstream, form.shape))
     else:

@@ -14,10 +14,10 @@ class LossTable(Transform):
     reduction: "none", or "sum" or "mean" for a single row.
     """
 
-    def __init__(self, operation, layout, source, nan, threads, reduction="none"):
+    def __init__(self, operation, layout, source, nan, on, reduction="none"):
         self.reduction = reduction
         self.keeps_rows = layout.closes_with_row and reduction == "none"
-        super().__init__(operation, layout, source, nan, threads)
+        super().__init__(operation, layout, source, nan, on)
         self.is_array = source.is_array and reduction == "none"
 
     def _fields(self):

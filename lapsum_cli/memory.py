@@ -29,11 +29,11 @@ def memory_size(memory: str | int | None) -> int:
     return size
 
 
-def memory_budget(size: int) -> Budget:
-    """The bytes for batches, once everything that stays is loaded."""
+def memory_budget(size: int, batch: int) -> Budget:
+    """The bytes for batches, of so many at most each, once everything that stays is loaded."""
     if size < LEAN:
         _hold_little()
-    return Budget(size, RESERVE + devices.resident())
+    return Budget(size, RESERVE + devices.resident(), batch)
 
 
 @contextlib.contextmanager

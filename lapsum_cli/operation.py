@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from .errors import DataError
+from .errors import BadRanking
+from .processors import Cpu
 from .quantities import Alpha, K
 
 GRADIENT = "grad"  # the column of gradients with respect to the scores
@@ -29,6 +30,11 @@ class Given:
     ks: object = None
     upstream: object = None
     target: object = None
+
+    def piece(self, rankings: slice, scores: slice) -> Given:
+        """What some of the rankings bring."""
+        of_rankings = [None if a is None else a[rankings] for a in (self.alphas, self.ks)]
+        return Given(*of_rankings, *(None if a is None else a[scores] for a in (self.upstream, self.target)))
 
 
 @dataclass
@@ -58,6 +64,7 @@ class Operation:
     grad_alpha: bool = False
 
     name = ""
+    in_pieces = True  # some rankings can be computed apart from the others
     needs = None  # the value for each score that it takes besides the upstream gradient
 
     @property
@@ -86,12 +93,33 @@ class Operation:
         """Bytes per score while a ranking is computed, besides the scores and the columns that stay."""
         raise NotImplementedError
 
+    def card_bytes(self, itemsize: int) -> int:
+        """Bytes per score on a card, the scores and the results included; measured by test_cuda.py."""
+        raise NotImplementedError
+
     def describe(self) -> dict:
         """The operation and whatever changes its numbers, for the record of how a result was made."""
         return {"operation": self.name, "alpha": str(self.alpha), "descending": self.descending}
 
-    def apply(self, rankings, given: Given = Given(), dtype=None, threads: int = 1) -> Result:
+    def apply(self, rankings, given: Given = Given(), dtype=None, on=Cpu()) -> Result:
+        """What it makes of the rankings, on a processor."""
         raise NotImplementedError
+
+    @staticmethod
+    def joined(results: list[Result]) -> Result:
+        """The results of consecutive rankings as one."""
+        import numpy as np
+
+        def join(columns):
+            return {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
+
+        losses = [result.losses for result in results]
+        return Result(
+            join([result.scores for result in results]),
+            join([result.rankings for result in results]),
+            sum(result.short for result in results),
+            None if losses[0] is None else np.concatenate(losses),
+        )
 
     def run_once(self, rankings, given: Given) -> None:
         """Run every kernel that the operation may need."""
@@ -115,27 +143,16 @@ class Operation:
 
 
 class InParts(Operation):
-    """An operation that computes a long ranking in parts, side by side.
-
-    `apply` takes `part`, how many scores make one; by default what is quickest.
-    """
+    """An operation that computes a long ranking in parts, side by side (processors.Cpu)."""
 
     def run_once(self, rankings, given):
         self.apply(rankings, given)
-        self.apply(rankings, given, part=1)
+        self.apply(rankings, given, on=Cpu(part=1))
 
 
 def sorting_bytes(itemsize: int) -> int:
     """Bytes per score of sorting: the scores and their places, to and fro; a short float64 row has an index besides."""
     return 2 * (itemsize + 4) + (8 if itemsize == 8 else 0)
-
-
-class BadRanking(DataError):
-    """An option or a score is wrong for one ranking of a batch; the caller knows what that ranking is called."""
-
-    def __init__(self, ranking: int, problem: str):
-        super().__init__(f"ranking {ranking}: {problem}")
-        self.ranking, self.problem = ranking, problem
 
 
 def refuse(wrong, problem: str, values) -> None:
@@ -151,7 +168,7 @@ def k_of(k: K, lengths):
     return lengths * k.value / 100 if k.percent else np.full(len(lengths), k.value)
 
 
-def alphas_of(alpha: Alpha, rankings, given, threads, of_constant: float = 1.0):
+def alphas_of(alpha: Alpha, rankings, given, on, of_constant: float = 1.0):
     """One alpha per ranking, in the unit of the scores; and which rankings are constant where alpha is in deviations.
 
     A constant ranking has none. It is all ties, and so its ranks and memberships are the same at any alpha.
@@ -164,25 +181,14 @@ def alphas_of(alpha: Alpha, rankings, given, threads, of_constant: float = 1.0):
         return given, None
     if not alpha.relative:
         return np.full(len(rankings), alpha.value), None
-    from .kernels import spread
-
-    deviations = spread.standard_deviations(rankings.values, rankings.offsets, threads)
+    deviations = on.standard_deviations(rankings)
     alphas = np.maximum(alpha.value * deviations, np.finfo(np.float64).tiny)
     return np.where(deviations > 0, alphas, of_constant), deviations == 0
 
 
-def without_constant(constant, offsets, gradient, to_alpha) -> None:
-    """Set the gradients of constant rankings to 0: no direction is better than another, and there is no scale."""
-    import numpy as np
-
-    if constant is not None and constant.any():
-        gradient[np.repeat(constant, np.diff(offsets))] = 0
-        to_alpha[constant] = 0
-
-
-def prepare(operation: Operation, dtype, notice=lambda line: None) -> None:
-    """Compile the kernels of an operation, which is said, or load them from the cache, before anything is measured or
-    timed.
+def prepare(operation: Operation, dtype, on=Cpu(), notice=lambda line: None) -> None:
+    """Compile the kernels of an operation for a processor, which is said, or load them from the cache, before anything
+    is measured or timed.
     """
     import numpy as np
 
@@ -192,10 +198,14 @@ def prepare(operation: Operation, dtype, notice=lambda line: None) -> None:
     scores = np.arange(3, dtype=dtype)
     tiny = Rankings(scores, np.array([0, 1, 3]))
     given = Given(upstream=tiny.values, target=np.arange(3.0))
-    if not jit.is_compiled(operation.kernels, dtype):
+    kernels = operation.kernels if on.name == "cpu" else f"{on.name}-{operation.kernels}"
+    if not jit.is_compiled(kernels, dtype):
         kept = "later runs of it start at once" if jit.CACHE else "no cache can be written, see lapsum doctor"
-        name = operation.kernels.replace("-", " ")
+        name = kernels.replace("-", " ")
         notice(f"compiling the {np.dtype(dtype).name} kernels of {name} for this processor, some 10 s; {kept}")
     on_tiny = operation.on_a_tiny_ranking()
-    run, run_all = (lambda: on_tiny.apply(tiny, given)), (lambda: on_tiny.run_once(tiny, given))
-    jit.prepare(operation.kernels, dtype, run, run_all)
+    if on.name == "cpu":
+        run, run_all = (lambda: on_tiny.apply(tiny, given)), (lambda: on_tiny.run_once(tiny, given))
+    else:
+        run = run_all = lambda: on.run(on_tiny, tiny, given)
+    jit.prepare(kernels, dtype, run, run_all)

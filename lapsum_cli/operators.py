@@ -24,8 +24,8 @@ from .operation import (
     k_of,
     refuse,
     sorting_bytes,
-    without_constant,
 )
+from .processors import Cpu
 from .quantities import K
 
 
@@ -49,6 +49,9 @@ class Rank(InParts):
     def work_bytes(self, itemsize):
         return sorting_bytes(itemsize) + (itemsize if self.gradient else 0)
 
+    def card_bytes(self, itemsize):
+        return 64 + 4 * itemsize + (24 + 2 * itemsize if self.gradient else 0)
+
     def describe(self):
         return {**super().describe(), "base": self.base}
 
@@ -56,15 +59,13 @@ class Rank(InParts):
     def kernels(self):
         return self.name  # one kernel gives both
 
-    def apply(self, rankings, given=Given(), dtype=None, threads=1, part=None):
-        from .kernels import order, rank
-
-        alphas, constant = alphas_of(self.alpha, rankings, given.alphas, threads)
-        best_first = order.Order(rankings.values, rankings.offsets, self.descending)
+    def apply(self, rankings, given=Given(), dtype=None, on=Cpu()):
+        alphas, constant = alphas_of(self.alpha, rankings, given.alphas, on)
         upstream = given.upstream if self.gradient else None
-        ranks, gradient, to_alpha = rank.soft_rank(best_first, alphas, self.base, dtype, upstream, threads, part)
+        best_first = on.order(rankings, self.descending)
+        ranks, gradient, to_alpha = on.soft_rank(best_first, alphas, self.base, dtype, upstream)
         if self.gradient:
-            without_constant(constant, rankings.offsets, gradient, to_alpha)
+            on.without_constant(constant, rankings, gradient, to_alpha)
         return self._gradients(Result({self.column: ranks}), gradient, to_alpha)
 
 
@@ -80,17 +81,19 @@ class Sort(InParts):
         """Beside sorting: a score and a step in float64, and for a gradient as much again."""
         return sorting_bytes(itemsize) + (32 if self.gradient else 16)
 
+    def card_bytes(self, itemsize):
+        return 104 + 4 * itemsize + (120 + 2 * itemsize if self.gradient else 0)
+
     @property
     def kernels(self):
         return self.name
 
-    def apply(self, rankings, given=Given(), dtype=None, threads=1, part=None):
-        from .kernels import laplace, order, sort
+    def apply(self, rankings, given=Given(), dtype=None, on=Cpu()):
+        from .kernels import laplace
 
-        alphas, _ = alphas_of(self.alpha, rankings, given.alphas, threads, laplace.HARD)
-        best_first = order.Order(rankings.values, rankings.offsets, self.descending)
+        alphas, _ = alphas_of(self.alpha, rankings, given.alphas, on, laplace.HARD)
         upstream = given.upstream if self.gradient else None
-        values, gradient, to_alpha = sort.soft_sort(best_first, alphas, upstream, threads, part)
+        values, gradient, to_alpha = on.soft_sort(on.order(rankings, self.descending), alphas, upstream)
         return self._gradients(Result({self.column: values}), gradient, to_alpha)
 
 
@@ -140,6 +143,9 @@ class TopK(InParts):
         """The scores inside the bracket."""
         return itemsize
 
+    def card_bytes(self, itemsize):
+        return 5 * itemsize + (2 * itemsize if self.gradient else 0)
+
     def describe(self):
         return {
             **super().describe(),
@@ -151,8 +157,8 @@ class TopK(InParts):
     def on_a_tiny_ranking(self):
         return replace(super().on_a_tiny_ranking(), ks=(K(1.0),), strict=False, minimum=None)
 
-    def apply(self, rankings, given=Given(), dtype=None, threads=1, part=None):
-        alphas, constant = alphas_of(self.alpha, rankings, given.alphas, threads)
+    def apply(self, rankings, given=Given(), dtype=None, on=Cpu()):
+        alphas, constant = alphas_of(self.alpha, rankings, given.alphas, on)
         lengths = rankings.lengths
         result = Result({})
         wanted = [given.ks] if given.ks is not None else [k_of(k, lengths) for k in self.ks]
@@ -160,26 +166,21 @@ class TopK(InParts):
             refuse(~(k >= 0), "k must be 0 or more, got {:g}", k)
             refuse(self.strict & (k > lengths), "it has fewer scores than k = {:g}", k)
             result.short += int((k > lengths).sum())
-            self._apply_one(result, place, k, rankings, alphas, constant, given.upstream, threads, part)
+            self._apply_one(result, place, k, rankings, alphas, constant, given.upstream, on)
         result.scores = {name: result.scores[name] for name in self.score_columns}
         result.rankings = {name: result.rankings[name] for name in self.ranking_columns}
         return result
 
-    def _apply_one(self, result, place, k, rankings, alphas, constant, upstream, threads, part):
-        from .kernels import topk
-
-        values, offsets = rankings.values, rankings.offsets
-        memberships, cuts = topk.soft_topk(values, offsets, k, alphas, self.descending, self.log, threads, part)
+    def _apply_one(self, result, place, k, rankings, alphas, constant, upstream, on):
+        memberships, cuts = on.soft_topk(rankings, k, alphas, self.descending, self.log)
         result.scores[self.result_columns[place]] = memberships
         if self.threshold:
-            thresholds = topk.thresholds(cuts, alphas, self.descending)
+            thresholds = on.thresholds(cuts, alphas, self.descending)
             result.rankings[self._named("threshold")[place]] = thresholds
         if self.gradient:
-            slope = topk.LOGARITHM if self.log else topk.MEMBERSHIP
-            gradient, to_k, to_alpha = topk.topk_gradient(
-                values, offsets, upstream, cuts, alphas, self.descending, slope, threads
-            )
-            without_constant(constant, offsets, gradient, to_alpha)
+            given = (upstream, cuts, alphas, self.descending, self.log)
+            gradient, to_k, to_alpha = on.topk_gradient(rankings, *given)
+            on.without_constant(constant, rankings, gradient, to_alpha)
             result.scores[self.gradient_columns[place]] = gradient
             result.rankings[self._named(f"{GRADIENT}_k")[place]] = to_k
             result.rankings[self._named(f"{GRADIENT}_alpha")[place]] = to_alpha
@@ -197,6 +198,7 @@ class Permute(Operation):
     column: str = "probability"
 
     name = "permute"
+    in_pieces = False  # boundaries are no Result
 
     def __post_init__(self):
         if not 0 <= self.tolerance < 1:
@@ -206,16 +208,20 @@ class Permute(Operation):
         """Beside sorting: boundaries, a score and a step in float64; the widths of rows; a row of the result."""
         return sorting_bytes(itemsize) + 32 + 8 + 64
 
+    def card_bytes(self, itemsize):
+        return 104 + 4 * itemsize
+
     def describe(self):
         return {**super().describe(), **({"dense": True} if self.dense else {"tol": self.tolerance})}
 
-    def apply(self, rankings, given=Given(), dtype=None, threads=1):
+    def apply(self, rankings, given=Given(), dtype=None, on=Cpu()):
         """Boundaries between positions, of which kernels.permute makes dense or sparse rows."""
-        from .kernels import order, permute
+        return on.boundaries(*self.best_first(rankings, given, on))
 
-        alphas, _ = alphas_of(self.alpha, rankings, given.alphas, threads)
-        best_first = order.Order(rankings.values, rankings.offsets, self.descending)
-        return permute.boundaries(best_first, alphas, threads)
+    def best_first(self, rankings, given, on):
+        """What boundaries are made of: the rankings in order, and alpha of each."""
+        alphas, _ = alphas_of(self.alpha, rankings, given.alphas, on)
+        return on.order(rankings, self.descending), alphas
 
     def run_once(self, rankings, given):
         from .kernels import permute
@@ -286,6 +292,9 @@ class Loss(Operation):
         """Beside sorting, kept from one pass to the next: float64 targets, ranks, places, upstreams and gradients."""
         return 2 * sorting_bytes(itemsize) + 9 * 8
 
+    def card_bytes(self, itemsize):
+        return 320 + 4 * itemsize
+
     def describe(self):
         return {
             **super().describe(),
@@ -309,12 +318,13 @@ class Loss(Operation):
         for part in (Rank(gradient=True), TopK(ks=(K(1.0),), gradient=True)):  # what losses are made of
             part.run_once(rankings, given)
 
-    def apply(self, rankings, given=Given(), dtype=None, threads=1):
+    def apply(self, rankings, given=Given(), dtype=None, on=Cpu()):
         import numpy as np
 
         from .rankings import Rankings, frozen
 
-        alphas, constant = alphas_of(self.alpha, rankings, given.alphas, threads)
+        rankings = on.here(rankings)  # masked scores are taken out, and undefined rankings
+        alphas, constant = alphas_of(self.alpha, rankings, given.alphas, on)
         ks = given.ks if given.ks is not None else (k_of(self.ks[0], rankings.lengths) if self.ks else None)
         result = Result({})
         if ks is not None:
@@ -327,13 +337,13 @@ class Loss(Operation):
         )
         part = Rankings(rankings.values[taken], np.concatenate([[0], np.cumsum(lengths[defined])]))
         losses, to_scores, to_alpha = self._compute(
-            part, frozen(target[taken]), alphas[defined], None if ks is None else ks[defined], threads
+            part, frozen(target[taken]), alphas[defined], None if ks is None else ks[defined], on
         )
         known = ~np.isnan(losses)
         result.losses = _spread(losses, defined, np.nan)
         if self.gradient:
             if constant is not None:
-                without_constant(constant[defined], part.offsets, to_scores, to_alpha)
+                on.without_constant(constant[defined], part, to_scores, to_alpha)
             to_scores = np.where(np.repeat(known, part.lengths), to_scores, 0.0) * self.scale
             with np.errstate(over="ignore"):  # at an alpha of 1e-40 a gradient may well be beyond float32: inf
                 result.scores[self.column] = _spread(to_scores, taken, 0.0).astype(rankings.values.dtype)
@@ -362,20 +372,10 @@ class Loss(Operation):
         defined = low < high
         return taken & defined[ranking], defined
 
-    def _compute(self, rankings, target, alphas, ks, threads):
-        from .kernels import losses, permutation_loss
-
-        given = (rankings.values, rankings.offsets, target, alphas)
-        how = {"gradient": self.gradient, "descending": self.descending, "threads": threads}
-        if self.loss == "topk":
-            return losses.topk(*given, ks, **how)
-        if self.loss == "recall":
-            return losses.recall(*given, ks, **how)
-        if self.loss == "ndcg":
-            return losses.ndcg(*given, ks, self.gain == "exp2", **how)
-        if self.loss == "spearman":
-            return losses.spearman(*given, **how)
-        return permutation_loss.permutation(*given, **how)
+    def _compute(self, rankings, target, alphas, ks, on):
+        options = {"topk": (ks,), "recall": (ks,), "ndcg": (ks, self.gain == "exp2")}.get(self.loss, ())
+        how = {"gradient": self.gradient, "descending": self.descending}
+        return on.loss(self.loss, rankings, target, alphas, *options, **how)
 
 
 def _spread(values, where, rest):

@@ -92,6 +92,13 @@ def shared(
     threads: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Threads that compute. Default: one a core.")
     ] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="cpu|cuda|auto",
+            help="What computes: cuda is an NVIDIA GPU (extra cuda), auto one where it works. The last digits differ.",
+        ),
+    ] = "cpu",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
 ):
     """The signature is the declaration."""

@@ -26,10 +26,10 @@ class Pairs(Transform):
 
     keeps_rows = False
 
-    def __init__(self, operation, layout: Layout, source: Sources, nan, threads, item, say, free: float):
+    def __init__(self, operation, layout: Layout, source: Sources, nan, on, threads, item, say, free: float):
         """free: bytes at the output, infinite where they do not matter; NaN refuses nothing."""
-        self.item, self.say, self.free = item, say, free
-        super().__init__(operation, layout, source, nan, threads)
+        self.item, self.say, self.free, self.threads = item, say, free, threads
+        super().__init__(operation, layout, source, nan, on)
         self.rankings = self.written = 0
         self.is_array = operation.dense
 

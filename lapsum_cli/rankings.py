@@ -77,3 +77,11 @@ class Rankings:
     def with_values(self, values: np.ndarray) -> Rankings:
         """Other numbers in the same rankings."""
         return Rankings(values, self.offsets)
+
+
+@dataclass(frozen=True)
+class RankingsOnCard(Rankings):
+    """Rankings whose values are on a card: an array with the CUDA Array Interface; the offsets are in memory here."""
+
+    def __post_init__(self):
+        object.__setattr__(self, "offsets", frozen(self.offsets))

@@ -48,6 +48,7 @@ def run(
     force: bool = False,
     memory: str | int | None = None,
     threads: int | None = None,
+    device: str = "cpu",
     words: Silent = Silent(),
 ) -> Summary:
     """Apply the operation to every ranking of the sources and write the sink, holding at most `memory` bytes."""
@@ -58,17 +59,19 @@ def run(
         layout = detect(source.schema, names, source.is_array, source.first.name, words.say)
         output = Output(sink, force)
         free = math.nan if force else output.free()
-        transform = _transform(operation, layout, source, nan, threads or devices.cores(), reduction, words.say, free)
+        threads = threads or devices.cores()
+        on = devices.choose(device, threads, words.say)
+        transform = _transform(operation, layout, source, nan, on, threads, reduction, words.say, free)
         format = output_format(sink, to_format, transform.is_array)
         transform.check(format)
-        prepare(operation, transform.dtype, words.say)  # kernels stay resident: memory is measured with them
-        budget = memory_budget(size)
+        prepare(operation, transform.dtype, on, words.say)  # kernels stay resident: memory is measured with them
+        budget = memory_budget(size, on.batch)
         layout.keep_within(budget.size // 4)
         summary = Summary()
         with output, contextlib.closing(budget):
             shown = words.preview(transform.schema) if sink is None and to_format is None else None
             rows = source.rows if transform.keeps_rows else None
-            made = _how(operation, layout, names, nan)
+            made = _how(operation, layout, names, nan, on)
             out = shown or open_sink(output, format, transform.schema, transform.results, rows, made)
             try:
                 cost = transform.score_cost
@@ -86,14 +89,14 @@ def run(
     return summary
 
 
-def _transform(operation, layout, source, nan, threads, reduction, say, free) -> Transform:
+def _transform(operation, layout, source, nan, on, threads, reduction, say, free) -> Transform:
     """What the operation makes of the table: values beside the scores, losses, or rows of a permutation."""
     if operation.name == "permute":
         item = find_item(source.schema, layout, source.first.name, say)
-        return Pairs(operation, layout, source, nan, threads, item, say, free)
+        return Pairs(operation, layout, source, nan, on, threads, item, say, free)
     if operation.score_columns:
-        return Beside(operation, layout, source, nan, threads)
-    return LossTable(operation, layout, source, nan, threads, reduction)
+        return Beside(operation, layout, source, nan, on)
+    return LossTable(operation, layout, source, nan, on, reduction)
 
 
 def _tables(transform: Transform, batches, summary: Summary):
@@ -110,11 +113,11 @@ def _tables(transform: Transform, batches, summary: Summary):
         yield table, 0
 
 
-def _how(operation, layout: Layout, names: Names, nan: str) -> dict:
+def _how(operation, layout: Layout, names: Names, nan: str, on) -> dict:
     """How a result is made: whatever changes its numbers, and nothing that varies from run to run."""
     columns = {"alpha": names.alpha, "k": names.k, **names.beside}
     given = {name: {"column": column} for name, column in columns.items() if column}
-    return {**operation.describe(), **given, **layout.describe(), "nan": nan, "device": "cpu", "version": __version__}
+    return {**operation.describe(), **given, **layout.describe(), "nan": nan, "device": on.name, "version": __version__}
 
 
 def _what(source: Sources, summary: Summary) -> dict:

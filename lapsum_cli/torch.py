@@ -1,4 +1,4 @@
-"""The operations and losses as PyTorch autograd functions, for tensors on the CPU (extra `torch`).
+"""The operations and losses as PyTorch autograd functions, for tensors on the CPU and on a GPU (extra `torch`).
 
 In all of them
 
@@ -6,6 +6,9 @@ x      (..., n) float16, bfloat16, float32 or float64: rankings on the last axis
        lies, without a copy if it is contiguous float32 or float64, and never modified
 alpha  softness: a number, "0.1std" (held constant in gradients), or a tensor that broadcasts to (...): one for each
        ranking, which gets a gradient; k likewise
+
+A tensor on a GPU is computed there, on the current stream (extra `cuda`); one number for each ranking crosses to the host
+and back, as do the scores of a loss.
 
 Results have the shape and dtype of x. float16 and bfloat16 are computed in float32; their ranks stay float32. A graph
 may be walked backward more than once (retain_graph), not differentiated twice. As many threads compute as PyTorch has.
@@ -25,11 +28,13 @@ import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
+from . import devices
 from .errors import DataError, DeviceError, OptionError
-from .operation import GRADIENT, Given, Operation, alphas_of, k_of, prepare, refuse, without_constant
+from .operation import GRADIENT, Given, Operation, alphas_of, k_of, prepare, refuse
 from .operators import Loss, Rank, Sort, TopK, check_reduction
+from .processors import Cpu
 from .quantities import Alpha, K
-from .rankings import Rankings
+from .rankings import Rankings, RankingsOnCard
 
 __all__ = [
     "log_soft_topk",
@@ -115,8 +120,8 @@ def _loss(name, x, target, alpha, descending, reduction, k=None, gain="exp2"):
 def _apply(function, operation: Operation, x, alpha, k=None, target=None):
     if not isinstance(x, torch.Tensor) or not x.is_floating_point():
         raise DataError(f"x must be a tensor of floats, got {getattr(x, 'dtype', type(x).__name__)}")
-    if x.device.type != "cpu":
-        raise DeviceError(f"x is on {x.device}, and this version computes on the CPU; pass x.cpu()")
+    if x.device.type not in ("cpu", "cuda"):
+        raise DeviceError(f"x is on {x.device}; the CPU and NVIDIA GPUs compute: pass x.cpu()")
     if x.ndim == 0:
         raise DataError("x must have at least one dimension, got a single number")
     leading = x.shape[:-1]
@@ -126,7 +131,7 @@ def _apply(function, operation: Operation, x, alpha, k=None, target=None):
         .contiguous()
     )
     alphas, ks = (_per_ranking(name, given, leading) for name, given in (("alpha", alpha), ("k", k)))
-    prepare(operation, str(rows.dtype).removeprefix("torch."))
+    prepare(operation, str(rows.dtype).removeprefix("torch."), _processor(rows))
     result = function.apply(rows, alphas, ks, operation, target)
     return result.reshape(x.shape if result.ndim == 2 else leading)
 
@@ -151,20 +156,58 @@ def _constant_k(k) -> tuple[K, ...]:
     return () if isinstance(k, torch.Tensor) else (K.parse(k),)
 
 
+def _processor(rows: torch.Tensor):
+    """The CPU with as many threads as PyTorch has, or the card that holds the rows, on PyTorch's current stream."""
+    if not rows.is_cuda:
+        return Cpu(torch.get_num_threads())
+    return devices.lane(torch.cuda.current_stream(rows.device).cuda_stream, _lane_of_torch)
+
+
+def _lane_of_torch(stream):
+    """A lane whose arrays come from PyTorch's allocator, which gives memory out again in the order of the stream."""
+    from .kernels.cuda import adapter
+
+    class Lane(adapter.Lane):
+        def empty(self, shape, dtype):
+            size = int(np.prod(shape, dtype=np.int64))
+            room = torch.empty(max(size, 1) * np.dtype(dtype).itemsize, dtype=torch.uint8, device="cuda")
+            return adapter.as_array(room).view(np.dtype(dtype))[:size].reshape(shape)
+
+    return Lane(stream)
+
+
 def _rankings(rows: torch.Tensor) -> Rankings:
-    values = rows.detach().numpy()
-    rankings = Rankings.equal_length(values, *values.shape)
-    if np.isnan(rankings.values).any():
+    count, length = rows.shape
+    if bool(torch.isnan(rows).any()):
         raise DataError("a score is NaN; mask it with -inf")
-    return rankings
+    if not rows.is_cuda:
+        return Rankings.equal_length(rows.detach().numpy(), count, length)
+    return RankingsOnCard(_flat(rows), np.arange(count + 1, dtype=np.int64) * length)
+
+
+def _flat(tensor: torch.Tensor):
+    """The numbers of a tensor where they are, as an array."""
+    tensor = tensor.detach().contiguous().reshape(-1)
+    if not tensor.is_cuda:
+        return tensor.numpy()
+    from .kernels.cuda import adapter
+
+    return adapter.as_array(tensor)
 
 
 def _number(given):
-    return None if given is None else given.detach().numpy()
+    return None if given is None else given.detach().cpu().numpy()
 
 
 def _tensor(array, like):
-    return torch.from_numpy(np.ascontiguousarray(array)).reshape(like.shape)
+    if isinstance(array, np.ndarray):
+        return torch.from_numpy(np.ascontiguousarray(array)).to(like.device).reshape(like.shape)
+    return torch.as_tensor(array, device=like.device).reshape(like.shape)
+
+
+def _numbers(array, like):
+    """A number for each ranking, as a tensor on the device of another."""
+    return torch.from_numpy(array.copy()).to(like.device)
 
 
 class _RankOrSort(torch.autograd.Function):
@@ -172,37 +215,32 @@ class _RankOrSort(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, rows, alphas, ks, operation, target):
-        from .kernels import laplace, order
+        from .kernels import laplace
 
-        rankings = _rankings(rows)
+        rankings, on = _rankings(rows), _processor(rows)
         of_constant = laplace.HARD if operation.name == "sort" else 1.0
-        ctx.alphas, ctx.constant = alphas_of(
-            operation.alpha, rankings, _number(alphas), torch.get_num_threads(), of_constant
-        )
-        ctx.operation, ctx.wants_alpha = operation, alphas is not None
-        keep = any(ctx.needs_input_grad)
-        ctx.order = order.Order(rankings.values, rankings.offsets, operation.descending, keep)
+        ctx.alphas, ctx.constant = alphas_of(operation.alpha, rankings, _number(alphas), on, of_constant)
+        ctx.operation, ctx.wants_alpha, ctx.rankings = operation, alphas is not None, rankings
+        ctx.order = on.order(rankings, operation.descending, keep=any(ctx.needs_input_grad))
         ctx.save_for_backward(rows)  # PyTorch refuses the way back if the scores were changed in place
-        return _tensor(_RankOrSort._run(ctx)[0], rows)
+        return _tensor(_RankOrSort._run(ctx, on)[0], rows)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, upstream):
         (rows,) = ctx.saved_tensors
-        _, gradient, to_alpha = _RankOrSort._run(ctx, upstream.to(rows.dtype).numpy().reshape(-1))
+        on = _processor(rows)
+        _, gradient, to_alpha = _RankOrSort._run(ctx, on, _flat(upstream.to(rows.dtype)))
         if ctx.operation.name == "rank":
-            without_constant(ctx.constant, ctx.order.offsets, gradient, to_alpha)
-        return _tensor(gradient, rows), torch.from_numpy(to_alpha) if ctx.wants_alpha else None, None, None, None
+            on.without_constant(ctx.constant, ctx.rankings, gradient, to_alpha)
+        return _tensor(gradient, rows), _numbers(to_alpha, rows) if ctx.wants_alpha else None, None, None, None
 
     @staticmethod
-    def _run(ctx, upstream=None):
-        from .kernels import rank, sort
-
-        threads = torch.get_num_threads()
+    def _run(ctx, on, upstream=None):
         if ctx.operation.name == "sort":
-            return sort.soft_sort(ctx.order, ctx.alphas, upstream, threads)
-        dtype = ctx.operation.dtype(str(ctx.order.values.dtype), int(np.max(np.diff(ctx.order.offsets), initial=0)))
-        return rank.soft_rank(ctx.order, ctx.alphas, ctx.operation.base, dtype, upstream, threads)
+            return on.soft_sort(ctx.order, ctx.alphas, upstream)
+        dtype = ctx.operation.dtype(str(ctx.rankings.values.dtype), int(ctx.rankings.lengths.max(initial=0)))
+        return on.soft_rank(ctx.order, ctx.alphas, ctx.operation.base, dtype, upstream)
 
 
 class _TopK(torch.autograd.Function):
@@ -210,41 +248,26 @@ class _TopK(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, rows, alphas, ks, operation, target):
-        from .kernels import topk
-
-        rankings, threads = _rankings(rows), torch.get_num_threads()
-        ctx.operation, ctx.offsets = operation, rankings.offsets
-        ctx.alphas, ctx.constant = alphas_of(operation.alpha, rankings, _number(alphas), threads)
+        rankings, on = _rankings(rows), _processor(rows)
+        ctx.operation, ctx.rankings = operation, rankings
+        ctx.alphas, ctx.constant = alphas_of(operation.alpha, rankings, _number(alphas), on)
         k = k_of(operation.ks[0], rankings.lengths) if ks is None else _number(ks).copy()
         refuse(~(k >= 0), "k must be 0 or more, got {:g}", k)
         ctx.wanted = alphas is not None, ks is not None
-        result, ctx.cuts = topk.soft_topk(
-            rankings.values, rankings.offsets, k, ctx.alphas, operation.descending, operation.log, threads
-        )
+        result, ctx.cuts = on.soft_topk(rankings, k, ctx.alphas, operation.descending, operation.log)
         ctx.save_for_backward(rows)
         return _tensor(result, rows)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, upstream):
-        from .kernels import topk
-
         (rows,) = ctx.saved_tensors
-        slope = topk.LOGARITHM if ctx.operation.log else topk.MEMBERSHIP
-        gradient, to_k, to_alpha = topk.topk_gradient(
-            Rankings.equal_length(rows.detach().numpy(), *rows.shape).values,
-            ctx.offsets,
-            upstream.to(rows.dtype).numpy().reshape(-1),
-            ctx.cuts,
-            ctx.alphas,
-            ctx.operation.descending,
-            slope,
-            torch.get_num_threads(),
-        )
-        without_constant(ctx.constant, ctx.offsets, gradient, to_alpha)
+        on, operation = _processor(rows), ctx.operation
+        given = (_flat(upstream.to(rows.dtype)), ctx.cuts, ctx.alphas, operation.descending, operation.log)
+        gradient, to_k, to_alpha = on.topk_gradient(ctx.rankings, *given)
+        on.without_constant(ctx.constant, ctx.rankings, gradient, to_alpha)
         to_alpha, to_k = (
-            torch.from_numpy(end.copy()) if wanted else None
-            for wanted, end in zip(ctx.wanted, (to_alpha, to_k), strict=True)
+            _numbers(end, rows) if wanted else None for wanted, end in zip(ctx.wanted, (to_alpha, to_k), strict=True)
         )
         return _tensor(gradient, rows), to_alpha, to_k, None, None
 
@@ -254,17 +277,17 @@ class _Loss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, rows, alphas, ks, operation, target):
-        rankings = _rankings(rows)
-        wanted = np.ascontiguousarray(target.double().numpy()).reshape(-1)
+        rankings, on = _rankings(rows), _processor(rows)
+        wanted = target.double().cpu().contiguous().numpy().reshape(-1)
         if np.isnan(wanted).any():
             raise DataError("a target is NaN; it must be a number for every score")
         given = Given(_number(alphas), None if ks is None else _number(ks).copy(), target=wanted)
-        result = operation.apply(rankings, given, threads=torch.get_num_threads())
+        result = operation.apply(rankings, given, on=on)
         ctx.wants_alpha = alphas is not None
         ctx.save_for_backward(
-            _tensor(result.scores[GRADIENT], rows), torch.from_numpy(result.rankings[f"{GRADIENT}_alpha"])
+            _tensor(result.scores[GRADIENT], rows), _numbers(result.rankings[f"{GRADIENT}_alpha"], rows)
         )
-        return torch.from_numpy(result.losses).to(rows.dtype)
+        return _numbers(result.losses, rows).to(rows.dtype)
 
     @staticmethod
     @once_differentiable

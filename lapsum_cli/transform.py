@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .batching import Batch
-from .errors import DataError, OptionError
+from .errors import BadRanking, DataError, OptionError
 from .formats import Sources
 from .layouts import Layout
-from .operation import BadRanking, Given
+from .operation import Given
 from .rankings import Rankings, has_nan
 
 
@@ -68,10 +68,10 @@ class Transform:
     keeps_rows = True  # a row of the result for every row of the input
     is_array = False  # where nothing says otherwise, the result is written as NPY
 
-    def __init__(self, operation, layout: Layout, source: Sources, nan: str, threads: int):
+    def __init__(self, operation, layout: Layout, source: Sources, nan: str, on):
         if nan not in ("error", "last", "drop"):
             raise OptionError(f"--nan must be error, last or drop, got {nan!r}")
-        self.operation, self.layout, self.nan, self.threads = operation, layout, nan, threads
+        self.operation, self.layout, self.nan, self.on = operation, layout, nan, on
         self.source, self.input = source, source.schema
         self.kind = layout.value_type(self.input)
         self.dtype = layout.dtype(self.input)
@@ -93,7 +93,10 @@ class Transform:
         width = self.dtype.itemsize
         # The scores copied out of the table, the work, what is given beside them, the results, and a byte for NaN.
         beside = 8 if operation.needs else (width if operation.gradient else 0)
-        self.score_cost = width + operation.work_bytes(width) + beside + width * len(operation.score_columns) + 1
+        results = width * len(operation.score_columns)
+        # On a card the work is done there; what crosses the bus is copied to pinned memory, both ways.
+        work = operation.work_bytes(width) if on.name == "cpu" else 2 * (width + beside + results)
+        self.score_cost = width + work + beside + results + 1
 
     def _fields(self) -> tuple[pa.Schema, list[pa.Field]]:
         """The columns of the input that stay, and those that are new."""
@@ -123,7 +126,7 @@ class Transform:
         )
         dtype = np.float64 if self.result_dtype == "float64" else np.float32
         try:
-            result = self.operation.apply(rankings, given, dtype, self.threads)
+            result = self.on.run(self.operation, rankings, given, dtype)
         except BadRanking as error:
             raise DataError(f"{self.layout.name(batch, error.ranking)}: {error.problem}") from None
         summary.rows += batch.rows
@@ -163,8 +166,8 @@ class Transform:
 class Beside(Transform):
     """Every row of the input, with the results beside it."""
 
-    def __init__(self, operation, layout, source, nan, threads):
-        super().__init__(operation, layout, source, nan, threads)
+    def __init__(self, operation, layout, source, nan, on):
+        super().__init__(operation, layout, source, nan, on)
         self.minimum = getattr(operation, "minimum", None)
         if self.minimum is not None and layout.closes_with_row:
             raise OptionError("--min leaves out rows, and so needs a table with a row for each item")

@@ -17,6 +17,7 @@ LAYERS = [
     "rankings",
     "kernels",
     "quantities",
+    "processors",
     "operation",
     "operators",
     "devices",

@@ -23,7 +23,7 @@ import numpy as np
 
 from ..rankings import frozen
 from . import parallel
-from .jit import kernel
+from .jit import kernel, uncounted
 from .laplace import HARD, LOG_2, log_or_minus_inf
 from .order import Order
 from .rank import soft_rank
@@ -130,29 +130,36 @@ def _correlations(ranks, wanted, offsets, losses, upstream):
 
 @kernel
 def _cross_entropies(x, p, offsets, members, cuts, alphas, descending, losses, upstream):
-    """upstream: with respect to x / alpha at a fixed threshold, where log p rises by (1 - p) / p or 1, and so on."""
+    """upstream: with respect to x / alpha at a fixed threshold."""
     up = 1.0 if descending else -1.0
     for r in range(losses.size):
-        below, above, log_below, log_above = cuts[r]
-        hard = log_below == -np.inf and log_above == -np.inf
         total, n = 0.0, offsets[r + 1] - offsets[r]
         for i in range(offsets[r], offsets[r + 1]):
-            t, v = members[i], up * x[i]
-            upstream[i] = 0.0
-            if hard:
-                log_in, log_out = log_or_minus_inf(p[i]), log_or_minus_inf(1.0 - p[i])
-            elif v >= above:
-                log_out = log_above - (v - above) / alphas[r]
-                tail = math.exp(log_out)
-                log_in = math.log1p(-tail)
-                upstream[i] = (1.0 - t - t * tail / (1.0 - tail)) / n
-            else:
-                log_in = log_below - (below - v) / alphas[r]
-                tail = math.exp(log_in)
-                log_out = math.log1p(-tail)
-                upstream[i] = ((1.0 - t) * tail / (1.0 - tail) - t) / n
-            total -= (t * log_in if t > 0.0 else 0.0) + ((1.0 - t) * log_out if t < 1.0 else 0.0)
+            entropy, slope = cross_entropy(up * x[i], p[i], members[i], cuts[r], alphas[r])
+            total += entropy
+            upstream[i] = slope / n
         losses[r] = total / n
+
+
+@uncounted
+def cross_entropy(v, p, t, cut, alpha):
+    """-(t log p + (1 - t) log(1 - p)) of a score v, larger being better, and its slope along v / alpha at a fixed
+    threshold, where log p rises by (1 - p) / p or 1, and so on.
+    """
+    log_below, log_above, slope = cut[2], cut[3], 0.0
+    if log_below == -np.inf and log_above == -np.inf:
+        log_in, log_out = log_or_minus_inf(p), log_or_minus_inf(1.0 - p)
+    elif v >= cut[1]:
+        log_out = log_above - (v - cut[1]) / alpha
+        tail = math.exp(log_out)
+        log_in = math.log1p(-tail)
+        slope = 1.0 - t - t * tail / (1.0 - tail)
+    else:
+        log_in = log_below - (cut[0] - v) / alpha
+        tail = math.exp(log_in)
+        log_out = math.log1p(-tail)
+        slope = (1.0 - t) * tail / (1.0 - tail) - t
+    return -(t * log_in if t > 0.0 else 0.0) - ((1.0 - t) * log_out if t < 1.0 else 0.0), slope
 
 
 @kernel
@@ -162,18 +169,18 @@ def _discounted_gains(ranks, members, y, places, offsets, limits, exponential, l
         best = np.max(y[first:stop])
         ideal, gained = 0.0, 0.0
         for i in range(first, stop):
-            gain = _gain(y[i], best, exponential)
+            gain = gain_of(y[i], best, exponential)
             ideal += gain * min(max(limits[r] - places[i], 0.0), 1.0) / math.log2(2.0 + places[i])
             gained += gain * members[i] / math.log2(1.0 + ranks[i])
         losses[r] = 1.0 - gained / ideal if ideal > 0.0 else np.nan
         for i in range(first, stop):
-            gain, depth = _gain(y[i], best, exponential) / ideal, math.log2(1.0 + ranks[i])
+            gain, depth = gain_of(y[i], best, exponential) / ideal, math.log2(1.0 + ranks[i])
             to_members[i] = -gain / depth
             to_ranks[i] = gain * members[i] / (depth * depth * (1.0 + ranks[i]) * LOG_2)
 
 
-@kernel
-def _gain(y, best, exponential):
+@uncounted
+def gain_of(y, best, exponential):
     """2^y - 1 relative to 2^best, which may be more than a float holds; or y relative to best."""
     if best <= 0.0:
         return 0.0

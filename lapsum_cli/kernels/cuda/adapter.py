@@ -42,8 +42,8 @@ else:
     from numba.cuda.simulator import kernel as simulator
 
     class _Running:
-        """What a kernel calls cuda. The simulator puts it into the module of the kernel alone, while that runs, and into
-        that of a device function only until its first thread returns; this is the same in every module.
+        """What kernels and device functions call cuda. The simulator puts it into the module of the kernel that runs,
+        and into that of a device function only until its first thread returns; this is the same in every module.
         """
 
         def __getattr__(self, name):
@@ -61,7 +61,7 @@ class Lane:
 
     def __init__(self, stream=None):
         self.stream = here.stream() if stream is None else stream
-        self._rooms, self._pinned, self.tables = {}, {}, {}
+        self._rooms, self._pinned, self._put, self.tables = {}, {}, {}, {}
 
     def room(self, name: str, shape, dtype):
         """An array of this shape, until it is asked for by this name again."""
@@ -83,9 +83,12 @@ class Lane:
             return array
         if name is None or not array.size:
             return here.to_device(np.ascontiguousarray(array), stream=self.stream)
-        there, way = self.room(name, array.shape, array.dtype), self._way("in " + name, array.shape, array.dtype)
-        np.copyto(way, array)
-        there.copy_to_device(way, stream=self.stream)
+        there = self.room(name, array.shape, array.dtype)
+        if self._put.get(name) is not array:  # scores are put once for a deviation, a rank and its gradient
+            way = self._way("in " + name, array.shape, array.dtype)
+            np.copyto(way, array)
+            there.copy_to_device(way, stream=self.stream)
+            self._put[name] = array
         return there
 
     def get(self, array, out=None) -> np.ndarray:
@@ -125,3 +128,36 @@ def _fill(out, value):
     i = cuda.grid(1)
     if i < out.size:
         out[i] = value
+
+
+def check() -> None:
+    """Run a kernel of one thread. Whatever keeps it from running comes out as an exception."""
+    out = here.to_device(np.zeros(1))
+    _fill[1, 1](out, 1.0)
+    if out.copy_to_host()[0] != 1.0:
+        raise RuntimeError("a kernel of one thread did not write its result")
+
+
+def free_bytes() -> int:
+    """What the card has left."""
+    return here.current_context().get_memory_info()[0]
+
+
+def compute_capability() -> tuple[int, int]:
+    return here.get_current_device().compute_capability
+
+
+def as_array(interface):
+    """An array on the card, from any object with the CUDA Array Interface; waits for the stream that it names."""
+    return here.as_cuda_array(interface)
+
+
+def to_card(array: np.ndarray):
+    return here.to_device(array)
+
+
+def external_stream(handle: int):
+    return here.external_stream(handle)
+
+
+IS_OUT_OF_MEMORY = "CUDA_ERROR_OUT_OF_MEMORY"

@@ -19,8 +19,9 @@ from .tiles import Layout
 class Order:
     """Rankings best first: y (N,) the scores, places (N,) uint32 in the ranking; None unless asked for."""
 
-    def __init__(self, lane: Lane, values, offsets: np.ndarray, descending: bool = True):
-        self.lane, self.values, self.descending = lane, values, descending
+    def __init__(self, lane: Lane, values, offsets: np.ndarray, descending=True, keep=False, name="scores"):
+        """name: of the rooms that it takes on the lane, until the next of this name; keep: it has arrays of its own."""
+        self.lane, self.values, self.descending, self.name, self.keep = lane, values, descending, name, keep
         self.layout = Layout.of(lane, offsets)
         self.dtype = np.dtype(values.dtype)
         self._sorted = None
@@ -31,14 +32,25 @@ class Order:
             self._sorted = self._sort()
         return self._sorted
 
+    def positions(self):
+        """The place of every score in its ranking, from 0, best first; ties in the order of the input. int64."""
+        layout, (_, places) = self.layout, self.sorted()
+        out = self.lane.room(f"positions of {self.name}", layout.size, np.int64)
+        layout.each_tile(layout.tiles, _positions, 0, layout.offsets, places, out)
+        return out
+
     def _sort(self):
         lane, layout, size = self.lane, self.layout, self.layout.size
         kind = np.dtype(f"u{self.dtype.itemsize}")
-        keys, there = (lane.empty(size, kind) for _ in range(2))
-        places, target = (lane.empty(size, np.uint32) for _ in range(2))
+        there, places = lane.room("keys", size, kind), lane.room("places", size, np.uint32)
+        if self.keep:
+            keys, target = lane.empty(size, kind), lane.empty(size, np.uint32)
+        else:
+            keys = lane.room(f"sorted {self.name}", size, kind)
+            target = lane.room(f"places of {self.name}", size, np.uint32)
         if not size:
-            return lane.empty(0, self.dtype), places
-        values = lane.put(self.values, "scores")
+            return keys.view(self.dtype), target
+        values = lane.put(self.values, self.name)
         order = bit_order(kind, self.descending)
         layout.each_tile(layout.tiles, _to_keys, 0, layout.offsets, values.view(kind), order, keys, places)
         _sorter()(lane, layout, keys, places, there, target)
@@ -134,3 +146,11 @@ def _from_keys(keys, order, bits):
     i = cuda.grid(1)
     if i < keys.size:
         bits[i] = bits_of(keys[i], order)
+
+
+@kernel
+def _positions(numbers, ranking, begin, end, offsets, places, out):
+    tile = numbers[cuda.blockIdx.x]
+    low = offsets[ranking[tile]]
+    for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
+        out[low + places[i]] = i - low

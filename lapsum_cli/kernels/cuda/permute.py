@@ -5,7 +5,6 @@ import math
 import numpy as np
 
 from .. import permute
-
 from ..permutation_loss import surprise
 from ..permute import distance, probability
 from .adapter import Lane, cuda, float64, kernel
@@ -30,46 +29,41 @@ def boundaries(order: Order, alphas) -> permute.Boundaries:
     return permute.Boundaries(values, layout.here, alphas, order.descending, found, spans)
 
 
-def dense(order: Order, alphas, ranking: int):
-    """The matrix (n, n) of one ranking, on the card."""
+def dense(order: Order, alphas):
+    """The matrices (m, n, n) of rankings of one length, on the card."""
     lane, layout = order.lane, order.layout
-    at, n = solve(order, alphas, 1.0), int(layout.lengths[ranking])
-    out = lane.empty((n, n), order.dtype)
-    up, start = (1.0 if order.descending else -1.0), int(layout.here[ranking])
-    values = lane.put(order.values, "scores")
-    given = (values, at.anchors, at.steps, at.spans, float(alphas[ranking]), up, start, ranking, out)
-    lane.launch(_dense, -(-n * n // 256), 256, 0, *given)
-    return out
+    n = int(layout.lengths[0]) if layout.count else 0
+    at, values = solve(order, alphas, 1.0), lane.put(order.values, order.name)
+    out = lane.empty(layout.size * n, order.dtype)
+    given = (values, at.anchors, at.steps, at.spans, lane.put(alphas), 1.0 if order.descending else -1.0, n, out)
+    lane.launch(_dense, -(-layout.size * n // 256), 256, 0, *given)
+    return out.reshape((layout.count, n, n))
 
 
 @kernel
-def _dense(values, anchors, steps, spans, alpha, up, start, ranking, out):
+def _dense(values, anchors, steps, spans, alphas, up, n, out):
     i = cuda.grid(1)
     if i >= out.size:
         return
-    item, place, n = i // out.shape[0], i % out.shape[0], out.shape[0]
-    x, first, last = values[start + item], spans[ranking, 0], spans[ranking, 1]
+    item, place, r = i // n, i % n, i // (n * n)
+    x, start, first, last = values[item], r * n, spans[r, 0], spans[r, 1]
     if abs(x) == np.inf:
         from_place, to_place = (0, first) if up * x > 0 else (last, n)
-        out[item, place] = 1.0 / (to_place - from_place) if from_place <= place < to_place else 0.0
+        out[i] = 1.0 / (to_place - from_place) if from_place <= place < to_place else 0.0
         return
     low, high = -np.inf, np.inf
     if place > first:
-        low = distance(x, anchors[start + place - 1], steps[start + place - 1], alpha, up)
+        low = distance(x, anchors[start + place - 1], steps[start + place - 1], alphas[r], up)
     if place < last - 1:
-        high = distance(x, anchors[start + place], steps[start + place], alpha, up)
-    out[item, place] = probability(low, high) if first <= place < last else 0.0
+        high = distance(x, anchors[start + place], steps[start + place], alphas[r], up)
+    out[i] = probability(low, high) if first <= place < last else 0.0
 
 
 def permutation(lane: Lane, values, offsets, targets, alphas, gradient=True, descending=True):
     """A loss (m,) in memory here, and if wanted the gradients for scores (N,) on the card and alpha (m,)."""
-    wanted = Order(lane, targets, offsets)
-    place = lane.room("place", (int(offsets[-1]),), np.int64)
-    _, origins = wanted.sorted()
-    layout = wanted.layout
-    table = layout.tiles
-    layout.each_tile(table, _places, 0, layout.offsets, origins, place)
+    place = Order(lane, targets, offsets, name="target").positions()
     order = Order(lane, values, offsets, descending)
+    layout, table = order.layout, order.layout.tiles
     y, places = order.sorted()
     at, weights = solve(order, alphas, 1.0), lane.put(alphas)
     own, lows, highs = (lane.zeros(name, (layout.size,), np.float64) for name in ("own", "lows", "highs"))
@@ -85,15 +79,6 @@ def permutation(lane: Lane, values, offsets, targets, alphas, gradient=True, des
     out, moments = lane.empty(layout.size, np.float64), lane.room("moments", (1, table.count), np.float64)
     layout.each_tile(table, _gradients, 1, layout.offsets, y, places, own, g, out, moments)
     return losses, out, -lane.get(layout.totals(table, "totals", moments))[0] / alphas
-
-
-@kernel
-def _places(numbers, ranking, begin, end, offsets, origins, place):
-    """The place of every score in its sorted ranking, from 0."""
-    tile = numbers[cuda.blockIdx.x]
-    low = offsets[ranking[tile]]
-    for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
-        place[low + origins[i]] = i - low
 
 
 @kernel

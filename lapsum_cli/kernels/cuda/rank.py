@@ -13,7 +13,7 @@ from .sweeps import sums
 
 
 def soft_rank(order: Order, alphas, base=1, dtype=None, upstream=None):
-    """Ranks (N,) on the card, and where `upstream` is given the gradients for scores (N,) and for alpha (m,), else None.
+    """Ranks (N,) on the card, and where `upstream` is given the gradients for scores (N,) and alpha (m,), else None.
 
     As ..rank.soft_rank; alphas (m,) are in memory here, upstream (N,) is wherever the scores are.
     """
@@ -23,9 +23,7 @@ def soft_rank(order: Order, alphas, base=1, dtype=None, upstream=None):
     ranks = lane.empty(layout.size, dtype or order.dtype)
     before, behind = sums(lane, layout, y, rates)
     table = layout.tiles
-    layout.each_tile(
-        table, _ranks, 0, layout.offsets, y, places, before, behind, float(base), ranks
-    )
+    layout.each_tile(table, _ranks, 0, layout.offsets, y, places, before, behind, float(base), ranks)
     if upstream is None:
         return ranks, None, None
     v = lane.room("v", (layout.size,), np.float64)

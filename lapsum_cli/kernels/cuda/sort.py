@@ -187,9 +187,7 @@ def _widen(numbers, ranking, begin, end, offsets, spans, upstream, v):
 
 
 @kernel
-def _put_down(
-    numbers, ranking, begin, end, offsets, spans, before, behind, gaps, to_above, to_below, v, above, below
-):
+def _put_down(numbers, ranking, begin, end, offsets, spans, before, behind, gaps, to_above, to_below, v, above, below):
     """The gradient of each target at the scores on either side, by their weights among all in its softmax."""
     tile = numbers[cuda.blockIdx.x]
     r = ranking[tile]

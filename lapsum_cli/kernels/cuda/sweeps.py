@@ -32,7 +32,9 @@ def sums(lane, layout, y, rates, weights=None, name=""):
     before, behind = (lane.room(f"{side}{name}", (layout.size,), np.float64) for side in ("before", "behind"))
     if len(table.several):
         layout.each_tile(table, _summarise, 2, layout.offsets, y, rates, weights, carries)
-        lane.launch(_meet, len(table.several), SCAN_THREADS, 2, table.several, table.first, table.end, y, rates, carries)
+        lane.launch(
+            _meet, len(table.several), SCAN_THREADS, 2, table.several, table.first, table.end, y, rates, carries
+        )
     for threads, numbers in table.classes:
         # Beside the scan two rows of a tile: a thread has an odd number of scores, so that no two meet in a bank.
         rows = 2 + 2 * (-(-TILE // threads))

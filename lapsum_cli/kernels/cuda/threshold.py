@@ -262,9 +262,7 @@ def _settle(s, r, level, first, partials, pivots, rooms, state, k, alpha):
 
 
 @kernel
-def _bracket(
-    numbers, level, offsets, starts, rooms, x, dense, state, first, partials, pivots, sign, ks, alphas
-):
+def _bracket(numbers, level, offsets, starts, rooms, x, dense, state, first, partials, pivots, sign, ks, alphas):
     """Name two scores that hold the threshold between them as far as a sample can tell."""
     s, t = cuda.shared.array(0, float64), cuda.threadIdx.x
     r = numbers[cuda.blockIdx.x]

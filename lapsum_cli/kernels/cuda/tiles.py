@@ -84,6 +84,10 @@ class Layout:
             given = (numbers, table.ranking, table.begin, table.end, *arguments)
             self.lane.launch(function, len(numbers), threads, rows, *given)
 
+    def clear(self, chosen: np.ndarray, values) -> None:
+        """Set the values (N,) of the chosen rankings (m,) to 0."""
+        self.each_tile(self.tiles, _clear, 0, self.lane.put(chosen), values)
+
     def totals(self, table: Table, name: str, partials, largest: bool = False):
         """Values (rows, m) of the rankings from those (rows, tiles) of their tiles: sums, or the largest."""
         out = self.lane.room(name, (len(partials), self.count), np.float64)
@@ -114,3 +118,25 @@ def _largest_of_tiles(first, partials, out):
         block_maxima(s, (largest,))
         if t == 0:
             out[row, r] = s[0]
+
+
+def has_nan(lane: Lane, values) -> bool:
+    """Whether any number of an array (N,) on the card is NaN: one pass."""
+    found = lane.zeros("NaN found", (1,), np.int32)
+    lane.launch(_find_nan, min(-(-values.size // 256), 4096), 256, 0, values, found)
+    return bool(lane.get(found)[0])
+
+
+@kernel
+def _find_nan(values, found):
+    for i in range(cuda.grid(1), values.size, cuda.gridsize(1)):
+        if values[i] != values[i]:
+            found[0] = 1
+
+
+@kernel
+def _clear(numbers, ranking, begin, end, chosen, values):
+    tile = numbers[cuda.blockIdx.x]
+    if chosen[ranking[tile]]:
+        for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
+            values[i] = 0

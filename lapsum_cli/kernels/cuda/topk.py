@@ -28,10 +28,10 @@ class Cuts(NamedTuple):
     shares: object  # (m, 5) float64: of the cut below and above, the same relative to the larger, and that
 
 
-def soft_topk(lane: Lane, values, offsets, ks, alphas, largest=True, log=False):
+def soft_topk(lane: Lane, values, offsets, ks, alphas, largest=True, log=False, name="scores"):
     """Memberships (N,), or their logarithms, on the card; and the Cuts of the rankings. As ..topk.soft_topk."""
     layout, dtype = Layout.of(lane, offsets), np.dtype(values.dtype)
-    x, sign = lane.put(values, "scores"), dtype.type(1 if largest else -1)
+    x, sign = lane.put(values, name), dtype.type(1 if largest else -1)
     out = lane.empty(layout.size, dtype)
     cuts = Cuts(lane.empty((layout.count, 4), np.float64), lane.empty((layout.count, 5), np.float64))
     on_card = (lane.put(np.ascontiguousarray(ks)), lane.put(alphas), lane.put(cpu.rates_of(alphas, dtype)))
@@ -45,16 +45,22 @@ def soft_topk(lane: Lane, values, offsets, ks, alphas, largest=True, log=False):
         given = (lane.put(np.flatnonzero(np.isin(table.of, long))), table.ranking, table.begin, table.end)
         lane.launch(_write_tiles, len(given[0]), THREADS, 0, *given, x, on_card[2], sign, log, *cuts, out)
     for r, part, whole in cpu.beyond_float32(dtype, layout.here, alphas):
-        exact, (cut, share) = soft_topk(lane, _cast(lane, x[part], np.float64), whole, ks[[r]], alphas[[r]], largest, log)
-        _cast(lane, exact, dtype, out[part])
-        _cast(lane, cut.reshape(4), np.float64, cuts.cuts[r])
-        _cast(lane, share.reshape(5), np.float64, cuts.shares[r])
+        exact, (cut, share) = soft_topk(
+            lane, cast(lane, x[part], np.float64), whole, ks[[r]], alphas[[r]], largest, log
+        )
+        cast(lane, exact, dtype, out[part])
+        cast(lane, cut.reshape(4), np.float64, cuts.cuts[r])
+        cast(lane, share.reshape(5), np.float64, cuts.shares[r])
     return out, cuts
 
 
 def _by_length(lengths):
     """Rankings that one block does, by how many threads it has; none without scores."""
-    for threads, least, most in ((FEW_THREADS, 1, SHORT), (THREADS, SHORT + 1, MEDIUM), (MANY_THREADS, MEDIUM + 1, LONG)):
+    for threads, least, most in (
+        (FEW_THREADS, 1, SHORT),
+        (THREADS, SHORT + 1, MEDIUM),
+        (MANY_THREADS, MEDIUM + 1, LONG),
+    ):
         chosen = np.flatnonzero((lengths >= least) & (lengths <= most))
         if len(chosen):
             yield threads, chosen
@@ -74,10 +80,10 @@ def topk_gradient(lane: Lane, values, offsets, upstream, cuts: Cuts, alphas, lar
     moments = lane.get(layout.totals(table, "totals", partials[1]))
     to_k, to_alpha = _ends(lane.get(pulled), moments, lane.get(cuts.cuts), lane.get(cuts.shares)[:, 4], slope, sign)
     for r, part, whole in cpu.beyond_float32(dtype, layout.here, alphas):
-        wide, pull = (_cast(lane, array[part], np.float64) for array in (x, v))
+        wide, pull = (cast(lane, array[part], np.float64) for array in (x, v))
         own = Cuts(*(lane.put(lane.get(array)[[r]]) for array in cuts))
         exact, to_k[[r]], to_alpha[[r]] = topk_gradient(lane, wide, whole, pull, own, alphas[[r]], largest, slope)
-        _cast(lane, exact, dtype, out[part])
+        cast(lane, exact, dtype, out[part])
     return out, to_k, to_alpha
 
 
@@ -94,7 +100,8 @@ def _ends(pulled, moments, cuts, scale, slope, sign):
     return np.where(is_hard, 0.0, to_k), np.where(is_hard, 0.0, -from_neighbours * np.float64(sign))
 
 
-def _cast(lane: Lane, array, dtype, out=None):
+def cast(lane: Lane, array, dtype, out=None):
+    """The array (n,) in another dtype, on the card."""
     out = lane.empty(array.shape[0], dtype) if out is None else out
     lane.launch(_copy, -(-out.shape[0] // 256), 256, 0, array, out)
     return out

@@ -1,0 +1,37 @@
+"""Twins of the kernels for NVIDIA GPUs: what the modules beside this folder compute on a CPU, by the same definitions.
+
+Scalar mathematics is that of ..laplace, compiled for the card; how the scores are gone through is the card's own. One
+module knows numba.cuda (adapter.py). Arrays of scores live on the card, in rooms that a lane uses again; what a ranking
+has one of, such as alpha, comes from memory and goes back there.
+
+    adapter    declarations of kernels; lanes: a stream, its memory, copies to and fro
+    blocks     sums, maxima and scans by the threads of a block
+    tiles      rankings cut into tiles, a block for each
+    sweeps     the recurrence: sums before and behind every sorted score
+    threshold  where a top-k meets its k, by one block or narrowed down by many
+    order, rank, sort, topk, permute, losses, spread    as their namesakes
+
+No result depends on the batch, and the same input gives the same bits: reductions are trees and scans of a fixed shape,
+no floats are added by atomics. Between CPU and card results differ in the last digits, within the bounds of ..kernels.
+"""
+
+from .. import jit
+
+# As for the kernels of the CPU: Numba picks the cache directory when it decorates.
+with jit.cache_directory():
+    from . import adapter, blocks, losses, order, permute, rank, sort, spread, sweeps, threshold, tiles, topk
+
+__all__ = [
+    "adapter",
+    "blocks",
+    "losses",
+    "order",
+    "permute",
+    "rank",
+    "sort",
+    "spread",
+    "sweeps",
+    "threshold",
+    "tiles",
+    "topk",
+]

@@ -1,0 +1,82 @@
+"""The standard deviation of every ranking on a card, as ..spread: three passes, for the ends, the mean, the squares."""
+
+import numpy as np
+
+from .adapter import Lane, cuda, device, float64, kernel
+from .blocks import block_maxima, block_sums
+from .tiles import Layout
+
+LEAST = 1e-300  # distances below it are taken in units of it
+
+
+def standard_deviations(lane: Lane, values, offsets):
+    """Population standard deviation (ddof 0) of the finite scores of each ranking: (m,) float64, in memory here.
+
+    As of halves, since a difference of two scores may overflow; from the smallest, scaled by the largest.
+    """
+    layout = Layout.of(lane, offsets)
+    x, table = lane.put(values, "scores"), layout.large_tiles
+    ends, sums, squares = (
+        lane.room(f"of tiles {i}", (rows, table.count), np.float64) for i, rows in enumerate((2, 2, 1))
+    )
+    layout.each_tile(table, _ends, 2, x, ends)
+    ends = layout.totals(table, "ends", ends, largest=True)
+    layout.each_tile(table, _sums, 2, x, ends, sums)
+    sums = layout.totals(table, "sums", sums)
+    layout.each_tile(table, _squares, 1, x, ends, sums, squares)
+    squares, counts = lane.get(layout.totals(table, "squares", squares))[0], lane.get(sums)[1]
+    farthest = lane.get(ends).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):  # a ranking without finite scores
+        scale = np.where(farthest > LEAST, 1.0 / farthest, 1.0 / LEAST)
+        return np.where(farthest > 0.0, 2.0 * np.sqrt(squares / counts) / scale, 0.0)
+
+
+@kernel
+def _ends(numbers, ranking, begin, end, x, ends):
+    """The smallest and the largest of the halves of a tile's finite scores; the smallest with its sign changed."""
+    s, tile = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x]
+    low, high = np.inf, -np.inf
+    for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
+        half = 0.5 * np.float64(x[i])
+        if abs(half) < np.inf:
+            low, high = min(low, half), max(high, half)
+    block_maxima(s, (-low, high))
+    if cuda.threadIdx.x < 2:
+        ends[cuda.threadIdx.x, tile] = s[cuda.threadIdx.x * cuda.blockDim.x]
+
+
+@kernel
+def _sums(numbers, ranking, begin, end, x, ends, sums):
+    """The sum of the distances from the smallest, in units of the largest, and how many there are."""
+    s, tile = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x]
+    low, scale = -ends[0, ranking[tile]], _scale(ends, ranking[tile])
+    total, count = 0.0, 0
+    for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
+        distance = 0.5 * np.float64(x[i]) - low
+        if abs(distance) < np.inf:
+            total += distance * scale
+            count += 1
+    block_sums(s, (total, np.float64(count)))
+    if cuda.threadIdx.x < 2:
+        sums[cuda.threadIdx.x, tile] = s[cuda.threadIdx.x * cuda.blockDim.x]
+
+
+@kernel
+def _squares(numbers, ranking, begin, end, x, ends, sums, squares):
+    """The sum of the squared deviations from the mean, in the same units."""
+    s, tile = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x]
+    r = ranking[tile]
+    low, scale, mean, total = -ends[0, r], _scale(ends, r), sums[0, r] / max(sums[1, r], 1.0), 0.0
+    for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
+        distance = 0.5 * np.float64(x[i]) - low
+        if abs(distance) < np.inf:
+            total += (distance * scale - mean) ** 2
+    block_sums(s, (total,))
+    if cuda.threadIdx.x == 0:
+        squares[0, tile] = s[0]
+
+
+@device
+def _scale(ends, r):
+    farthest = ends[1, r] + ends[0, r]
+    return 1.0 / farthest if farthest > LEAST else 1.0 / LEAST

@@ -1,0 +1,259 @@
+"""Where an operation is computed: the same methods on the cores of the CPU, and on a card, an NVIDIA GPU.
+
+An operation asks a processor for soft ranks, sorts, memberships and their gradients, and does not know which it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .errors import BadRanking
+from .rankings import Rankings, RankingsOnCard
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """The cores of this machine. part: how many scores of a long ranking make one task; by default what is quickest."""
+
+    threads: int = 1
+    part: int | None = None
+
+    name = "cpu"
+    batch = 8 << 20  # bytes of a batch of rankings: small ones keep every stage busy, and more only waits
+
+    def run(self, operation, rankings, given, dtype=None):
+        """What the operation makes of the rankings."""
+        return operation.apply(rankings, given, dtype, self)
+
+    def standard_deviations(self, rankings):
+        """(m,) of the finite scores of each ranking."""
+        from .kernels import spread
+
+        return spread.standard_deviations(rankings.values, rankings.offsets, self.threads)
+
+    def order(self, rankings, descending, keep=False):
+        """The rankings best first, which ranks, sorts and permutations are made of."""
+        from .kernels import order
+
+        return order.Order(rankings.values, rankings.offsets, descending, keep)
+
+    def soft_rank(self, order, alphas, base=1, dtype=None, upstream=None):
+        from .kernels import rank
+
+        return rank.soft_rank(order, alphas, base, dtype, upstream, self.threads, self.part)
+
+    def soft_sort(self, order, alphas, upstream=None):
+        from .kernels import sort
+
+        return sort.soft_sort(order, alphas, upstream, self.threads, self.part)
+
+    def soft_topk(self, rankings, ks, alphas, largest, log):
+        """Memberships, and the cuts that a gradient needs."""
+        from .kernels import topk
+
+        given = (rankings.values, rankings.offsets, ks, alphas, largest, log)
+        return topk.soft_topk(*given, self.threads, self.part)
+
+    def topk_gradient(self, rankings, upstream, cuts, alphas, largest, log):
+        from .kernels import topk
+
+        slope = topk.LOGARITHM if log else topk.MEMBERSHIP
+        given = (rankings.values, rankings.offsets, upstream, cuts, alphas, largest, slope)
+        return topk.topk_gradient(*given, self.threads)
+
+    def thresholds(self, cuts, alphas, largest):
+        from .kernels import topk
+
+        return topk.thresholds(cuts, alphas, largest)
+
+    def boundaries(self, order, alphas):
+        from .kernels import permute
+
+        return permute.boundaries(order, alphas, self.threads)
+
+    def loss(self, name, rankings, target, alphas, *options, **how):
+        """Losses (m,), and gradients for scores (N,) and alpha (m,), or None."""
+        from .kernels import losses, permutation_loss
+
+        function = permutation_loss.permutation if name == "permutation" else getattr(losses, name)
+        return function(rankings.values, rankings.offsets, target, alphas, *options, threads=self.threads, **how)
+
+    def without_constant(self, constant, rankings, gradient, to_alpha) -> None:
+        """Set the gradients of constant rankings to 0: no direction is better than another, and there is no scale."""
+        import numpy as np
+
+        if constant is not None and constant.any():
+            gradient[np.repeat(constant, rankings.lengths)] = 0
+            to_alpha[constant] = 0
+
+    def here(self, rankings):
+        """The rankings in this machine's memory."""
+        return rankings
+
+
+class Gpu:
+    """One stream of a card. Results come back to memory here, unless the scores are on the card: then they stay.
+
+    Numbers of rankings, such as alphas and losses, are here in any case.
+    """
+
+    name = "cuda"
+
+    def __init__(self, lane):
+        self.lane = lane
+
+    def run(self, operation, rankings, given, dtype=None):
+        return operation.apply(rankings, given, dtype, self)
+
+    def standard_deviations(self, rankings):
+        from .kernels.cuda import spread
+
+        return spread.standard_deviations(self.lane, rankings.values, rankings.offsets)
+
+    def order(self, rankings, descending, keep=False):
+        from .kernels.cuda import order
+
+        return order.Order(self.lane, rankings.values, rankings.offsets, descending, keep)
+
+    def soft_rank(self, order, alphas, base=1, dtype=None, upstream=None):
+        from .kernels.cuda import rank
+
+        ranks, gradient, to_alpha = rank.soft_rank(order, alphas, base, dtype, upstream)
+        return self._back(order, ranks), self._back(order, gradient), to_alpha
+
+    def soft_sort(self, order, alphas, upstream=None):
+        from .kernels.cuda import sort
+
+        values, gradient, to_alpha = sort.soft_sort(order, alphas, upstream)
+        return self._back(order, values), self._back(order, gradient), to_alpha
+
+    def soft_topk(self, rankings, ks, alphas, largest, log):
+        from .kernels.cuda import topk
+
+        memberships, cuts = topk.soft_topk(self.lane, rankings.values, rankings.offsets, ks, alphas, largest, log)
+        return self._back(rankings, memberships), cuts
+
+    def topk_gradient(self, rankings, upstream, cuts, alphas, largest, log):
+        from .kernels.cuda import topk
+
+        slope = topk.LOGARITHM if log else topk.MEMBERSHIP
+        given = (self.lane, rankings.values, rankings.offsets, upstream, cuts, alphas, largest, slope)
+        gradient, to_k, to_alpha = topk.topk_gradient(*given)
+        return self._back(rankings, gradient), to_k, to_alpha
+
+    def thresholds(self, cuts, alphas, largest):
+        from .kernels import topk
+
+        return topk.thresholds(self.lane.get(cuts.cuts), alphas, largest)
+
+    def boundaries(self, order, alphas):
+        from .kernels.cuda import permute
+
+        return permute.boundaries(order, alphas)
+
+    def dense_permutation(self, order, alphas):
+        """The matrices (m, n, n) of rankings of one length, on the card."""
+        from .kernels.cuda import permute
+
+        return permute.dense(order, alphas)
+
+    def loss(self, name, rankings, target, alphas, *options, **how):
+        from .kernels.cuda import losses
+
+        given = (self.lane, rankings.values, rankings.offsets, target, alphas)
+        found, gradient, to_alpha = getattr(losses, name)(*given, *options, **how)
+        return found, self._back(rankings, gradient), to_alpha
+
+    def without_constant(self, constant, rankings, gradient, to_alpha) -> None:
+        from .kernels.cuda import tiles
+
+        if not isinstance(rankings, RankingsOnCard):
+            Cpu().without_constant(constant, rankings, gradient, to_alpha)
+        elif constant is not None and constant.any():
+            tiles.Layout.of(self.lane, rankings.offsets).clear(constant, gradient)
+            to_alpha[constant] = 0
+
+    def here(self, rankings):
+        if not isinstance(rankings, RankingsOnCard):
+            return rankings
+        return Rankings(self.lane.get(rankings.values), rankings.offsets)
+
+    def has_nan(self, values) -> bool:
+        from .kernels.cuda import tiles
+
+        return tiles.has_nan(self.lane, values)
+
+    def cast(self, values, dtype):
+        from .kernels.cuda import topk
+
+        return values if values.dtype == dtype else topk.cast(self.lane, values, dtype)
+
+    def _back(self, given, result):
+        """The result where the scores are."""
+        import numpy as np
+
+        return self.lane.get(result) if result is not None and isinstance(given.values, np.ndarray) else result
+
+
+PIECE = 1 << 20  # scores that cross the bus at a time: enough that launches take less time than copies
+
+
+class GpuInPieces:
+    """A card for rankings in memory here: pieces of a batch are copied there, computed and copied back.
+
+    Each lane has a thread that takes its pieces in turn: while the card computes one lane's, another's cross the bus. A
+    ranking that the card has no room for is computed by the CPU, and `say` is told.
+    """
+
+    name = "cuda"
+    batch = 64 << 20
+
+    def __init__(self, lanes: list[Gpu], free, cpu: Cpu, say=lambda line: None):
+        """free: a function that tells how many bytes the card has left."""
+        self.lanes, self.free, self.cpu, self.say = lanes, free, cpu, say
+
+    def run(self, operation, rankings, given, dtype=None):
+        from concurrent.futures import ThreadPoolExecutor
+
+        cost, count = operation.card_bytes(rankings.values.itemsize), len(self.lanes)
+        room = int(0.8 * min(self.free(), 1 << 50)) // count // cost
+        pieces = self._cut(rankings, min(PIECE, room) if operation.in_pieces else len(rankings.values) + 1)
+
+        def compute(turn):
+            gpu = self.lanes[turn]
+            return [self._piece(operation, rankings, given, dtype, p, room, cost, gpu) for p in pieces[turn::count]]
+
+        if len(pieces) == 1:
+            return compute(0)[0]
+        with ThreadPoolExecutor(count) as pool:
+            shares = list(pool.map(compute, range(count)))
+        return operation.joined([shares[i % count][i // count] for i in range(len(pieces))])
+
+    @staticmethod
+    def _cut(rankings, most: int) -> list[tuple[int, int]]:
+        """Ranges of whole rankings of at most so many scores, or of a single one."""
+        import numpy as np
+
+        pieces, first = [], 0
+        while first < len(rankings):
+            last = int(np.searchsorted(rankings.offsets, rankings.offsets[first] + most, side="right")) - 1
+            pieces.append((first, max(last, first + 1)))
+            first = pieces[-1][1]
+        return pieces or [(0, 0)]
+
+    def _piece(self, operation, rankings, given, dtype, piece, room, cost, gpu):
+        first, last = piece
+        begin, end = int(rankings.offsets[first]), int(rankings.offsets[last])
+        if (first, last) != (0, len(rankings)):
+            rankings = Rankings(rankings.values[begin:end], rankings.offsets[first : last + 1] - begin)
+            given = given.piece(slice(first, last), slice(begin, end))
+        fits = end - begin <= room
+        if not fits:
+            self.say(
+                f"{end - begin} scores need {(end - begin) * cost >> 20} MiB on the card, which has "
+                f"{int(self.free()) >> 20} MiB free: the CPU computes them"
+            )
+        try:
+            return (gpu if fits else self.cpu).run(operation, rankings, given, dtype)
+        except BadRanking as error:
+            raise BadRanking(error.ranking + first, error.problem) from None
