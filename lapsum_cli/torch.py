@@ -7,8 +7,8 @@ x      (..., n) float16, bfloat16, float32 or float64: rankings on the last axis
 alpha  softness: a number, "0.1std" (held constant in gradients), or a tensor that broadcasts to (...): one for each
        ranking, which gets a gradient; k likewise
 
-A tensor on a GPU is computed there, on the current stream (extra `cuda`); one number for each ranking crosses to the host
-and back, as do the scores of a loss.
+A tensor on a GPU is computed there, on the current stream (extra `cuda`); what a ranking has one of, such as alpha,
+crosses to the host and back, as do the scores of a loss.
 
 Results have the shape and dtype of x. float16 and bfloat16 are computed in float32; their ranks stay float32. A graph
 may be walked backward more than once (retain_graph), not differentiated twice. As many threads compute as PyTorch has.

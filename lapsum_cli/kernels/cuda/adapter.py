@@ -144,7 +144,7 @@ def free_bytes() -> int:
 
 
 def compute_capability() -> tuple[int, int]:
-    return here.get_current_device().compute_capability
+    return here.current_context().device.compute_capability
 
 
 def as_array(interface):

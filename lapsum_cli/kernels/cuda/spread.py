@@ -17,14 +17,14 @@ def standard_deviations(lane: Lane, values, offsets):
     layout = Layout.of(lane, offsets)
     x, table = lane.put(values, "scores"), layout.large_tiles
     ends, sums, squares = (
-        lane.room(f"of tiles {i}", (rows, table.count), np.float64) for i, rows in enumerate((2, 2, 1))
+        lane.room(name, (rows, table.count), np.float64) for name, rows in (("ends", 2), ("sums", 2), ("squares", 1))
     )
     layout.each_tile(table, _ends, 2, x, ends)
-    ends = layout.totals(table, "ends", ends, largest=True)
+    ends = layout.totals(table, "ends of all", ends, largest=True)
     layout.each_tile(table, _sums, 2, x, ends, sums)
-    sums = layout.totals(table, "sums", sums)
+    sums = layout.totals(table, "sums of all", sums)
     layout.each_tile(table, _squares, 1, x, ends, sums, squares)
-    squares, counts = lane.get(layout.totals(table, "squares", squares))[0], lane.get(sums)[1]
+    squares, counts = lane.get(layout.totals(table, "squares of all", squares))[0], lane.get(sums)[1]
     farthest = lane.get(ends).sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):  # a ranking without finite scores
         scale = np.where(farthest > LEAST, 1.0 / farthest, 1.0 / LEAST)

@@ -56,12 +56,9 @@ def soft_topk(lane: Lane, values, offsets, ks, alphas, largest=True, log=False, 
 
 def _by_length(lengths):
     """Rankings that one block does, by how many threads it has; none without scores."""
-    for threads, least, most in (
-        (FEW_THREADS, 1, SHORT),
-        (THREADS, SHORT + 1, MEDIUM),
-        (MANY_THREADS, MEDIUM + 1, LONG),
-    ):
-        chosen = np.flatnonzero((lengths >= least) & (lengths <= most))
+    above = 0
+    for threads, most in ((FEW_THREADS, SHORT), (THREADS, MEDIUM), (MANY_THREADS, LONG)):
+        chosen, above = np.flatnonzero((lengths > above) & (lengths <= most)), most
         if len(chosen):
             yield threads, chosen
 
