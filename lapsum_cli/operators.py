@@ -293,7 +293,8 @@ class Loss(Operation):
         return 2 * sorting_bytes(itemsize) + 9 * 8
 
     def card_bytes(self, itemsize):
-        return 320 + 4 * itemsize
+        of_loss = {"spearman": 140, "topk": 72, "recall": 72, "ndcg": 192, "permutation": 240}
+        return of_loss[self.loss] + 4 * itemsize
 
     def describe(self):
         return {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import reference
 
-from lapsum_cli import soft_rank, soft_topk
+from lapsum_cli import log_soft_topk, soft_rank, soft_topk
 from lapsum_cli.kernels import topk
 
 ALPHAS = (1e-6, 1e-3, 0.1, 1.0, 100.0, 1e3)
@@ -111,6 +111,10 @@ def test_infinite_scores_mask_at_the_bottom_and_win_at_the_top():
     assert p[[1, 2, 4]].tolist() == [1, 0, 0]
     assert np.isclose(p.sum(), 2)
     assert soft_topk(x, 5, alpha=0.1).tolist() == [1, 1, 0, 1, 0]
+    for k in (1.5, 2.5, 2.9):  # at the last no score is below the threshold
+        logs = log_soft_topk(np.array([-np.inf, 1.0, 2.0, 3.0]), k, alpha=0.1)
+        assert logs[0] == -np.inf
+        assert np.isfinite(logs[1:]).all()
     two_winners = soft_topk(np.array([np.inf, 0.0, np.inf]), 1, alpha=0.1)
     assert two_winners.tolist() == [0.5, 0, 0.5]
 

@@ -60,8 +60,8 @@ def _exp_64(z):
 
 
 def exp_nonpositive(z):
-    """e^z for z <= 0 (float32 or float64, -inf included), in the type of z."""
-    return np.exp(z)  # by whoever runs without compiling; a GPU takes its own exp
+    """e^z for z <= 0 (float32 or float64, -inf included), in the type of z; 0 for the NaN of two equal infinities."""
+    return np.exp(np.fmax(z, -np.inf))  # where nothing is compiled; a GPU takes its own exp
 
 
 @overload(exp_nonpositive, jit_options=OPTIONS, inline="always", target="cpu")

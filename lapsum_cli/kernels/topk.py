@@ -277,12 +277,13 @@ def _memberships(x, sign, cut, rate, p):
 def _log_memberships(x, sign, cut, rate, p):
     below, above = x.dtype.type(cut[0]), x.dtype.type(cut[1])
     log_below, share_above = x.dtype.type(cut[2]), x.dtype.type(math.exp(cut[3]))
+    masked = x.dtype.type(-np.inf)  # also where no score is below the threshold, from which its distance would be NaN
     for i in range(x.size):
         v = sign * x[i]
         is_above = v >= above
         exponent = (above - v if is_above else v - below) * rate
         tail = share_above * exp_nonpositive(exponent if is_above else x.dtype.type(0))
-        p[i] = log_one_minus(tail) if is_above else log_below + exponent
+        p[i] = log_one_minus(tail) if is_above else (log_below + exponent if v > masked else masked)
 
 
 @kernel

@@ -73,9 +73,11 @@ class Lane:
 
     def zeros(self, name: str, shape, dtype):
         room = self.room(name, shape, dtype)
-        if room.size:
-            self.launch(_fill, -(-room.size // 256), 256, 0, room.reshape(room.size), room.dtype.type(0))
+        self.fill(room, 0)
         return room
+
+    def fill(self, array, value) -> None:
+        self.launch(_fill, -(-array.size // 256), 256, 0, array.reshape(array.size), array.dtype.type(value))
 
     def put(self, array, name: str | None = None):
         """The array on the card: itself if it is there already, else a copy, by way of pinned memory if it is named."""

@@ -26,6 +26,13 @@ def block_sums(s, values):
 
 
 @device
+def put_results(s, rows, out, column):
+    """Write what a block found to rows of a column."""
+    for row in range(cuda.threadIdx.x, rows, cuda.blockDim.x):
+        out[row, column] = s[row * cuda.blockDim.x]
+
+
+@device
 def block_maxima(s, values):
     """The largest of each of a tuple of values over all threads: s[row * threads], until the next call."""
     t, threads = cuda.threadIdx.x, cuda.blockDim.x

@@ -11,12 +11,13 @@ import numpy as np
 from ..laplace import HARD, LOG_2
 from ..losses import cross_entropy, gain_of
 from ..topk import GIVEN, MEMBERSHIP
+from . import tiles
 from .adapter import Lane, cuda, float64, kernel
 from .blocks import block_maxima, block_sums
 from .order import Order
 from .permute import permutation
 from .rank import soft_rank
-from .tiles import THREADS, Layout
+from .tiles import Layout
 from .topk import cast, soft_topk, topk_gradient
 
 __all__ = ["ndcg", "permutation", "recall", "spearman", "topk"]
@@ -85,7 +86,7 @@ def _each_ranking(lane: Lane, offsets, function, rows, given):
     """Run a kernel with a block for each ranking: losses (m,) in memory here, an upstream gradient (N,) on the card."""
     layout = Layout.of(lane, offsets)
     losses, upstream = lane.room("losses", (layout.count,), np.float64), lane.empty(layout.size, np.float64)
-    lane.launch(function, layout.count, THREADS, rows, layout.offsets, *given, losses, upstream)
+    lane.launch(function, layout.count, tiles.THREADS, rows, layout.offsets, *given, losses, upstream)
     return lane.get(losses), upstream
 
 

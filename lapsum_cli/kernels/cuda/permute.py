@@ -8,7 +8,7 @@ from .. import permute
 from ..permutation_loss import surprise
 from ..permute import distance, probability
 from .adapter import Lane, cuda, float64, kernel
-from .blocks import block_sums
+from .blocks import block_sums, put_results
 from .order import Order
 from .rank import middle_of
 from .sort import pull_back, solve
@@ -122,8 +122,7 @@ def _surprises(
             own[i] = (at_low - at_high) / length
             lows[low + here], highs[low + here] = -at_low / length, -at_high / length
     block_sums(s, (total,))
-    if cuda.threadIdx.x == 0:
-        surprises[0, tile] = s[0]
+    put_results(s, 1, surprises, tile)
 
 
 @kernel
@@ -148,5 +147,4 @@ def _gradients(numbers, ranking, begin, end, offsets, y, places, own, g, gradien
             moment += slope * (np.float64(y[i]) - middle)
         gradient[low + places[i]] = slope
     block_sums(s, (moment,))
-    if cuda.threadIdx.x == 0:
-        moments[0, tile] = s[0]
+    put_results(s, 1, moments, tile)

@@ -7,7 +7,7 @@ them, infinite scores the mean of their places.
 import numpy as np
 
 from .adapter import cuda, device, float64, kernel
-from .blocks import block_sums
+from .blocks import block_sums, put_results
 from .order import Order
 from .sweeps import sums
 
@@ -120,5 +120,4 @@ def _gradients(
             moment += g * (np.float64(y[i]) - middle)
         gradient[low + places[i]] = g
     block_sums(s, (moment,))
-    if cuda.threadIdx.x == 0:
-        moments[0, tile] = s[0]
+    put_results(s, 1, moments, tile)

@@ -13,7 +13,7 @@ import numpy as np
 from ..laplace import exp_nonpositive, log_nearness
 from ..sort import LARGEST_RATE
 from .adapter import cuda, device, float64, kernel
-from .blocks import block_sums
+from .blocks import block_sums, put_results
 from .order import Order
 from .rank import middle_of
 from .sweeps import sums
@@ -240,5 +240,4 @@ def _gradients(numbers, ranking, begin, end, offsets, y, places, spans, anchors,
             moment += v[i] * (anchors[i] - middle + steps[i]) - slope * (np.float64(y[i]) - middle)
         gradient[low + places[i]] = slope
     block_sums(s, (moment,))
-    if cuda.threadIdx.x == 0:
-        moments[0, tile] = s[0]
+    put_results(s, 1, moments, tile)

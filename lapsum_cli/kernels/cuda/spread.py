@@ -3,7 +3,7 @@
 import numpy as np
 
 from .adapter import Lane, cuda, device, float64, kernel
-from .blocks import block_maxima, block_sums
+from .blocks import block_maxima, block_sums, put_results
 from .tiles import Layout
 
 LEAST = 1e-300  # distances below it are taken in units of it
@@ -41,8 +41,7 @@ def _ends(numbers, ranking, begin, end, x, ends):
         if abs(half) < np.inf:
             low, high = min(low, half), max(high, half)
     block_maxima(s, (-low, high))
-    if cuda.threadIdx.x < 2:
-        ends[cuda.threadIdx.x, tile] = s[cuda.threadIdx.x * cuda.blockDim.x]
+    put_results(s, 2, ends, tile)
 
 
 @kernel
@@ -57,8 +56,7 @@ def _sums(numbers, ranking, begin, end, x, ends, sums):
             total += distance * scale
             count += 1
     block_sums(s, (total, np.float64(count)))
-    if cuda.threadIdx.x < 2:
-        sums[cuda.threadIdx.x, tile] = s[cuda.threadIdx.x * cuda.blockDim.x]
+    put_results(s, 2, sums, tile)
 
 
 @kernel
@@ -72,8 +70,7 @@ def _squares(numbers, ranking, begin, end, x, ends, sums, squares):
         if abs(distance) < np.inf:
             total += (distance * scale - mean) ** 2
     block_sums(s, (total,))
-    if cuda.threadIdx.x == 0:
-        squares[0, tile] = s[0]
+    put_results(s, 1, squares, tile)
 
 
 @device

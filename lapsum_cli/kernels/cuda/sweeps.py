@@ -13,11 +13,9 @@ import math
 
 import numpy as np
 
+from . import tiles
 from .adapter import cuda, device, float64, kernel
-from .blocks import block_sums, scan_maps
-from .tiles import TILE
-
-SCAN_THREADS = 256
+from .blocks import block_sums, put_results, scan_maps
 
 
 def sums(lane, layout, y, rates, weights=None, name=""):
@@ -33,11 +31,10 @@ def sums(lane, layout, y, rates, weights=None, name=""):
     if len(table.several):
         layout.each_tile(table, _summarise, 2, layout.offsets, y, rates, weights, carries)
         lane.launch(
-            _meet, len(table.several), SCAN_THREADS, 2, table.several, table.first, table.end, y, rates, carries
+            _meet, len(table.several), tiles.SCAN_THREADS, 2, table.several, table.first, table.end, y, rates, carries
         )
-    for threads, numbers in table.classes:
-        # Beside the scan two rows of a tile: a thread has an odd number of scores, so that no two meet in a bank.
-        rows = 2 + 2 * (-(-TILE // threads))
+    for threads, largest, numbers in table.classes:
+        rows = 2 + 2 * (-(-largest // threads))  # for the scan, and for two numbers of every score of a tile
         given = (numbers, table.ranking, table.begin, table.end, layout.offsets, y, rates, weights, carries)
         lane.launch(_sweep, len(numbers), threads, rows, *given, before, behind)
     return before, behind
@@ -70,8 +67,7 @@ def _summarise(numbers, ranking, begin, end, offsets, y, rates, weights, carries
         if low > offsets[r]:
             from_before += w * fade(y[i], y[low - 1], rates[r])
     block_sums(s, (from_last, from_before))
-    if t == 0:
-        carries[0, tile], carries[1, tile] = s[0], s[cuda.blockDim.x]
+    put_results(s, 2, carries, tile)
 
 
 @kernel
@@ -116,7 +112,7 @@ def _sweep(numbers, ranking, begin, end, offsets, y, rates, weights, carries, be
         at = low + i
         s[factors + i] = fade(y[at - 1], y[at], rates[r]) if at > offsets[r] else 0.0
     cuda.syncthreads()
-    each = (size + threads - 1) // threads | 1
+    each = (size + threads - 1) // threads | 1  # odd, so that no two threads meet in a bank of shared memory
     mine, last = min(t * each, size), min((t + 1) * each, size)
     factor, term, back_term = 1.0, 0.0, 0.0
     for i in range(mine, last):

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..laplace import exp_nonpositive, log_nearness, log_shares
 from .adapter import cuda, device, float64, kernel
-from .blocks import block_maxima, block_sums, scan_maps
+from .blocks import block_maxima, block_sums, put_results, scan_maps
 
 SAMPLE, SAMPLE_THREADS = 2048, 256
 SAMPLES = SAMPLE // SAMPLE_THREADS
@@ -403,8 +403,7 @@ def _collapse(
         from_low, from_high = from_low + part_low, from_high + part_high
     held[tile, t] = inside
     block_sums(s, (np.float64(over), above, below, np.float64(inside), from_low, from_high))
-    if t < PARTIALS:
-        partials[t, tile] = s[t * threads]
+    put_results(s, PARTIALS, partials, tile)
 
 
 @device

@@ -14,7 +14,10 @@ import numpy as np
 from .adapter import Lane, cuda, float64, kernel
 from .blocks import block_maxima, block_sums
 
-SHORT, FEW_THREADS, THREADS = 256, 32, 128  # a ranking of at most SHORT scores is a warp's
+# By the length of a ranking alone: up to SHORT scores it is a warp's, and above MEDIUM a top-k takes MANY_THREADS.
+SHORT, MEDIUM = 256, 2048
+FEW_THREADS, THREADS, MANY_THREADS = 32, 128, 256
+SCAN_THREADS = 256  # that join the tiles of a long ranking
 TILE = 1024  # scores of a tile of a sweep
 LONG = 1 << 15  # scores from which the threshold of a top-k is narrowed down by many blocks
 LARGE_TILE, MOST_TILES = 4096, 2048  # of a ranking that is only summed: so that one block can add the sums of its tiles
@@ -28,7 +31,7 @@ class Table:
     begin: object  # (tiles,) int64
     end: object  # (tiles,) int64
     first: object  # (m + 1,) int64
-    classes: list  # (threads, numbers of tiles on the card): those of short rankings, those of the others
+    classes: list  # (threads, most scores of a tile, numbers of tiles on the card) of short rankings, and of others
     several: object  # the rankings of more than one tile, on the card
     of: np.ndarray  # ranking, in memory here
 
@@ -71,7 +74,7 @@ class Layout:
         end = np.minimum(begin + tile[ranking], self.here[ranking + 1])
         is_short = self.lengths[ranking] <= SHORT
         classes = [
-            (threads, self.lane.put(np.flatnonzero(chosen)))
+            (threads, int((end - begin)[chosen].max()), self.lane.put(np.flatnonzero(chosen)))
             for threads, chosen in ((FEW_THREADS, is_short), (THREADS, ~is_short))
             if chosen.any()
         ]
@@ -80,7 +83,7 @@ class Layout:
 
     def each_tile(self, table: Table, function, rows: int, *arguments) -> None:
         """Run a kernel for every tile: function(numbers, table's ranking, begin, end, *arguments)."""
-        for threads, numbers in table.classes:
+        for threads, _, numbers in table.classes:
             given = (numbers, table.ranking, table.begin, table.end, *arguments)
             self.lane.launch(function, len(numbers), threads, rows, *given)
 

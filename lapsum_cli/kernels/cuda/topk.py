@@ -13,12 +13,11 @@ import numpy as np
 from .. import topk as cpu
 from ..laplace import LOG_2, log_one_minus
 from ..topk import LOGARITHM, MEMBERSHIP
+from . import tiles
 from .adapter import Lane, cuda, device, float64, kernel
-from .blocks import block_sums
+from .blocks import block_sums, put_results
 from .threshold import Narrowing, find_whole_cut, near
-from .tiles import FEW_THREADS, LONG, SHORT, THREADS, Layout
-
-MEDIUM, MANY_THREADS = 2048, 256  # a ranking of more than MEDIUM scores takes MANY_THREADS
+from .tiles import Layout
 
 
 class Cuts(NamedTuple):
@@ -35,15 +34,18 @@ def soft_topk(lane: Lane, values, offsets, ks, alphas, largest=True, log=False, 
     out = lane.empty(layout.size, dtype)
     cuts = Cuts(lane.empty((layout.count, 4), np.float64), lane.empty((layout.count, 5), np.float64))
     on_card = (lane.put(np.ascontiguousarray(ks)), lane.put(alphas), lane.put(cpu.rates_of(alphas, dtype)))
+    if not layout.lengths.all():  # no block is there for an empty ranking
+        lane.fill(cuts.cuts, -np.inf)
+        lane.fill(cuts.shares, 0.0)
     for threads, chosen in _by_length(layout.lengths):
         given = (lane.put(chosen), layout.offsets, x, *on_card, sign, log, *cuts, out)
         lane.launch(_topk_of_short, len(chosen), threads, 6, *given)
-    long = np.flatnonzero(layout.lengths > LONG)
+    long = np.flatnonzero(layout.lengths > tiles.LONG)
     if len(long):
         Narrowing(lane, layout, long, dtype).run(x, sign, *on_card, *cuts)
         table = layout.large_tiles
         given = (lane.put(np.flatnonzero(np.isin(table.of, long))), table.ranking, table.begin, table.end)
-        lane.launch(_write_tiles, len(given[0]), THREADS, 0, *given, x, on_card[2], sign, log, *cuts, out)
+        lane.launch(_write_tiles, len(given[0]), tiles.THREADS, 0, *given, x, on_card[2], sign, log, *cuts, out)
     for r, part, whole in cpu.beyond_float32(dtype, layout.here, alphas):
         exact, (cut, share) = soft_topk(
             lane, cast(lane, x[part], np.float64), whole, ks[[r]], alphas[[r]], largest, log
@@ -57,7 +59,11 @@ def soft_topk(lane: Lane, values, offsets, ks, alphas, largest=True, log=False, 
 def _by_length(lengths):
     """Rankings that one block does, by how many threads it has; none without scores."""
     above = 0
-    for threads, most in ((FEW_THREADS, SHORT), (THREADS, MEDIUM), (MANY_THREADS, LONG)):
+    for threads, most in (
+        (tiles.FEW_THREADS, tiles.SHORT),
+        (tiles.THREADS, tiles.MEDIUM),
+        (tiles.MANY_THREADS, tiles.LONG),
+    ):
         chosen, above = np.flatnonzero((lengths > above) & (lengths <= most)), most
         if len(chosen):
             yield threads, chosen
@@ -122,8 +128,8 @@ def _topk_of_short(numbers, offsets, x, ks, alphas, rates, sign, log, cuts, shar
 
 
 @kernel
-def _write_tiles(tiles, ranking, begin, end, x, rates, sign, log, cuts, shares, out):
-    tile = tiles[cuda.blockIdx.x]
+def _write_tiles(numbers, ranking, begin, end, x, rates, sign, log, cuts, shares, out):
+    tile = numbers[cuda.blockIdx.x]
     r = ranking[tile]
     _write(x, begin[tile], end[tile], sign, cuts[r], shares[r], rates[r], log, out)
 
@@ -148,7 +154,10 @@ def _write(x, start, stop, sign, cut, shares, rate, log, out):
             tail = share_above * near(v, above, rate)
             out[i] = log_one_minus(tail) if log else one - tail
         else:
-            out[i] = log_below + (v - below) * rate if log else share_below * near(v, below, rate)
+            if not log:
+                out[i] = share_below * near(v, below, rate)
+            else:
+                out[i] = log_below + (v - below) * rate if v > kind(-np.inf) else v
 
 
 @device
@@ -195,8 +204,7 @@ def _pull(numbers, ranking, begin, end, x, rates, sign, slope, cuts, shares, v, 
                 part, part_total = part + _slope(kind(v[i]), z, e, up, scale, slope), part_total + e
             pulled, total = pulled + part, total + part_total
     block_sums(s, (pulled, total))
-    if cuda.threadIdx.x == 0:
-        partials[0, tile], partials[1, tile] = s[0], s[threads]
+    put_results(s, 2, partials, tile)
 
 
 @kernel
@@ -224,5 +232,4 @@ def _settle(numbers, ranking, begin, end, x, rates, sign, slope, cuts, shares, v
             out[i] = g
         moment, above_b, below_b = moment + part, above_b + part_above, below_b + part_below
     block_sums(s, (moment, above_b, below_b))
-    if cuda.threadIdx.x < 3:
-        partials[cuda.threadIdx.x, tile] = s[cuda.threadIdx.x * threads]
+    put_results(s, 3, partials, tile)

@@ -1,0 +1,87 @@
+"""Whether kernels for a GPU can run here, simulated or on a card; and a lane that launches nothing but keeps count."""
+
+import os
+
+import numpy as np
+
+from lapsum_cli import devices
+
+IS_SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") != "0"
+RUNS_CUDA = devices.cuda_problem() is None
+
+
+class Held:
+    """An array that stands for one on a card."""
+
+    def __init__(self, array):
+        self.array = array
+        self.dtype, self.shape, self.size = array.dtype, array.shape, array.size
+
+    def __len__(self):
+        return len(self.array)
+
+    def __getitem__(self, part):
+        return Held(self.array[part])
+
+    def view(self, dtype):
+        return Held(self.array.view(dtype))
+
+    def reshape(self, shape):
+        return Held(self.array.reshape(shape))
+
+    def copy_to_host(self):
+        return self.array
+
+    def copy_to_device(self, array, stream=0):
+        pass
+
+
+def counting_lane(launched):
+    """A lane whose arrays are in memory here: launched(kernel, threads, bytes of shared memory, arguments) is told."""
+    from lapsum_cli.kernels.cuda import adapter
+
+    class Lane(adapter.Lane):
+        def __init__(self):
+            super().__init__(stream=0)
+            self.bytes = 0
+
+        def empty(self, shape, dtype):
+            made = np.zeros(shape, dtype)
+            self.bytes += made.nbytes
+            return Held(made)
+
+        def put(self, array, name=None):
+            if not isinstance(array, np.ndarray):
+                return array
+            self.bytes += array.nbytes
+            return Held(np.ascontiguousarray(array))
+
+        def get(self, array, out=None):
+            return array.array
+
+        def launch(self, function, blocks, threads, rows, *arguments):
+            launched(function, threads, rows * threads * 8, arguments)
+
+    return Lane()
+
+
+def run_every_operation(lane, offsets, dtype):
+    """Launch the kernels for scores of this dtype: all of them, for three rankings of one length and for a long one."""
+    from lapsum_cli.kernels.cuda import losses, order, permute, rank, sort, spread, tiles, topk
+
+    n, m = int(offsets[-1]), len(offsets) - 1
+    x, alphas, ks, target = np.zeros(n, dtype), np.ones(m), np.ones(m), np.zeros(n)
+    for log in (False, True):
+        _, cuts = topk.soft_topk(lane, x, offsets, ks, alphas, True, log)
+        topk.topk_gradient(lane, x, offsets, x, cuts, alphas, True, int(log))
+    best_first = order.Order(lane, x, offsets)
+    rank.soft_rank(best_first, alphas, 1, dtype, x)
+    rank.soft_rank(best_first, alphas, 1, np.float64)
+    sort.soft_sort(best_first, alphas, x)
+    if m == 3:
+        permute.dense(best_first, alphas)
+    spread.standard_deviations(lane, x, offsets)
+    tiles.has_nan(lane, lane.put(x))
+    tiles.Layout.of(lane, offsets).clear(np.ones(m, bool), lane.put(x))
+    for name, options in (("spearman", ()), ("topk", (ks,)), ("recall", (ks,)), ("ndcg", (ks,)), ("permutation", ())):
+        getattr(losses, name)(lane, x, offsets, target, alphas, *options)
