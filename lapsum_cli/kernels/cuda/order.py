@@ -7,7 +7,8 @@ else CuPy or PyTorch sort twice, by key and then, stably, by ranking. The simula
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import functools
+import importlib
 
 import numpy as np
 
@@ -58,6 +59,10 @@ class Order:
         return keys.view(self.dtype), target
 
 
+_NEEDED = {"cuda.compute": "SortOrder", "cupy": "argsort", "torch": "sort"}  # what a package lacks that is half there
+
+
+@functools.cache
 def _sorter():
     """The function that sorts keys and places of every ranking into two other arrays."""
     if IS_SIMULATED:
@@ -70,8 +75,8 @@ def _sorter():
 
 def _is_installed(package: str) -> bool:
     try:
-        return find_spec(package) is not None
-    except ModuleNotFoundError:  # of the package above it
+        return hasattr(importlib.import_module(package), _NEEDED[package])
+    except ImportError:
         return False
 
 
