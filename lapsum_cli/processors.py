@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .errors import BadRanking
+from .errors import BadRanking, DeviceError
 from .rankings import Rankings, RankingsOnCard
 
 
@@ -103,7 +103,17 @@ class Gpu:
         self.lane = lane
 
     def run(self, operation, rankings, given, dtype=None):
-        return operation.apply(rankings, given, dtype, self)
+        try:
+            return operation.apply(rankings, given, dtype, self)
+        except Exception as error:  # the driver's, or that of a library that sorts
+            if isinstance(error, MemoryError) or "out of memory" not in str(error).lower().replace("_", " "):
+                raise
+            scores = int(rankings.offsets[-1])
+            raise DeviceError(
+                f"out of memory on the GPU: {scores} scores need "
+                f"{scores * operation.card_bytes(rankings.values.dtype.itemsize) >> 20} MiB there for {operation.name}; "
+                "pass fewer at a time, or use the CPU"
+            ) from None
 
     def standard_deviations(self, rankings):
         from .kernels.cuda import spread

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from commands import refusal, run
 
-from lapsum_cli import cli
+from lapsum_cli import cli, devices
 
 
 @pytest.fixture
@@ -374,3 +374,23 @@ def test_a_command_that_does_not_exist_is_a_usage_error(tmp_path, args):
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"Usage: lapsum" in done.stderr or b"Usage: python -m lapsum_cli" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("installed", "driver", "words"),
+    [
+        (None, (None, 0), "needs the packages of the extra cuda; pip install 'lapsum-cli[cuda]'"),
+        (True, (None, 0), "no NVIDIA driver answers here"),
+        (True, (12080, 1), "the NVIDIA driver supports CUDA 12.8, and 13 is needed; update the driver"),
+        (True, (13000, 0), "the NVIDIA driver finds no GPU that may be used"),
+    ],
+)
+def test_a_gpu_that_is_not_there(lapsum, monkeypatch, tmp_path, installed, driver, words):
+    (tmp_path / "x.csv").write_text("score\n1\n2\n")
+    monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
+    monkeypatch.setattr(devices, "find_spec", lambda name: installed)
+    monkeypatch.setattr(devices, "_driver", lambda: driver)
+    code, line = lapsum("rank", "x.csv", "-o", "y.csv", "--device", "cuda")
+    assert code == 69
+    assert words in line
+    assert devices.choose("auto", 1).name == "cpu"

@@ -249,6 +249,16 @@ def test_a_ranking_without_room_on_the_card_is_computed_by_the_cpu():
     assert line.endswith("the CPU computes them")
 
 
+def test_a_card_without_memory_is_a_line():
+    class Full:
+        def put(self, *array):
+            raise RuntimeError("Call to cuMemAlloc results in CUDA_ERROR_OUT_OF_MEMORY")
+
+    x = Rankings.equal_length(np.zeros(1000, np.float32), 1, 1000)
+    with pytest.raises(DeviceError, match="out of memory on the GPU: 1000 scores need"):
+        processors.Gpu(Full()).run(TopK(ks=(K(1.0),)), x, Given(np.ones(1)))
+
+
 def test_a_bad_ranking_is_named_by_its_number_in_the_batch(monkeypatch):
     monkeypatch.setattr(processors, "PIECE", 5)
     with pytest.raises(DataError, match="ranking 2: k must be 0 or more, got -1"):

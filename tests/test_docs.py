@@ -40,18 +40,20 @@ def test_shell_blocks_run(block, checkout):
 
 @pytest.mark.parametrize("block", _blocks("python"))
 def test_python_blocks_run(block, checkout):
-    if block.startswith("# needs torch"):
-        pytest.importorskip("torch")
+    for needed, module in (("# needs torch", "torch"), ("# needs a GPU", "cupy")):
+        if block.startswith(needed):
+            pytest.importorskip(module)
     done = subprocess.run([sys.executable, "-c", block], cwd=checkout, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
 def test_install_blocks_name_the_commands_that_follow():
     installs = [block for block in _blocks("sh") if "pip install" in block]
-    assert len(installs) == 3
+    assert len(installs) == 4
     assert "lapsum rank samples/" in installs[0]
     assert "pytest" in installs[1]
     assert "samples/train.py" in installs[2]
+    assert "lapsum doctor" in installs[3]
 
 
 def test_every_command_is_in_the_readme_and_has_help():

@@ -160,6 +160,3 @@ def to_card(array: np.ndarray):
 
 def external_stream(handle: int):
     return here.external_stream(handle)
-
-
-IS_OUT_OF_MEMORY = "CUDA_ERROR_OUT_OF_MEMORY"
