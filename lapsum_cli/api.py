@@ -133,6 +133,7 @@ def soft_permutation(x, *, alpha="0.1std", descending=True, threads=1, device=No
     if is_on_card(x):
         form, on, given = _asked(operation, x, alpha, threads, device)
         matrices = on.dense_permutation(*operation.best_first(form.rankings, given, on))
+        on.wait()
         return matrices.reshape((*form.shape, *matrices.shape[1:]))
     form, at = compute(operation, x, alpha, threads, device)
     lengths = form.rankings.lengths.tolist()
@@ -156,7 +157,7 @@ def _topk(k, alpha, largest, log=False) -> TopK:
 def _result(operation: Operation, x, alpha, threads, device, k=None):
     form, result = compute(operation, x, alpha, threads, device, k)
     dtype = operation.dtype(form.dtype, int(form.rankings.lengths.max(initial=0)))
-    return form.scores(result.scores[operation.column].astype(dtype, copy=False))
+    return form.scores(_as(result.scores[operation.column], dtype))
 
 
 def _gradients(operation: Operation, x, upstream, alpha, threads, device) -> Gradients:
@@ -173,14 +174,21 @@ def _topk_gradients(operation, x, k, upstream, alpha, threads, device) -> TopKGr
 
 
 def _scores_gradient(form: Form, result: Result):
-    return form.scores(result.scores[GRADIENT].astype(form.dtype, copy=False))
+    return form.scores(_as(result.scores[GRADIENT], form.dtype))
+
+
+def _as(values, dtype):
+    """Values as this dtype; those on a card are of it."""
+    return values.astype(dtype, copy=False) if isinstance(values, np.ndarray) else values
 
 
 def compute(operation: Operation, x, alpha, threads, device=None, k=None, upstream=None, target=None):
     """The form of x, and what the operation makes of its rankings."""
     form, on, given = _asked(operation, x, alpha, threads, device, k, upstream, target)
     longest = int(form.rankings.lengths.max(initial=0))
-    return form, on.run(operation, form.rankings, given, _computed(operation.dtype(form.dtype, longest)))
+    result = on.run(operation, form.rankings, given, _computed(operation.dtype(form.dtype, longest)))
+    on.wait()  # nothing tells another library's stream to do so
+    return form, result
 
 
 def _asked(operation: Operation, x, alpha, threads, device, k=None, upstream=None, target=None):

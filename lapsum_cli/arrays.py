@@ -57,7 +57,8 @@ def _sizes(rankings: Rankings) -> str:
 def refuse_nan(rankings: Rankings, what: str, on=None) -> None:
     """on: the processor of rankings on a card."""
     if on.has_nan(rankings.values) if isinstance(rankings, RankingsOnCard) else has_nan(rankings.values):
-        at = int(np.argmax(np.isnan(_in_memory(rankings.values))))
+        values = on.here(rankings).values if isinstance(rankings, RankingsOnCard) else rankings.values
+        at = int(np.argmax(np.isnan(values)))
         r = int(np.searchsorted(rankings.offsets, at, side="right")) - 1
         hint = "; drop it, or mask it with -inf" if what == "the score" else ""
         raise DataError(f"ranking {r}, score {at - rankings.offsets[r]}: {what} is NaN{hint}")
@@ -129,10 +130,10 @@ def _on_card(x) -> Form:
         raise DataError(f"scores on a GPU must be float32 or float64, got {array.dtype}")
     if not array.ndim or not array.is_c_contiguous():
         raise DataError("scores on a GPU must be contiguous, with rankings on the last axis; pass a copy")
-    count, length = int(np.prod(array.shape[:-1])), array.shape[-1]
+    shape = tuple(array.shape)
+    count, length = int(np.prod(shape[:-1])), shape[-1]
     offsets = np.arange(count + 1, dtype=np.int64) * length
     rankings = RankingsOnCard(array.reshape(count * length), offsets)
-    shape = tuple(array.shape)
 
     def scores(flat):
         return (adapter.to_card(flat) if isinstance(flat, np.ndarray) else flat).reshape(shape)

@@ -103,16 +103,12 @@ def card(cpu: Cpu, say=lambda line: None) -> GpuInPieces:
 _LANES: dict = {}
 
 
-def lane(stream: int | None = None, make=None) -> Gpu:
-    """The card, for rankings on it: on a lane of its own, or on the stream of another library with this handle.
-
-    make: what makes the lane of a stream, by default kernels.cuda.adapter.Lane.
-    """
+def lane(key=None, make=None) -> Gpu:
+    """The card, for rankings on it: on a lane of its own, or on that which make() makes, once for each key."""
     adapter = _adapter()
-    if stream not in _LANES:
-        make = make or adapter.Lane
-        _LANES[stream] = Gpu(make() if stream is None else make(adapter.external_stream(stream)))
-    return _LANES[stream]
+    if key not in _LANES:
+        _LANES[key] = Gpu((make or adapter.Lane)())
+    return _LANES[key]
 
 
 @functools.cache

@@ -207,5 +207,5 @@ def prepare(operation: Operation, dtype, on=Cpu(), notice=lambda line: None) -> 
     if on.name == "cpu":
         run, run_all = (lambda: on_tiny.apply(tiny, given)), (lambda: on_tiny.run_once(tiny, given))
     else:
-        run = run_all = lambda: on.run(on_tiny, tiny, given)
+        run, run_all = (lambda: on.run(on_tiny, tiny, given)), (lambda: on.warm_up(on_tiny, tiny, given))
     jit.prepare(kernels, dtype, run, run_all)

@@ -5,6 +5,8 @@ An operation asks a processor for soft ranks, sorts, memberships and their gradi
 
 from __future__ import annotations
 
+import functools
+import threading
 from dataclasses import dataclass
 
 from .errors import BadRanking, DeviceError
@@ -90,6 +92,20 @@ class Cpu:
         """The rankings in this machine's memory."""
         return rankings
 
+    def wait(self) -> None:
+        """Until results that are on a card are there."""
+
+
+def _alone(method):
+    """A method during which the lane is the thread's alone: its rooms are whoever's asks for them."""
+
+    @functools.wraps(method)
+    def locked(self, *args, **kwargs):
+        with self.lock:
+            return method(self, *args, **kwargs)
+
+    return locked
+
 
 class Gpu:
     """One stream of a card. Results come back to memory here, unless the scores are on the card: then they stay.
@@ -100,21 +116,25 @@ class Gpu:
     name = "cuda"
 
     def __init__(self, lane):
-        self.lane = lane
+        self.lane, self.lock = lane, threading.RLock()
 
+    @_alone
     def run(self, operation, rankings, given, dtype=None):
+        self.lane.begin()
         try:
             return operation.apply(rankings, given, dtype, self)
         except Exception as error:  # the driver's, or that of a library that sorts
             if isinstance(error, MemoryError) or "out of memory" not in str(error).lower().replace("_", " "):
                 raise
+            self.lane.drop()
             scores = int(rankings.offsets[-1])
+            needed = scores * operation.card_bytes(rankings.values.dtype.itemsize) >> 20
             raise DeviceError(
-                f"out of memory on the GPU: {scores} scores need "
-                f"{scores * operation.card_bytes(rankings.values.dtype.itemsize) >> 20} MiB there for {operation.name}; "
+                f"out of memory on the GPU: {scores} scores need {needed} MiB there for {operation.name}; "
                 "pass fewer at a time, or use the CPU"
             ) from None
 
+    @_alone
     def standard_deviations(self, rankings):
         from .kernels.cuda import spread
 
@@ -125,24 +145,28 @@ class Gpu:
 
         return order.Order(self.lane, rankings.values, rankings.offsets, descending, keep)
 
+    @_alone
     def soft_rank(self, order, alphas, base=1, dtype=None, upstream=None):
         from .kernels.cuda import rank
 
         ranks, gradient, to_alpha = rank.soft_rank(order, alphas, base, dtype, upstream)
         return self._back(order, ranks), self._back(order, gradient), to_alpha
 
+    @_alone
     def soft_sort(self, order, alphas, upstream=None):
         from .kernels.cuda import sort
 
         values, gradient, to_alpha = sort.soft_sort(order, alphas, upstream)
         return self._back(order, values), self._back(order, gradient), to_alpha
 
+    @_alone
     def soft_topk(self, rankings, ks, alphas, largest, log):
         from .kernels.cuda import topk
 
         memberships, cuts = topk.soft_topk(self.lane, rankings.values, rankings.offsets, ks, alphas, largest, log)
         return self._back(rankings, memberships), cuts
 
+    @_alone
     def topk_gradient(self, rankings, upstream, cuts, alphas, largest, log):
         from .kernels.cuda import topk
 
@@ -151,22 +175,26 @@ class Gpu:
         gradient, to_k, to_alpha = topk.topk_gradient(*given)
         return self._back(rankings, gradient), to_k, to_alpha
 
+    @_alone
     def thresholds(self, cuts, alphas, largest):
         from .kernels import topk
 
         return topk.thresholds(self.lane.get(cuts.cuts), alphas, largest)
 
+    @_alone
     def boundaries(self, order, alphas):
         from .kernels.cuda import permute
 
         return permute.boundaries(order, alphas)
 
+    @_alone
     def dense_permutation(self, order, alphas):
         """The matrices (m, n, n) of rankings of one length, on the card."""
         from .kernels.cuda import permute
 
         return permute.dense(order, alphas)
 
+    @_alone
     def loss(self, name, rankings, target, alphas, *options, **how):
         from .kernels.cuda import losses
 
@@ -174,6 +202,7 @@ class Gpu:
         found, gradient, to_alpha = getattr(losses, name)(*given, *options, **how)
         return found, self._back(rankings, gradient), to_alpha
 
+    @_alone
     def without_constant(self, constant, rankings, gradient, to_alpha) -> None:
         from .kernels.cuda import tiles
 
@@ -183,20 +212,39 @@ class Gpu:
             tiles.Layout.of(self.lane, rankings.offsets).clear(constant, gradient)
             to_alpha[constant] = 0
 
+    @_alone
     def here(self, rankings):
         if not isinstance(rankings, RankingsOnCard):
             return rankings
         return Rankings(self.lane.get(rankings.values), rankings.offsets)
 
+    @_alone
     def has_nan(self, values) -> bool:
         from .kernels.cuda import tiles
 
         return tiles.has_nan(self.lane, values)
 
+    @_alone
     def cast(self, values, dtype):
         from .kernels.cuda import topk
 
         return values if values.dtype == dtype else topk.cast(self.lane, values, dtype)
+
+    def wait(self) -> None:
+        self.lane.wait()
+
+    @_alone
+    def warm_up(self, operation, tiny, given) -> None:
+        """Run every kernel that the operation may need, on tiny rankings and on a long one."""
+        import numpy as np
+
+        from .kernels.cuda import adapter, tiles
+
+        self.run(operation, tiny, given)
+        if not adapter.IS_SIMULATED:
+            long = np.arange(tiles.LONG + 1, dtype=tiny.values.dtype)
+            beside = type(given)(upstream=long, target=long.astype(np.float64))
+            self.run(operation, Rankings.equal_length(long, 1, len(long)), beside)
 
     def _back(self, given, result):
         """The result where the scores are."""
@@ -225,8 +273,9 @@ class GpuInPieces:
     def run(self, operation, rankings, given, dtype=None):
         from concurrent.futures import ThreadPoolExecutor
 
-        cost, count = operation.card_bytes(rankings.values.itemsize), len(self.lanes)
-        room = int(0.8 * min(self.free(), 1 << 50)) // count // cost
+        cost, count = operation.card_bytes(rankings.values.itemsize), min(len(self.lanes), max(1, len(rankings)))
+        free = self.free() + sum(gpu.lane.held for gpu in self.lanes[:count])
+        room = int(0.8 * min(free, 1 << 50)) // count // cost
         pieces = self._cut(rankings, min(PIECE, room) if operation.in_pieces else len(rankings.values) + 1)
 
         def compute(turn):
@@ -250,6 +299,12 @@ class GpuInPieces:
             pieces.append((first, max(last, first + 1)))
             first = pieces[-1][1]
         return pieces or [(0, 0)]
+
+    def wait(self) -> None:
+        """Results are in memory here."""
+
+    def warm_up(self, operation, tiny, given) -> None:
+        self.lanes[0].warm_up(operation, tiny, given)
 
     def _piece(self, operation, rankings, given, dtype, piece, room, cost, gpu):
         first, last = piece

@@ -24,6 +24,8 @@ What cannot be used raises a LapsumError, such as a NaN among the scores.
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
@@ -132,7 +134,8 @@ def _apply(function, operation: Operation, x, alpha, k=None, target=None):
     )
     alphas, ks = (_per_ranking(name, given, leading) for name, given in (("alpha", alpha), ("k", k)))
     prepare(operation, str(rows.dtype).removeprefix("torch."), _processor(rows))
-    result = function.apply(rows, alphas, ks, operation, target)
+    with torch.cuda.device(rows.device) if rows.is_cuda else contextlib.nullcontext():
+        result = function.apply(rows, alphas, ks, operation, target)
     return result.reshape(x.shape if result.ndim == 2 else leading)
 
 
@@ -160,20 +163,21 @@ def _processor(rows: torch.Tensor):
     """The CPU with as many threads as PyTorch has, or the card that holds the rows, on PyTorch's current stream."""
     if not rows.is_cuda:
         return Cpu(torch.get_num_threads())
-    return devices.lane(torch.cuda.current_stream(rows.device).cuda_stream, _lane_of_torch)
+    stream = torch.cuda.current_stream(rows.device).cuda_stream
+    return devices.lane((rows.device.index, stream), lambda: _lane_of_torch(rows.device, stream))
 
 
-def _lane_of_torch(stream):
+def _lane_of_torch(device, stream):
     """A lane whose arrays come from PyTorch's allocator, which gives memory out again in the order of the stream."""
     from .kernels.cuda import adapter
 
     class Lane(adapter.Lane):
         def empty(self, shape, dtype):
             size = int(np.prod(shape, dtype=np.int64))
-            room = torch.empty(max(size, 1) * np.dtype(dtype).itemsize, dtype=torch.uint8, device="cuda")
+            room = torch.empty(max(size, 1) * np.dtype(dtype).itemsize, dtype=torch.uint8, device=device)
             return adapter.as_array(room).view(np.dtype(dtype))[:size].reshape(shape)
 
-    return Lane(stream)
+    return Lane(adapter.external_stream(stream))
 
 
 def _rankings(rows: torch.Tensor) -> Rankings:
@@ -282,7 +286,7 @@ class _Loss(torch.autograd.Function):
         if np.isnan(wanted).any():
             raise DataError("a target is NaN; it must be a number for every score")
         given = Given(_number(alphas), None if ks is None else _number(ks).copy(), target=wanted)
-        result = operation.apply(rankings, given, on=on)
+        result = on.run(operation, rankings, given)
         ctx.wants_alpha = alphas is not None
         ctx.save_for_backward(
             _tensor(result.scores[GRADIENT], rows), _numbers(result.rankings[f"{GRADIENT}_alpha"], rows)

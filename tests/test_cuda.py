@@ -38,7 +38,7 @@ KINDS = [
 def _small_blocks(monkeypatch):
     if not IS_SIMULATED:
         return
-    from lapsum_cli.kernels.cuda import threshold, tiles
+    from lapsum_cli.kernels.cuda import adapter, threshold, tiles
 
     small = {"SHORT": 6, "MEDIUM": 30, "LONG": 60, "FEW_THREADS": 2, "THREADS": 4, "MANY_THREADS": 8}
     small |= {"SCAN_THREADS": 4, "TILE": 32, "LARGE_TILE": 16}
@@ -49,6 +49,14 @@ def _small_blocks(monkeypatch):
     for name, value in {**narrow, "FINISH_THREADS": 8}.items():
         monkeypatch.setattr(threshold, name, value)
     monkeypatch.setattr(devices, "_CARDS", [])
+    # The simulator's arrays do whatever NumPy's do; those of a card do not.
+    monkeypatch.setattr(type(adapter.here.device_array(1)), "__getattr__", _attribute_of_the_card)
+
+
+def _attribute_of_the_card(array, name):
+    if name in "all any argmax argsort astype clip copy cumsum fill flatten item max mean min sum take tolist".split():
+        raise AttributeError(name)
+    return getattr(array._ary, name)
 
 
 def rows_of(dtype, kind, lengths=LENGTHS, seed=0):
@@ -228,6 +236,88 @@ def test_arrays_on_the_card_stay_there():
     np.testing.assert_array_equal(gpu.lane.get(scores), x.reshape(-1))  # inputs are not modified
 
 
+class Foreign:
+    """An array on the card that is another library's."""
+
+    __cuda_array_interface__ = "the simulator reads none"
+
+    def __init__(self, array, lane):
+        self.inner, self.ndim, self.shape = lane.put(array), array.ndim, array.shape
+
+
+@pytest.mark.skipif(not IS_SIMULATED, reason="a card has real libraries, see below")
+def test_arrays_of_another_library(monkeypatch):
+    from lapsum_cli.kernels.cuda import adapter
+
+    monkeypatch.setattr(adapter, "as_array", lambda array: array.inner)
+    x, v = (np.random.default_rng(seed).standard_normal((2, 5)).astype("f") for seed in (0, 1))
+    lane, given = devices.lane().lane, {"alpha": np.array([0.3, 1.0])}
+    there, upstream = Foreign(x, lane), Foreign(v, lane)
+    for function, arguments in ((lapsum.soft_rank, ()), (lapsum.soft_topk, (2,)), (lapsum.soft_permutation, ())):
+        got = function(there, *arguments, **given)
+        np.testing.assert_allclose(got.copy_to_host(), function(x, *arguments, **given), rtol=0, atol=2e-6)
+    got, expected = (lapsum.soft_topk_vjp(a, 2, b, **given) for a, b in ((there, upstream), (x, v)))
+    np.testing.assert_allclose(got.scores.copy_to_host(), expected.scores, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(got.k, expected.k, rtol=0, atol=2e-6)
+    with pytest.raises(DataError, match="must both be on the GPU"):
+        lapsum.soft_rank_vjp(there, v)
+    with pytest.raises(OptionError, match="x is on a GPU"):
+        lapsum.soft_rank(there, device="cpu")
+    x[1, 3] = np.nan
+    with pytest.raises(DataError, match="ranking 1, score 3: the score is NaN"):
+        lapsum.soft_rank(Foreign(x, lane))
+
+
+if not IS_SIMULATED:
+
+    @pytest.mark.parametrize("library", ["torch", "cupy"])
+    def test_tensors_and_arrays_on_the_card(library):
+        module = pytest.importorskip(library)
+        x, v = (np.random.default_rng(seed).standard_normal((50, 300)).astype("f") for seed in (0, 1))
+        there = [module.as_tensor(a, device="cuda") if library == "torch" else module.asarray(a) for a in (x, v)]
+        got, expected = lapsum.soft_rank(there[0]), lapsum.soft_rank(x)
+        np.testing.assert_allclose(got.copy_to_host(), expected, rtol=0, atol=1e-4)
+        got, expected = lapsum.soft_sort_vjp(*there), lapsum.soft_sort_vjp(x, v)
+        np.testing.assert_allclose(got.scores.copy_to_host(), expected.scores, rtol=0, atol=1e-5)
+
+    @pytest.mark.parametrize("function", ["soft_rank", "soft_sort", "soft_topk", "topk_loss"])
+    def test_autograd_on_the_card(function):
+        torch = pytest.importorskip("torch")
+        import lapsum_cli.torch
+
+        x = torch.randn(20, 300, generator=torch.Generator().manual_seed(0))
+        target = torch.randint(0, 5, x.shape, generator=torch.Generator().manual_seed(1))
+        arguments = {"soft_topk": (10,), "topk_loss": (target, 10)}.get(function, ())
+        results = []
+        for device in ("cpu", "cuda"):
+            scores = x.to(device).requires_grad_()
+            moved = [a.to(device) if isinstance(a, torch.Tensor) else a for a in arguments]
+            result = getattr(lapsum_cli.torch, function)(scores, *moved, alpha=0.1)
+            torch.sin(result).sum().backward()
+            results.append((result.detach().cpu(), scores.grad.cpu()))
+        for cpu, card in zip(*results, strict=True):
+            torch.testing.assert_close(card, cpu, rtol=1e-3, atol=1e-4 * float(cpu.abs().max()))
+
+
+def test_scores_that_were_written_over_are_read_again():
+    x = np.array([3.0, 1.0, 2.0])
+    rankings = Rankings.equal_length(x, 1, 3)
+    card = devices.card(processors.Cpu())
+    first = card.run(Rank(), rankings, Given(np.ones(1)))
+    x[:] = [1.0, 2.0, 4.0]
+    second = card.run(Rank(), rankings, Given(np.ones(1)))
+    np.testing.assert_array_equal(second.scores["soft_rank"], lapsum.soft_rank(x, alpha=1.0))
+    assert first.scores["soft_rank"][0] != second.scores["soft_rank"][0]
+
+
+def test_masked_scores_below_every_threshold_have_gradient_0():
+    x, k = [np.array([1.0, 2.0, -np.inf])], np.array([1.9])
+    given = Given(np.ones(1), k, np.array([3.0, 4.0, 5.0]))
+    for log in (False, True):
+        operation = TopK(ks=(K(1.0),), log=log, gradient=True, grad_alpha=True, grad_k=True)
+        agree(*both(operation, x, given), "float64")
+
+
 def test_nan_on_the_card_is_found():
     gpu = devices.lane()
     x = np.zeros(1000)
@@ -250,8 +340,10 @@ def test_a_ranking_without_room_on_the_card_is_computed_by_the_cpu():
 
 
 def test_a_card_without_memory_is_a_line():
-    class Full:
-        def put(self, *array):
+    from lapsum_cli.kernels.cuda import adapter
+
+    class Full(adapter.Lane):
+        def empty(self, shape, dtype):
             raise RuntimeError("Call to cuMemAlloc results in CUDA_ERROR_OUT_OF_MEMORY")
 
     x = Rankings.equal_length(np.zeros(1000, np.float32), 1, 1000)

@@ -31,6 +31,7 @@ if not numba.config.ENABLE_CUDASIM:
         return lambda x: math.log(x)
 
 
+numba.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a few rankings are a few blocks
 IS_SIMULATED = bool(numba.config.ENABLE_CUDASIM)
 # fastmath is left off: it would take NaN and infinities for impossible. Multiply-add contraction is on by default.
 float64 = types.float64  # of shared memory: the simulator takes no NumPy type there
@@ -62,13 +63,18 @@ class Lane:
     def __init__(self, stream=None):
         self.stream = here.stream() if stream is None else stream
         self._rooms, self._pinned, self._put, self.tables = {}, {}, {}, {}
+        self._crossing = set()  # what is still read from pinned memory
 
     def room(self, name: str, shape, dtype):
         """An array of this shape, until it is asked for by this name again."""
         return _held(self._rooms, (name, np.dtype(dtype)), shape, dtype, self.empty)
 
+    def result(self, name: str, shape, dtype, given):
+        """An array for what is made of the given one: a room, to be copied back, or one that stays on the card."""
+        return self.room(name, shape, dtype) if isinstance(given, np.ndarray) else self.empty(shape, dtype)
+
     def empty(self, shape, dtype):
-        """A fresh array on the card, for a result."""
+        """A fresh array on the card."""
         return here.device_array(shape, dtype, stream=self.stream)
 
     def zeros(self, name: str, shape, dtype):
@@ -85,13 +91,21 @@ class Lane:
             return array
         if name is None or not array.size:
             return here.to_device(np.ascontiguousarray(array), stream=self.stream)
-        there = self.room(name, array.shape, array.dtype)
-        if self._put.get(name) is not array:  # scores are put once for a deviation, a rank and its gradient
-            way = self._way("in " + name, array.shape, array.dtype)
-            np.copyto(way, array)
-            there.copy_to_device(way, stream=self.stream)
-            self._put[name] = array
+        if self._put.get(name, (None, None))[0] is array:
+            return self._put[name][1]
+        self._put.pop(name, None)
+        if name in self._crossing:
+            self.wait()
+        there, way = self.room(name, array.shape, array.dtype), self._way("in " + name, array.shape, array.dtype)
+        np.copyto(way, array)
+        there.copy_to_device(way, stream=self.stream)
+        self._crossing.add(name)
+        self._put[name] = array, there
         return there
+
+    def begin(self) -> None:
+        """Forget what was put: within one operation scores cross the bus once, for a deviation, a rank, a gradient."""
+        self._put.clear()
 
     def get(self, array, out=None) -> np.ndarray:
         """A copy of an array on the card, once all work of this lane is done."""
@@ -105,6 +119,18 @@ class Lane:
 
     def wait(self) -> None:
         self.stream.synchronize()
+        self._crossing.clear()
+
+    def drop(self) -> None:
+        """Give all rooms back to the card."""
+        self.wait()
+        for held in (self._rooms, self._put, self.tables):
+            held.clear()
+
+    @property
+    def held(self) -> int:
+        """Bytes of the rooms."""
+        return sum(room.size * room.dtype.itemsize for room in self._rooms.values())
 
     def launch(self, function, blocks: int, threads: int, rows: int, *arguments) -> None:
         """Run a kernel on so many blocks of threads, with `rows` float64 of shared memory for each thread."""
@@ -112,7 +138,7 @@ class Lane:
             function[blocks, threads, self.stream, rows * threads * 8](*arguments)
 
     def _way(self, name, shape, dtype):
-        """Pinned memory, which the card reads and writes by itself. The copy before has ended: `get` waits."""
+        """Pinned memory, which the card reads and writes by itself."""
         return _held(self._pinned, (name, np.dtype(dtype)), shape, dtype, here.pinned_array)
 
 

@@ -36,7 +36,7 @@ def spearman(lane: Lane, values, offsets, targets, alphas, gradient=True, descen
 def topk(lane: Lane, values, offsets, targets, alphas, ks, gradient=True, descending=True):
     wide, members = cast(lane, lane.put(values, "scores"), np.float64), _places(lane, targets, offsets, ks)
     p, cuts = soft_topk(lane, wide, offsets, ks, alphas, descending)
-    given = (wide, p, members, cuts.cuts, lane.put(alphas), 1.0 if descending else -1.0)
+    given = (wide, p, members, cuts.cuts, lane.put(alphas, "alphas"), 1.0 if descending else -1.0)
     losses, upstream = _each_ranking(lane, offsets, _cross_entropies, 1, given)
     if not gradient:
         return losses, None, None
@@ -47,7 +47,7 @@ def topk(lane: Lane, values, offsets, targets, alphas, ks, gradient=True, descen
 def recall(lane: Lane, values, offsets, targets, alphas, ks, gradient=True, descending=True):
     wide, members = cast(lane, lane.put(values, "scores"), np.float64), _places(lane, targets, offsets, ks)
     p, cuts = soft_topk(lane, wide, offsets, ks, alphas, descending)
-    losses, upstream = _each_ranking(lane, offsets, _misses, 1, (p, members, lane.put(np.ascontiguousarray(ks))))
+    losses, upstream = _each_ranking(lane, offsets, _misses, 1, (p, members, lane.put(ks, "ks")))
     if not gradient:
         return losses, None, None
     to_scores, _, to_alpha = topk_gradient(lane, wide, offsets, upstream, cuts, alphas, descending, MEMBERSHIP)

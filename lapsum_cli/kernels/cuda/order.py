@@ -16,6 +16,8 @@ from ..order import bit_order, bits_of, key_of
 from .adapter import IS_SIMULATED, Lane, cuda, kernel
 from .tiles import Layout
 
+ALONE = 1 << 17  # scores from which a ranking is sorted by itself: a segmented sort gives it a single block
+
 
 class Order:
     """Rankings best first: y (N,) the scores, places (N,) uint32 in the ranking; None unless asked for."""
@@ -83,21 +85,24 @@ def _is_installed(package: str) -> bool:
 def _by_cccl(lane, layout, keys, places, out_keys, out_places):
     from cuda.compute import SortOrder, radix_sort, segmented_sort
 
-    given = {
-        "d_in_keys": keys,
-        "d_out_keys": out_keys,
-        "d_in_values": places,
-        "d_out_values": out_places,
-        "num_items": layout.size,
-        "order": SortOrder.ASCENDING,
-        "stream": lane.stream,
-    }
-    if layout.count == 1:
-        radix_sort(**given)
-        return
-    segmented_sort(
-        **given, num_segments=layout.count, start_offsets_in=layout.offsets[:-1], end_offsets_in=layout.offsets[1:]
-    )
+    def given(part):
+        return {
+            "d_in_keys": keys[part],
+            "d_out_keys": out_keys[part],
+            "d_in_values": places[part],
+            "d_out_values": out_places[part],
+            "num_items": part.stop - part.start,
+            "order": SortOrder.ASCENDING,
+            "stream": lane.stream,
+        }
+
+    is_long = layout.lengths > ALONE
+    for r in np.flatnonzero(is_long):
+        radix_sort(**given(slice(int(layout.here[r]), int(layout.here[r + 1]))))
+    if not is_long.all():
+        starts, ends = (lane.put(ends[~is_long]) for ends in (layout.here[:-1], layout.here[1:]))
+        counts = {"num_segments": int((~is_long).sum()), "start_offsets_in": starts, "end_offsets_in": ends}
+        segmented_sort(**given(slice(0, layout.size)), **counts)
 
 
 def _by_cupy(lane, layout, keys, places, out_keys, out_places):

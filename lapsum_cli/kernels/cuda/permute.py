@@ -35,7 +35,16 @@ def dense(order: Order, alphas):
     n = int(layout.lengths[0]) if layout.count else 0
     at, values = solve(order, alphas, 1.0), lane.put(order.values, order.name)
     out = lane.empty(layout.size * n, order.dtype)
-    given = (values, at.anchors, at.steps, at.spans, lane.put(alphas), 1.0 if order.descending else -1.0, n, out)
+    given = (
+        values,
+        at.anchors,
+        at.steps,
+        at.spans,
+        lane.put(alphas, "alphas"),
+        1.0 if order.descending else -1.0,
+        n,
+        out,
+    )
     lane.launch(_dense, -(-layout.size * n // 256), 256, 0, *given)
     return out.reshape((layout.count, n, n))
 
@@ -65,7 +74,7 @@ def permutation(lane: Lane, values, offsets, targets, alphas, gradient=True, des
     order = Order(lane, values, offsets, descending)
     layout, table = order.layout, order.layout.tiles
     y, places = order.sorted()
-    at, weights = solve(order, alphas, 1.0), lane.put(alphas)
+    at, weights = solve(order, alphas, 1.0), lane.put(alphas, "alphas")
     own, lows, highs = (lane.zeros(name, (layout.size,), np.float64) for name in ("own", "lows", "highs"))
     surprises = lane.room("surprises", (1, table.count), np.float64)
     given = (layout.offsets, y, places, place, at.spans, at.anchors, at.steps, weights, descending)
@@ -76,7 +85,8 @@ def permutation(lane: Lane, values, offsets, targets, alphas, gradient=True, des
     pull = lane.room("v", (layout.size,), np.float64)
     layout.each_tile(table, _pulls, 0, layout.offsets, at.spans, lows, highs, pull)
     g = pull_back(order, alphas, at, pull)
-    out, moments = lane.empty(layout.size, np.float64), lane.room("moments", (1, table.count), np.float64)
+    out = lane.result("gradient of scores", layout.size, np.float64, values)
+    moments = lane.room("moments", (1, table.count), np.float64)
     layout.each_tile(table, _gradients, 1, layout.offsets, y, places, own, g, out, moments)
     return losses, out, -lane.get(layout.totals(table, "totals", moments))[0] / alphas
 

@@ -19,15 +19,15 @@ def soft_rank(order: Order, alphas, base=1, dtype=None, upstream=None):
     """
     lane, layout = order.lane, order.layout
     y, places = order.sorted()
-    rates = lane.put(np.minimum(1.0 / alphas, np.finfo(np.float64).max))
-    ranks = lane.empty(layout.size, dtype or order.dtype)
+    rates = lane.put(np.minimum(1.0 / alphas, np.finfo(np.float64).max), "rates")
+    ranks = lane.result(f"ranks of {order.name}", layout.size, dtype or order.dtype, order.values)
     before, behind = sums(lane, layout, y, rates)
     table = layout.tiles
     layout.each_tile(table, _ranks, 0, layout.offsets, y, places, before, behind, float(base), ranks)
     if upstream is None:
         return ranks, None, None
     v = lane.room("v", (layout.size,), np.float64)
-    gradient = lane.empty(layout.size, upstream.dtype)
+    gradient = lane.result(f"gradient of {order.name}", layout.size, upstream.dtype, order.values)
     layout.each_tile(table, _pick, 0, layout.offsets, y, places, lane.put(upstream, "upstream"), v)
     before_v, behind_v = sums(lane, layout, y, rates, v, " v")
     moments = lane.room("moments", (1, table.count), np.float64)

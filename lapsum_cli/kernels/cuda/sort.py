@@ -36,14 +36,15 @@ def soft_sort(order: Order, alphas, upstream=None):
     lane, layout, table = order.lane, order.layout, order.layout.tiles
     y, places = order.sorted()
     at = solve(order, alphas, 0.5)
-    out = lane.empty(layout.size, order.dtype)
+    out = lane.result("sorted softly", layout.size, order.dtype, order.values)
     layout.each_tile(table, _emit, 0, layout.offsets, at.spans, y, at.anchors, at.steps, out)
     if upstream is None:
         return out, None, None
     v = lane.room("v", (layout.size,), np.float64)
     layout.each_tile(table, _widen, 0, layout.offsets, at.spans, lane.put(upstream, "upstream"), v)
     g = pull_back(order, alphas, at, v)
-    gradient, moments = lane.empty(layout.size, upstream.dtype), lane.room("moments", (1, table.count), np.float64)
+    gradient = lane.result("gradient of scores", layout.size, upstream.dtype, order.values)
+    moments = lane.room("moments", (1, table.count), np.float64)
     given = (layout.offsets, y, places, at.spans, at.anchors, at.steps, v, g, gradient, moments)
     layout.each_tile(table, _gradients, 1, *given)
     return out, gradient, lane.get(layout.totals(table, "totals", moments))[0] / alphas
@@ -55,10 +56,10 @@ def solve(order: Order, alphas, first: float) -> Solved:
     y, _ = order.sorted()
     spans = lane.room("spans", (layout.count, 2), np.int64)
     lane.launch(_spans, -(-layout.count // 128), 128, 0, layout.offsets, y, spans)
-    rates = lane.put(np.minimum(1.0 / alphas, LARGEST_RATE))
+    rates = lane.put(np.minimum(1.0 / alphas, LARGEST_RATE), "rates")
     around = sums(lane, layout, y, rates)
     found = [lane.room(name, (layout.size,), np.float64) for name in ("anchors", "steps", "gaps", "above", "below")]
-    given = (layout.offsets, spans, y, *around, lane.put(alphas), rates, order.descending, first)
+    given = (layout.offsets, spans, y, *around, lane.put(alphas, "alphas"), rates, order.descending, first)
     layout.each_tile(layout.tiles, _solve, 0, *given, *found)
     return Solved(*found, around, spans)
 
@@ -70,13 +71,13 @@ def pull_back(order: Order, alphas, at: Solved, v):
     weights = [lane.room(f"weight {side}", (layout.size,), np.float64) for side in ("above", "below")]
     layout.each_tile(table, _put_down, 0, layout.offsets, at.spans, *at.sums, *at[2:5], v, *weights)
     # e^-1e300 is 0: of the sums before a target those of its own gap alone remain.
-    apart, moved = lane.put(np.full(layout.count, 1e300)), []
+    apart, moved = lane.put(np.full(layout.count, 1e300), "apart"), []
     for side, weight in enumerate(weights):
         within, _ = sums(lane, layout, at.gaps, apart, weight, " within")
         put = lane.zeros(f"put {side}", (layout.size,), np.float64)
         layout.each_tile(table, _gather, 0, layout.offsets, at.spans, at.gaps, within, weight, side, put)
         moved.append(put)
-    rates = lane.put(np.minimum(1.0 / alphas, LARGEST_RATE))
+    rates = lane.put(np.minimum(1.0 / alphas, LARGEST_RATE), "rates")
     _, up = sums(lane, layout, y, rates, moved[0], " up")
     down, _ = sums(lane, layout, y, rates, moved[1], " down")
     layout.each_tile(table, _add, 0, up, down, *moved)

@@ -26,13 +26,11 @@ def sums(lane, layout, y, rates, weights=None, name=""):
     """
     table = layout.tiles
     weights = lane.room("no weights", (0,), np.float64) if weights is None else weights
-    carries = lane.room("carries", (2, table.count), np.float64)
+    carries = lane.room("carries", (3, table.count), np.float64)
     before, behind = (lane.room(f"{side}{name}", (layout.size,), np.float64) for side in ("before", "behind"))
     if len(table.several):
         layout.each_tile(table, _summarise, 2, layout.offsets, y, rates, weights, carries)
-        lane.launch(
-            _meet, len(table.several), tiles.SCAN_THREADS, 2, table.several, table.first, table.end, y, rates, carries
-        )
+        lane.launch(_meet, len(table.several), tiles.SCAN_THREADS, 2, table.several, table.first, carries)
     for threads, largest, numbers in table.classes:
         rows = 2 + 2 * (-(-largest // threads))  # for the scan, and for two numbers of every score of a tile
         given = (numbers, table.ranking, table.begin, table.end, layout.offsets, y, rates, weights, carries)
@@ -56,7 +54,7 @@ def weight_of(y, weights, i):
 
 @kernel
 def _summarise(numbers, ranking, begin, end, offsets, y, rates, weights, carries):
-    """The sums of a tile seen from its last score, and from the score before its first."""
+    """The sums of a tile seen from its last score, and from the score before its first; and what fades in between."""
     s, t = cuda.shared.array(0, float64), cuda.threadIdx.x
     tile = numbers[cuda.blockIdx.x]
     r, low, high = ranking[tile], begin[tile], end[tile]
@@ -68,36 +66,36 @@ def _summarise(numbers, ranking, begin, end, offsets, y, rates, weights, carries
             from_before += w * fade(y[i], y[low - 1], rates[r])
     block_sums(s, (from_last, from_before))
     put_results(s, 2, carries, tile)
+    if t == 0:
+        carries[2, tile] = fade(y[low - 1], y[high - 1], rates[r]) if low > offsets[r] else 0.0
 
 
 @kernel
-def _meet(several, first, end, y, rates, carries):
+def _meet(several, first, carries):
     """Turn the sums of every tile alone into those of all tiles before it, seen from the last score of the tile before,
     and of all behind it, seen from its own last score. A block for each ranking.
     """
     s, t, threads = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockDim.x
     r = several[cuda.blockIdx.x]
-    start, stop, rate = first[r], first[r + 1], rates[r]
+    start, stop = first[r], first[r + 1]
     each = (stop - start + threads - 1) // threads
     mine, last = min(start + t * each, stop), min(start + (t + 1) * each, stop)
     factor, term = 1.0, 0.0
     for p in range(mine, last):
-        f = fade(y[end[p - 1] - 1], y[end[p] - 1], rate) if p > start else 0.0
-        factor, term = factor * f, term * f + carries[0, p]
+        factor, term = factor * carries[2, p], term * carries[2, p] + carries[0, p]
     _, carry = scan_maps(s, t, factor, term)
     for p in range(mine, last):
         own, carries[0, p] = carries[0, p], carry
-        carry = own + carry * (fade(y[end[p - 1] - 1], y[end[p] - 1], rate) if p > start else 0.0)
+        carry = own + carry * carries[2, p]
     factor, term = 1.0, 0.0
     for j in range(last - mine):
         p = last - 1 - j
-        f = fade(y[end[p - 1] - 1], y[end[p] - 1], rate) if p > start else 0.0
-        factor, term = factor * f, term * f + carries[1, p]
+        factor, term = factor * carries[2, p], term * carries[2, p] + carries[1, p]
     _, carry = scan_maps(s, threads - 1 - t, factor, term)
     for j in range(last - mine):
         p = last - 1 - j
         own, carries[1, p] = carries[1, p], carry
-        carry = own + carry * (fade(y[end[p - 1] - 1], y[end[p] - 1], rate) if p > start else 0.0)
+        carry = own + carry * carries[2, p]
 
 
 @kernel

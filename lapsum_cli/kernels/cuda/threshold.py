@@ -277,6 +277,10 @@ def _bracket(numbers, level, offsets, starts, rooms, x, dense, state, first, par
     source = dense
     if mine[LEVEL] == 0.0:
         start, source = offsets[r], x
+    if size == 0:
+        if t == 0:
+            pivots[r, 0], pivots[r, 1] = mine[LOW], mine[HIGH]
+        return
     samples = 2 * cuda.blockDim.x  # where they are in s
     for i in range(t, SAMPLE, cuda.blockDim.x):  # a stride, with a jitter against periodic data
         at = i * size // SAMPLE + ((i + level * SAMPLE) * 2654435761 >> 8) % max(size // SAMPLE, 1)

@@ -33,6 +33,7 @@ class Table:
     first: object  # (m + 1,) int64
     classes: list  # (threads, most scores of a tile, numbers of tiles on the card) of short rankings, and of others
     several: object  # the rankings of more than one tile, on the card
+    single: object  # the others
     of: np.ndarray  # ranking, in memory here
 
     @property
@@ -79,7 +80,7 @@ class Layout:
             if chosen.any()
         ]
         tables = (self.lane.put(table) for table in (ranking, begin, end, first))
-        return Table(*tables, classes, self.lane.put(np.flatnonzero(counts > 1)), ranking)
+        return Table(*tables, classes, *(self.lane.put(np.flatnonzero(c)) for c in (counts > 1, counts <= 1)), ranking)
 
     def each_tile(self, table: Table, function, rows: int, *arguments) -> None:
         """Run a kernel for every tile: function(numbers, table's ranking, begin, end, *arguments)."""
@@ -95,13 +96,14 @@ class Layout:
         """Values (rows, m) of the rankings from those (rows, tiles) of their tiles: sums, or the largest."""
         out = self.lane.room(name, (len(partials), self.count), np.float64)
         function = _largest_of_tiles if largest else _sums_of_tiles
-        self.lane.launch(function, self.count, FEW_THREADS, 1, table.first, partials, out)
+        for rankings, threads in ((table.single, FEW_THREADS), (table.several, SCAN_THREADS)):
+            self.lane.launch(function, len(rankings), threads, 1, rankings, table.first, partials, out)
         return out
 
 
 @kernel
-def _sums_of_tiles(first, partials, out):
-    s, t, r = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockIdx.x
+def _sums_of_tiles(rankings, first, partials, out):
+    s, t, r = cuda.shared.array(0, float64), cuda.threadIdx.x, rankings[cuda.blockIdx.x]
     for row in range(partials.shape[0]):
         total = 0.0
         for tile in range(first[r] + t, first[r + 1], cuda.blockDim.x):
@@ -112,8 +114,8 @@ def _sums_of_tiles(first, partials, out):
 
 
 @kernel
-def _largest_of_tiles(first, partials, out):
-    s, t, r = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockIdx.x
+def _largest_of_tiles(rankings, first, partials, out):
+    s, t, r = cuda.shared.array(0, float64), cuda.threadIdx.x, rankings[cuda.blockIdx.x]
     for row in range(partials.shape[0]):
         largest = -np.inf
         for tile in range(first[r] + t, first[r + 1], cuda.blockDim.x):

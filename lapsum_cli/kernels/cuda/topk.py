@@ -31,9 +31,12 @@ def soft_topk(lane: Lane, values, offsets, ks, alphas, largest=True, log=False, 
     """Memberships (N,), or their logarithms, on the card; and the Cuts of the rankings. As ..topk.soft_topk."""
     layout, dtype = Layout.of(lane, offsets), np.dtype(values.dtype)
     x, sign = lane.put(values, name), dtype.type(1 if largest else -1)
-    out = lane.empty(layout.size, dtype)
-    cuts = Cuts(lane.empty((layout.count, 4), np.float64), lane.empty((layout.count, 5), np.float64))
-    on_card = (lane.put(np.ascontiguousarray(ks)), lane.put(alphas), lane.put(cpu.rates_of(alphas, dtype)))
+    out = lane.result(f"memberships of {name}", layout.size, dtype, values)
+    cuts = Cuts(
+        lane.result(f"cuts of {name}", (layout.count, 4), np.float64, values),
+        lane.result(f"shares of {name}", (layout.count, 5), np.float64, values),
+    )
+    on_card = (lane.put(ks, "ks"), lane.put(alphas, "alphas"), lane.put(cpu.rates_of(alphas, dtype), "rates"))
     if not layout.lengths.all():  # no block is there for an empty ranking
         lane.fill(cuts.cuts, -np.inf)
         lane.fill(cuts.shares, 0.0)
@@ -73,8 +76,8 @@ def topk_gradient(lane: Lane, values, offsets, upstream, cuts: Cuts, alphas, lar
     """Gradients for scores (N,) on the card, for k (m,) and for alpha (m,) in memory here. As ..topk.topk_gradient."""
     layout, dtype = Layout.of(lane, offsets), np.dtype(values.dtype)
     x, v, sign = lane.put(values, "scores"), lane.put(upstream, "upstream"), dtype.type(1 if largest else -1)
-    out, table = lane.empty(layout.size, dtype), layout.large_tiles
-    rates = lane.put(cpu.rates_of(alphas, dtype))
+    out, table = lane.result("gradient of scores", layout.size, dtype, values), layout.large_tiles
+    rates = lane.put(cpu.rates_of(alphas, dtype), "rates")
     partials = [lane.room(f"partials {rows}", (rows, table.count), np.float64) for rows in (2, 3)]
     given = (x, rates, sign, slope, *cuts, v)
     layout.each_tile(table, _pull, 2, *given, partials[0])
@@ -178,7 +181,7 @@ def _distance(v, cut_below, cut_above, scaled_below, scaled_above, rate):
 def _slope(v, z, e, up, scale, slope):
     """h_i v_i; nothing for infinite scores."""
     kind = type(e)
-    if abs(z) == kind(np.inf):
+    if not abs(z) < kind(np.inf):  # NaN where there is no neighbour either
         return kind(0)
     if slope == MEMBERSHIP:
         return e * v
