@@ -1,15 +1,46 @@
 """Hypothesis: 100 derandomised examples by default, `--hypothesis-profile long` by hand. No deadline: the JIT.
 
-Kernels for GPUs are tested where one works, or by a second run in Numba's simulator, and are not collected elsewhere:
+Tests marked `cuda` need a GPU, or Numba's simulator, which runs in a process of its own and takes no other tests:
 
-    NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1 python3 -m pytest tests/test_cuda.py
+    NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1 python3 -m pytest
 """
 
+import pytest
 from hypothesis import HealthCheck, settings
-from onecard import RUNS_CUDA
+from onecard import IS_SIMULATED, RUNS_CUDA
 
 settings.register_profile("default", max_examples=100, derandomize=True, deadline=None, database=None)
 settings.register_profile("long", max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck))
 settings.load_profile("default")
 
-collect_ignore = [] if RUNS_CUDA else ["test_cuda.py"]
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what cannot run here: tests for the card, those for the simulator alone, and there all others."""
+
+    def can_run(item):
+        is_cuda, is_for_simulator = ("cuda" in item.keywords), ("simulated" in item.keywords)
+        if IS_SIMULATED:
+            return is_cuda or is_for_simulator
+        return not is_for_simulator and (RUNS_CUDA or not is_cuda)
+
+    left_out = [item for item in items if not can_run(item)]
+    items[:] = [item for item in items if can_run(item)]
+    config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(request, monkeypatch):
+    """In the simulator rankings of a few scores take the ways of long ones: several tiles, many blocks for a top-k."""
+    if not IS_SIMULATED:
+        return
+    from lapsum_cli import devices
+    from lapsum_cli.kernels.cuda import threshold, tiles
+
+    small = {"SHORT": 6, "MEDIUM": 30, "LONG": 60, "FEW_THREADS": 2, "THREADS": 4, "MANY_THREADS": 8}
+    for name, value in {**small, "SCAN_THREADS": 4, "TILE": 32, "LARGE_TILE": 16}.items():
+        monkeypatch.setattr(tiles, name, value)
+    # A sample of 32 scores is a poor one; a bracket of one deviation is still narrow enough to go on.
+    narrow = {"SAMPLE": 32, "SAMPLE_THREADS": 4, "SAMPLES": 8, "DEVIATIONS": 1.0, "NARROWED": 2, "ENOUGH": 40}
+    for name, value in {**narrow, "FINISH_THREADS": 8}.items():
+        monkeypatch.setattr(threshold, name, value)
+    monkeypatch.setattr(devices, "_CARDS", [])

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ import pytest
 from commands import refusal, run
 
 from lapsum_cli import run_file
-from lapsum_cli.bench import turns
+from lapsum_cli.bench import files, turns
 from lapsum_cli.bench.cases import Choice
 from lapsum_cli.bench.check import WrongResult
 from lapsum_cli.bench.filecheck import check_array, check_table, keeps_order
 from lapsum_cli.bench.files import FileBench
 from lapsum_cli.bench.sources import make_npy, make_parquet
+from lapsum_cli.bench.tables import TABLES
 from lapsum_cli.errors import IOFailed
 
 CHOICE = Choice(["rank", "topk"], ["1x100"], ["float32"], ["normal"], alpha=0.1, k="10%", threads=None)
@@ -79,6 +81,25 @@ def test_files_that_do_not_fit_are_refused_before_they_are_made(tmp_path):
     done = run("bench", "--files", "--rows", "1e12", "--temp-dir", tmp_path)
     assert done.returncode == 74
     assert "1e+12 rows need" in refusal(done.stderr)
+
+
+def test_with_a_card_lapsum_runs_there_and_on_the_cpu(monkeypatch):
+    """The card is left out of the commands that run: here there is none."""
+    commands = []
+
+    def process(command, *given):
+        commands.append(command)
+        return turns.process([word for word in command if word not in ("--device", "cuda")], *given)
+
+    monkeypatch.setattr(files, "process", process)
+    choice = replace(CHOICE, operations=["topk"], threads=1, device="cuda")
+    found = list(FileBench(choice, 100, None, [], 1).measure(print))
+    assert [list(m.sides) for m in found] == [["lapsum", "cpu"], *2 * [["lapsum", "cpu", "cat"]]]
+    ours = [command for command in commands if "topk" in command]
+    assert [command[-2:] == ["--device", "cuda"] for command in ours] == 3 * [True, False]
+    assert len({command[command.index("-o") + 1] for command in ours}) == 6
+    note, *_ = TABLES["files"](found, choice, 1).markdown().splitlines()
+    assert "lapsum has --device cuda, and cpu is lapsum without it" in note
 
 
 @pytest.fixture(scope="module")

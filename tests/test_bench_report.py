@@ -1,6 +1,7 @@
 """What `lapsum bench` makes of its times: a page that needs nothing else, and blocks that a file keeps."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -66,9 +67,20 @@ def measured():
     return {"shapes": shapes, "growth": growth, "files": files}
 
 
-def report(found):
-    choice = Choice(["rank", "topk"], ["7x100"], ["float32"], ["normal"], 0.1, "10", None)
-    return Report("a <machine>", found, [TABLES[kind](some, choice, 3) for kind, some in found.items()])
+def report(found, device="cpu"):
+    choice = Choice(["rank", "topk"], ["7x100"], ["float32"], ["normal"], 0.1, "10", None, device)
+    tables = [TABLES[kind](some, choice, 3) for kind, some in found.items()]
+    return Report("a <machine>", {choice.name_of(kind): some for kind, some in found.items()}, tables)
+
+
+def measured_on_card():
+    """The same, with the sides that there are on a card, and one that is not."""
+    ours, theirs = Times([2.0, 1.0, 3.0], None), Times([8.0, 8.0, 8.0], None)
+    shapes, growth, files = measured().values()
+    sides = {"lapsum": ours, "copy": theirs, "to card": theirs, "from card": theirs, "torch": theirs}
+    on_card = [replace(m, sides=sides, remarks=["it has no graph"]) for m in shapes[:1]]
+    with_cpu = [replace(m, sides={"lapsum": m.soft, "cpu": theirs, "duckdb": theirs}) for m in files]
+    return {"shapes": on_card, "growth": growth, "files": with_cpu}
 
 
 def test_the_page_needs_nothing_else_and_holds_every_case():
@@ -119,6 +131,27 @@ def test_tables_say_what_was_measured():
     assert re.search(r"\| 1024 \| 1907 \|", growth)
     assert re.search(r"\| long Parquet \| .* \| +2.00 \| +1.00–3.00 \| .* \| +50.0 \| +0.25 \(8.00\) \|", files)
     assert "do not keep their order: duckdb" in files
+
+
+def test_tables_of_a_card_stand_beside_those_of_the_cpu():
+    found = report(measured_on_card(), "cuda")
+    shapes, growth, files = found.blocks().values()
+    assert list(found.blocks()) == ["cuda-shapes", "cuda-growth", "cuda-files"]
+    assert "threads" not in shapes + growth
+    assert "alpha 0.1, k 10, on the card; medians of 3 runs. Scores are on the card before" in shapes
+    assert "it has no graph." in shapes
+    head, _, row = shapes.splitlines()[-3:]
+    assert " ".join(head.split()).endswith("| × copy | × to card (ms) | × from card (ms) | × torch (ms) |")
+    assert " ".join(row.split()).endswith("| 0.25 | 0.25 (8000) | 0.25 (8000) | 0.25 (8000) |")
+    assert "| × cpu (s, MB) | × duckdb (s, MB) |" in " ".join(files.split())
+
+
+def test_the_page_of_a_card_tells_lapsum_from_the_others():
+    page = Page(report(measured_on_card(), "cuda").html())
+    for words in ("On the card", "Growth with the length of a ranking, on the card", "lapsum topk", "cpu topk"):
+        assert words in page.words, words
+    drawn = ElementTree.fromstring(re.search(r"<svg.*?</svg>", report(measured_on_card(), "cuda").html(), re.S)[0])
+    assert [bar.get("class") for bar in drawn.iter("rect")] == ["theirs", "theirs", "theirs", "fast"]
 
 
 @pytest.mark.parametrize(

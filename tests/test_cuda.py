@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 import reference
-from onecard import IS_SIMULATED, RUNS_CUDA, counting_lane, run_every_operation
+from onecard import IS_SIMULATED, counting_lane, run_every_operation
 
 import lapsum_cli as lapsum
 from lapsum_cli import devices, processors
@@ -35,26 +35,34 @@ KINDS = [
 
 
 @pytest.fixture(autouse=True)
-def _small_blocks(monkeypatch):
-    if not IS_SIMULATED:
-        return
-    from lapsum_cli.kernels.cuda import adapter, threshold, tiles
+def _arrays_of_the_card(monkeypatch):
+    """The simulator's arrays do whatever NumPy's do; those of a card do not."""
+    if IS_SIMULATED:
+        from lapsum_cli.kernels.cuda import adapter
 
-    small = {"SHORT": 6, "MEDIUM": 30, "LONG": 60, "FEW_THREADS": 2, "THREADS": 4, "MANY_THREADS": 8}
-    small |= {"SCAN_THREADS": 4, "TILE": 32, "LARGE_TILE": 16}
-    for name, value in small.items():
-        monkeypatch.setattr(tiles, name, value)
-    # A sample of 32 scores is a poor one; a bracket of one deviation is still narrow enough to go on.
-    narrow = {"SAMPLE": 32, "SAMPLE_THREADS": 4, "SAMPLES": 8, "DEVIATIONS": 1.0, "NARROWED": 2, "ENOUGH": 40}
-    for name, value in {**narrow, "FINISH_THREADS": 8}.items():
-        monkeypatch.setattr(threshold, name, value)
-    monkeypatch.setattr(devices, "_CARDS", [])
-    # The simulator's arrays do whatever NumPy's do; those of a card do not.
-    monkeypatch.setattr(type(adapter.here.device_array(1)), "__getattr__", _attribute_of_the_card)
+        monkeypatch.setattr(type(adapter.here.device_array(1)), "__getattr__", _attribute_of_the_card)
+
+
+OF_NUMPY = {
+    "all",
+    "any",
+    "argmax",
+    "astype",
+    "clip",
+    "copy",
+    "cumsum",
+    "fill",
+    "item",
+    "max",
+    "mean",
+    "min",
+    "sum",
+    "take",
+}
 
 
 def _attribute_of_the_card(array, name):
-    if name in "all any argmax argsort astype clip copy cumsum fill flatten item max mean min sum take tolist".split():
+    if name in OF_NUMPY:
         raise AttributeError(name)
     return getattr(array._ary, name)
 
@@ -245,7 +253,7 @@ class Foreign:
         self.inner, self.ndim, self.shape = lane.put(array), array.ndim, array.shape
 
 
-@pytest.mark.skipif(not IS_SIMULATED, reason="a card has real libraries, see below")
+@pytest.mark.simulated
 def test_arrays_of_another_library(monkeypatch):
     from lapsum_cli.kernels.cuda import adapter
 
@@ -428,6 +436,3 @@ def test_a_kernel_that_fails_is_a_line(monkeypatch):
     with pytest.raises(DeviceError, match="the GPU does not run a kernel: CUDA_ERROR_UNSUPPORTED_PTX_VERSION the rest"):
         devices.lane()
     devices._adapter.cache_clear()
-
-
-assert RUNS_CUDA  # else these tests are not collected; see conftest.py

@@ -5,7 +5,8 @@
     peers.py     what it is timed beside, by library; filepeers.py, the same from file to file
     check.py     is an output right? An output that is not has no time
     turns.py     the clock: all sides of a case run in turn; launch.py, for a side that is a process
-    arrays.py    the cases in memory; files.py, those from file to file (sources.py, filecheck.py)
+    arrays.py    the cases in memory; cuda.py, those on a card; files.py, those from file to file (sources.py,
+                 filecheck.py)
     run.py       one run of all that was asked for, whose outcome is the Report (report.py)
     tables.py    what was measured, as tables, which are printed (report.py), kept in a file (record.py), and drawn as a
                  page (html.py, charts.py, page.css)

@@ -4,6 +4,7 @@ rank            soft_rank
 rank-gradient   soft_rank and its gradient from one sort, as a run of the command with --upstream makes them
 sort            soft_sort
 topk            soft_topk
+topk-gradient   soft_topk and its gradient from one threshold
 log-topk        log_soft_topk
 """
 
@@ -11,18 +12,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..api import compute, log_soft_topk, soft_rank, soft_sort, soft_topk
 from ..errors import OptionError
-from ..operators import Rank
+from ..operators import Rank, TopK
 from ..quantities import Alpha, K
 from .scores import SCORES, draw
 from .turns import Times
 
-SHAPES = ("1x10000000", "100000x100", "10000x1000")
+SHAPES = {  # by device
+    "cpu": ("1x10000000", "100000x100", "10000x1000"),
+    "cuda": ("1x1000000", "1x10000000", "1x100000000", "100000x1000"),
+}
 SHORTEST = 1 << 10  # where growth starts
 
 
@@ -50,7 +54,7 @@ class Case:
         """The scores (m, n), and for a gradient the upstream one (m, n)."""
         shape = (self.rankings, self.length)
         scores = draw(self.scores, shape, self.dtype)
-        if self.operation != "rank-gradient":
+        if not self.operation.endswith("-gradient"):
             return [scores]
         return [scores, np.random.default_rng(1).standard_normal(shape, self.dtype)]
 
@@ -64,9 +68,7 @@ def _rank(case, scores):
 
 
 def _rank_gradient(case, scores, upstream):
-    operation = Rank(alpha=Alpha(case.alpha), gradient=True)
-    form, result = compute(operation, scores, case.alpha, case.threads, upstream=upstream)
-    return [form.scores(result.scores[name]) for name in operation.score_columns]
+    return _with_gradient(Rank(alpha=Alpha(case.alpha), gradient=True), case, scores, upstream)
 
 
 def _sort(case, scores):
@@ -77,8 +79,17 @@ def _topk(case, scores):
     return [soft_topk(scores, case.k, alpha=case.alpha, threads=case.threads)]
 
 
+def _topk_gradient(case, scores, upstream):
+    return _with_gradient(TopK(alpha=Alpha(case.alpha), ks=(K(case.k),), gradient=True), case, scores, upstream)
+
+
 def _log_topk(case, scores):
     return [log_soft_topk(scores, case.k, alpha=case.alpha, threads=case.threads)]
+
+
+def _with_gradient(operation, case, scores, upstream):
+    form, result = compute(operation, scores, case.alpha, case.threads, upstream=upstream)
+    return [form.scores(result.scores[name]) for name in operation.score_columns]
 
 
 OPERATIONS = {
@@ -86,17 +97,27 @@ OPERATIONS = {
     "rank-gradient": _rank_gradient,
     "sort": _sort,
     "topk": _topk,
+    "topk-gradient": _topk_gradient,
     "log-topk": _log_topk,
 }
 
 
+OWN = ("lapsum", "cpu")  # sides that are lapsum: with the device that was chosen, and without
+COPIES = ("memcpy", "copy")  # of what lapsum reads, in memory and on a card: their ratio is all that counts
+TRANSFERS = ("to card", "from card")
+
+
 @dataclass(frozen=True)
 class Measured:
-    """A case, and every run of its sides: "lapsum" first, a bare copy where there is one, then peers by name."""
+    """A case, and every run of its sides: "lapsum" first, a bare copy where there is one, then peers by name.
+
+    remarks: why a side is missing.
+    """
 
     case: Case
     sides: dict[str, Times]
     moved: int  # bytes that lapsum reads and writes
+    remarks: list[str] = field(default_factory=list, kw_only=True)
 
     @property
     def soft(self) -> Times:
@@ -118,9 +139,11 @@ class Choice:
     alpha: float
     k: str
     threads: int | None
+    device: str = "cpu"
 
     def __post_init__(self):
         for what, given, known in (
+            ("--device", [self.device], SHAPES),
             ("operation", self.operations, OPERATIONS),
             ("--dtype", self.dtypes, ("float32", "float64")),
             ("--scores", self.scores, SCORES),
@@ -130,6 +153,10 @@ class Choice:
                     raise OptionError(f"{what} {value!r} is unknown; known are {', '.join(known)}")
         Alpha(self.alpha)
         self.shape_cases()
+
+    def name_of(self, kind: str) -> str:
+        """A kind of table as it is kept: what a card took stands beside what the CPU took, and not in its place."""
+        return kind if self.device == "cpu" else f"{self.device}-{kind}"
 
     def shape_cases(self) -> list[Case]:
         """Every operation on every shape."""
@@ -162,7 +189,7 @@ def k_of(text: str, length: int, operation: str) -> float:
     """How many are at the top of a ranking; for a top-k not none and not all, which need no computing."""
     k = K.parse(text)
     number = length * k.value / 100 if k.percent else k.value
-    if operation in ("topk", "log-topk") and not 0 < number < length:
+    if "topk" in operation and not 0 < number < length:
         raise OptionError(f"k must be above 0 and below the {length} scores of a ranking, got {number:g}")
     return number
 

@@ -5,6 +5,7 @@ rank            r_i = c(x_i) + 1/2: from 1, without the score itself, whose F is
 rank-gradient   g_i = sum over j of e_ij (v_j - v_i) / 2 alpha, with e_ij = e^(-|x_i - x_j| / alpha), v upstream
 sort            y_l: c(y_l) = l + 1/2, and no value exceeds the one before it
 topk            p_i = F((x_i - b) / alpha), where c(b) = k
+topk-gradient   g_i = f_i (v_i - sum f_j v_j / sum f_j), with f_i = e^(-|x_i - b| / alpha) / 2 alpha, v upstream
 log-topk        log p_i
 
 Sums are compared in every ranking, values in a few.
@@ -30,9 +31,10 @@ def check_output(case, inputs, outputs) -> None:
     """Raise WrongResult unless the outputs (m, n) are what the operation makes of the inputs (m, n)."""
     checks = {
         "rank": _check_ranks,
-        "rank-gradient": _check_gradient,
+        "rank-gradient": _check_rank_gradient,
         "sort": _check_sorted,
         "topk": _check_memberships,
+        "topk-gradient": _check_topk_gradient,
         "log-topk": _check_logs,
     }
     checks[case.operation](case, *inputs, *outputs)
@@ -80,17 +82,20 @@ def _check_ranks(case, scores, ranks):
         _compare(f"{case}: ranking {r}, score", items, ranks[r, items], expected, tolerance)
 
 
-def _check_gradient(case, scores, upstream, ranks, gradient):
+def _check_rank_gradient(case, scores, upstream, ranks, gradient):
     _check_ranks(case, scores, ranks)
-    # Pairs cancel: what one item gains by another, that one loses.
-    size = np.abs(gradient).sum(axis=1, dtype=np.float64)
-    excess = np.abs(gradient.sum(axis=1, dtype=np.float64)) / np.maximum(size, np.finfo(np.float64).tiny)
-    _compare(f"{case}: relative sum of the gradient of ranking", range(case.rankings), excess, 0.0, 1e-5)
+    _check_balance(case, gradient, np.abs(gradient).sum(axis=1, dtype=np.float64))
     items, tolerance = _spread(case.length, ITEMS), 1e-6 if case.dtype == "float32" else 1e-10
     for r in _spread(case.rankings, RANKINGS):
         expected, size = np.transpose([_rank_gradient(scores[r], upstream[r], i, case.alpha) for i in items])
         error = (gradient[r, items] - expected) / np.maximum(size, np.finfo(np.float64).tiny)
         _compare(f"{case}: ranking {r}, relative error of the gradient of score", items, error, 0.0, tolerance)
+
+
+def _check_balance(case, gradient, size):
+    """What one item gains another loses, as the sum of ranks or memberships is given; size (m,) is what it goes by."""
+    excess = np.abs(gradient.sum(axis=1, dtype=np.float64)) / np.maximum(size, np.finfo(case.dtype).tiny)
+    _compare(f"{case}: relative sum of the gradient of ranking", range(case.rankings), excess, 0.0, 1e-5)
 
 
 def _rank_gradient(x, v, i: int, alpha: float) -> tuple[float, float]:
@@ -109,13 +114,35 @@ def _check_memberships(case, scores, memberships):
     _compare(f"{case}: sum of ranking", range(case.rankings), memberships.sum(axis=1, dtype=np.float64), k, 1e-6 * k)
     for r in _spread(case.rankings, RANKINGS):
         x, found = scores[r], memberships[r]
-        # Relative to the k-th score: the threshold of a tiny alpha needs more digits than the scores have.
-        origin = float(np.partition(x, -math.ceil(k))[-math.ceil(k)])
-        b = threshold(x, k, case.alpha, origin)
-        for start in range(0, x.size, BLOCK):
-            part = slice(start, min(start + BLOCK, x.size))
-            expected = laplace_cdf((x[part].astype(np.float64) - origin - b) / case.alpha)
-            _compare(f"{case}: ranking {r}, score", range(*part.indices(x.size)), found[part], expected, tolerance)
+        for part, z in _distances(x, k, case.alpha):
+            _compare(f"{case}: ranking {r}, score", range(x.size)[part], found[part], laplace_cdf(z), tolerance)
+
+
+def _check_topk_gradient(case, scores, upstream, memberships, gradient):
+    _check_memberships(case, scores, memberships)
+    # From e^-distance/alpha, which is twice the smaller of p and 1 - p. Gradients cancel where one score has all of it.
+    tails = np.minimum(memberships, 1 - memberships).sum(axis=1, dtype=np.float64)
+    _check_balance(case, gradient, tails * np.abs(upstream).max(axis=1) / case.alpha)
+    tolerance = 2e-6 if case.dtype == "float32" else 1e-9
+    for r in _spread(case.rankings, RANKINGS):
+        v, what = upstream[r], f"{case}: ranking {r}, relative error of the gradient of score"
+        near = [(part, np.exp(-np.abs(z))) for part, z in _distances(scores[r], case.k, case.alpha)]
+        total = math.fsum(e.sum() for _, e in near)
+        mean = math.fsum(e @ v[part] for part, e in near) / total if total else 0.0
+        largest = float(np.abs(v).max()) / (2 * case.alpha)  # that a gradient can be
+        for part, e in near:
+            expected = e * (v[part] - mean) / (2 * case.alpha)
+            _compare(what, range(v.size)[part], (gradient[r, part] - expected) / largest, 0.0, tolerance)
+
+
+def _distances(x, k, alpha):
+    """(x - b) / alpha in float64, with the part of x that they are of, a block after another."""
+    # Relative to the k-th score: the threshold of a tiny alpha needs more digits than the scores have.
+    origin = float(np.partition(x, -math.ceil(k))[-math.ceil(k)])
+    b = threshold(x, k, alpha, origin)
+    for start in range(0, x.size, BLOCK):
+        part = slice(start, start + BLOCK)
+        yield part, (x[part].astype(np.float64) - origin - b) / alpha
 
 
 def threshold(x, k, alpha, origin: float) -> float:

@@ -11,7 +11,7 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="[OPERATION]...",
-            help="rank, rank-gradient, sort, topk, log-topk. Default: all.",
+            help="rank, rank-gradient, sort, topk, topk-gradient, log-topk. Default: all.",
             show_default=False,
         ),
     ] = None,
@@ -19,7 +19,8 @@ def bench(
         list[str] | None,
         typer.Option(
             metavar="MxN",
-            help="Rankings times scores; may be repeated. Default: 1x10000000, 100000x100, 10000x1000.",
+            help="Rankings times scores; may be repeated. Default: 1x10000000, 100000x100, 10000x1000; on a card "
+            "1x1000000, 1x10000000, 1x100000000, 100000x1000.",
             show_default=False,
         ),
     ] = None,
@@ -43,12 +44,19 @@ def bench(
             metavar="N", min=1, help="Default: 1 in memory; from file to file, what each likes.", show_default=False
         ),
     ] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="cpu|cuda",
+            help="cuda: scores that are on an NVIDIA GPU (extra cuda) already; with --files, runs with --device cuda.",
+        ),
+    ] = "cpu",
     peers: Annotated[
         list[str] | None,
         typer.Option(
             metavar="A,B",
             help="Of numpy, scipy, torch, pyarrow, pyarrow-tuned, polars, duckdb, dftopk, torchsort, fast-soft-sort, "
-            "authors. Default: those that are installed.",
+            "authors; on a card torch, cupy. Default: those that are installed.",
         ),
     ] = None,
     runs: Annotated[int, typer.Option(metavar="N", min=1, help="Runs of each side, in turn; the median counts.")] = 5,
@@ -85,14 +93,15 @@ def bench(
         typer.Option(
             metavar="TEXT.md",
             help="Also put each table into this file, between <!-- bench:KIND:begin --> and <!-- bench:KIND:end -->; "
-            "KIND is shapes, growth or files.",
+            "KIND is shapes, growth or files, with --device cuda cuda-shapes and so on.",
         ),
     ] = None,
 ):
     """Times on this machine, beside the hard counterparts of other libraries and a copy; every output is checked first.
 
     A ratio is lapsum's time over the other's: below 1, lapsum is faster. In memory PyTorch gets as many threads as
-    lapsum, NumPy and SciPy have one, Polars and DuckDB take what they like.
+    lapsum, NumPy and SciPy have one, Polars and DuckDB take what they like. On a card the copy is one there, and what
+    crosses the bus is timed apart.
     """
     from ..formats.files import Output
     from ..terminal import Voice
@@ -103,18 +112,20 @@ def bench(
 
     choice = cases.Choice(
         operations=operations or list(cases.OPERATIONS),
-        shapes=_listed(shape) or list(cases.SHAPES),
+        shapes=_listed(shape) or list(cases.SHAPES.get(device, ())),
         dtypes=_listed(dtype) or ["float32"],
         scores=_listed(scores) or ["normal"],
         alpha=alpha,
         k=k,
         threads=threads,
+        device=device,
     )
     kinds = [kind for kind, chosen in (("shapes", shapes), ("growth", growth), ("files", files)) if chosen] or [
         "shapes"
     ]
-    bench = Bench(choice, kinds, find_peers(_listed(peers), kinds), runs, rows, temp_dir)
-    page, kept = Output(output, force) if output else None, Record(record, kinds) if record else None
+    bench = Bench(choice, kinds, find_peers(_listed(peers), kinds, device), runs, rows, temp_dir)
+    page = Output(output, force) if output else None
+    kept = Record(record, [choice.name_of(kind) for kind in kinds]) if record else None
     # Without its progress bar, whose thread would run beside what is timed.
     report = bench.run(Voice(quiet=not sys.stderr.isatty()).say)
     if as_json:

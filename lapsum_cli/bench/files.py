@@ -5,6 +5,8 @@ long Parquet    qid, docid (int64) and score (float32), 100 rows a query, zstd: 
 NPY matrix      five times as many scores, a ranking in each 100: lapsum beside cat
 NPY vector      the same scores as one ranking
 
+With --device cuda lapsum has that too, and "cpu" beside it is lapsum without.
+
 Every file has been read before, and so is in the cache if that holds it; every output is on the disk when the clock
 stops.
 """
@@ -30,7 +32,9 @@ from .turns import Side, process, take_turns
 OPERATIONS = ("rank", "topk")
 MOST_ROWS = 1e12
 NPY_TIMES = 5  # as many scores in an NPY file as rows in the Parquet
-ROOM = 160  # bytes a row: seven Parquet files, or an NPY of its five scores and three outputs, one of them float64
+# Bytes a row: seven Parquet files, or an NPY of its five scores and three outputs, one of them float64; with a card two
+# outputs more.
+ROOM = {"cpu": 160, "cuda": 220}
 TOOLS = str(Path(__file__).with_name("filepeers.py"))
 
 
@@ -83,7 +87,7 @@ class FileBench:
         directory = self.temp_dir or tempfile.gettempdir()
         if not os.path.isdir(directory):
             raise OptionError(f"--temp-dir {directory}: no such directory")
-        free, needed = shutil.disk_usage(directory).free, int(self.rows) * ROOM
+        free, needed = shutil.disk_usage(directory).free, int(self.rows) * ROOM[self.choice.device]
         if free < needed:
             raise IOFailed(
                 f"{directory}: {self.rows:g} rows need {needed >> 20} MiB for a while, {free >> 20} MiB are free; "
@@ -134,23 +138,34 @@ class FileBench:
         """All sides run in turn; none of their times is shown if an output is wrong."""
         cases, source = self.cases(file), folder / f"in{file.suffix}"
         file.make(source)
-        sinks = {name: folder / f"{name}{file.suffix}" for name in (*(case.operation for case in cases), *file.others)}
-        commands = {case.operation: self._lapsum(case, source, sinks[case.operation]) for case in cases}
+        own = {(case.operation, name): case for case in cases for name in self._own}
+        sinks = {side: folder / f"{'-'.join(side)}{file.suffix}" for side in own}
+        sinks |= {name: folder / f"{name}{file.suffix}" for name in file.others}
+        commands = {side: self._lapsum(case, source, sinks[side], self._own[side[1]]) for side, case in own.items()}
         commands |= {name: [*start, str(source), str(sinks[name])] for name, start in file.others.items()}
         times = take_turns({name: _side(command, sinks[name]) for name, command in commands.items()}, self.runs)
-        for case in cases:
-            file.check(case, source, sinks[case.operation])
+        for side, case in own.items():
+            file.check(case, source, sinks[side])
         tables = file.others if file.suffix == ".parquet" else ()
         reordered = [name for name in tables if not keeps_order(name, source, sinks[name])]
-        others = {name: times[name] for name in file.others}
-        sizes = {name: source.stat().st_size + sink.stat().st_size for name, sink in sinks.items()}
-        return [MeasuredFile(c, {"lapsum": times[c.operation], **others}, sizes[c.operation], reordered) for c in cases]
+        measured = []
+        for case in cases:
+            sides = {name: times[case.operation, name] for name in self._own}
+            sides |= {name: times[name] for name in file.others}
+            moved = source.stat().st_size + sinks[case.operation, "lapsum"].stat().st_size
+            measured.append(MeasuredFile(case, sides, moved, reordered))
+        return measured
 
-    def _lapsum(self, case: FileCase, source: Path, sink: Path) -> list[str]:
+    @property
+    def _own(self) -> dict[str, list[str]]:
+        """lapsum, and beside a card lapsum without it, with the options that make it so."""
+        return {"lapsum": []} if self.choice.device == "cpu" else {"lapsum": ["--device", "cuda"], "cpu": []}
+
+    def _lapsum(self, case: FileCase, source: Path, sink: Path, options: list[str]) -> list[str]:
         k = ["--k", self.choice.k] if case.operation == "topk" else []
         threads = ["--threads", str(case.threads)] if case.threads else []
         run = [sys.executable, "-m", "lapsum_cli", case.operation, str(source), "-o", str(sink)]
-        return [*run, "--alpha", repr(case.alpha), "--quiet", *k, *threads]
+        return [*run, "--alpha", repr(case.alpha), "--quiet", *k, *threads, *options]
 
 
 def _side(command: list[str], sink: Path) -> Side:

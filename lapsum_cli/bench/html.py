@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 from . import charts
-from .cases import Measured
+from .cases import COPIES, OWN, TRANSFERS, Measured
 from .charts import Bar
 from .rounding import ratio, round_to
 from .tables import Table, growth_series, label, name_of, others_of
@@ -41,7 +41,7 @@ def page(machine: str, tables: list[Table], measured: dict[str, list[Measured]])
 
 
 def _section(table: Table, measured: list[Measured]) -> str:
-    figures = {"shapes": _shapes, "growth": _growth, "files": _files}[table.kind](measured)
+    figures = {"shapes": _shapes, "growth": _growth, "files": _files}[table.kind.removeprefix("cuda-")](measured)
     return f"""<section>
 <h2>{escape(table.title)}</h2>
 <p>{escape(table.note)}</p>
@@ -82,7 +82,7 @@ def _shapes(measured: list[Measured]) -> str:
 
 
 def _colour(name: str, ratio: float) -> str:
-    return "theirs" if name == "memcpy" else "fast" if ratio < 1 else "slow"
+    return "theirs" if name in (*COPIES, *TRANSFERS) else "fast" if ratio < 1 else "slow"
 
 
 def _growth(measured: list[Measured]) -> str:
@@ -100,8 +100,9 @@ def _files(measured: list[Measured]) -> str:
     figures = []
     for file in dict.fromkeys(m.case.file for m in measured):
         cases = [m for m in measured if m.case.file == file]
-        sides = [(f"lapsum {m.case.operation}", m.soft, "ours") for m in cases]
-        sides += [(label(name), cases[0].sides[name], "theirs") for name in others_of(cases)]
+        ours = [name for name in cases[0].sides if name in OWN]
+        sides = [(f"{name} {m.case.operation}", m.sides[name], "ours") for m in cases for name in ours]
+        sides += [(label(name), cases[0].sides[name], "theirs") for name in others_of(cases) if name not in OWN]
         times = [Bar(name, t.median, f"{round_to(t.median, 3)} s", kind, t.extremes) for name, t, kind in sides]
         memory = [Bar(name, t.memory, f"{t.memory / 1e6:.0f} MB", kind) for name, t, kind in sides if t.memory]
         title = f"{file} {cases[0].case.shape}"

@@ -1,7 +1,7 @@
 """What the same machine offers instead: hard ranks, sorts and top-k, other soft ones, and tools that rank a file.
 
-A peer is given the case and what lapsum is given. Hard ranks come best first and from 1 only where that costs nothing:
-peers are timed at what they are quickest at.
+A peer is given the case and what lapsum is given, on a card as an array of its own library. Hard ranks come best first
+and from 1 only where that costs nothing: peers are timed at what they are quickest at.
 """
 
 from __future__ import annotations
@@ -50,15 +50,36 @@ def torch_ranks(case, scores):
 
 
 def torch_sort(case, scores):
-    import torch
-
-    return torch.from_numpy(scores).sort(-1, descending=True)
+    return _tensor(scores).sort(-1, descending=True)
 
 
 def torch_topk(case, scores):
+    return _tensor(scores).topk(math.ceil(case.k), -1)
+
+
+def _tensor(scores):
+    """On a card it is one already."""
     import torch
 
-    return torch.from_numpy(scores).topk(math.ceil(case.k), -1)
+    return torch.from_numpy(scores) if isinstance(scores, np.ndarray) else scores
+
+
+def cupy_ranks(case, scores):
+    import cupy
+
+    return cupy.argsort(scores, axis=-1)
+
+
+def cupy_sort(case, scores):
+    import cupy
+
+    return cupy.sort(scores, axis=-1)
+
+
+def cupy_topk(case, scores):
+    import cupy
+
+    return cupy.argpartition(scores, case.length - math.ceil(case.k), axis=-1)
 
 
 def dftopk(case, scores):
@@ -168,13 +189,16 @@ def _authors_topk(function, case, scores):
 
 @dataclass(frozen=True)
 class Peer:
-    """A library, or a part of one: what it does in place of each operation, and whether it is one of filepeers.py."""
+    """A library, or a part of one: what it does in place of each operation, in memory and on a card, and whether it is
+    one of filepeers.py.
+    """
 
     name: str  # as --peers gives it
     label: str  # as tables show it
     module: str  # must be importable
     sides: dict[str, Callable] = field(default_factory=dict)
     files: bool = False
+    on_card: dict[str, Callable] = field(default_factory=dict)
 
 
 PEERS = (
@@ -183,7 +207,17 @@ PEERS = (
     ),
     Peer("scipy", "scipy", "scipy", {"rank": scipy_ranks}),
     Peer(
-        "torch", "torch", "torch", {"rank": torch_ranks, "sort": torch_sort, "topk": torch_topk, "log-topk": torch_topk}
+        "torch",
+        "torch",
+        "torch",
+        {"rank": torch_ranks, "sort": torch_sort, "topk": torch_topk, "log-topk": torch_topk},
+        on_card={"rank": torch_sort, "sort": torch_sort, "topk": torch_topk, "log-topk": torch_topk},
+    ),
+    Peer(
+        "cupy",
+        "cupy",
+        "cupy",
+        on_card={"rank": cupy_ranks, "sort": cupy_sort, "topk": cupy_topk, "log-topk": cupy_topk},
     ),
     Peer("pyarrow", "pyarrow", "pyarrow", files=True),
     Peer("pyarrow-tuned", "pyarrow tuned", "pyarrow", files=True),
@@ -200,19 +234,32 @@ PEERS = (
 LABELS = {peer.name: peer.label for peer in PEERS}
 
 
-def find_peers(given: list[str], kinds: list[str]) -> list[Peer]:
-    """Those that have a part in tables of these kinds: as named, or all that are installed."""
+def find_peers(given: list[str], kinds: list[str], device: str = "cpu") -> list[Peer]:
+    """Those that have a part in tables of these kinds: as named, or all that are installed and, on a card, see it."""
+    on_card = device != "cpu"
     named = [peer for peer in PEERS if not given or peer.name in given]
-    part = [p for p in named if ("shapes" in kinds and p.sides) or ("files" in kinds and p.files)]
-    found = [peer for peer in part if _is_installed(peer.module)]
+    shapes = [peer for peer in named if "shapes" in kinds and (peer.on_card if on_card else peer.sides)]
+    part = [peer for peer in named if peer in shapes or ("files" in kinds and peer.files)]
+    found = [peer for peer in part if _is_usable(peer, on_card and peer in shapes)]
     for name in given:
         if name not in LABELS:
             raise OptionError(f"--peers {name}: unknown; known are {', '.join(LABELS)}")
         if name not in [peer.name for peer in part]:
-            raise OptionError(f"--peers {name}: has no part in {' and '.join(kinds)}")
+            raise OptionError(f"--peers {name}: has no part in {' and '.join(kinds)}{' on a card' if on_card else ''}")
         if name not in [peer.name for peer in found]:
-            raise OptionError(f"--peers {name}: not installed here")
+            raise OptionError(f"--peers {name}: not installed here{', or sees no GPU' if on_card else ''}")
     return found
+
+
+def _is_usable(peer: Peer, on_card: bool) -> bool:
+    """Whether it is installed, and sees a card if it is to work there: the simulator's arrays are on none."""
+    if not on_card:
+        return _is_installed(peer.module)
+    import numba
+
+    if numba.config.ENABLE_CUDASIM or not _is_installed(peer.module):
+        return False
+    return importlib.import_module(peer.module).cuda.is_available()
 
 
 def _is_installed(module: str) -> bool:

@@ -28,6 +28,7 @@ class Report:
                 "kind": kind,
                 **asdict(m.case),
                 "bytes": m.moved,
+                "remarks": m.remarks,
                 "sides": {name: asdict(t) for name, t in m.sides.items()},
             }
             for kind, several in self.measured.items()

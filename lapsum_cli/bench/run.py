@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from .. import devices
 from . import arrays
 from .cases import Case, Choice, Measured
 from .files import FileBench
@@ -29,7 +30,9 @@ class Bench:
     temp_dir: str | None = None
 
     def run(self, notice: Notice = lambda line: None) -> Report:
-        """The report; a wrong output is an error. notice is told what runs."""
+        """The report; a wrong output is an error, and so is a card that does not work. notice is told what runs."""
+        if self.choice.device == "cuda":
+            devices.lane()
         kinds = {kind: self._prepared(kind) for kind in self.kinds}  # what cannot be timed is refused here
         if any(peer.module == "torch" for peer in self.peers):
             import torch
@@ -37,7 +40,8 @@ class Bench:
             torch.set_num_threads(self.choice.threads or 1)
         measured = {kind: list(measure(notice)) for kind, measure in kinds.items()}
         tables = [TABLES[kind](found, self.choice, self.runs) for kind, found in measured.items()]
-        return Report(machine(self.peers), measured, tables)
+        named = {self.choice.name_of(kind): found for kind, found in measured.items()}
+        return Report(machine(self.peers, self.choice.device), named, tables)
 
     def _prepared(self, kind: str) -> Callable[[Notice], Iterable[Measured]]:
         if kind == "files":
@@ -47,6 +51,13 @@ class Bench:
         return partial(self._in_memory, self.choice.shape_cases(), self.peers)
 
     def _in_memory(self, cases: list[Case], peers: list[Peer], notice: Notice) -> Iterator[Measured]:
+        """The cases one after the other, in memory here or on the card."""
+        if self.choice.device == "cpu":
+            measure = arrays.measure
+        else:
+            from . import cuda  # numba.cuda, and what it needs
+
+            measure = partial(cuda.measure, notice=notice)
         for case in cases:
             notice(f"{case}")
-            yield arrays.measure(case, peers, self.runs)
+            yield measure(case, peers, self.runs)

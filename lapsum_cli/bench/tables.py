@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .cases import Choice, Measured
+from .cases import COPIES, Choice, Measured
 from .peers import LABELS
 from .rounding import ratio, round_to
 from .turns import Times
+
+ON_CARD = (
+    " Scores are on the card before, and results after; timed are the kernels, as a call runs them once it has looked "
+    "for NaN, from one CUDA event to another, with their launches; a gradient also reads numbers of rankings back. "
+    "Runs take up to 8 copies of the inputs in turn."
+)
 
 
 @dataclass(frozen=True)
@@ -48,11 +54,16 @@ def shapes_table(measured: list[Measured], choice: Choice, runs: int) -> Table:
         + [_against(m, name, lambda times: _ms(times.median)) for name in others]
         for m in measured
     ]
-    note = f"{_conditions(choice, measured)}; {_medians(runs)}."
+    is_on_card = choice.device != "cpu"
+    note = f"{_conditions(choice, measured, is_on_card)}; {_medians(runs)}."
+    if is_on_card:
+        note += f"{ON_CARD} The scores cross the bus by way of pinned memory, in no time but their own."
     if "sorted" in choice.scores:
         note += " Sorted scores are an exempt case: an argsort has next to nothing to do."
+    note += "".join(f" {remark}." for m in measured for remark in m.remarks)
     columns = ["operation", "shape", *varying, *numbers]
-    return Table("shapes", "In memory", note, columns, rows, 2 + len(varying))
+    title = "On the card" if is_on_card else "In memory"
+    return Table(choice.name_of("shapes"), title, note, columns, rows, 2 + len(varying))
 
 
 def growth_table(measured: list[Measured], choice: Choice, runs: int) -> Table:
@@ -61,11 +72,15 @@ def growth_table(measured: list[Measured], choice: Choice, runs: int) -> Table:
     lengths = list(dict.fromkeys(m.case.length for m in measured))
     rows = [[f"{n}", *(f"{round_to(points[n], 3)}" for points in series.values())] for n in lengths]
     total = measured[0].case.rankings * measured[0].case.length
+    is_on_card = choice.device != "cpu"
     note = (
         f"ns a score, for rankings of n scores, {total} scores at a time; "
-        f"{_conditions(choice, measured)}; {_medians(runs)}. What is O(n) is level."
+        f"{_conditions(choice, measured, is_on_card)}; {_medians(runs)}. What is O(n) is level."
     )
-    return Table("growth", "Growth with the length of a ranking", note, ["n", *series], rows, 0)
+    if is_on_card:
+        note += ON_CARD
+    title = f"Growth with the length of a ranking{', on the card' if is_on_card else ''}"
+    return Table(choice.name_of("growth"), title, note, ["n", *series], rows, 0)
 
 
 def growth_series(measured: list[Measured]) -> dict[str, dict[int, float]]:
@@ -93,9 +108,11 @@ def files_table(measured: list[Measured], choice: Choice, runs: int) -> Table:
         f"Whole processes, from file to file: inputs are in the cache, outputs are on the disk when the clock stops; "
         f"{_conditions(choice, measured)}; {_medians(runs)}."
     )
+    if choice.device != "cpu":
+        note += f" lapsum has --device {choice.device}, and cpu is lapsum without it."
     if moved:
         note += f" Rows do not keep their order: {', '.join(moved)}."
-    return Table("files", "From file to file", note, columns, rows, 3)
+    return Table(choice.name_of("files"), "From file to file", note, columns, rows, 3)
 
 
 TABLES = {"shapes": shapes_table, "growth": growth_table, "files": files_table}
@@ -121,13 +138,14 @@ def name_of(m: Measured, measured: list[Measured], *words: str) -> str:
     return " ".join([*words, *(getattr(m.case, name) for name in varying_of(measured))])
 
 
-def _conditions(choice: Choice, measured: list[Measured]) -> str:
+def _conditions(choice: Choice, measured: list[Measured], is_on_card: bool = False) -> str:
     """What holds for every row."""
     dtypes, scores, threads = ({getattr(m.case, name) for m in measured} for name in ("dtype", "scores", "threads"))
     same = [*(dtypes if len(dtypes) == 1 else ()), *(f"{kind} scores" for kind in scores if len(scores) == 1)]
     [n] = threads
     used = "threads as each likes" if n is None else f"threads used: {n}"
-    return ", ".join([*same, f"alpha {choice.alpha:g}", f"k {choice.k}", used])
+    options = [f"alpha {choice.alpha:g}", f"k {choice.k}"]
+    return ", ".join([*same, *options, "on the card"] if is_on_card else [*same, *options, used])
 
 
 def _medians(runs: int) -> str:
@@ -135,7 +153,7 @@ def _medians(runs: int) -> str:
 
 
 def _heading(name: str, unit: str) -> str:
-    return f"× {label(name)}" if name == "memcpy" else f"× {label(name)} ({unit})"
+    return f"× {label(name)}" if name in COPIES else f"× {label(name)} ({unit})"
 
 
 def _of_lapsum(m: Measured, time) -> list[str]:
@@ -154,7 +172,7 @@ def _against(m: Measured, name: str, describe) -> str:
     if name not in m.sides:
         return ""
     times = ratio(m.ratios()[name])
-    return times if name == "memcpy" else f"{times} ({describe(m.sides[name])})"
+    return times if name in COPIES else f"{times} ({describe(m.sides[name])})"
 
 
 def _ms(seconds: float) -> str:

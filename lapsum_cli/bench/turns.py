@@ -1,7 +1,7 @@
 """The clock: the sides of a case run in turn, so that whatever slows the machine for a while slows all of them.
 
-A side is a function without arguments that runs once and says what that took. Two kinds exist: a call in this process,
-and a whole process.
+A side is a function without arguments that runs once and says what that took. Three kinds exist: a call in this
+process, work on a card, and a whole process.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Run(NamedTuple):
 
 
 Side = Callable[[], Run]
+RESOLUTION = 5e-7  # of the events of a card; those of the simulator are never apart
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,24 @@ def call(function: Callable[[], object]) -> Side:
         _result = function()  # held until the clock has stopped: giving its memory back is not counted
         seconds = time.perf_counter() - start
         return Run(seconds, None if before is None else _peak() - before)
+
+    return side
+
+
+def between_events(function: Callable[[], object], stream, event: Callable, within=contextlib.nullcontext) -> Side:
+    """Work that a function enqueues on a stream of a card, between two events there; memory is not counted.
+
+    event makes one. `within` is entered before, off the clock: the function's library then works on that stream.
+    """
+
+    def side() -> Run:
+        before, after = event(), event()
+        with within():
+            before.record(stream)
+            _result = function()  # held until the clock has stopped
+            after.record(stream)
+            after.synchronize()
+        return Run(max(before.elapsed_time(after) / 1e3, RESOLUTION), None)
 
     return side
 
