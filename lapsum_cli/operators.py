@@ -172,7 +172,8 @@ class TopK(InParts):
         return result
 
     def _apply_one(self, result, place, k, rankings, alphas, constant, upstream, on):
-        memberships, cuts = on.soft_topk(rankings, k, alphas, self.descending, self.log)
+        known = upstream if self.gradient else None
+        memberships, cuts = on.soft_topk(rankings, k, alphas, self.descending, self.log, known)
         result.scores[self.result_columns[place]] = memberships
         if self.threshold:
             thresholds = on.thresholds(cuts, alphas, self.descending)

@@ -49,8 +49,8 @@ class Cpu:
 
         return sort.soft_sort(order, alphas, upstream, self.threads, self.part)
 
-    def soft_topk(self, rankings, ks, alphas, largest, log):
-        """Memberships, and the cuts that a gradient needs."""
+    def soft_topk(self, rankings, ks, alphas, largest, log, upstream=None):
+        """Memberships, and the cuts that a gradient needs; upstream: of one that follows, where it is known."""
         from .kernels import topk
 
         given = (rankings.values, rankings.offsets, ks, alphas, largest, log)
@@ -160,10 +160,11 @@ class Gpu:
         return self._back(order, values), self._back(order, gradient), to_alpha
 
     @_alone
-    def soft_topk(self, rankings, ks, alphas, largest, log):
+    def soft_topk(self, rankings, ks, alphas, largest, log, upstream=None):
         from .kernels.cuda import topk
 
-        memberships, cuts = topk.soft_topk(self.lane, rankings.values, rankings.offsets, ks, alphas, largest, log)
+        given = (self.lane, rankings.values, rankings.offsets, ks, alphas, largest, log, upstream)
+        memberships, cuts = topk.soft_topk(*given)
         return self._back(rankings, memberships), cuts
 
     @_alone

@@ -19,7 +19,7 @@ from onecard import Held, counting_lane, run_every_operation
 CARDS = (80, 90, 120)
 # Float32 passes over the scores, and how many float64 operations totals may take. What is sorted is swept in float64,
 # as lapsum_cli/kernels/sweeps.py says why, and what one block finds out about a threshold is little work.
-PASSES = {"_write_tiles": 0, "_collapse": 16, "_pull": 8, "_settle": 12}
+PASSES = {"_collapse": 16, "_walk_tiles": 8, "_settle": 12}
 
 
 def signatures() -> dict:

@@ -117,7 +117,7 @@ def _sort(on, case, rankings, given):
 
 
 def _topk(on, case, rankings, given, upstream=None, log=False):
-    memberships, cuts = on.soft_topk(rankings, given.ks, given.alphas, True, log)
+    memberships, cuts = on.soft_topk(rankings, given.ks, given.alphas, True, log, upstream)
     if upstream is None:
         return [memberships]
     return [memberships, on.topk_gradient(rankings, upstream, cuts, given.alphas, True, log)[0]]

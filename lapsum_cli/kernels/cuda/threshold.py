@@ -192,7 +192,8 @@ class Narrowing:
         rooms = np.zeros((self.levels.max() + 1, layout.count), np.int64)
         for level in range(1, len(rooms)):
             # A bracket that holds more than a quarter is left aside.
-            rooms[level, chosen] = np.maximum(layout.lengths[chosen] >> 2 * level, ENOUGH)
+            length = layout.lengths[chosen]
+            rooms[level, chosen] = np.minimum(np.maximum(length >> 2 * level, ENOUGH), length)
         starts = np.cumsum(rooms.reshape(-1)) - rooms.reshape(-1)
         self.starts, self.rooms = lane.put(starts.reshape(rooms.shape)), lane.put(rooms)
         self.dense = lane.room("dense", (int(rooms.sum()),), dtype)

@@ -1,8 +1,9 @@
 """Soft top-k and its gradients on a card: ..topk, a block for each short ranking, many for a long one.
 
 A short ranking is read once from memory, and then from the cache, until its threshold is found (threshold.py) and its
-memberships are written. A long one takes a pass that collapses it, some on what is left, and one that writes. The
-gradient makes two passes, each over the scores and the upstream gradient: sums, then results.
+memberships are written. A long one takes a pass that collapses it, some on what is left, and one that writes. Where the
+upstream gradient is known by then that pass also makes the sums of the gradient, which otherwise takes a pass for them,
+and a last one.
 """
 
 import math
@@ -25,38 +26,44 @@ class Cuts(NamedTuple):
 
     cuts: object  # (m, 4) float64, as those of ..topk
     shares: object  # (m, 5) float64: of the cut below and above, the same relative to the larger, and that
+    pulled: object = None  # (2, m) float64: the sums of h_i v_i and of e_i, where the upstream gradient was known
 
 
-def soft_topk(lane: Lane, values, offsets, ks, alphas, largest=True, log=False, name="scores"):
-    """Memberships (N,), or their logarithms, on the card; and the Cuts of the rankings. As ..topk.soft_topk."""
+def soft_topk(lane: Lane, values, offsets, ks, alphas, largest=True, log=False, upstream=None, name="scores"):
+    """Memberships (N,), or their logarithms, on the card; and the Cuts of the rankings. As ..topk.soft_topk.
+
+    upstream: (N,) gradient with respect to the results, for a topk_gradient that follows and takes a pass less then.
+    """
     layout, dtype = Layout.of(lane, offsets), np.dtype(values.dtype)
-    x, sign = lane.put(values, name), dtype.type(1 if largest else -1)
+    x, sign, table = lane.put(values, name), dtype.type(1 if largest else -1), layout.large_tiles
+    v = lane.room("no upstream", (0,), dtype) if upstream is None else lane.put(upstream, "upstream")
     out = lane.result(f"memberships of {name}", layout.size, dtype, values)
-    cuts = Cuts(
-        lane.result(f"cuts of {name}", (layout.count, 4), np.float64, values),
-        lane.result(f"shares of {name}", (layout.count, 5), np.float64, values),
-    )
+    cuts = [lane.result(f"{part} of {name}", (layout.count, n), np.float64, values) for part, n in _PARTS]
     on_card = (lane.put(ks, "ks"), lane.put(alphas, "alphas"), lane.put(cpu.rates_of(alphas, dtype), "rates"))
     if not layout.lengths.all():  # no block is there for an empty ranking
-        lane.fill(cuts.cuts, -np.inf)
-        lane.fill(cuts.shares, 0.0)
+        lane.fill(cuts[0], -np.inf)
+        lane.fill(cuts[1], 0.0)
+    partials = lane.room("pulled by tiles", (2, table.count), np.float64)
+    how = (sign, log, *cuts, out, v, LOGARITHM if log else MEMBERSHIP, partials)
     for threads, chosen in _by_length(layout.lengths):
-        given = (lane.put(chosen), layout.offsets, x, *on_card, sign, log, *cuts, out)
-        lane.launch(_topk_of_short, len(chosen), threads, 6, *given)
+        given = (lane.put(chosen), layout.offsets, table.first, x, *on_card)
+        lane.launch(_topk_of_short, len(chosen), threads, 6, *given, *how)
     long = np.flatnonzero(layout.lengths > tiles.LONG)
     if len(long):
         Narrowing(lane, layout, long, dtype).run(x, sign, *on_card, *cuts)
-        table = layout.large_tiles
         given = (lane.put(np.flatnonzero(np.isin(table.of, long))), table.ranking, table.begin, table.end)
-        lane.launch(_write_tiles, len(given[0]), tiles.THREADS, 0, *given, x, on_card[2], sign, log, *cuts, out)
+        lane.launch(_walk_tiles, len(given[0]), tiles.THREADS, 2, *given, x, on_card[2], *how)
+    pulled = None if upstream is None else layout.totals(table, "pulled", partials)
     for r, part, whole in cpu.beyond_float32(dtype, layout.here, alphas):
-        exact, (cut, share) = soft_topk(
-            lane, cast(lane, x[part], np.float64), whole, ks[[r]], alphas[[r]], largest, log
-        )
+        wide = cast(lane, x[part], np.float64)
+        exact, (cut, share, _) = soft_topk(lane, wide, whole, ks[[r]], alphas[[r]], largest, log)
         cast(lane, exact, dtype, out[part])
-        cast(lane, cut.reshape(4), np.float64, cuts.cuts[r])
-        cast(lane, share.reshape(5), np.float64, cuts.shares[r])
-    return out, cuts
+        cast(lane, cut.reshape(4), np.float64, cuts[0][r])
+        cast(lane, share.reshape(5), np.float64, cuts[1][r])
+    return out, Cuts(*cuts, pulled)
+
+
+_PARTS = (("cuts", 4), ("shares", 5))
 
 
 def _by_length(lengths):
@@ -78,16 +85,19 @@ def topk_gradient(lane: Lane, values, offsets, upstream, cuts: Cuts, alphas, lar
     x, v, sign = lane.put(values, "scores"), lane.put(upstream, "upstream"), dtype.type(1 if largest else -1)
     out, table = lane.result("gradient of scores", layout.size, dtype, values), layout.large_tiles
     rates = lane.put(cpu.rates_of(alphas, dtype), "rates")
-    partials = [lane.room(f"partials {rows}", (rows, table.count), np.float64) for rows in (2, 3)]
-    given = (x, rates, sign, slope, *cuts, v)
-    layout.each_tile(table, _pull, 2, *given, partials[0])
-    pulled = layout.totals(table, "pulled", partials[0])
-    layout.each_tile(table, _settle, 3, *given, pulled, out, partials[1])
-    moments = lane.get(layout.totals(table, "totals", partials[1]))
+    pulled = cuts.pulled
+    if pulled is None:
+        partials, none = lane.room("pulled by tiles", (2, table.count), np.float64), lane.room("none", (0,), dtype)
+        given = (sign, False, cuts.cuts, cuts.shares, none, v, slope, partials)
+        layout.each_tile(table, _walk_tiles, 2, x, rates, *given)
+        pulled = layout.totals(table, "pulled", partials)
+    partials = lane.room("moments by tiles", (3, table.count), np.float64)
+    layout.each_tile(table, _settle, 3, x, rates, sign, slope, cuts.cuts, cuts.shares, v, pulled, out, partials)
+    moments = lane.get(layout.totals(table, "totals", partials))
     to_k, to_alpha = _ends(lane.get(pulled), moments, lane.get(cuts.cuts), lane.get(cuts.shares)[:, 4], slope, sign)
     for r, part, whole in cpu.beyond_float32(dtype, layout.here, alphas):
         wide, pull = (cast(lane, array[part], np.float64) for array in (x, v))
-        own = Cuts(*(lane.put(lane.get(array)[[r]]) for array in cuts))
+        own = Cuts(*(lane.put(lane.get(array)[[r]]) for array in cuts[:2]))
         exact, to_k[[r]], to_alpha[[r]] = topk_gradient(lane, wide, whole, pull, own, alphas[[r]], largest, slope)
         cast(lane, exact, dtype, out[part])
     return out, to_k, to_alpha
@@ -121,46 +131,72 @@ def _copy(values, out):
 
 
 @kernel
-def _topk_of_short(numbers, offsets, x, ks, alphas, rates, sign, log, cuts, shares, out):
+def _topk_of_short(numbers, offsets, first, x, ks, alphas, rates, sign, log, cuts, shares, out, v, slope, partials):
     """A block for a ranking: its threshold, then its memberships."""
     s, r = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x]
     start, stop = offsets[r], offsets[r + 1]
     find_whole_cut(s, x, start, stop - start, sign, ks[r], alphas[r], rates[r], cuts[r], shares[r])
     cuda.syncthreads()
-    _write(x, start, stop, sign, cuts[r], shares[r], rates[r], log, out)
+    block_sums(s, _walk(x, start, stop, sign, cuts[r], shares[r], rates[r], log, out, v, slope))
+    put_results(s, 2, partials, first[r])
+    for tile in range(first[r] + 1 + cuda.threadIdx.x, first[r + 1], cuda.blockDim.x):
+        partials[0, tile], partials[1, tile] = 0.0, 0.0  # all of it stands at the first
 
 
 @kernel
-def _write_tiles(numbers, ranking, begin, end, x, rates, sign, log, cuts, shares, out):
-    tile = numbers[cuda.blockIdx.x]
+def _walk_tiles(numbers, ranking, begin, end, x, rates, sign, log, cuts, shares, out, v, slope, partials):
+    s, tile = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x]
     r = ranking[tile]
-    _write(x, begin[tile], end[tile], sign, cuts[r], shares[r], rates[r], log, out)
+    block_sums(s, _walk(x, begin[tile], end[tile], sign, cuts[r], shares[r], rates[r], log, out, v, slope))
+    put_results(s, 2, partials, tile)
 
 
 @device
-def _write(x, start, stop, sign, cut, shares, rate, log, out):
-    """Memberships, given the cut; where it is hard all, nothing, or an equal share."""
-    kind = x.dtype.type
-    if cut[2] == -np.inf and cut[3] == -np.inf:
-        best, others, masked = kind(shares[0]), kind(shares[1]), kind(0)
-        if log:
-            best, others, masked = _log(best), _log(others), _log(masked)
-        for i in range(start + cuda.threadIdx.x, stop, cuda.blockDim.x):
-            v = kind(sign * x[i])
-            out[i] = best if v == kind(np.inf) else (masked if v == kind(-np.inf) else others)
-        return
-    one, below, above = kind(1), kind(cut[0]), kind(cut[1])
-    share_below, share_above, log_below = kind(shares[0]), kind(shares[1]), kind(cut[2])
-    for i in range(start + cuda.threadIdx.x, stop, cuda.blockDim.x):
-        v = kind(sign * x[i])
-        if v >= above:
-            tail = share_above * near(v, above, rate)
-            out[i] = log_one_minus(tail) if log else one - tail
-        else:
-            if not log:
-                out[i] = share_below * near(v, below, rate)
+def _walk(x, start, stop, sign, cut, share, rate, log, out, v, slope):
+    """Write memberships, unless out is empty; and sum h_i v_i and the scaled e_i of a thread, unless v is empty.
+
+    Memberships have h scaled as e is. Where the cut is hard all are in, none, or with equal shares; nothing pulls then.
+    """
+    kind, threads, pulled, total = x.dtype.type, cuda.blockDim.x, 0.0, 0.0
+    is_hard = cut[2] == -np.inf and cut[3] == -np.inf
+    below, above, log_below = kind(cut[0]), kind(cut[1]), kind(cut[2])
+    share_below, share_above, scale = kind(share[0]), kind(share[1]), kind(share[4])
+    scaled_below, scaled_above = kind(share[2]), kind(share[3])
+    for block in range(start + cuda.threadIdx.x, stop, 64 * threads):  # few: a float32 sum of them keeps its digits
+        part, part_total = kind(0), kind(0)
+        for i in range(block, min(block + 64 * threads, stop), threads):
+            score = kind(sign * x[i])
+            if is_hard:
+                if out.size > 0:
+                    out[i] = _equal_share(score, share_below, share_above, log)
             else:
-                out[i] = log_below + (v - below) * rate if v > kind(-np.inf) else v
+                up = score >= above
+                z = (score - (above if up else below)) * rate
+                e = near(score, above if up else below, rate)
+                if out.size > 0:
+                    out[i] = _membership(score, z, e, up, share_below, share_above, log_below, log)
+                if v.size > 0:
+                    e *= scaled_above if up else scaled_below
+                    part, part_total = part + _slope(kind(v[i]), z, e, up, scale, slope), part_total + e
+        pulled, total = pulled + part, total + part_total
+    return pulled, total
+
+
+@device
+def _membership(score, z, e, up, share_below, share_above, log_below, log):
+    kind = type(score)
+    if up:
+        return log_one_minus(share_above * e) if log else kind(1) - share_above * e
+    if not log:
+        return share_below * e
+    return log_below + z if score > kind(-np.inf) else score
+
+
+@device
+def _equal_share(score, of_best, of_others, log):
+    kind = type(score)
+    share = of_best if score == kind(np.inf) else (kind(0) if score == kind(-np.inf) else of_others)
+    return _log(share) if log else share
 
 
 @device
@@ -189,25 +225,6 @@ def _slope(v, z, e, up, scale, slope):
         tail = scale * e
         return tail / (kind(1) - tail) * v
     return kind(v)
-
-
-@kernel
-def _pull(numbers, ranking, begin, end, x, rates, sign, slope, cuts, shares, v, partials):
-    """Of each tile the sums of h_i v_i and of the scaled e_i; memberships have h scaled as e is."""
-    s, tile, kind = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x], x.dtype.type
-    r, threads = ranking[tile], cuda.blockDim.x
-    cut, share, rate = cuts[r], shares[r], rates[r]
-    below, above, low, high = kind(cut[0]), kind(cut[1]), kind(share[2]), kind(share[3])
-    scale, pulled, total = kind(share[4]), 0.0, 0.0
-    if cut[2] > -np.inf or cut[3] > -np.inf:
-        for block in range(begin[tile] + cuda.threadIdx.x, end[tile], 64 * threads):
-            part, part_total = kind(0), kind(0)
-            for i in range(block, min(block + 64 * threads, end[tile]), threads):
-                z, e, up = _distance(kind(sign * x[i]), below, above, low, high, rate)
-                part, part_total = part + _slope(kind(v[i]), z, e, up, scale, slope), part_total + e
-            pulled, total = pulled + part, total + part_total
-    block_sums(s, (pulled, total))
-    put_results(s, 2, partials, tile)
 
 
 @kernel
