@@ -1,4 +1,4 @@
-"""What this machine has: cores, memory and its limits, and whether there is a GPU."""
+"""What this machine has: cores, memory and its limits, a GPU that works or why not; and the processor of a name."""
 
 from __future__ import annotations
 

@@ -27,6 +27,8 @@ Errors against the definition in float64 on the same scores, as tests/test_accur
 memberships and ranks within 1e-6 of k and n (n + 1) / 2, relative, at n = 10^6 for alpha from 1e-6 to 1e3. Gradients
 against the dense Jacobian, as tests/test_gradients.py measures them, relative to the largest entry: 1e-12 in float64,
 2e-6 in float32, where the terms that meet there do not cancel; they may exceed float32 (inf) at an alpha below 1e-37.
+
+The folder cuda has twins of these kernels for GPUs, imported by whoever asks for one: the same contract holds there.
 """
 
 from . import jit

@@ -11,6 +11,17 @@ from .adapter import cuda, device
 @device
 def block_sums(s, values):
     """The sum of each of a tuple of values over all threads: s[row * threads], until the next call."""
+    _fold(s, values, False)
+
+
+@device
+def block_maxima(s, values):
+    """The largest of each of a tuple of values over all threads: s[row * threads], until the next call."""
+    _fold(s, values, True)
+
+
+@device
+def _fold(s, values, largest):
     t, threads = cuda.threadIdx.x, cuda.blockDim.x
     cuda.syncthreads()
     for row in range(len(values)):
@@ -20,7 +31,8 @@ def block_sums(s, values):
     while width > 0:
         if t < width:
             for row in range(len(values)):
-                s[row * threads + t] += s[row * threads + t + width]
+                mine, other = row * threads + t, row * threads + t + width
+                s[mine] = max(s[mine], s[other]) if largest else s[mine] + s[other]
         cuda.syncthreads()
         width //= 2
 
@@ -30,23 +42,6 @@ def put_results(s, rows, out, column):
     """Write what a block found to rows of a column."""
     for row in range(cuda.threadIdx.x, rows, cuda.blockDim.x):
         out[row, column] = s[row * cuda.blockDim.x]
-
-
-@device
-def block_maxima(s, values):
-    """The largest of each of a tuple of values over all threads: s[row * threads], until the next call."""
-    t, threads = cuda.threadIdx.x, cuda.blockDim.x
-    cuda.syncthreads()
-    for row in range(len(values)):
-        s[row * threads + t] = values[row]
-    cuda.syncthreads()
-    width = threads // 2
-    while width > 0:
-        if t < width:
-            for row in range(len(values)):
-                s[row * threads + t] = max(s[row * threads + t], s[row * threads + t + width])
-        cuda.syncthreads()
-        width //= 2
 
 
 @device
