@@ -200,7 +200,7 @@ def _asked(operation: Operation, x, alpha, threads, device, k=None, upstream=Non
             raise OptionError("x is on a GPU; copy it to the host, or leave device out")
         on = devices.lane()
     else:
-        on = devices.choose(device or "cpu", threads)
+        on = devices.choose("cpu" if device is None else device, threads)
     form = rankings_of(x)
     rankings = form.rankings
     refuse_nan(rankings, "the score", on)

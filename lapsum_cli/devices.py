@@ -76,7 +76,7 @@ DEVICES = ("cpu", "cuda", "auto")
 def choose(device: str, threads: int, say=lambda line: None):
     """The processor of this name: `auto` is a card where one works, else the CPU; `cuda` without one is an error."""
     if device not in DEVICES:
-        raise OptionError(f"--device must be cpu, cuda or auto, got {device!r}")
+        raise OptionError(f"device must be cpu, cuda or auto, got {device!r}")
     cpu = Cpu(threads)
     if device == "cpu":
         return cpu

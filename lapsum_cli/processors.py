@@ -269,7 +269,7 @@ class GpuInPieces:
 
     def __init__(self, lanes: list[Gpu], free, cpu: Cpu, say=lambda line: None):
         """free: a function that tells how many bytes the card has left."""
-        self.lanes, self.free, self.cpu, self.say = lanes, free, cpu, say
+        self.lanes, self.free, self.cpu, self.say, self.told = lanes, free, cpu, say, False
 
     def run(self, operation, rankings, given, dtype=None):
         from concurrent.futures import ThreadPoolExecutor
@@ -277,17 +277,26 @@ class GpuInPieces:
         cost, count = operation.card_bytes(rankings.values.itemsize), min(len(self.lanes), max(1, len(rankings)))
         free = self.free() + sum(gpu.lane.held for gpu in self.lanes[:count])
         room = int(0.8 * min(free, 1 << 50)) // count // cost
-        pieces = self._cut(rankings, min(PIECE, room) if operation.in_pieces else len(rankings.values) + 1)
+        shortest = rankings.lengths.min(initial=1 << 62, where=rankings.lengths > 0)
+        whole = not operation.in_pieces or shortest > room  # where none fits they are one task of the CPU
+        pieces = self._cut(rankings, len(rankings.values) + 1 if whole else min(PIECE, room))
 
         def compute(turn):
-            gpu = self.lanes[turn]
-            return [self._piece(operation, rankings, given, dtype, p, room, cost, gpu) for p in pieces[turn::count]]
+            return [
+                self._piece(operation, rankings, given, dtype, piece, room, cost, self.lanes[turn])
+                for piece in pieces[turn::count]
+            ]
 
         if len(pieces) == 1:
-            return compute(0)[0]
-        with ThreadPoolExecutor(count) as pool:
-            shares = list(pool.map(compute, range(count)))
-        return operation.joined([shares[i % count][i // count] for i in range(len(pieces))])
+            results = compute(0)
+        else:
+            with ThreadPoolExecutor(count) as pool:
+                shares = list(pool.map(compute, range(count)))
+            results = [shares[i % count][i // count] for i in range(len(pieces))]
+        for result in results:
+            if isinstance(result, BadRanking):
+                raise result
+        return results[0] if len(results) == 1 else operation.joined(results)
 
     @staticmethod
     def _cut(rankings, most: int) -> list[tuple[int, int]]:
@@ -308,18 +317,20 @@ class GpuInPieces:
         self.lanes[0].warm_up(operation, tiny, given)
 
     def _piece(self, operation, rankings, given, dtype, piece, room, cost, gpu):
+        """The result of a piece; or what is wrong with one of its rankings, of which the first of all is to be told."""
         first, last = piece
         begin, end = int(rankings.offsets[first]), int(rankings.offsets[last])
         if (first, last) != (0, len(rankings)):
             rankings = Rankings(rankings.values[begin:end], rankings.offsets[first : last + 1] - begin)
             given = given.piece(slice(first, last), slice(begin, end))
         fits = end - begin <= room
-        if not fits:
+        if not fits and not self.told:
+            self.told = True
             self.say(
                 f"{end - begin} scores need {(end - begin) * cost >> 20} MiB on the card, which has "
-                f"{int(self.free()) >> 20} MiB free: the CPU computes them"
+                f"{int(self.free()) >> 20} MiB free: the CPU computes them, and whatever else has no room"
             )
         try:
             return (gpu if fits else self.cpu).run(operation, rankings, given, dtype)
         except BadRanking as error:
-            raise BadRanking(error.ranking + first, error.problem) from None
+            return BadRanking(error.ranking + first, error.problem)

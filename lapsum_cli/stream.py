@@ -55,12 +55,12 @@ def run(
     size = memory_size(memory)
     opened = Sources(sources, from_format, names.is_number, names.beside)
     with returning_memory(size), contextlib.closing(opened) as source:
+        threads = threads or devices.cores()
+        on = devices.choose(device, threads, words.say)
         names = names.for_array() if source.is_array else names
         layout = detect(source.schema, names, source.is_array, source.first.name, words.say)
         output = Output(sink, force)
         free = math.nan if force else output.free()
-        threads = threads or devices.cores()
-        on = devices.choose(device, threads, words.say)
         transform = _transform(operation, layout, source, nan, on, threads, reduction, words.say, free)
         format = output_format(sink, to_format, transform.is_array)
         transform.check(format)
