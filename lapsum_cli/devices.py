@@ -143,8 +143,8 @@ def cuda_problem() -> str | None:
         return "no NVIDIA driver answers here; install one, or use --device cpu"
     if version < 1000 * CUDA:
         return (
-            f"the NVIDIA driver supports CUDA {version // 1000}.{version % 1000 // 10}, and {CUDA} is needed; update "
-            "the driver, or use --device cpu"
+            f"the NVIDIA driver supports CUDA {_words(version)}, and {CUDA} is needed; update the driver, or use "
+            "--device cpu"
         )
     if not count:
         return "the NVIDIA driver finds no GPU that may be used (CUDA_VISIBLE_DEVICES); use --device cpu"
@@ -165,6 +165,11 @@ def _driver() -> tuple[int | None, int]:
     return None, 0
 
 
+def _words(version: int) -> str:
+    """13.2 for 13020."""
+    return f"{version // 1000}.{version % 1000 // 10}"
+
+
 def cuda() -> str:
     """Whether a card works, in words; it runs a kernel of one thread."""
     try:
@@ -172,5 +177,5 @@ def cuda() -> str:
     except DeviceError as error:
         return str(error)
     major, minor = adapter.compute_capability()
-    kind = "simulated" if adapter.IS_SIMULATED else f"driver for CUDA {_driver()[0] / 1000:.1f}"
+    kind = "simulated" if adapter.IS_SIMULATED else f"driver for CUDA {_words(_driver()[0])}"
     return f"a kernel runs; compute capability {major}.{minor}, {kind}"

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -394,3 +395,10 @@ def test_a_gpu_that_is_not_there(lapsum, monkeypatch, tmp_path, installed, drive
     assert code == 69
     assert words in line
     assert devices.choose("auto", 1).name == "cpu"
+
+
+def test_a_gpu_that_works_is_named_with_the_cuda_version_of_its_driver(monkeypatch):
+    card = SimpleNamespace(compute_capability=lambda: (9, 0), IS_SIMULATED=False)
+    monkeypatch.setattr(devices, "_adapter", lambda: card)
+    monkeypatch.setattr(devices, "_driver", lambda: (13020, 1))
+    assert devices.cuda() == "a kernel runs; compute capability 9.0, driver for CUDA 13.2"
