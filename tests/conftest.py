@@ -34,7 +34,7 @@ def _small_blocks(request, monkeypatch):
     if not IS_SIMULATED:
         return
     from lapsum_cli import devices
-    from lapsum_cli.kernels.cuda import threshold, tiles
+    from lapsum_cli.kernels.cuda import narrowing, tiles
 
     small = {"SHORT": 6, "MEDIUM": 30, "LONG": 60, "FEW_THREADS": 2, "THREADS": 4, "MANY_THREADS": 8}
     for name, value in {**small, "SCAN_THREADS": 4, "TILE": 32, "LARGE_TILE": 16}.items():
@@ -42,5 +42,5 @@ def _small_blocks(request, monkeypatch):
     # A sample of 32 scores is a poor one; a bracket of one deviation is still narrow enough to go on.
     narrow = {"SAMPLE": 32, "SAMPLE_THREADS": 4, "SAMPLES": 8, "DEVIATIONS": 1.0, "NARROWED": 2, "ENOUGH": 40}
     for name, value in {**narrow, "FINISH_THREADS": 8}.items():
-        monkeypatch.setattr(threshold, name, value)
+        monkeypatch.setattr(narrowing, name, value)
     monkeypatch.setattr(devices, "_CARDS", [])

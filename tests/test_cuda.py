@@ -205,21 +205,21 @@ def test_the_same_twice_and_beside_other_rankings_to_the_bit(monkeypatch):
 
 def test_a_long_top_k_is_narrowed_down():
     """Else the tests above would not have tried it."""
-    from lapsum_cli.kernels.cuda import adapter, threshold, topk
+    from lapsum_cli.kernels.cuda import adapter, narrowing, topk
 
     n = 300 if IS_SIMULATED else 3_000_000
     x, lane = rows_of("float64", "normal", (n,))[0], adapter.Lane()
     p, _ = topk.soft_topk(lane, x, np.array([0, n]), np.array([0.3 * n]), np.array([0.01]))
-    state = lane.get(lane.room("state", (1, threshold.STATE), np.float64))[0]
-    assert state[threshold.LEVEL] > 0
-    assert state[threshold.SIZE] < n / 4
+    state = lane.get(lane.room("state", (1, narrowing.STATE), np.float64))[0]
+    assert state[narrowing.LEVEL] > 0
+    assert state[narrowing.SIZE] < n / 4
     assert lane.get(p).sum() == pytest.approx(0.3 * n, rel=1e-12)
 
 
 def test_a_sample_that_misleads_costs_time_and_no_digit(monkeypatch):
-    from lapsum_cli.kernels.cuda import adapter, threshold, topk
+    from lapsum_cli.kernels.cuda import adapter, narrowing, topk
 
-    monkeypatch.setattr(threshold, "DEVIATIONS", -3.0)  # brackets that miss, mostly
+    monkeypatch.setattr(narrowing, "DEVIATIONS", -3.0)  # brackets that miss, mostly
     x = rows_of("float64", "normal", (150 if IS_SIMULATED else 100_000,))[0]
     n, lane = len(x), adapter.Lane()
     p, _ = topk.soft_topk(lane, x, np.array([0, n]), np.array([0.3 * n]), np.array([0.1]))

@@ -8,7 +8,8 @@ has one of, such as alpha, comes from memory and goes back there.
     blocks     sums, maxima and scans by the threads of a block
     tiles      rankings cut into tiles, a block for each
     sweeps     the recurrence: sums before and behind every sorted score
-    threshold  where a top-k meets its k, by one block or narrowed down by many
+    threshold  where a top-k meets its k, by one block
+    narrowing  what is left of a long ranking for that block, by many
     order, rank, sort, topk, permute, losses, spread    as their namesakes
 
 No result depends on the batch, and the same input gives the same bits: reductions are trees and scans of a fixed shape,
@@ -19,12 +20,13 @@ from .. import jit
 
 # As for the kernels of the CPU: Numba picks the cache directory when it decorates.
 with jit.cache_directory():
-    from . import adapter, blocks, losses, order, permute, rank, sort, spread, sweeps, threshold, tiles, topk
+    from . import adapter, blocks, losses, narrowing, order, permute, rank, sort, spread, sweeps, threshold, tiles, topk
 
 __all__ = [
     "adapter",
     "blocks",
     "losses",
+    "narrowing",
     "order",
     "permute",
     "rank",

@@ -17,7 +17,8 @@ from ..topk import LOGARITHM, MEMBERSHIP
 from . import tiles
 from .adapter import Lane, cuda, device, float64, kernel
 from .blocks import block_sums, put_results
-from .threshold import Narrowing, find_whole_cut, near
+from .narrowing import Narrowing
+from .threshold import find_whole_cut, near
 from .tiles import Layout
 
 

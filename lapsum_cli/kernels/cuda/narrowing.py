@@ -1,0 +1,320 @@
+"""Long rankings narrowed down to the few scores about the threshold of their top-k, by many blocks, without a sort.
+
+A few percent are left at a time: one block names a bracket from a sorted sample, many blocks sum what lies outside and
+keep what lies inside, each thread its own, and then pack it. The next bracket is made of what is left, until one block
+can finish (threshold.py). Whether a bracket holds the threshold is known exactly from the sums; one that does not is
+left aside, and costs a pass. Nothing is read back in between.
+
+State of a ranking: low, high, over, above, below: as ..threshold.collapse; the soft counts at low and at high; the
+number of scores strictly between; and how often these were packed. Counts include infinite scores.
+"""
+
+import math
+
+import numpy as np
+
+from .adapter import cuda, device, float64, kernel
+from .blocks import block_maxima, block_sums, put_results, scan_maps
+from .threshold import find_cut, find_whole_cut, near
+
+SAMPLE, SAMPLE_THREADS = 2048, 256
+SAMPLES = SAMPLE // SAMPLE_THREADS
+DEVIATIONS = 4.0  # of the sample's soft count, on either side: a bracket fails once in some 10^4
+NARROWED = 11  # times, at least: a bracket holds 0.09 of the scores where the threshold is in the middle of hard ones
+ENOUGH = 1 << 16  # scores that one block finishes with
+FINISH_THREADS = 512
+LOW, HIGH, OVER, ABOVE, BELOW, AT_LOW, AT_HIGH, SIZE, LEVEL = range(9)
+STATE = 9
+PARTIALS = 6  # over, above, below; how many inside, and their sums from low and from high
+
+
+class Narrowing:
+    """Long rankings of a batch, and the room for narrowing down where their thresholds are.
+
+    Each level keeps what it is left with in a stretch of `dense` of its own: level l of ranking r from starts[l, r].
+    """
+
+    def __init__(self, lane, layout, chosen: np.ndarray, dtype):
+        """chosen: the numbers of the long rankings, in memory here."""
+        self.lane, self.layout, self.chosen, table = lane, layout, chosen, layout.large_tiles
+        self.levels = np.array([_levels(int(n)) for n in layout.lengths[chosen]])
+        rooms = np.zeros((self.levels.max() + 1, layout.count), np.int64)
+        for level in range(1, len(rooms)):
+            # A bracket that holds more than a quarter is left aside.
+            length = layout.lengths[chosen]
+            rooms[level, chosen] = np.minimum(np.maximum(length >> 2 * level, ENOUGH), length)
+        starts = np.cumsum(rooms.reshape(-1)) - rooms.reshape(-1)
+        self.starts, self.rooms = lane.put(starts.reshape(rooms.shape)), lane.put(rooms)
+        self.dense = lane.room("dense", (int(rooms.sum()),), dtype)
+        self.slots = lane.room("slots", (layout.size,), dtype)
+        self.held = lane.room("held", (table.count, SAMPLE_THREADS), np.int32)
+        self.partials = lane.room("partials", (PARTIALS, table.count), np.float64)
+        self.state = lane.room("state", (layout.count, STATE), np.float64)
+        self.pivots = lane.room("pivots", (layout.count, 2), np.float64)
+
+    def run(self, x, sign, ks, alphas, rates, cuts, shares) -> None:
+        """Find the cut of every one of them; ks and alphas (m,) float64 and rates (m,) are on the card."""
+        lane, layout, table = self.lane, self.layout, self.layout.large_tiles
+        source = (layout.offsets, self.starts, self.rooms, x, self.dense, self.state)
+        found = (table.first, self.partials, self.pivots)
+        for level in range(1, int(self.levels.max()) + 1):
+            of_level = self.chosen[self.levels >= level]
+            numbers, tiles = lane.put(of_level), lane.put(np.flatnonzero(np.isin(table.of, of_level)))
+            rows = 2 + SAMPLES
+            lane.launch(
+                _bracket, len(of_level), SAMPLE_THREADS, rows, numbers, level, *source, *found, sign, ks, alphas
+            )
+            given = (tiles, table.ranking, table.first, *source, self.pivots, sign, rates)
+            lane.launch(_collapse, len(tiles), SAMPLE_THREADS, PARTIALS, *given, self.slots, self.held, self.partials)
+            given = (tiles, table.ranking, table.first, level, *source, self.slots, self.held, self.partials)
+            lane.launch(_pack, len(tiles), SAMPLE_THREADS, 2, *given)
+        given = (lane.put(self.chosen), lane.put(self.levels), *source, *found, sign, ks, alphas, rates, cuts, shares)
+        lane.launch(_finish, len(self.chosen), FINISH_THREADS, PARTIALS, *given)
+
+
+def _levels(length: int) -> int:
+    """How often a ranking of this length is narrowed down."""
+    count = 1
+    while length > ENOUGH * NARROWED:
+        length, count = length // NARROWED, count + 1
+    return count
+
+
+@device
+def _settle(s, r, level, first, partials, pivots, rooms, state, k, alpha):
+    """Add up what the blocks of the level before found, and take its bracket for the ranking's if the threshold is in
+    it. All threads of the block see the new state.
+    """
+    t, threads = cuda.threadIdx.x, cuda.blockDim.x
+    over, above, below, inside, from_low, from_high = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for tile in range(first[r] + t, first[r + 1], threads):
+        over += partials[0, tile]
+        above += partials[1, tile]
+        below += partials[2, tile]
+        inside += partials[3, tile]
+        from_low += partials[4, tile]
+        from_high += partials[5, tile]
+    block_sums(s, (over, above, below, inside, from_low, from_high))
+    if t == 0:
+        low, high, mine = pivots[r, 0], pivots[r, 1], state[r]
+        over, above, below, inside = s[0] + mine[OVER], s[threads], s[2 * threads], s[3 * threads]
+        if mine[ABOVE] > 0.0:
+            above += mine[ABOVE] * math.exp(-(mine[HIGH] - high) / alpha)
+        if mine[BELOW] > 0.0:
+            below += mine[BELOW] * math.exp(-(low - mine[LOW]) / alpha)
+        fade = math.exp(-(high - low) / alpha)
+        at_low = over + inside + 0.5 * (below - s[4 * threads] - above * fade)
+        at_high = over + 0.5 * (s[5 * threads] + below * fade - above)
+        if at_high < k <= at_low and inside <= rooms[level, r]:
+            mine[LOW], mine[HIGH], mine[OVER], mine[ABOVE], mine[BELOW] = low, high, over, above, below
+            mine[AT_LOW], mine[AT_HIGH], mine[SIZE], mine[LEVEL] = at_low, at_high, inside, level
+    cuda.syncthreads()
+
+
+@kernel
+def _bracket(numbers, level, offsets, starts, rooms, x, dense, state, first, partials, pivots, sign, ks, alphas):
+    """Name two scores that hold the threshold between them as far as a sample can tell."""
+    s, t = cuda.shared.array(0, float64), cuda.threadIdx.x
+    r = numbers[cuda.blockIdx.x]
+    k, alpha, mine = ks[r], alphas[r], state[r]
+    if level > 1:
+        _settle(s, r, level - 1, first, partials, pivots, rooms, state, k, alpha)
+    elif t == 0:
+        mine[LOW], mine[HIGH], mine[OVER], mine[ABOVE], mine[BELOW] = -np.inf, np.inf, 0.0, 0.0, 0.0
+        mine[SIZE], mine[LEVEL] = offsets[r + 1] - offsets[r], 0.0
+    cuda.syncthreads()
+    start, size = starts[int(mine[LEVEL]), r], np.int64(mine[SIZE])
+    source = dense
+    if mine[LEVEL] == 0.0:
+        start, source = offsets[r], x
+    if size == 0:
+        if t == 0:
+            pivots[r, 0], pivots[r, 1] = mine[LOW], mine[HIGH]
+        return
+    samples = 2 * cuda.blockDim.x  # where they are in s
+    for i in range(t, SAMPLE, cuda.blockDim.x):  # a stride, with a jitter against periodic data
+        at = i * size // SAMPLE + ((i + level * SAMPLE) * 2654435761 >> 8) % max(size // SAMPLE, 1)
+        s[samples + i] = np.float64(sign * source[start + at])
+    _sort(s, samples)
+    _choose(s, samples, size, mine, k, alpha)
+    if t == 0:
+        pivots[r, 0], pivots[r, 1] = max(-s[0], mine[LOW]), min(s[cuda.blockDim.x], mine[HIGH])
+
+
+@device
+def _sort(s, base):
+    """SAMPLE numbers from s[base] on, rising: a bitonic network."""
+    width = 2
+    while width <= SAMPLE:
+        step = width // 2
+        while step > 0:
+            cuda.syncthreads()
+            for i in range(cuda.threadIdx.x, SAMPLE // 2, cuda.blockDim.x):
+                low = base + 2 * step * (i // step) + i % step
+                rises = (low - base) & width == 0
+                a, b = s[low], s[low + step]
+                if (a > b) == rises:
+                    s[low], s[low + step] = b, a
+            step //= 2
+        width *= 2
+    cuda.syncthreads()
+
+
+@device
+def _choose(s, base, size, mine, k, alpha):
+    """-(the largest sampled score whose soft count is above k for sure) in s[0], and the smallest whose count is below
+    it in s[threads]; infinite where there is none.
+
+    The deviation of the sample's soft count at a score is that of a sum of F's: at a large alpha it is far smaller than
+    that of a hard count, and so is the bracket. Each thread has SAMPLES of the scores.
+    """
+    t, threads = cuda.threadIdx.x, cuda.blockDim.x
+    below, squares = cuda.local.array(SAMPLES, float64), cuda.local.array(SAMPLES, float64)
+    mine_from, weight = base + t * SAMPLES, size / SAMPLE
+    factor, term, term_of_squares, back, back_of_squares = 1.0, 0.0, 0.0, 0.0, 0.0
+    for i in range(SAMPLES):
+        f = _fade(s, mine_from + i, base, alpha)
+        factor, term, term_of_squares = factor * f, term * f + 1.0, term_of_squares * f * f + 1.0
+        f = _fade(s, mine_from + SAMPLES - 1 - i, base, alpha)
+        back, back_of_squares = (back + 1.0) * f, (back_of_squares + 1.0) * f * f
+    _, carry = scan_maps(s, t, factor, term)
+    _, carry_of_squares = scan_maps(s, t, factor * factor, term_of_squares)
+    _, ahead = scan_maps(s, threads - 1 - t, factor, back)
+    _, ahead_of_squares = scan_maps(s, threads - 1 - t, factor * factor, back_of_squares)
+    for i in range(SAMPLES):
+        f = _fade(s, mine_from + i, base, alpha)
+        below[i], squares[i] = carry * f, carry_of_squares * f * f
+        carry, carry_of_squares = below[i] + 1.0, squares[i] + 1.0
+    low, high = -np.inf, np.inf
+    for j in range(SAMPLES):
+        i = SAMPLES - 1 - j
+        y, above = s[mine_from + i], SAMPLE - 1.0 - (t * SAMPLES + i)
+        soft = above + 0.5 * (1.0 - ahead + below[i])
+        square = above + 0.25 - ahead + 0.25 * (ahead_of_squares + squares[i])
+        margin = math.sqrt(max(0.0, square / SAMPLE - (soft / SAMPLE) ** 2) / SAMPLE)
+        margin, soft = DEVIATIONS * size * margin + weight, weight * soft + mine[OVER]
+        if mine[ABOVE] > 0.0:
+            soft -= 0.5 * mine[ABOVE] * math.exp(-(mine[HIGH] - y) / alpha)
+        if mine[BELOW] > 0.0:
+            soft += 0.5 * mine[BELOW] * math.exp(-(y - mine[LOW]) / alpha)
+        if abs(y) < np.inf:
+            if soft + margin < k:
+                high = min(high, y)
+            if soft - margin > k:
+                low = max(low, y)
+        f = _fade(s, mine_from + i, base, alpha)
+        ahead, ahead_of_squares = (ahead + 1.0) * f, (ahead_of_squares + 1.0) * f * f
+    block_maxima(s, (low, -high))
+    low, high = s[0], -s[threads]
+    cuda.syncthreads()
+    if t == 0:
+        s[0], s[threads] = -low, high
+    cuda.syncthreads()
+
+
+@device
+def _fade(s, at, base, alpha):
+    """e^-distance/alpha to the sampled score before."""
+    if at == base:
+        return 0.0
+    distance = s[at] - s[at - 1]
+    return math.exp(-distance / alpha) if distance < np.inf else 0.0
+
+
+@kernel
+def _collapse(
+    tiles, ranking, first, offsets, starts, rooms, x, dense, state, pivots, sign, rates, slots, held, partials
+):
+    """One pass over what is left of a ranking: sums of what lies outside the bracket, and what lies inside, each thread
+    its own, in slots of its own.
+    """
+    s, t, threads, kind = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockDim.x, x.dtype.type
+    tile = tiles[cuda.blockIdx.x]
+    r = ranking[tile]
+    low, high, rate, level = kind(pivots[r, 0]), kind(pivots[r, 1]), rates[r], int(state[r, LEVEL])
+    begin, end = _share_of(tile - first[r], first[r + 1] - first[r], np.int64(state[r, SIZE]), threads)
+    start = starts[level, r]
+    source = dense
+    if level == 0:
+        start, source = offsets[r], x
+    slot = offsets[r] + begin + t
+    over, above, below, inside, from_low, from_high = 0, 0.0, 0.0, 0, 0.0, 0.0
+    for block in range(begin, end, 64 * threads):  # few enough that a float32 sum of them keeps its digits
+        part_above, part_below, part_low, part_high = kind(0), kind(0), kind(0), kind(0)
+        for i in range(block + t, min(block + 64 * threads, end), threads):
+            v = kind(sign * source[start + i])
+            if v >= high:
+                over += 1
+                part_above += near(v, high, rate)
+            elif v <= low:
+                part_below += near(v, low, rate)
+            else:
+                slots[slot + inside * threads] = source[start + i]
+                inside += 1
+                part_low += near(v, low, rate)
+                part_high += near(v, high, rate)
+        above, below = above + part_above, below + part_below
+        from_low, from_high = from_low + part_low, from_high + part_high
+    held[tile, t] = inside
+    block_sums(s, (np.float64(over), above, below, np.float64(inside), from_low, from_high))
+    put_results(s, PARTIALS, partials, tile)
+
+
+@device
+def _share_of(tile, tiles, size, threads):
+    """What a tile takes of the scores that are left: begin and end, from the first of them."""
+    each = (size + tiles * threads - 1) // (tiles * threads) * threads
+    return min(tile * each, size), min((tile + 1) * each, size)
+
+
+@kernel
+def _pack(tiles, ranking, first, level, offsets, starts, rooms, x, dense, state, slots, held, partials):
+    """Put what the threads of a tile hold next to each other, after that of the tiles before it."""
+    s, t, threads = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockDim.x
+    tile = tiles[cuda.blockIdx.x]
+    r = ranking[tile]
+    begin, _ = _share_of(tile - first[r], first[r + 1] - first[r], np.int64(state[r, SIZE]), threads)
+    before, all_of_them = 0.0, 0.0
+    for other in range(first[r] + t, first[r + 1], threads):
+        before += partials[3, other] if other < tile else 0.0
+        all_of_them += partials[3, other]
+    block_sums(s, (before, all_of_them))
+    before, all_of_them = s[0], s[threads]
+    if all_of_them > rooms[level, r]:
+        return
+    _, of_threads = scan_maps(s, t, 1.0, np.float64(held[tile, t]))
+    to, slot = starts[level, r] + np.int64(before + of_threads), offsets[r] + begin + t
+    for i in range(held[tile, t]):
+        dense[to + i] = slots[slot + i * threads]
+
+
+@kernel
+def _finish(
+    numbers,
+    levels,
+    offsets,
+    starts,
+    rooms,
+    x,
+    dense,
+    state,
+    first,
+    partials,
+    pivots,
+    sign,
+    ks,
+    alphas,
+    rates,
+    cuts,
+    shares,
+):
+    """The cut of a ranking from what is left of it, or from all of it if no bracket held the threshold."""
+    s, r = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x]
+    k, alpha, rate, mine = ks[r], alphas[r], rates[r], state[r]
+    _settle(s, r, levels[cuda.blockIdx.x], first, partials, pivots, rooms, state, k, alpha)
+    if mine[LEVEL] == 0.0:
+        find_whole_cut(s, x, offsets[r], offsets[r + 1] - offsets[r], sign, k, alpha, rate, cuts[r], shares[r])
+    else:
+        start, outside = starts[int(mine[LEVEL]), r], (mine[LOW], mine[HIGH], mine[OVER], mine[ABOVE], mine[BELOW])
+        at_low, at_high, size = mine[AT_LOW], mine[AT_HIGH], np.int64(mine[SIZE])
+        find_cut(s, dense, start, size, sign, outside, at_low, at_high, k, alpha, rate, cuts[r], shares[r])
