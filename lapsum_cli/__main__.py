@@ -1,5 +1,5 @@
 """`python -m lapsum_cli` is `lapsum`."""
 
-from .cli import main
+from .cli.app import main
 
 main()

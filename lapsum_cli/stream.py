@@ -8,18 +8,18 @@ import math
 import pyarrow as pa
 
 from . import __version__, devices
-from .batching import whole_rankings
-from .columns import Names
-from .detection import detect, find_item
+from .flow.ahead import ahead
+from .flow.batching import whole_rankings
+from .flow.process import memory_budget, memory_size, returning_memory
 from .formats import Sink, Sources, open_sink, output_format
 from .formats.files import Output
-from .layouts import Layout
-from .losstable import LossTable
-from .memory import memory_budget, memory_size, returning_memory
-from .operation import prepare
-from .pairs import Pairs
-from .pipeline import ahead
-from .transform import Beside, Summary, Transform
+from .operations.operation import prepare
+from .tables.detect import detect, find_item
+from .tables.layout import Layout
+from .tables.losstable import LossTable
+from .tables.pairs import Pairs
+from .tables.results import Beside, Summary, Transform
+from .tables.roles import Names
 
 
 class Silent:

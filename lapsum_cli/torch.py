@@ -31,12 +31,12 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from . import devices
-from .errors import DataError, DeviceError, OptionError
-from .operation import GRADIENT, Given, Operation, alphas_of, k_of, prepare, refuse
-from .operators import Loss, Rank, Sort, TopK, check_reduction
-from .processors import Cpu
-from .quantities import Alpha, K
-from .rankings import Rankings, RankingsOnCard
+from .core.errors import DataError, DeviceError, OptionError
+from .core.quantities import Alpha, K
+from .core.rankings import Rankings, RankingsOnCard
+from .devices.processors import Cpu
+from .operations.menu import Loss, Rank, Sort, TopK, check_reduction
+from .operations.operation import GRADIENT, Given, Operation, alphas_of, k_of, prepare, refuse
 
 __all__ = [
     "log_soft_topk",
@@ -219,7 +219,7 @@ class _RankOrSort(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, rows, alphas, ks, operation, target):
-        from .kernels import laplace
+        from .kernels.scalars import laplace
 
         rankings, on = _rankings(rows), _processor(rows)
         of_constant = laplace.HARD if operation.name == "sort" else 1.0

@@ -77,7 +77,8 @@ def run_every_operation(lane, offsets, dtype):
 
 
 def _run_every_operation(lane, offsets, dtype):
-    from lapsum_cli.kernels.cuda import losses, order, permute, rank, sort, spread, tiles, topk
+    from lapsum_cli.kernels.cuda import deviations as spread
+    from lapsum_cli.kernels.cuda import losses, order, permute, rank, sort, tiles, topk
 
     n, m = int(offsets[-1]), len(offsets) - 1
     x, alphas, ks, target = np.zeros(n, dtype), np.ones(m), np.ones(m), np.zeros(n)

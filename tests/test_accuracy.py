@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reference
 
 from lapsum_cli import log_soft_topk, soft_rank, soft_topk
-from lapsum_cli.kernels import topk
+from lapsum_cli.core import reference
+from lapsum_cli.kernels.cpu import topk
 
 ALPHAS = (1e-6, 1e-3, 0.1, 1.0, 100.0, 1e3)
 SHAPES = ("normal", "shifted", "ties", "constant", "heavy", "sorted")

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from commands import refusal, run
 
-from lapsum_cli import cli, devices
+from lapsum_cli import devices
+from lapsum_cli.cli import app as cli
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from commands import refusal, run
 
-from lapsum_cli.bench import cases, check
-from lapsum_cli.bench.cases import OPERATIONS, Choice
-from lapsum_cli.bench.check import WrongResult, check_output
-from lapsum_cli.bench.peers import find_peers
-from lapsum_cli.bench.run import Bench
-from lapsum_cli.bench.scores import SCORES, draw
-from lapsum_cli.errors import OptionError
+from lapsum_cli.core.errors import OptionError
+from lapsum_cli.study.bench import cases, check
+from lapsum_cli.study.bench.cases import OPERATIONS, Choice
+from lapsum_cli.study.bench.check import WrongResult, check_output
+from lapsum_cli.study.bench.peers import find_peers
+from lapsum_cli.study.bench.run import Bench
+from lapsum_cli.study.bench.scores import SCORES, draw
 
 
 def choice(operations=("rank",), shapes=("6x50",), dtypes=("float32",), scores=("normal",), alpha=0.3, k="10"):

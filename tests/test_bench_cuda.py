@@ -13,11 +13,12 @@ import pytest
 from commands import refusal, run
 from onecard import IS_SIMULATED
 
-from lapsum_cli.bench import command, machine
-from lapsum_cli.bench.cases import Choice
-from lapsum_cli.bench.check import WrongResult
-from lapsum_cli.bench.peers import LABELS, PEERS
-from lapsum_cli.errors import DeviceError
+from lapsum_cli.cli import bench as command
+from lapsum_cli.core.errors import DeviceError
+from lapsum_cli.study.bench import machine
+from lapsum_cli.study.bench.cases import Choice
+from lapsum_cli.study.bench.check import WrongResult
+from lapsum_cli.study.bench.peers import LABELS, PEERS
 
 OF_THE_CARD = ["lapsum", "copy", "to card", "from card"]
 SIMULATOR = {"NUMBA_ENABLE_CUDASIM": "1", "NUMBA_DISABLE_JIT": "1"}
@@ -97,7 +98,7 @@ def case_of(operation, shape="2x12", dtype="float32"):
 
 
 def measured(case, peers=(), notice=print, runs=2):
-    from lapsum_cli.bench import cuda
+    from lapsum_cli.study.bench import cards as cuda
 
     return cuda.measure(case, [peer for peer in PEERS if peer.name in peers], runs, notice)
 
@@ -118,7 +119,7 @@ def test_every_output_passes_and_every_side_runs_as_often_as_asked(operation, dt
 
 @pytest.mark.cuda
 def test_a_wrong_output_is_never_timed(monkeypatch):
-    from lapsum_cli.bench import cuda
+    from lapsum_cli.study.bench import cards as cuda
 
     def nothing(on, case, rankings, given):
         return [rankings.values]
@@ -131,7 +132,7 @@ def test_a_wrong_output_is_never_timed(monkeypatch):
 
 @pytest.mark.cuda
 def test_every_run_takes_the_next_copy_of_the_inputs():
-    from lapsum_cli.bench import cuda
+    from lapsum_cli.study.bench import cards as cuda
 
     case = case_of("topk")
     work, taken = cuda.Work.of(case, case.inputs()), []
@@ -237,7 +238,7 @@ def libraries(monkeypatch):
 @pytest.mark.simulated
 @pytest.mark.parametrize(("operation", "of_cupy"), [("rank", "argsort"), ("sort", "sort"), ("topk", "argpartition")])
 def test_libraries_work_on_the_stream_of_the_events(libraries, operation, of_cupy):
-    from lapsum_cli.bench import cuda
+    from lapsum_cli.study.bench import cards as cuda
 
     case = case_of(operation)
     work = cuda.Work.of(case, case.inputs())
@@ -251,7 +252,7 @@ def test_libraries_work_on_the_stream_of_the_events(libraries, operation, of_cup
 @pytest.mark.simulated
 @pytest.mark.parametrize(("operation", "shape"), [("topk", "2x12"), ("log-topk", "1x70")])
 def test_a_graph_replays_a_topk_and_makes_no_array(libraries, monkeypatch, operation, shape):
-    from lapsum_cli.bench import cuda
+    from lapsum_cli.study.bench import cards as cuda
 
     monkeypatch.setattr(cuda, "MOST_COPIES", 2)
     found = measured(case_of(operation, shape), ["torch"], runs=1)
@@ -261,7 +262,7 @@ def test_a_graph_replays_a_topk_and_makes_no_array(libraries, monkeypatch, opera
 
 @pytest.mark.simulated
 def test_a_graph_that_cannot_be_captured_is_left_out_with_its_reason(libraries, monkeypatch):
-    from lapsum_cli.bench import cuda
+    from lapsum_cli.study.bench import cards as cuda
 
     monkeypatch.setattr(cuda.Repeating, "put", lambda lane, array, name=None: cuda.adapter.Lane.put(lane, array, name))
     said = []

@@ -15,14 +15,15 @@ import pytest
 from commands import refusal, run
 
 from lapsum_cli import run_file
-from lapsum_cli.bench import files, turns
-from lapsum_cli.bench.cases import Choice
-from lapsum_cli.bench.check import WrongResult
-from lapsum_cli.bench.filecheck import check_array, check_table, keeps_order
-from lapsum_cli.bench.files import FileBench
-from lapsum_cli.bench.sources import make_npy, make_parquet
-from lapsum_cli.bench.tables import TABLES
-from lapsum_cli.errors import IOFailed
+from lapsum_cli.core.errors import IOFailed
+from lapsum_cli.study.bench import clock as turns
+from lapsum_cli.study.bench import files
+from lapsum_cli.study.bench.cases import Choice
+from lapsum_cli.study.bench.check import WrongResult
+from lapsum_cli.study.bench.filecheck import check_array, check_table, keeps_order
+from lapsum_cli.study.bench.files import FileBench
+from lapsum_cli.study.bench.sources import make_npy, make_parquet
+from lapsum_cli.study.report.tables import TABLES
 
 CHOICE = Choice(["rank", "topk"], ["1x100"], ["float32"], ["normal"], alpha=0.1, k="10%", threads=None)
 
@@ -182,7 +183,7 @@ def test_a_signal_ends_what_was_launched(tmp_path):
     """It would go on writing into a folder that is gone."""
     program = f"""
 import os, signal, sys
-from lapsum_cli.bench.turns import process
+from lapsum_cli.study.bench.clock import process
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 script = "echo $$ > {tmp_path}/made && mv {tmp_path}/made {tmp_path}/pid; exec sleep 60"
 process(["sh", "-c", script], print, dict(os.environ))()

@@ -9,13 +9,13 @@ from xml.etree import ElementTree
 import pytest
 from commands import refusal, run
 
-from lapsum_cli.bench import charts
-from lapsum_cli.bench.cases import Case, Choice, Measured
-from lapsum_cli.bench.files import FileCase, MeasuredFile
-from lapsum_cli.bench.report import Report
-from lapsum_cli.bench.rounding import ratio, round_to
-from lapsum_cli.bench.tables import TABLES
-from lapsum_cli.bench.turns import Times
+from lapsum_cli.study.bench.cases import Case, Choice, Measured
+from lapsum_cli.study.bench.clock import Times
+from lapsum_cli.study.bench.files import FileCase, MeasuredFile
+from lapsum_cli.study.report import charts
+from lapsum_cli.study.report.report import Report
+from lapsum_cli.study.report.rounding import ratio, round_to
+from lapsum_cli.study.report.tables import TABLES
 
 VOID = {"meta", "line", "rect", "polyline"}
 README = Path(__file__).parent.parent / "README.md"

@@ -9,16 +9,17 @@ import sys
 
 import numpy as np
 import pytest
-import reference
 from onecard import IS_SIMULATED, counting_lane, run_every_operation
 
 import lapsum_cli as lapsum
-from lapsum_cli import devices, processors
-from lapsum_cli.errors import DataError, DeviceError, OptionError
-from lapsum_cli.operation import Given
-from lapsum_cli.operators import LOSSES, Loss, Permute, Rank, Sort, TopK
-from lapsum_cli.quantities import Alpha, K
-from lapsum_cli.rankings import Rankings, RankingsOnCard, frozen
+from lapsum_cli import devices
+from lapsum_cli.core import reference
+from lapsum_cli.core.errors import DataError, DeviceError, OptionError
+from lapsum_cli.core.quantities import Alpha, K
+from lapsum_cli.core.rankings import Rankings, RankingsOnCard, frozen
+from lapsum_cli.devices import processors
+from lapsum_cli.operations.menu import LOSSES, Loss, Permute, Rank, Sort, TopK
+from lapsum_cli.operations.operation import Given
 
 # A GPU warns of no overflow and no NaN. NumPy does, in whose scalars the simulator computes.
 pytestmark = [pytest.mark.cuda, pytest.mark.filterwarnings("ignore::RuntimeWarning")]
@@ -157,7 +158,7 @@ def test_permutations(dtype, descending, kind):
     rows = rows_of(dtype, kind, (1, 6, 20))
     card, cpu = both(Permute(descending=descending), rows, Given(np.array([0.1, 0.5, 2.0])))
     np.testing.assert_array_equal(card.spans, cpu.spans)
-    from lapsum_cli.kernels import permute
+    from lapsum_cli.kernels.cpu import permute
 
     for r, n in enumerate(map(len, rows)):
         expected = permute.dense(cpu, r, 0, n)
@@ -411,7 +412,7 @@ def test_the_command(tmp_path):
     x = np.random.default_rng(0).standard_normal((2, 6)).astype("f")
     np.save(tmp_path / "x.npy", x)
     program = (
-        "from lapsum_cli.kernels.cuda import tiles\ntiles.FEW_THREADS = 4\nfrom lapsum_cli.cli import main\nmain()"
+        "from lapsum_cli.kernels.cuda import tiles\ntiles.FEW_THREADS = 4\nfrom lapsum_cli.cli.app import main\nmain()"
     )
     command = [sys.executable, "-W", "ignore", "-c", program, "topk", "x.npy", "--k", "2", "--device", "cuda", "-o"]
     subprocess.run([*command, "p.npy"], check=True, cwd=tmp_path, capture_output=True)

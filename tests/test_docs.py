@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import lapsum_cli.cli
+import lapsum_cli.cli.app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -57,7 +57,7 @@ def test_install_blocks_name_the_commands_that_follow():
 
 
 def test_every_command_is_in_the_readme_and_has_help():
-    for command in lapsum_cli.cli.app.registered_commands:
+    for command in lapsum_cli.cli.app.app.registered_commands:
         name = command.callback.__name__
         assert f"lapsum {name}" in README, name
         assert command.callback.__doc__, name

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lapsum_cli.kernels.jit import kernel
-from lapsum_cli.kernels.laplace import exp_nonpositive
+from lapsum_cli.kernels.scalars.laplace import exp_nonpositive
 
 
 @kernel

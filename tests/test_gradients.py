@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reference
 
 import lapsum_cli as lapsum
+from lapsum_cli.core import reference
 
 SHAPES = ("normal", "shifted", "ties", "heavy")
 TOLERANCE = {"float32": 2e-6, "float64": 1e-12}

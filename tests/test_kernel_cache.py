@@ -32,7 +32,7 @@ def test_a_change_in_a_helper_of_another_file_is_seen(tmp_path):
     shutil.copytree(PACKAGE, folder / "lapsum_cli", ignore=shutil.ignore_patterns("__pycache__"))
     assert round(_result(_start(folder, cache)), 4) == 0.8161  # 1 - e^-1 / 2
 
-    helper = folder / "lapsum_cli" / "kernels" / "laplace.py"
+    helper = folder / "lapsum_cli" / "kernels" / "scalars" / "laplace.py"
     changed = helper.read_text().replace("_T2 = [1 / math", "_T2 = [2 / math")
     assert changed != helper.read_text()
     helper.write_text(changed)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import reference
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +21,7 @@ from lapsum_cli import (
     spearman_loss_vjp,
     topk_loss_vjp,
 )
+from lapsum_cli.core import reference
 
 # Scores on a grid of 1/64, with many ties: sums and shifts of them are exact in both dtypes.
 grids = st.lists(st.integers(-500, 500), min_size=1, max_size=60).map(lambda v: np.array(v) / 64)

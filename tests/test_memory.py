@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lapsum_cli import operation, operators
+from lapsum_cli.operations import menu as operators
+from lapsum_cli.operations import operation
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read as Linux accounts for it")
 

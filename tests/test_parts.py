@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lapsum_cli import soft_topk
-from lapsum_cli.bench.check import soft_count
-from lapsum_cli.kernels import laplace, order, parallel, rank, sort, threshold, topk
-from lapsum_cli.rankings import Rankings
+from lapsum_cli.core.rankings import Rankings
+from lapsum_cli.kernels.cpu import order, parallel, rank, sort, threshold, topk
+from lapsum_cli.kernels.scalars import laplace
+from lapsum_cli.study.bench.check import soft_count
 
 TOLERANCE = {np.float32: 3e-7, np.float64: 1e-12}
 dtypes = st.sampled_from([np.float32, np.float64])

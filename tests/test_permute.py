@@ -6,8 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 from commands import refusal, run
 
-from lapsum_cli import OptionError, OutputError, pairs, run_file, soft_permutation
+from lapsum_cli import OptionError, OutputError, run_file, soft_permutation
 from lapsum_cli.stream import Silent
+from lapsum_cli.tables import pairs
 
 LENGTHS = [5, 1, 40, 12]
 ROWS = [np.random.default_rng([n, 4]).standard_normal(n) for n in LENGTHS]

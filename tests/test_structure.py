@@ -11,79 +11,96 @@ import lapsum_cli
 
 PACKAGE = Path(lapsum_cli.__file__).parent
 
-# Each part may import those before it in its line of this order, and none after it.
-LAYERS = [
-    "errors",
-    "rankings",
-    "kernels",
-    "quantities",
-    "processors",
-    "operation",
-    "operators",
-    "devices",
-    "formats",
-    "groups",
-    "columns",
-    "layouts",
-    "detection",
-    "batching",
-    "memory",
-    "pipeline",
-    "transform",
-    "losstable",
-    "pairs",
-    "stream",
-    "job",
-    "arrays",
-    "api",
-    "losses",
-    "torch",
-    "terminal",
-    "bench",
-    "doctor",
-    "options",
-    "cli",
-]
+# Which rooms each room may import, at any depth and inside functions too. A file by itself is a room.
+MAY_IMPORT = {
+    "core": set(),
+    "kernels": {"core"},
+    "devices": {"kernels", "core"},
+    "formats": {"core"},
+    "flow": {"formats", "devices", "kernels", "core"},
+    "operations": {"devices", "kernels", "core"},
+    "tables": {"flow", "operations", "formats", "kernels", "core"},
+    "stream": {"tables", "flow", "operations", "formats", "devices", "core"},
+    "api": {"stream", "operations", "tables", "devices", "kernels", "core"},
+    "torch": {"operations", "devices", "kernels", "core"},
+    "study": {"api", "operations", "devices", "formats", "kernels", "core"},
+    "cli": {"study", "api", "stream", "operations", "formats", "devices", "kernels", "core"},
+}
+# The same within the room of kernels.
+KERNELS_MAY_IMPORT = {
+    "jit": set(),
+    "scalars": {"jit"},
+    "cpu": {"scalars", "jit"},
+    "losses": {"cpu", "scalars", "jit"},
+    "cuda": {"cpu", "losses", "scalars", "jit"},
+}
+MOST_ENTRIES = 15
 
 
-def _part(path):
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def _room(path, of=PACKAGE):
+    return path.relative_to(of).parts[0].removesuffix(".py")
 
 
-def _imported_parts(path):
-    """Parts of this package that a file imports at any depth, inside functions too."""
+def _imported(path):
+    """Modules of this package that a file imports, as parts of their names: ("kernels", "cpu", "rank")."""
     package = ["lapsum_cli", *path.relative_to(PACKAGE).parts[:-1]]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = package[: len(package) - node.level + 1] + (node.module.split(".") if node.module else [])
-            names = [base[1]] if len(base) > 1 else [alias.name for alias in node.names]
-            yield from (name for name in names if name in LAYERS)
+            for alias in node.names:
+                whole = PACKAGE.joinpath(*base[1:], alias.name)
+                is_module = whole.is_dir() or whole.with_suffix(".py").exists()
+                yield tuple([*base, alias.name] if is_module else base)[1:]
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_point_down(path):
-    part = _part(path)
-    if part in ("__init__", "__main__"):
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_room_imports_what_the_table_allows(path):
+    room = _room(path)
+    if room in ("__init__", "__main__"):
         return
-    for imported in _imported_parts(path):
-        assert LAYERS.index(imported) <= LAYERS.index(part), f"{part} imports {imported}"
+    for imported in _imported(path):
+        if imported and imported[0] != room:
+            assert imported[0] in MAY_IMPORT[room], f"{room} imports {'.'.join(imported)}"
 
 
-def test_every_part_has_its_layer():
-    parts = {_part(path) for path in PACKAGE.rglob("*.py")} - {"__init__", "__main__"}
-    assert parts == set(LAYERS)
+@pytest.mark.parametrize("path", sorted((PACKAGE / "kernels").rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_kernels_import_what_their_table_allows(path):
+    room = _room(path, PACKAGE / "kernels")
+    if room == "__init__":
+        return
+    for imported in _imported(path):
+        if imported[:1] == ("kernels",) and len(imported) > 1 and imported[1] != room:
+            assert imported[1] in KERNELS_MAY_IMPORT[room], f"{room} imports {'.'.join(imported)}"
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "kernels").glob("*.py")), ids=lambda p: p.name)
+def test_every_room_has_its_line_and_no_room_reaches_itself():
+    rooms = {_room(path) for path in FILES} - {"__init__", "__main__"}
+    assert rooms == set(MAY_IMPORT)
+    done = set()
+    for room, below in MAY_IMPORT.items():  # each stands after all that it may import
+        assert below <= done, room
+        done.add(room)
+    assert len(rooms | {"__init__", "__main__"}) <= MOST_ENTRIES
+
+
+@pytest.mark.parametrize("room", sorted({path.parent for path in FILES} - {PACKAGE}), ids=lambda p: p.name)
+def test_every_room_tells_its_purpose(room):
+    assert ast.get_docstring(ast.parse((room / "__init__.py").read_text()))
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "kernels").rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_kernels_know_neither_arrow_nor_paths_of_the_user(path):
     assert not {"pyarrow", "typer"} & set(_top_level_imports(path))
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_only_the_command_line_prints(path):
     calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
     printing = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
-    assert not printing or path.name in ("cli.py", "terminal.py", "report.py")
+    assert not printing or _room(path) == "cli" or path.name == "report.py"
 
 
 def _top_level_imports(path):
@@ -97,7 +114,7 @@ def _top_level_imports(path):
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_help_and_version_import_nothing_heavy(option):
     program = (
-        "import sys\nfrom lapsum_cli.cli import app\n"
+        "import sys\nfrom lapsum_cli.cli.app import app\n"
         f"try:\n    app([{option!r}])\nexcept SystemExit as end:\n    assert not end.code\n"
         "print(sorted({'numpy', 'numba', 'pyarrow', 'pandas'} & set(sys.modules)))"
     )

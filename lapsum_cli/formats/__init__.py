@@ -14,7 +14,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from ..errors import DataError, OptionError
+from ..core.errors import DataError, OptionError
 from .files import Input, Output, Sink, expand
 from .sizes import cumulative_bytes
 

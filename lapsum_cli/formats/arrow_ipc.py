@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from ..errors import DataError
+from ..core.errors import DataError
 from .files import Input, Output, Sink, first_line, writing
 from .rowgroups import RowGroups
 

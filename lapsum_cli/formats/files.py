@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ..errors import InputMissing, IOFailed, OutputError
+from ..core.errors import InputMissing, IOFailed, OutputError
 
 STDIN = "-"
 

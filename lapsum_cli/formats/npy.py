@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.lib import format as npy
 
-from ..errors import DataError, OptionError
+from ..core.errors import DataError, OptionError
 from .files import Input, Output, Sink, writing
 
 COLUMN = "score"

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import DataError
+from ..core.errors import DataError
 from .files import Input, Output, Sink, first_line, writing
 from .rowgroups import RowGroups
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.json
 
-from ..errors import DataError
+from ..core.errors import DataError
 from .files import Input, Output, Sink, first_line, writing
 
 _BLOCK = 1 << 20

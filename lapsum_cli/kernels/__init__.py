@@ -36,33 +36,6 @@ from . import jit
 # Numba picks the cache directory of a kernel when it decorates it: every kernel module is imported here and nowhere
 # else first.
 with jit.cache_directory():
-    from . import (
-        laplace,
-        losses,
-        order,
-        parallel,
-        permutation_loss,
-        permute,
-        rank,
-        sort,
-        spread,
-        sweeps,
-        threshold,
-        topk,
-    )
+    from . import cpu, losses, scalars
 
-__all__ = [
-    "jit",
-    "laplace",
-    "losses",
-    "order",
-    "parallel",
-    "permutation_loss",
-    "permute",
-    "rank",
-    "sort",
-    "spread",
-    "sweeps",
-    "threshold",
-    "topk",
-]
+__all__ = ["cpu", "jit", "losses", "scalars"]

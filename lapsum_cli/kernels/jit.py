@@ -16,7 +16,8 @@ import llvmlite.binding
 import numba
 import numpy as np
 
-_SOURCES = sorted(Path(__file__).parent.rglob("*.py"))
+_SOURCES_OF = Path(__file__).parent
+_SOURCES = sorted(_SOURCES_OF.rglob("*.py"))
 
 
 def sources_digest() -> str:
@@ -24,7 +25,7 @@ def sources_digest() -> str:
     processor = llvmlite.binding.get_host_cpu_name()
     digest = hashlib.sha256(f"{numba.__version__} {np.__version__} {sys.version} {processor}".encode())
     for path in _SOURCES:
-        digest.update(path.name.encode() + path.read_bytes())
+        digest.update(path.relative_to(_SOURCES_OF).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -20,7 +20,8 @@ from .. import jit
 
 # As for the kernels of the CPU: Numba picks the cache directory when it decorates.
 with jit.cache_directory():
-    from . import adapter, blocks, losses, narrowing, order, permute, rank, sort, spread, sweeps, threshold, tiles, topk
+    from . import adapter, blocks, losses, narrowing, order, permute, rank, sort, sweeps, threshold, tiles, topk
+    from . import deviations as spread
 
 __all__ = [
     "adapter",

@@ -12,7 +12,8 @@ import numpy as np
 from numba import cuda as here  # what is asked for outside kernels
 from numba import types
 
-from .. import jit, laplace
+from .. import jit
+from ..scalars import laplace
 
 # Math is written once, in laplace.py; its polynomials are for the SIMD of a CPU. A GPU has instructions for exp.
 if not numba.config.ENABLE_CUDASIM:

@@ -8,9 +8,9 @@ import math
 
 import numpy as np
 
-from ..laplace import HARD, LOG_2
-from ..losses import cross_entropy, gain_of
-from ..topk import GIVEN, MEMBERSHIP
+from ..cpu.topk import GIVEN, MEMBERSHIP
+from ..losses.losses import cross_entropy, gain_of
+from ..scalars.laplace import HARD, LOG_2
 from . import tiles
 from .adapter import Lane, cuda, float64, kernel
 from .blocks import block_maxima, block_sums

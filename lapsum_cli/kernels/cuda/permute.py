@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from .. import permute
-from ..permutation_loss import surprise
-from ..permute import distance, probability
+from ..cpu import permute
+from ..cpu.permute import distance, probability
+from ..losses.permutation import surprise
 from .adapter import Lane, cuda, float64, kernel
 from .blocks import block_sums, put_results
 from .order import Order

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from ..laplace import exp_nonpositive, log_nearness, log_shares
+from ..scalars.laplace import exp_nonpositive, log_nearness, log_shares
 from .adapter import cuda, device
 from .blocks import block_maxima, block_sums
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import topk as cpu
-from ..laplace import LOG_2, log_one_minus
-from ..topk import LOGARITHM, MEMBERSHIP
+from ..cpu import topk as cpu
+from ..cpu.topk import LOGARITHM, MEMBERSHIP
+from ..scalars.laplace import LOG_2, log_one_minus
 from . import tiles
 from .adapter import Lane, cuda, device, float64, kernel
 from .blocks import block_sums, put_results

@@ -1,0 +1,1 @@
+"""From Python: arrays in, arrays out; file in, file out."""

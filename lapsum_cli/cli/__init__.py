@@ -1,0 +1,1 @@
+"""What is typed, said and shown: the only room that prints."""

@@ -1,0 +1,1 @@
+"""What every room speaks: rankings, options with units, errors."""

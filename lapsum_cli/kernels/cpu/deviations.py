@@ -1,0 +1,85 @@
+"""The standard deviation of every ranking: the unit of an `--alpha` such as 0.1std."""
+
+import numpy as np
+
+from ..jit import block_sum, kernel
+from . import parallel
+
+_BLOCK = 1024
+
+
+def standard_deviations(values, offsets, threads=1):
+    """Population standard deviation (ddof 0) of the finite scores of each ranking, float64; 0 for a constant or empty
+    one.
+
+    values (N,), offsets (m + 1,) -> (m,). Three passes: farthest score, mean, squares. Scaled by the farthest, so that
+    neither scores of 1e200 overflow nor those of 1e-200 vanish; about the mean, so that an outlier costs no digit.
+    """
+    out = np.empty(len(offsets) - 1)
+    parallel.for_each(
+        lambda first, last: _standard_deviations(values, offsets, first, last, out), parallel.slices(offsets), threads
+    )
+    return out
+
+
+@kernel
+def _standard_deviations(values, offsets, first, last, out):
+    for r in range(first, last):
+        out[r] = _standard_deviation(values[offsets[r] : offsets[r + 1]])
+
+
+@kernel
+def _standard_deviation(x):
+    anchor = np.inf
+    for i in range(x.size):
+        if np.isfinite(x[i]):
+            anchor = 0.5 * np.float64(x[i])
+            break
+    farthest = 0.0
+    for start in range(0, x.size, _BLOCK):
+        farthest = max(farthest, _block_farthest(x[start : start + _BLOCK], anchor))
+    if not farthest > 0.0:
+        return 0.0
+    scale = 1.0 / farthest if farthest > 1e-300 else 1e300
+    total, count, squares = 0.0, 0, 0.0
+    for start in range(0, x.size, _BLOCK):
+        part, finite = _block_total(x[start : start + _BLOCK], anchor, scale)
+        total += part
+        count += finite
+    mean = total / count
+    for start in range(0, x.size, _BLOCK):
+        squares += _block_squares(x[start : start + _BLOCK], anchor, scale, mean)
+    return 2.0 * np.sqrt(squares / count) / scale
+
+
+# Halves, because the difference of two finite scores may overflow. An infinite score is no part of the spread.
+
+
+@block_sum
+def _block_farthest(x, anchor):
+    farthest = 0.0
+    for i in range(x.size):
+        distance = abs(0.5 * np.float64(x[i]) - anchor)
+        farthest = max(farthest, distance if distance < np.inf else 0.0)
+    return farthest
+
+
+@block_sum
+def _block_total(x, anchor, scale):
+    total, count = 0.0, 0
+    for i in range(x.size):
+        distance = 0.5 * np.float64(x[i]) - anchor
+        finite = abs(distance) < np.inf
+        total += distance * scale if finite else 0.0
+        count += finite
+    return total, count
+
+
+@block_sum
+def _block_squares(x, anchor, scale, mean):
+    total = 0.0
+    for i in range(x.size):
+        distance = 0.5 * np.float64(x[i]) - anchor
+        deviation = distance * scale - mean if abs(distance) < np.inf else 0.0
+        total += deviation * deviation
+    return total

@@ -1,0 +1,244 @@
+"""Soft permutations: P[i, j], how likely item i is at position j (from 0, best first); rows and columns sum to 1.
+
+P[i, j] = F((x_i - b_j+1) / alpha) - F((x_i - b_j) / alpha), where the soft count of scores above b_j is j (LapSum, ICML
+2025, section 4): a row is the mass that a Laplace distribution about the score puts between neighbouring boundaries.
+
+Boundaries are found in one sweep (sort.invert) and kept as a score and a step from it, so that no offset of the scores
+costs a digit. The n^2 matrix is made only where asked for; the sparse form looks at a window of positions about each
+item, beyond which no position can be among those kept.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from ..jit import kernel
+from . import parallel
+from .sort import invert_all, room
+from .sweeps import finite_part
+
+
+class Boundaries(NamedTuple):
+    """Where the positions of every ranking meet: found[:, offsets[r] + j] ends position j of its finite scores."""
+
+    values: np.ndarray
+    offsets: np.ndarray
+    alphas: np.ndarray
+    descending: bool
+    found: np.ndarray  # (2, N) float64: a score, and a step from it
+    spans: np.ndarray  # (m, 2): positions from .. to that finite scores take
+
+
+def boundaries(order, alphas, threads=1) -> Boundaries:
+    """Boundaries between the positions of every ranking; order and alphas as for rank.soft_rank."""
+    found, spans = np.empty((2, len(order.values))), np.zeros((len(alphas), 2), np.int64)
+    workspace = parallel.Workspace()
+
+    def work(group):
+        scores, _ = order.sorted_scores(group)
+        given = (order.offsets, group, alphas, order.descending, *room(scores.shape[1], True, False, workspace))
+        _boundary_rows(scores, *given, found, spans)
+
+    parallel.for_each(work, [(group,) for group in order.groups], threads)
+    return Boundaries(order.values, order.offsets, alphas, order.descending, found, spans)
+
+
+def dense(at: Boundaries, ranking: int, first: int, last: int):
+    """Rows first .. last (items in the order of the input) of the matrix of one ranking: (last - first, n)."""
+    n = int(at.offsets[ranking + 1] - at.offsets[ranking])
+    out = np.empty((last - first, n), at.values.dtype)
+    _dense_rows(*at, ranking, first, out)
+    return out
+
+
+def widths(at: Boundaries, tolerance: float, threads=1):
+    """At most how many positions each item keeps: (N,) int64."""
+    out = np.empty(len(at.values), np.int64)
+    parallel.for_each(
+        lambda first, last: _widths(*at, tolerance, first, last, out), parallel.slices(at.offsets), threads
+    )
+    return out
+
+
+def sparse(at: Boundaries, tolerance: float, first: int, last: int, width):
+    """The most probable positions of items first .. last of all rankings, until what each drops is at most tolerance.
+
+    Returns items (in all rankings), positions in the ranking (from 0, ascending for each item) and probabilities.
+    width: what `widths` gave for these items.
+    """
+    room, widest = int(width.sum()), int(width.max(initial=0))
+    items, positions = np.empty(room, np.int64), np.empty(room, np.int64)
+    probabilities = np.empty(room, at.values.dtype)
+    buffers = np.empty((2, widest))
+    size = _sparse_rows(*at, tolerance, first, last, buffers, items, positions, probabilities)
+    return items[:size], positions[:size], probabilities[:size]
+
+
+@kernel
+def _boundary_rows(
+    scores, offsets, group, alphas, descending, ahead, outside, buffers, marks, found, moved, out, spans
+):
+    none = scores[0, :0]
+    for row in range(group.size):
+        r = group[row]
+        first, length = offsets[r], offsets[r + 1] - offsets[r]
+        start, stop = finite_part(scores[row, :length], np.inf if descending else -np.inf)
+        inner = max(stop - start - 1, 0)
+        given = (none, ahead, outside, buffers, marks, found, moved, none)
+        invert_all(scores[row, start:stop], alphas[r], descending, 1.0, inner, *given)
+        out[:, first : first + inner] = found[:, :inner]
+        spans[r, 0], spans[r, 1] = start, stop
+
+
+@kernel
+def distance(x, anchor, step, alpha, up):
+    """(x - boundary) / alpha, positive where the score is better; a difference of scores, then the step."""
+    return up * (np.float64(x) - anchor - step) / alpha
+
+
+@kernel
+def probability(low, high):
+    """F(high) - F(low) for low <= high, from tails on the side where they lie."""
+    at_low, at_high = 0.5 * math.exp(-abs(low)), 0.5 * math.exp(-abs(high))
+    if high <= 0.0:
+        return max(at_high - at_low, 0.0)
+    return max(at_low - at_high, 0.0) if low >= 0.0 else 1.0 - at_low - at_high
+
+
+@kernel
+def _ranking_of(offsets, item):
+    return np.searchsorted(offsets, item, side="right") - 1
+
+
+@kernel
+def _shared_places(x, up, start, stop, length):
+    """First and last + 1 of the places that an infinite score shares with its like; (0, 0) for a finite one."""
+    if abs(x) < np.inf:
+        return 0, 0
+    return (0, start) if up * x > 0 else (stop, length)
+
+
+@kernel
+def _dense_rows(values, offsets, alphas, descending, found, spans, ranking, first, out):
+    base, (start, stop) = offsets[ranking], spans[ranking]
+    up = 1.0 if descending else -1.0
+    for row in range(out.shape[0]):
+        x, line = values[base + first + row], out[row]
+        line[:] = 0
+        from_place, to_place = _shared_places(x, up, start, stop, line.size)
+        for j in range(from_place, to_place):
+            line[j] = 1.0 / (to_place - from_place)
+        if to_place > 0:
+            continue
+        low = -np.inf
+        for j in range(stop - start):
+            high = np.inf
+            if j < stop - start - 1:
+                high = distance(x, found[0, base + j], found[1, base + j], alphas[ranking], up)
+            line[start + j] = probability(low, high)
+            low = high
+
+
+@kernel
+def _window(x, anchors, steps, alpha, up, tail):
+    """First and last of the positions but for those at the ends with less than e^tail / 2 of mass on either side."""
+    low, high = 0, anchors.size
+    while low < high:  # the first boundary that leaves more than the tail above it
+        middle = (low + high) // 2
+        if distance(x, anchors[middle], steps[middle], alpha, up) > tail:
+            high = middle
+        else:
+            low = middle + 1
+    first, high = low, anchors.size
+    while low < high:  # the first boundary that leaves no more than the tail below it
+        middle = (low + high) // 2
+        if -distance(x, anchors[middle], steps[middle], alpha, up) > tail:
+            low = middle + 1
+        else:
+            high = middle
+    return first, low
+
+
+@kernel
+def _tail(tolerance, length):
+    """Log of twice the mass that may be left aside unseen on either side.
+
+    Of n probabilities the smallest that is kept exceeds tolerance / n: the others have no more than the tolerance
+    together with it. So a position beyond a mass of tolerance / 2n on either side is never kept.
+    """
+    return math.log(tolerance / length) if tolerance > 0.0 else -np.inf
+
+
+@kernel
+def _widths(values, offsets, alphas, descending, found, spans, tolerance, first, last, out):
+    up = 1.0 if descending else -1.0
+    for r in range(first, last):
+        base, length, (start, stop) = offsets[r], offsets[r + 1] - offsets[r], spans[r]
+        inner = slice(base, base + max(stop - start - 1, 0))
+        for i in range(base, base + length):
+            from_place, to_place = _shared_places(values[i], up, start, stop, length)
+            if to_place == 0:
+                from_place, to_place = _window(
+                    values[i], found[0, inner], found[1, inner], alphas[r], up, _tail(tolerance, length)
+                )
+                to_place += 1
+            out[i] = to_place - from_place
+
+
+@kernel
+def _sparse_rows(
+    values, offsets, alphas, descending, found, spans, tolerance, first, last, buffers, items, positions, probabilities
+):
+    up = 1.0 if descending else -1.0
+    size = 0
+    for i in range(first, last):
+        r = _ranking_of(offsets, i)
+        base, length, (start, stop) = offsets[r], offsets[r + 1] - offsets[r], spans[r]
+        from_place, to_place = _shared_places(values[i], up, start, stop, length)
+        unseen, shift = 0.0, 0
+        if to_place > 0:
+            buffers[0, : to_place - from_place] = 1.0 / (to_place - from_place)
+        else:
+            inner = slice(base, base + max(stop - start - 1, 0))
+            anchors, steps, shift = found[0, inner], found[1, inner], start
+            from_place, to_place = _window(values[i], anchors, steps, alphas[r], up, _tail(tolerance, length))
+            to_place += 1
+            unseen = _masses(values[i], anchors, steps, alphas[r], up, from_place, to_place, buffers[0])
+        count = to_place - from_place
+        cut, ties = _smallest_kept(buffers[0, :count], buffers[1, :count], unseen, tolerance)
+        for j in range(count):
+            p = buffers[0, j]
+            if p > cut or (p == cut and ties > 0):
+                ties -= p == cut
+                items[size], positions[size], probabilities[size] = i, shift + from_place + j, p
+                size += 1
+    return size
+
+
+@kernel
+def _masses(x, anchors, steps, alpha, up, from_place, to_place, out):
+    """The probabilities of positions from_place .. to_place; returns the mass of all others."""
+    low = distance(x, anchors[from_place - 1], steps[from_place - 1], alpha, up) if from_place > 0 else -np.inf
+    unseen = probability(-np.inf, low)
+    for j in range(from_place, to_place):
+        high = distance(x, anchors[j], steps[j], alpha, up) if j < anchors.size else np.inf
+        out[j - from_place] = probability(low, high)
+        low = high
+    return unseen + probability(low, np.inf)
+
+
+@kernel
+def _smallest_kept(p, ordered, unseen, tolerance):
+    """The smallest probability that is kept, and how many equal to it."""
+    ordered[:] = p
+    ordered.sort()
+    dropped, mass = 0, unseen
+    # Rounding must not keep what a tolerance of 1/n of a tie allows to drop.
+    while dropped < p.size - 1 and mass + ordered[dropped] <= tolerance * (1.0 + 1e-12):
+        mass += ordered[dropped]
+        dropped += 1
+    ties = 0
+    while dropped + ties < p.size and ordered[dropped + ties] == ordered[dropped]:
+        ties += 1
+    return ordered[dropped], ties

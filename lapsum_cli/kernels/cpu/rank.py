@@ -1,0 +1,207 @@
+"""Soft ranks and their gradients: r_i = base + sum over j != i of F((x_j - x_i) / alpha), in O(n log n).
+
+On scores sorted best first, the i-th (from 0) has rank base + i - A_i / 2 + B_i / 2, where A_i and B_i sum
+e^(-distance / alpha) over the scores before and after it (LapSum, ICML 2025, section 3). With A_i(v) and B_i(v) the
+same sums weighted by v, the gradient of sum v_i r_i with respect to the i-th score is
+
+    (A_i(v) + B_i(v) - v_i (A_i + B_i)) / (2 alpha)
+
+and, since ranks do not change when scores and alpha are scaled together, that for alpha is -sum gradient_i x_i / alpha.
+Two sweeps with an exponential a score in each, in parts (sweeps.py): from behind, then from the front with both sums at
+hand.
+"""
+
+import numpy as np
+
+from ...core.rankings import frozen
+from ..jit import uncounted
+from . import parallel
+from .sweeps import BLOCK, approach, both_sums, copy, factors, fade, finite_part, meet, parts_of_sorted
+
+
+def soft_rank(order, alphas, base=1, dtype=None, upstream=None, threads=1, part=None):
+    """Ranks (N,), and where `upstream` is given the gradients for scores (N,) and for alpha (m,), else None.
+
+    order     rankings, best first (order.Order); infinite scores are tied at their end, and take the mean of its places
+    alphas    (m,) float64, > 0
+    dtype     of the ranks; by default that of the scores
+    upstream  (N,) gradient of a loss with respect to the ranks; the gradient for scores has its dtype
+    """
+    values, offsets, descending = order.values, order.offsets, order.descending
+    ranks = np.empty(len(values), dtype or values.dtype)
+    wanted = upstream is not None
+    upstream = frozen(upstream if wanted else np.empty(0, ranks.dtype))
+    gradient, alpha_gradient = np.zeros(len(upstream), upstream.dtype), np.zeros(len(alphas))
+    rates, workspace = np.minimum(1.0 / alphas, np.finfo(np.float64).max), parallel.Workspace()
+
+    def room(length):
+        return (
+            workspace.array("v", (length if wanted else 0,), upstream.dtype),
+            workspace.array("ahead", (2, -(-length // BLOCK)), np.float64),
+            np.zeros((2, 2)),
+            _buffers(workspace),
+        )
+
+    def work(group):
+        scores, places = order.sorted(group)
+        given = (offsets, group, rates, float(base), descending, upstream)
+        _rank_rows(scores, places, *given, *room(scores.shape[1]), ranks, gradient, alpha_gradient)
+
+    part = part or parallel.PART
+    long, others = parallel.apart(order.groups, offsets, part)
+    parallel.for_each(work, [(group,) for group in others], threads)
+    for r in long:
+        whole = slice(offsets[r], offsets[r + 1])
+        scores, places = order.sorted(np.array([r]), threads)
+        given = (rates[r], float(base), descending, upstream[whole] if wanted else upstream)
+        out = (ranks[whole], gradient[whole] if wanted else gradient)
+        total = _rank_of_parts(scores[0], places[0], *given, *out, part, threads)
+        alpha_gradient[r] = -total * rates[r]
+    return ranks, *((gradient, alpha_gradient) if wanted else (None, None))
+
+
+def _buffers(workspace):
+    """Factors; weights, the first of which is 1; sums before and behind: rows for a block."""
+    buffers = workspace.array("buffers", (7, BLOCK), np.float64)
+    buffers[1] = 1.0
+    return buffers
+
+
+def _rank_of_parts(scores, places, rate, base, descending, upstream, ranks, gradient, part, threads):
+    """One long ranking, as _rank_rows does short ones, in parts that no tie lies across; returns sum gradient_i x_i."""
+    start, stop = finite_part(scores, np.inf if descending else -np.inf)
+    _tied(places, ranks, 0, start, base)
+    _tied(places, ranks, stop, len(scores), base)
+    y, place, base = scores[start:stop], places[start:stop], base + start
+    parts = parts_of_sorted(y, part)
+    v = np.empty(len(y) if len(upstream) else 0, upstream.dtype)
+    ahead = [np.empty((2, -(-(end - begin) // BLOCK))) for _, begin, end in parts]
+    sums, moments = np.empty((len(parts), 2, 2)), np.empty(len(parts))
+    workspace = parallel.Workspace()
+
+    def begin_part(i, begin, end):
+        if len(v):
+            _put_in_order(upstream, place, begin, end, v)
+        approach(y, begin, end, rate, v, ahead[i], _buffers(workspace), sums[i])
+
+    def finish_part(i, begin, end):
+        given = (rate, base, descending, v, ahead[i], sums[i], _buffers(workspace), ranks, gradient)
+        moments[i] = _finish(y, place, begin, end, *given)
+
+    parallel.for_each(begin_part, parts, threads)
+    meet(y, np.array([end for _, _, end in parts], np.int64), rate, sums)
+    parallel.for_each(finish_part, parts, threads)
+    return moments.sum()
+
+
+@uncounted
+def _rank_rows(
+    scores,
+    places,
+    offsets,
+    group,
+    rates,
+    base,
+    descending,
+    upstream,
+    v,
+    ahead,
+    outside,
+    buffers,
+    ranks,
+    gradient,
+    alpha_gradient,
+):
+    nothing = outside[:0]
+    for row in range(group.size):
+        r = group[row]
+        here = slice(offsets[r], offsets[r + 1])
+        length = here.stop - here.start
+        start, stop = finite_part(scores[row, :length], np.inf if descending else -np.inf)
+        y, place = scores[row, start:stop], places[row, start:stop]
+        pull = upstream[here] if upstream.size > 0 else upstream
+        out, slope = ranks[here], gradient[here] if upstream.size > 0 else gradient
+        _tied(places[row], out, 0, start, base)
+        _tied(places[row], out, stop, length, base)
+        mine = v[: y.size] if v.size > 0 else v
+        _put_in_order(pull, place, 0, mine.size, mine)
+        approach(y, 0, y.size, rates[r], mine, ahead, buffers, nothing)
+        given = (rates[r], base + start, descending, mine, ahead, outside, buffers, out, slope)
+        total = _finish(y, place, 0, y.size, *given)
+        alpha_gradient[r] = -total * rates[r]
+
+
+@uncounted
+def _tied(place, ranks, start, stop, base):
+    for i in range(start, stop):
+        ranks[place[i]] = base + 0.5 * (start + stop - 1)
+
+
+@uncounted
+def _put_in_order(upstream, place, begin, end, v):
+    for i in range(begin, end):
+        v[i] = upstream[place[i]]
+
+
+@uncounted
+def _finish(y, place, begin, end, rate, base, descending, v, ahead, sums, buffers, ranks, gradient):
+    """Ranks of a part and, unless v is empty, gradients; returns sum gradient_i x_i. sums: as left by sweeps.meet."""
+    factor, weights, before, behind = buffers[0], buffers[1:3], buffers[3:5], buffers[5:7]
+    carry, carry_v, total, last, rank = sums[0, 0], sums[1, 0], 0.0, np.nan, 0.0
+    middle = np.float64(y[y.size // 2]) if y.size > 0 else 0.0
+    half = 0.5 * rate if descending else -0.5 * rate
+    for b in range((end - begin + BLOCK - 1) // BLOCK):
+        start, size = begin + b * BLOCK, min(BLOCK, end - begin - b * BLOCK)
+        here, origin = y[start : start + size], place[start : start + size]
+        to_end = fade(y, start + size - 1, end - 1, rate) if end < y.size else 0.0
+        factors(y, start, size, rate, factor)
+        carry = both_sums(factor, weights[0], size, carry, ahead[0, b] + sums[0, 1] * to_end, before[0], behind[0])
+        if v.size > 0:
+            copy(v[start : start + size], weights[1])
+            outer = ahead[1, b] + sums[1, 1] * to_end
+            carry_v = both_sums(factor, weights[1], size, carry_v, outer, before[1], behind[1])
+            total += _gradients(here, weights[1], half, middle, before, behind, factor)
+            _scatter(factor[:size], origin, gradient)
+        last, rank = _ranks(here, base + start, before[0], behind[0], last, rank)
+        _scatter(before[0, :size], origin, ranks)
+    return total
+
+
+@uncounted
+def _ranks(y, base, before, behind, last, rank):
+    """Turn the sums before each score of a block into ranks; last and rank are those of the score before it."""
+    for i in range(y.size):
+        before[i] = base + i + 0.5 * (behind[i] - before[i])
+    if y[0] != last and not _has_ties(y[1:], y[:-1]):
+        return np.float64(y[y.size - 1]), before[y.size - 1]
+    for i in range(y.size):
+        # A tie takes the rank of the score before it: the two sums agree only up to rounding.
+        if y[i] == last:
+            before[i] = rank
+        last, rank = np.float64(y[i]), before[i]
+    return last, rank
+
+
+@uncounted
+def _has_ties(y, before):
+    ties = np.int32(0)
+    for i in range(y.size):
+        ties += np.int32(y[i] == before[i])
+    return ties > 0
+
+
+@uncounted
+def _gradients(y, v, half, middle, before, behind, out):
+    """The gradients of a block; returns their sum times the distance of each score from `middle`."""
+    total = 0.0
+    for i in range(y.size):
+        out[i] = half * (before[1, i] + behind[1, i] - v[i] * (before[0, i] + behind[0, i]))
+    for i in range(y.size):
+        total += out[i] * (np.float64(y[i]) - middle)
+    return total
+
+
+@uncounted
+def _scatter(values, place, out):
+    for i in range(values.size):
+        out[place[i]] = values[i]

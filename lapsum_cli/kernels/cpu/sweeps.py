@@ -1,0 +1,161 @@
+"""The one recurrence: sums of weights times e^(-distance / alpha) along sorted scores, to one side of each.
+
+    before_i = sum over j < i of w_j e^(-|y_j - y_i| / alpha)        behind_i: the same over j > i
+
+Each moves along the scores by one step, carry = (carry + weight) e^(-gap / alpha), with a factor in [0, 1]: nothing
+can overflow. Weight 1 gives ranks and what sorting inverts; an upstream gradient as weight gives theirs (LapSum, ICML
+2025, section 3, whose own gradient of the rank is quadratic).
+
+A ranking is swept in blocks, from behind to leave the carry of every block, then from the front with both sums of a
+block at hand: exponentials are computed twice, and no array of the ranking's length is needed. A long ranking is swept
+in parts, side by side: each is summarised by its own sums at both of its ends (`approach`), and those of all parts
+before and behind it, faded to its ends (`meet`), are all that it needs of them.
+
+Factors and carries are float64 for float32 scores too: a float32 chain of 10^6 factors is off by 1e-3 n at a large
+alpha.
+"""
+
+import itertools
+import math
+
+import numpy as np
+
+from ..jit import uncounted
+from ..scalars.laplace import exp_nonpositive
+
+BLOCK = 1024  # scores; a row of float64 is 8 KiB, so the few rows of a sweep stay in an L1 or L2 cache
+
+
+@uncounted
+def finite_part(y, best):
+    """First and last + 1 of the finite scores of a sorted ranking; `best` is the infinity that comes first."""
+    start, stop = 0, y.size
+    while start < stop and y[start] == best:
+        start += 1
+    while stop > start and y[stop - 1] == -best:
+        stop -= 1
+    return start, stop
+
+
+# Loops run over slices: Numba lets an index such as start + i - 1 be negative, and LLVM then vectorises nothing.
+
+
+@uncounted
+def factors(y, start, size, rate, out):
+    """e^(-gap / alpha) to the score before, for scores start .. start + size; the first score of all has none."""
+    first = 1 if start == 0 else 0
+    if start == 0:
+        out[0] = 0.0
+    before, here, factor = y[start + first - 1 : start + size - 1], y[start + first : start + size], out[first:size]
+    for i in range(factor.size):
+        factor[i] = exp_nonpositive(-abs(np.float64(before[i]) - np.float64(here[i])) * rate)
+
+
+@uncounted
+def carry_behind(factor, weight, size, carry):
+    """The sum behind the score before a block, given that behind its last score."""
+    for i in range(size - 1, -1, -1):
+        carry = carry * factor[i] + weight[i] * factor[i]  # not (carry + weight) factor: one FMA between steps, not two
+    return carry
+
+
+@uncounted
+def carry_both(factor, weight, size, carry):
+    """What carry_behind gives, and the sum up to and with the last score, of this block alone; side by side."""
+    before = 0.0
+    for i in range(size):
+        j = size - 1 - i
+        carry = carry * factor[j] + weight[j] * factor[j]
+        before = before * factor[i] + weight[i]
+    return carry, before
+
+
+@uncounted
+def fade(y, i, j, rate):
+    """e^-distance/alpha between two scores, either of which may lie beyond the end: then there is nothing to fade."""
+    if i < 0 or j < 0 or i >= y.size or j >= y.size:
+        return 0.0
+    return math.exp(-abs(np.float64(y[i]) - np.float64(y[j])) * rate)
+
+
+def parts_of_sorted(y, part):
+    """Parts of about so many sorted scores, numbered, with their ends; no tie lies across two of them."""
+    begins = [0, *(_next_rise(y, at) for at in range(part, len(y), part)), len(y)]
+    spans = [(begin, end) for begin, end in itertools.pairwise(begins) if begin < end]
+    return [(i, begin, end) for i, (begin, end) in enumerate(spans)]
+
+
+@uncounted
+def _next_rise(y, at):
+    """The first place from `at` on whose score differs from the one before it."""
+    while 0 < at < y.size and y[at] == y[at - 1]:
+        at += 1
+    return at
+
+
+@uncounted
+def both_sums(factor, weight, size, carry, ahead, before, behind):
+    """The sums before and behind each score of a block; returns that up to and with its last score.
+
+    carry: the same of the block before; ahead: the sum behind the last score. The two chains run side by side, as
+    either alone waits four cycles for each step.
+    """
+    for i in range(size):
+        j = size - 1 - i
+        behind[j] = ahead
+        ahead = ahead * factor[j] + weight[j] * factor[j]
+        before[i] = carry * factor[i]
+        carry = carry * factor[i] + weight[i]
+    return carry
+
+
+@uncounted
+def approach(y, begin, end, rate, v, ahead, buffers, sums):
+    """The sums of a part of a sorted ranking, alone, with weight 1 (w = 0) and, unless it is empty, weight v (w = 1).
+
+    ahead[w, b] is the sum over the scores behind block b, seen from its last score. sums[w], unless it is empty, is
+    that over the whole part, seen from its last score and from the one before its first.
+
+    buffers: rows for a block: factors; weights, the first of which is 1.
+    """
+    kinds, blocks = (2 if v.size > 0 else 1), (end - begin + BLOCK - 1) // BLOCK
+    for w in range(kinds):
+        ahead[w, max(blocks - 1, 0)] = 0.0
+    if blocks <= 1 and sums.size == 0:
+        return
+    factor, weights = buffers[0], buffers[1:3]
+    sums[:] = 0.0
+    for b in range(blocks - 1, -1 if sums.size > 0 else 0, -1):
+        start, size = begin + b * BLOCK, min(BLOCK, end - begin - b * BLOCK)
+        factors(y, start, size, rate, factor)
+        for w in range(kinds):
+            if w == 1:
+                copy(v[start : start + size], weights[1])
+            if sums.size == 0:
+                ahead[w, b - 1] = carry_behind(factor, weights[w], size, ahead[w, b])
+                continue
+            sums[w, 1], own = carry_both(factor, weights[w], size, ahead[w, b])
+            sums[w, 0] += own * fade(y, start + size - 1, end - 1, rate)
+            if b > 0:
+                ahead[w, b - 1] = sums[w, 1]
+
+
+@uncounted
+def meet(y, ends, rate, sums):
+    """Turn the sums of every part alone into those of all parts before it, seen from the last score of the part before,
+    and of all behind it, seen from its own last score. ends[p]: the place after the last score of part p.
+    """
+    for w in range(sums.shape[1]):
+        before, behind = 0.0, 0.0
+        for p in range(ends.size):
+            own, sums[p, w, 0] = sums[p, w, 0], before
+            before = own + before * (fade(y, ends[p - 1] - 1, ends[p] - 1, rate) if p > 0 else 0.0)
+        for p in range(ends.size - 1, -1, -1):
+            own, sums[p, w, 1] = sums[p, w, 1], behind
+            behind = own + behind * (fade(y, ends[p - 1] - 1, ends[p] - 1, rate) if p > 0 else 0.0)
+
+
+@uncounted
+def copy(values, out):
+    for i in range(values.size):
+        out[i] = values[i]

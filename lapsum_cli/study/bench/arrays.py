@@ -1,0 +1,33 @@
+"""The benchmark in memory: a case's output is checked, then its sides are timed in turn."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from .cases import Case, Measured
+from .check import check_output
+from .clock import call, take_turns
+from .peers import Peer
+
+
+def measure(case: Case, peers: list[Peer], runs: int) -> Measured:
+    """The times of lapsum, of a copy of what it reads, and of every peer that has something in place of the operation.
+
+    A wrong output is an error, and has no time.
+    """
+    inputs = case.inputs()
+    outputs = case.soft(*inputs)
+    check_output(case, inputs, outputs)
+    moved = sum(array.nbytes for array in (*inputs, *outputs))
+    del outputs
+    copies = [np.empty_like(array) for array in inputs]
+    functions = {
+        "lapsum": partial(case.soft, *inputs),
+        "memcpy": lambda: [np.copyto(*pair) for pair in zip(copies, inputs, strict=True)],
+    }
+    functions |= {p.name: partial(p.sides[case.operation], case, *inputs) for p in peers if case.operation in p.sides}
+    for function in functions.values():
+        function()  # loaded and compiled, which its memory is not to count
+    return Measured(case, take_turns({name: call(function) for name, function in functions.items()}, runs), moved)

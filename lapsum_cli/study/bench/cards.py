@@ -1,0 +1,226 @@
+"""The benchmark on a card, whose scores are there already, and whose results stay there.
+
+lapsum      what kernels.cuda makes of them, as a call on arrays of the card does once it has looked for NaN. Results
+            are new arrays; with a gradient, numbers of rankings are read back
+graph       the same launches, of a top-k, captured once by PyTorch as a CUDA graph, and replayed
+copy        what lapsum reads, copied from the card to the card
+to card     the scores, from pinned memory
+from card   the scores, to pinned memory
+
+All of it is enqueued on one stream, and timed by events there: launching counts. Each run takes the next of several
+copies of the inputs, so that the cache of the card does not hold them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from ...core.errors import DeviceError
+from ...core.rankings import RankingsOnCard
+from ...devices.processors import Gpu
+from ...kernels.cuda import adapter
+from ...operations.menu import Rank
+from ...operations.operation import Given
+from .cases import Case, Measured
+from .check import WrongResult, check_output
+from .clock import Side, between_events, take_turns
+from .peers import Peer
+
+ROTATED, MOST_COPIES = 256 << 20, 8  # bytes of inputs that runs take in turn, if so many copies are enough
+SHARE = 0.25  # of the free memory, for copies
+
+
+def measure(case: Case, peers: list[Peer], runs: int, notice: Callable[[str], None]) -> Measured:
+    """The times of lapsum, of copies, and of every peer that has something in place of the operation.
+
+    A wrong output is an error, and has no time. notice is told why a side has none.
+    """
+    gc.collect()  # a lane and its layout refer to each other: the memory of the case before
+    with _enough_memory(case):
+        inputs = case.inputs()
+        work = Work.of(case, inputs)
+        outputs = [work.lane.get(array).reshape(inputs[0].shape) for array in work.run(0)]
+        check_output(case, inputs, outputs)
+        sides, remarks = {"lapsum": work.side(work.run), **_copies(work, inputs[0])}, []
+        peers = [peer for peer in peers if case.operation in peer.on_card]
+        if case.operation in ("topk", "log-topk") and any(peer.module == "torch" for peer in peers):
+            try:
+                sides["graph"] = _graph(work, outputs[0])
+            except Exception as error:  # whatever PyTorch, Numba and the driver may raise
+                remarks.append(f"{case} has no graph: {' '.join(str(error).split())[:200]}")
+                notice(remarks[-1])
+        sides |= {peer.name: _of_peer(work, peer) for peer in peers}
+        moved = sum(array.nbytes for array in (*inputs, *outputs))
+        return Measured(case, take_turns(sides, runs), moved, remarks=remarks)
+
+
+@contextlib.contextmanager
+def _enough_memory(case: Case):
+    """A card without it is an error of one line; Numba, PyTorch and CuPy have words of their own for that."""
+    try:
+        yield
+    except Exception as error:
+        if "outofmemory" not in str(error).lower().replace("_", "").replace(" ", ""):
+            raise
+        raise DeviceError(f"{case}: the card has not enough memory; give a smaller --shape") from None
+
+
+@dataclass(frozen=True)
+class Work:
+    """A case on a card: copies of its inputs, and what the kernels make of one of them."""
+
+    case: Case
+    lane: adapter.Lane
+    copies: list[list]  # each the inputs (N,)
+    turns: Iterator[int]  # whose copy is next
+    offsets: np.ndarray
+    given: Given
+
+    @classmethod
+    def of(cls, case: Case, inputs: list[np.ndarray]) -> Work:
+        lane, size = adapter.Lane(), sum(array.nbytes for array in inputs)
+        free = int(SHARE * min(adapter.free_bytes(), 1 << 50))
+        count = max(1, min(MOST_COPIES, math.ceil(ROTATED / size), free // size))
+        copies = [[lane.put(array.reshape(-1)) for array in inputs] for _ in range(count)]
+        offsets = np.arange(case.rankings + 1, dtype=np.int64) * case.length
+        given = Given(*(np.full(case.rankings, value, np.float64) for value in (case.alpha, case.k)))
+        return cls(case, lane, copies, itertools.cycle(range(count)), offsets, given)
+
+    def run(self, copy: int, lane: adapter.Lane | None = None) -> list:
+        """The results (N,) for one of the copies, on the card; by default on the lane of all sides."""
+        lane, (scores, *upstream) = lane or self.lane, self.copies[copy]
+        lane.begin()  # alphas and ks cross the bus again, as in a call
+        function = OPERATIONS[self.case.operation.removesuffix("-gradient")]
+        return function(Gpu(lane), self.case, RankingsOnCard(scores, self.offsets), self.given, *upstream)
+
+    def side(self, function: Callable[[int], object], within=contextlib.nullcontext) -> Side:
+        """Runs of function(number of a copy), whose launches go to the stream of the lane."""
+        return between_events(lambda: function(next(self.turns)), self.lane.stream, adapter.here.event, within)
+
+
+def _rank(on, case, rankings, given, upstream=None):
+    dtype = np.dtype(Rank().dtype(case.dtype, case.length))
+    ranks, gradient, _ = on.soft_rank(on.order(rankings, True), given.alphas, 1, dtype, upstream)
+    return [ranks] if upstream is None else [ranks, gradient]
+
+
+def _sort(on, case, rankings, given):
+    return [on.soft_sort(on.order(rankings, True), given.alphas)[0]]
+
+
+def _topk(on, case, rankings, given, upstream=None, log=False):
+    memberships, cuts = on.soft_topk(rankings, given.ks, given.alphas, True, log, upstream)
+    if upstream is None:
+        return [memberships]
+    return [memberships, on.topk_gradient(rankings, upstream, cuts, given.alphas, True, log)[0]]
+
+
+OPERATIONS = {"rank": _rank, "sort": _sort, "topk": _topk, "log-topk": partial(_topk, log=True)}
+
+
+def _copies(work: Work, scores: np.ndarray) -> dict[str, Side]:
+    """What it takes to copy the inputs on the card, and the scores there and back."""
+    stream, copies = work.lane.stream, work.copies
+    targets = [work.lane.empty(array.shape, array.dtype) for array in copies[0]]
+    pinned = adapter.here.pinned_array(scores.size, scores.dtype)
+    np.copyto(pinned, scores.reshape(-1))
+
+    def copy(i):
+        for target, array in zip(targets, copies[i], strict=True):
+            target.copy_to_device(array, stream=stream)
+
+    return {
+        "copy": work.side(copy),
+        "to card": work.side(lambda i: copies[i][0].copy_to_device(pinned, stream=stream)),
+        "from card": work.side(lambda i: copies[i][0].copy_to_host(pinned, stream=stream)),
+    }
+
+
+def _of_peer(work: Work, peer: Peer) -> Side:
+    """What a library makes of the same memory, on the same stream."""
+    share, within = LIBRARIES[peer.module](work.lane.stream)
+    shape, function = (work.case.rankings, work.case.length), peer.on_card[work.case.operation]
+    shared = [share(scores.reshape(shape)) for scores, *_ in work.copies]
+    return work.side(lambda i: function(work.case, shared[i]), within)
+
+
+def _torch(stream):
+    """How PyTorch takes an array of the card without a copy, and how its work goes to a stream."""
+    import torch
+
+    return partial(torch.as_tensor, device="cuda"), lambda: torch.cuda.stream(torch.cuda.ExternalStream(int(stream)))
+
+
+def _cupy(stream):
+    import cupy
+
+    return cupy.asarray, lambda: cupy.cuda.ExternalStream(int(stream))
+
+
+LIBRARIES = {"torch": _torch, "cupy": _cupy}
+
+
+class Repeating(adapter.Lane):
+    """A lane on which work that is done again makes no array and copies no number to the card: it launches, no more.
+
+    A graph that is captured there holds nothing but kernels, on arrays that stay.
+    """
+
+    def __init__(self, stream):
+        super().__init__(stream)
+        self._results, self._taken, self._numbers = [], 0, {}
+
+    def learn(self, work: Callable[[], list]) -> None:
+        """Do the work twice: rooms are made the first time, and so only results the second."""
+        for _ in range(2):
+            self._results, self._taken = [], 0
+            work()
+        self.wait()
+
+    def again(self, work: Callable[[], list]) -> list:
+        """The work that was learnt, once more."""
+        self._taken = 0
+        return work()
+
+    def empty(self, shape, dtype):
+        if self._taken == len(self._results):
+            self._results.append(super().empty(shape, dtype))
+        self._taken += 1
+        return self._results[self._taken - 1]
+
+    def put(self, array, name=None):
+        if not isinstance(array, np.ndarray):
+            return array
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._numbers:
+            self._numbers[key] = super().put(array)
+        return self._numbers[key]
+
+
+def _graph(work: Work, expected: np.ndarray) -> Side:
+    """Replays of the launches, a graph for each copy; each is replayed once and must give what was checked."""
+    import torch
+
+    stream, (_, within) = torch.cuda.Stream(), _torch(work.lane.stream)
+    lane = Repeating(adapter.external_stream(stream.cuda_stream))
+    lane.learn(partial(work.run, 0, lane))
+    graphs = []
+    for i in range(len(work.copies)):
+        graphs.append(torch.cuda.CUDAGraph())
+        with adapter.here.defer_cleanup(), torch.cuda.graph(graphs[i], stream=stream):
+            [result] = lane.again(partial(work.run, i, lane))
+        result.copy_to_device(np.zeros(result.shape, result.dtype))
+        lane.wait()
+        with within():
+            graphs[i].replay()
+        if not np.array_equal(work.lane.get(result).reshape(expected.shape), expected):
+            raise WrongResult("what it gives is not what its launches gave")
+    return work.side(lambda i: graphs[i].replay(), within)

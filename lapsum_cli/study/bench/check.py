@@ -1,0 +1,180 @@
+"""Is an output right? It is compared with the definition, in float64, without the kernels, in O(n) memory.
+
+soft count      c(t) = sum over j of F((x_j - t) / alpha)
+rank            r_i = c(x_i) + 1/2: from 1, without the score itself, whose F is 1/2
+rank-gradient   g_i = sum over j of e_ij (v_j - v_i) / 2 alpha, with e_ij = e^(-|x_i - x_j| / alpha), v upstream
+sort            y_l: c(y_l) = l + 1/2, and no value exceeds the one before it
+topk            p_i = F((x_i - b) / alpha), where c(b) = k
+topk-gradient   g_i = f_i (v_i - sum f_j v_j / sum f_j), with f_i = e^(-|x_i - b| / alpha) / 2 alpha, v upstream
+log-topk        log p_i
+
+Sums are compared in every ranking, values in a few.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ...core.errors import LapsumError
+
+RANKINGS, ITEMS = 4, 32  # whose values are compared
+BLOCK = 1 << 15  # scores at a time: temporaries stay in the cache
+
+
+class WrongResult(LapsumError):
+    """An output is further from the definition than the contract allows; its time would mean nothing."""
+
+
+def check_output(case, inputs, outputs) -> None:
+    """Raise WrongResult unless the outputs (m, n) are what the operation makes of the inputs (m, n)."""
+    checks = {
+        "rank": _check_ranks,
+        "rank-gradient": _check_rank_gradient,
+        "sort": _check_sorted,
+        "topk": _check_memberships,
+        "topk-gradient": _check_topk_gradient,
+        "log-topk": _check_logs,
+    }
+    checks[case.operation](case, *inputs, *outputs)
+
+
+def _check_sorted(case, scores, values):
+    rises = np.diff(values, axis=1) > 0
+    if rises.any():
+        r, i = np.argwhere(rises)[0]
+        raise WrongResult(f"{case}: ranking {r}, value {i + 1} exceeds the one before it; no time is shown")
+    positions = _spread(case.length, ITEMS)
+    for r in _spread(case.rankings, RANKINGS):
+        y = values[r, positions].astype(np.float64)
+        # The count moves by at most 1 / (2 alpha) a score when a value is rounded.
+        step = np.abs(y) * np.finfo(case.dtype).eps
+        low, high = ([soft_count(scores[r], float(t), case.alpha) for t in ends] for ends in (y + step, y - step))
+        slack = 1e-9 * case.length
+        wrong = (np.array(low) - slack > positions + 0.5) | (np.array(high) + slack < positions + 0.5)
+        if wrong.any() or np.isnan(y).any():
+            at = positions[int(np.argmax(wrong))]
+            raise WrongResult(
+                f"{case}: ranking {r}, value {at} is not where the soft count is its place; no time is shown"
+            )
+
+
+def _check_logs(case, scores, logs):
+    """Memberships as those of topk; and below the threshold the logarithm falls with the score, to the last digit."""
+    _check_memberships(case, scores, np.exp(logs))
+    tolerance = 1e-5 if case.dtype == "float32" else 1e-9
+    for r in _spread(case.rankings, RANKINGS):
+        below = logs[r] < -1
+        x, found = scores[r][below].astype(np.float64), logs[r][below].astype(np.float64)
+        expected = (x - x.max(initial=-np.inf)) / case.alpha + found.max(initial=-np.inf)
+        what = f"{case}: ranking {r}, relative error of score"
+        _compare(what, np.flatnonzero(below), (found - expected) / np.abs(expected), 0.0, tolerance)
+
+
+def _check_ranks(case, scores, ranks):
+    n = case.length
+    total, tolerance = n * (n + 1) / 2, n * (2e-7 if case.dtype == "float32" else 1e-10)
+    _compare(f"{case}: sum of ranking", range(case.rankings), ranks.sum(axis=1, dtype=np.float64), total, 1e-6 * total)
+    items = _spread(n, ITEMS)
+    for r in _spread(case.rankings, RANKINGS):
+        expected = [soft_count(scores[r], float(scores[r, i]), case.alpha) + 0.5 for i in items]
+        _compare(f"{case}: ranking {r}, score", items, ranks[r, items], expected, tolerance)
+
+
+def _check_rank_gradient(case, scores, upstream, ranks, gradient):
+    _check_ranks(case, scores, ranks)
+    _check_balance(case, gradient, np.abs(gradient).sum(axis=1, dtype=np.float64))
+    items, tolerance = _spread(case.length, ITEMS), 1e-6 if case.dtype == "float32" else 1e-10
+    for r in _spread(case.rankings, RANKINGS):
+        expected, size = np.transpose([_rank_gradient(scores[r], upstream[r], i, case.alpha) for i in items])
+        error = (gradient[r, items] - expected) / np.maximum(size, np.finfo(np.float64).tiny)
+        _compare(f"{case}: ranking {r}, relative error of the gradient of score", items, error, 0.0, tolerance)
+
+
+def _check_balance(case, gradient, size):
+    """What one item gains another loses, as the sum of ranks or memberships is given; size (m,) is what it goes by."""
+    excess = np.abs(gradient.sum(axis=1, dtype=np.float64)) / np.maximum(size, np.finfo(case.dtype).tiny)
+    _compare(f"{case}: relative sum of the gradient of ranking", range(case.rankings), excess, 0.0, 1e-5)
+
+
+def _rank_gradient(x, v, i: int, alpha: float) -> tuple[float, float]:
+    """The gradient for item i, and the size of what it is summed from."""
+    total = size = 0.0
+    for start in range(0, x.size, BLOCK):
+        block, weights = (a[start : start + BLOCK].astype(np.float64) for a in (x, v))
+        near = np.exp(-np.abs(block - float(x[i])) / alpha) / (2 * alpha)
+        total += near @ (weights - float(v[i]))
+        size += near @ (np.abs(weights) + abs(float(v[i])))
+    return total, size
+
+
+def _check_memberships(case, scores, memberships):
+    k, tolerance = case.k, 2e-6 if case.dtype == "float32" else 1e-9
+    _compare(f"{case}: sum of ranking", range(case.rankings), memberships.sum(axis=1, dtype=np.float64), k, 1e-6 * k)
+    for r in _spread(case.rankings, RANKINGS):
+        x, found = scores[r], memberships[r]
+        for part, z in _distances(x, k, case.alpha):
+            _compare(f"{case}: ranking {r}, score", range(x.size)[part], found[part], laplace_cdf(z), tolerance)
+
+
+def _check_topk_gradient(case, scores, upstream, memberships, gradient):
+    _check_memberships(case, scores, memberships)
+    # From e^-distance/alpha, which is twice the smaller of p and 1 - p. Gradients cancel where one score has all of it.
+    tails = np.minimum(memberships, 1 - memberships).sum(axis=1, dtype=np.float64)
+    _check_balance(case, gradient, tails * np.abs(upstream).max(axis=1) / case.alpha)
+    tolerance = 2e-6 if case.dtype == "float32" else 1e-9
+    for r in _spread(case.rankings, RANKINGS):
+        v, what = upstream[r], f"{case}: ranking {r}, relative error of the gradient of score"
+        near = [(part, np.exp(-np.abs(z))) for part, z in _distances(scores[r], case.k, case.alpha)]
+        total = math.fsum(e.sum() for _, e in near)
+        mean = math.fsum(e @ v[part] for part, e in near) / total if total else 0.0
+        largest = float(np.abs(v).max()) / (2 * case.alpha)  # that a gradient can be
+        for part, e in near:
+            expected = e * (v[part] - mean) / (2 * case.alpha)
+            _compare(what, range(v.size)[part], (gradient[r, part] - expected) / largest, 0.0, tolerance)
+
+
+def _distances(x, k, alpha):
+    """(x - b) / alpha in float64, with the part of x that they are of, a block after another."""
+    # Relative to the k-th score: the threshold of a tiny alpha needs more digits than the scores have.
+    origin = float(np.partition(x, -math.ceil(k))[-math.ceil(k)])
+    b = threshold(x, k, alpha, origin)
+    for start in range(0, x.size, BLOCK):
+        part = slice(start, start + BLOCK)
+        yield part, (x[part].astype(np.float64) - origin - b) / alpha
+
+
+def threshold(x, k, alpha, origin: float) -> float:
+    """b - origin such that soft_count(x, b) = k, for 0 < k < n, by bisection."""
+    margin = alpha * math.log(x.size / min(k, x.size - k))  # beyond it every F is near enough to 0 or 1
+    low, high = float(x.min()) - origin - margin, float(x.max()) - origin + margin
+    while high - low > 1e-11 * alpha and low < (middle := (low + high) / 2) < high:
+        low, high = (middle, high) if soft_count(x, middle, alpha, origin) > k else (low, middle)
+    return (low + high) / 2
+
+
+def soft_count(x, t, alpha, origin: float = 0.0) -> float:
+    """How many scores are above origin + t, softly."""
+    blocks = (x[start : start + BLOCK].astype(np.float64) for start in range(0, x.size, BLOCK))
+    return math.fsum(laplace_cdf((block - origin - t) / alpha).sum() for block in blocks)
+
+
+def laplace_cdf(z):
+    tail = 0.5 * np.exp(-np.abs(z))
+    return np.where(z > 0, 1 - tail, tail)
+
+
+def _spread(size: int, count: int) -> np.ndarray:
+    """At most `count` of the indices below `size`, the first and the last among them."""
+    return np.unique(np.linspace(0, size - 1, count).astype(np.int64))
+
+
+def _compare(what: str, labels, got, expected, tolerance: float) -> None:
+    wrong = ~(np.abs(got - expected) <= tolerance)  # NaN is wrong
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        by_definition = np.broadcast_to(expected, got.shape)[at]
+        raise WrongResult(
+            f"{what} {labels[at]} is {got[at]:.9g}, not {by_definition:.9g} (+-{tolerance:.1g}); no time is shown"
+        )

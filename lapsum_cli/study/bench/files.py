@@ -1,0 +1,174 @@
+"""The benchmark from file to file: whole processes, on files made for it, in a folder that is removed afterwards.
+
+long Parquet    qid, docid (int64) and score (float32), 100 rows a query, zstd: lapsum beside tools that rank such a
+                file, and pyarrow, which copies it and adds a column
+NPY matrix      five times as many scores, a ranking in each 100: lapsum beside cat
+NPY vector      the same scores as one ranking
+
+With --device cuda lapsum has that too, and "cpu" beside it is lapsum without.
+
+Every file has been read before, and so is in the cache if that holds it; every output is on the disk when the clock
+stops.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ...core.errors import IOFailed, OptionError
+from .cases import Case, Choice, Measured, k_of
+from .clock import Side, process, take_turns
+from .filecheck import check_array, check_table, keeps_order
+from .peers import Peer
+from .sources import QUERY, make_npy, make_parquet
+
+OPERATIONS = ("rank", "topk")
+MOST_ROWS = 1e12
+NPY_TIMES = 5  # as many scores in an NPY file as rows in the Parquet
+# Bytes a row: seven Parquet files, or an NPY of its five scores and three outputs, one of them float64; with a card two
+# outputs more.
+ROOM = {"cpu": 160, "cuda": 220}
+TOOLS = str(Path(__file__).with_name("filepeers.py"))
+
+
+@dataclass(frozen=True)
+class FileCase(Case):
+    """A case whose scores come from a file and whose results go to one; without threads, lapsum takes what it likes."""
+
+    threads: int | None
+    file: str
+
+    def __str__(self):
+        return f"{self.operation} {self.file} {self.shape}"
+
+
+@dataclass(frozen=True)
+class MeasuredFile(Measured):
+    """reordered: the peers that do not keep the order of the rows."""
+
+    reordered: list[str]
+
+
+@dataclass(frozen=True)
+class File:
+    """A file to be made: `others` are the commands beside lapsum, by name, each to be followed by IN and OUT."""
+
+    name: str
+    suffix: str
+    rankings: int
+    length: int
+    make: Callable[[Path], None]
+    check: Callable[[Case, Path, Path], None]
+    others: dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class FileBench:
+    """The benchmark of all files, `rows` being those of the Parquet."""
+
+    choice: Choice
+    rows: float
+    temp_dir: str | None
+    peers: list[Peer]
+    runs: int
+
+    def __post_init__(self):
+        if not QUERY <= self.rows <= MOST_ROWS:
+            raise OptionError(f"--rows must be from {QUERY} to {MOST_ROWS:g}, got {self.rows:g}")
+        if not any(self.cases(file) for file in self.files()):
+            raise OptionError(f"--files times {' and '.join(OPERATIONS)}, not {', '.join(self.choice.operations)}")
+        directory = self.temp_dir or tempfile.gettempdir()
+        if not os.path.isdir(directory):
+            raise OptionError(f"--temp-dir {directory}: no such directory")
+        free, needed = shutil.disk_usage(directory).free, int(self.rows) * ROOM[self.choice.device]
+        if free < needed:
+            raise IOFailed(
+                f"{directory}: {self.rows:g} rows need {needed >> 20} MiB for a while, {free >> 20} MiB are free; "
+                "lower --rows, or name another --temp-dir"
+            )
+
+    def files(self) -> list[File]:
+        queries = int(self.rows) // QUERY
+        rows, rankings = queries * QUERY, queries * NPY_TIMES
+        scores = rankings * QUERY
+        threads = str(self.choice.threads or "")
+        tools = {peer.name: [sys.executable, "-P", TOOLS, peer.name, threads] for peer in self.peers if peer.files}
+        # GNU's sync takes a file; others, all there is to write.
+        cat = {"cat": ["sh", "-c", 'cat "$1" > "$2" && sync "$2"', "sh"]}
+        matrix, vector = (partial(make_npy, shape=shape) for shape in ((rankings, QUERY), (scores,)))
+        return [
+            File("long Parquet", ".parquet", queries, QUERY, partial(make_parquet, rows=rows), check_table, tools),
+            File("NPY matrix", ".npy", rankings, QUERY, matrix, check_array, cat),
+            File("NPY vector", ".npy", 1, scores, vector, check_array, cat),
+        ]
+
+    def cases(self, file: File) -> list[FileCase]:
+        c = self.choice
+        return [
+            FileCase(
+                operation=operation,
+                rankings=file.rankings,
+                length=file.length,
+                dtype="float32",
+                scores="normal",
+                alpha=c.alpha,
+                k=k_of(c.k, file.length, operation),
+                threads=c.threads,
+                file=file.name,
+            )
+            for operation in OPERATIONS
+            if operation in c.operations
+        ]
+
+    def measure(self, notice: Callable[[str], None]) -> Iterator[MeasuredFile]:
+        """The cases of one file after the other; no file outlives its turn."""
+        for file in self.files():
+            with tempfile.TemporaryDirectory(prefix="lapsum-bench-", dir=self.temp_dir) as folder:
+                notice(f"{file.name} of {file.rankings * file.length} scores")
+                yield from self._measured(file, Path(folder))
+
+    def _measured(self, file: File, folder: Path) -> list[MeasuredFile]:
+        """All sides run in turn; none of their times is shown if an output is wrong."""
+        cases, source = self.cases(file), folder / f"in{file.suffix}"
+        file.make(source)
+        own = {(case.operation, name): case for case in cases for name in self._own}
+        sinks = {side: folder / f"{'-'.join(side)}{file.suffix}" for side in own}
+        sinks |= {name: folder / f"{name}{file.suffix}" for name in file.others}
+        commands = {side: self._lapsum(case, source, sinks[side], self._own[side[1]]) for side, case in own.items()}
+        commands |= {name: [*start, str(source), str(sinks[name])] for name, start in file.others.items()}
+        times = take_turns({name: _side(command, sinks[name]) for name, command in commands.items()}, self.runs)
+        for side, case in own.items():
+            file.check(case, source, sinks[side])
+        tables = file.others if file.suffix == ".parquet" else ()
+        reordered = [name for name in tables if not keeps_order(name, source, sinks[name])]
+        measured = []
+        for case in cases:
+            sides = {name: times[case.operation, name] for name in self._own}
+            sides |= {name: times[name] for name in file.others}
+            moved = source.stat().st_size + sinks[case.operation, "lapsum"].stat().st_size
+            measured.append(MeasuredFile(case, sides, moved, reordered))
+        return measured
+
+    @property
+    def _own(self) -> dict[str, list[str]]:
+        """lapsum, and beside a card lapsum without it, with the options that make it so."""
+        return {"lapsum": []} if self.choice.device == "cpu" else {"lapsum": ["--device", "cuda"], "cpu": []}
+
+    def _lapsum(self, case: FileCase, source: Path, sink: Path, options: list[str]) -> list[str]:
+        k = ["--k", self.choice.k] if case.operation == "topk" else []
+        threads = ["--threads", str(case.threads)] if case.threads else []
+        run = [sys.executable, "-m", "lapsum_cli", case.operation, str(source), "-o", str(sink)]
+        return [*run, "--alpha", repr(case.alpha), "--quiet", *k, *threads, *options]
+
+
+def _side(command: list[str], sink: Path) -> Side:
+    """A process that writes the sink anew. Arrow has the memory pool of its own choice: lapsum's is not passed on."""
+    environment = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
+    return process(command, lambda: sink.unlink(missing_ok=True), environment)

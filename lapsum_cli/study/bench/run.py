@@ -1,0 +1,63 @@
+"""One run of the benchmark: what was asked for is looked through first, then timed, kind by kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from ... import devices
+from ..report.report import Report
+from ..report.tables import TABLES
+from . import arrays
+from .cases import Case, Choice, Measured
+from .files import FileBench
+from .machine import machine
+from .peers import Peer
+
+Notice = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What is to be timed, beside which peers, and how often."""
+
+    choice: Choice
+    kinds: list[str]  # of TABLES
+    peers: list[Peer]
+    runs: int = 5
+    rows: float = 2e7
+    temp_dir: str | None = None
+
+    def run(self, notice: Notice = lambda line: None) -> Report:
+        """The report; a wrong output is an error, and so is a card that does not work. notice is told what runs."""
+        if self.choice.device == "cuda":
+            devices.lane()
+        kinds = {kind: self._prepared(kind) for kind in self.kinds}  # what cannot be timed is refused here
+        if any(peer.module == "torch" for peer in self.peers):
+            import torch
+
+            torch.set_num_threads(self.choice.threads or 1)
+        measured = {kind: list(measure(notice)) for kind, measure in kinds.items()}
+        tables = [TABLES[kind](found, self.choice, self.runs) for kind, found in measured.items()]
+        named = {self.choice.name_of(kind): found for kind, found in measured.items()}
+        return Report(machine(self.peers, self.choice.device), named, tables)
+
+    def _prepared(self, kind: str) -> Callable[[Notice], Iterable[Measured]]:
+        if kind == "files":
+            return FileBench(self.choice, self.rows, self.temp_dir, self.peers, self.runs).measure
+        if kind == "growth":
+            return partial(self._in_memory, self.choice.growth_cases(), [])
+        return partial(self._in_memory, self.choice.shape_cases(), self.peers)
+
+    def _in_memory(self, cases: list[Case], peers: list[Peer], notice: Notice) -> Iterator[Measured]:
+        """The cases one after the other, in memory here or on the card."""
+        if self.choice.device == "cpu":
+            measure = arrays.measure
+        else:
+            from . import cards as cuda  # numba.cuda, and what it needs
+
+            measure = partial(cuda.measure, notice=notice)
+        for case in cases:
+            notice(f"{case}")
+            yield measure(case, peers, self.runs)

@@ -1,0 +1,1 @@
+"""What was measured, as tables: printed, kept in a file, drawn as a page."""

@@ -1,0 +1,1 @@
+"""Rankings in a table: which columns hold them, and where results go beside them."""

@@ -1,0 +1,142 @@
+"""The layout of a table, from its columns and what the user named; what was found is said."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from ..core.errors import DataError, OptionError
+from .layout import Lists, Long, Wide
+from .roles import ITEM_NAMES, SCORE_NAMES, Names, holds_numbers, is_list, matching, score_type
+
+# Names that groups usually have, in lower case.
+GROUP_NAMES = (
+    "qid",
+    "query_id",
+    "q_id",
+    "queryid",
+    "query",
+    "topic",
+    "topic_id",
+    "group",
+    "group_id",
+    "user_id",
+    "session_id",
+)
+
+
+def detect(schema: pa.Schema, names: Names, is_array: bool, source: str, notice) -> Long | Lists | Wide:
+    """The layout of a table with these columns; what was found rather than named is said through `notice`."""
+    beside = names.beside.values()
+    one_each = [] if names.columns else beside
+    for name in (*(names.group or ()), *filter(None, (names.score, names.alpha, names.k, names.item, *one_each))):
+        if name not in schema.names:
+            raise OptionError(f'{source}: no column "{name}"; the columns are {_listed(schema.names)}')
+        if schema.names.count(name) > 1:
+            raise OptionError(f'{source}: {schema.names.count(name)} columns are called "{name}"; rename one')
+    layout = _layout(schema, names, is_array, source, notice)
+    for name in beside:
+        _check_beside(schema, name, layout, source)
+    return layout
+
+
+def find_item(schema: pa.Schema, layout: Long | Lists | Wide, source: str, notice) -> str | None:
+    """The column that says what an item is called: as named, else by the usual names; None to count the items."""
+    given = layout.names.item
+    if given == "":
+        return None
+    if isinstance(layout, Wide):
+        if given:
+            raise OptionError("--item does not go with --columns, whose names are those of the items")
+        return "item"
+    lists = isinstance(layout, Lists)
+    if given:
+        if is_list(schema.field(given).type) != lists:
+            wanted = "lists like those of the scores" if lists else "a value for each row"
+            raise OptionError(f'{source}: column "{given}" has type {schema.field(given).type}; --item needs {wanted}')
+        return given
+    found = [f.name for f in schema if f.name.lower() in ITEM_NAMES and is_list(f.type) == lists]
+    found = [name for name in found if name not in getattr(layout, "group", ())]
+    if len(found) > 1:
+        raise OptionError(f"{source}: several columns could be the item: {_listed(found)}; choose with --item")
+    if found:
+        notice(f'items from "{found[0]}"')
+    return found[0] if found else None
+
+
+def _check_beside(schema: pa.Schema, name: str, layout, source: str) -> None:
+    found = matching(name, schema.names) if isinstance(layout, Wide) else [name]
+    if not found:
+        raise OptionError(f"{source}: no column matches {name}; the columns are {_listed(schema.names)}")
+    for column in found:
+        kind = schema.field(column).type
+        if not holds_numbers(kind) or is_list(kind) != isinstance(layout, Lists):
+            wanted = "lists of numbers, as the scores" if isinstance(layout, Lists) else "numbers"
+            raise DataError(f'{source}: column "{column}" has type {kind}; it must hold {wanted}')
+
+
+def _layout(schema: pa.Schema, names: Names, is_array: bool, source: str, notice) -> Long | Lists | Wide:
+    if names.columns is not None:
+        return _wide(schema, names, source)
+    score = names.score or ("score" if is_array else _find_score(schema, names, source))
+    kind = schema.field(score).type
+    if is_list(kind):
+        score_type(kind.value_type, score, source)
+        if names.group:
+            raise OptionError(f'{source}: "{score}" holds a ranking in each row; --group is for a row an item')
+        if not (is_array or names.score):
+            notice(f'scores from "{score}", a ranking in each row')
+        return Lists(score, names)
+    score_type(kind, score, source)
+    group = names.group if names.group is not None else _find_group(schema, source)
+    for name in group:
+        if pa.types.is_nested(schema.field(name).type):
+            raise OptionError(f'{source}: column "{name}" has type {schema.field(name).type}, which cannot be a group')
+    if not group and not is_array:
+        notice(
+            f'scores from "{score}"; no group column is named or known, so the whole table is one ranking (see --group)'
+        )
+    elif (names.group is None or names.score is None) and not is_array:
+        notice(f'scores from "{score}", grouped by {_listed(group)}')
+    return Long(score, group, names)
+
+
+def _wide(schema: pa.Schema, names: Names, source: str) -> Wide:
+    if names.group or names.score:
+        raise OptionError("--columns makes each row a ranking; it does not go with --group or --score")
+    found = matching(names.columns, schema.names)
+    if not found:
+        columns = _listed(schema.names)
+        raise OptionError(f"{source}: no column matches --columns {names.columns}; the columns are {columns}")
+    for name in found:
+        score_type(schema.field(name).type, name, source)
+    return Wide(found, names)
+
+
+def _find_score(schema: pa.Schema, names: Names, source: str) -> str:
+    usual = [f.name for f in schema if f.name.lower() in SCORE_NAMES and holds_numbers(f.type)]
+    floats = [f.name for f in schema if pa.types.is_floating(f.type.value_type if is_list(f.type) else f.type)]
+    others = (names.alpha, names.k, *names.beside.values())
+    found = usual or [name for name in floats if name not in others] or floats
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise OptionError(f"{source}: several columns could be the score: {_listed(found)}; choose one with --score")
+    for f in schema:
+        if f.name.lower() in SCORE_NAMES:
+            score_type(f.type, f.name, source)
+    hint = "name it with --score"
+    if any(name.replace(".", "", 1).lstrip("-").isdigit() for name in schema.names):
+        hint = "the first line of a text is taken for column names: add such a line"
+    raise DataError(f"{source}: no score column; the columns are {_listed(schema.names)}; {hint}")
+
+
+def _find_group(schema: pa.Schema, source: str) -> tuple[str, ...]:
+    found = [name for name in schema.names if name.lower() in GROUP_NAMES]
+    if len(found) > 1:
+        raise OptionError(f"{source}: several columns could be the group: {_listed(found)}; choose with --group")
+    return tuple(found)
+
+
+def _listed(names) -> str:
+    names = [f'"{name}"' for name in names]
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")

@@ -1,0 +1,153 @@
+"""Soft permutations as rows: a row for each item and position with its probability, or a line of a dense matrix."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from ..core.errors import OptionError, OutputError
+from ..formats import Sources
+from .layout import Layout
+from .results import Transform
+
+ROWS = 1 << 16  # rows that are made at a time: a few MiB, whatever the rankings are
+MOST_ROWS = 10**9
+SAMPLE = 256  # items whose rows are counted for an estimate
+
+
+class Pairs(Transform):
+    """The most probable positions of every item. `say` is told the estimate, and `free` bytes must hold it.
+
+    With --dense a row is a line of the matrix, for NPY.
+    """
+
+    keeps_rows = False
+
+    def __init__(self, operation, layout: Layout, source: Sources, nan, on, threads, item, say, free: float):
+        """free: bytes at the output, infinite where they do not matter; NaN refuses nothing."""
+        self.item, self.say, self.free, self.threads = item, say, free, threads
+        super().__init__(operation, layout, source, nan, on)
+        self.rankings = self.written = 0
+        self.is_array = operation.dense
+
+    def _fields(self):
+        kind = pa.from_numpy_dtype(self.result_dtype)
+        if self.operation.dense:
+            # Lines of several matrices make an array of three dimensions.
+            several = self.layout.closes_with_row or self.layout.group
+            metadata = {"matrices": "several"} if several else None
+            return pa.schema([]), [pa.field(self.operation.column, pa.list_(kind), metadata=metadata)]
+        keys = [self.input.field(name) for name in getattr(self.layout, "group", ())]
+        if self.layout.closes_with_row:
+            keys = [pa.field("ranking", pa.int64())]
+        item = self.layout.item_field(self.item, self.input) if self.item else pa.field("item", pa.int64())
+        return pa.schema([*keys, item]), [pa.field("position", pa.int64()), pa.field(self.operation.column, kind)]
+
+    def compute(self, batch, summary):
+        rankings, at, valid = self.apply(batch, summary)
+        if self.operation.dense:
+            yield from self._dense(rankings, at)
+            return
+        from ..kernels.cpu import permute
+
+        widths = permute.widths(at, self.operation.tolerance, self.threads)
+        keys, items = self._keys(batch, rankings), self.layout.items(self.item, batch) if self.item else None
+        # Scores left out, as NaN, count in the numbers and names of the others.
+        origins = None if valid is None else np.flatnonzero(valid)
+        starts = rankings.offsets if valid is None else self.layout.offsets(batch)
+        if self.written == 0 and len(rankings.values):
+            self._estimate(at, widths, batch, keys, items)
+        for first, last in _pieces(widths):
+            item, position, p = permute.sparse(at, self.operation.tolerance, first, last, widths[first:last])
+            ranking = np.searchsorted(rankings.offsets, item, side="right") - 1
+            if items is None:
+                named = pa.array((item if origins is None else origins[item]) - starts[ranking] + 1)
+            else:
+                named = items.take(pa.array(item if origins is None else origins[item])).combine_chunks()
+            columns = [key.take(pa.array(ranking)).combine_chunks() for key in keys]
+            self._count(len(p))
+            p = pa.array(p.astype(self.result_dtype, copy=False))
+            yield pa.table([*columns, named, pa.array(position + 1), p], schema=self.schema)
+        self.rankings += len(rankings)
+
+    def check(self, format):
+        if self.operation.dense and format != "npy":
+            raise OptionError(f"--dense is for NPY, not {format}; name the output something.npy, or pass --to npy")
+        if not self.operation.dense and format == "npy":
+            raise OptionError("a permutation has a row for each item and position; write a table, or pass --dense")
+
+    def _keys(self, batch, rankings) -> list[pa.ChunkedArray]:
+        """Columns with a value for each ranking of the batch."""
+        if self.layout.closes_with_row:
+            return [pa.chunked_array([pa.array(np.arange(len(rankings)) + self.rankings + 1)])]
+        table = pa.Table.from_batches([chunk.batch for chunk in batch.chunks])
+        return [table.column(name).take(pa.array(batch.starts)) for name in self.layout.group]
+
+    def _estimate(self, at, widths, batch, keys, items) -> None:
+        """Count the rows of a few items of the first batch, and say what all will have; refuse what is too much."""
+        from ..kernels.cpu import permute
+
+        sample = np.unique(np.linspace(0, len(widths) - 1, SAMPLE).astype(np.int64))
+        kept = [len(permute.sparse(at, self.operation.tolerance, i, i + 1, widths[i : i + 1])[0]) for i in sample]
+        in_batch = float(np.mean(kept)) * len(widths)
+        known = self.source.rows is not None
+        rows = int(in_batch * (self.source.rows / batch.rows if known else 1))
+        self.say(f"about {rows} rows" + ("" if known else " from the first batch of unknown many"))
+        beside = sum(column.nbytes / max(len(column), 1) for column in [*keys, *([items] if items else [])])
+        self._refuse(
+            rows, int(rows * (beside + 8 + 8 * (items is None) + np.dtype(self.result_dtype).itemsize)), "some "
+        )
+
+    def _count(self, rows: int) -> None:
+        self.written += rows
+        self._refuse(self.written, 0, "more than ")
+
+    def _refuse(self, rows: int, size: int, about: str) -> None:
+        if math.isnan(self.free):
+            return
+        hint = "raise --tol, lower --alpha, or pass --force"
+        if rows > MOST_ROWS:
+            raise OutputError(f"the permutation has {about}{rows} rows, over {MOST_ROWS}; {hint}")
+        if size > self.free:
+            raise OutputError(
+                f"the permutation has {about}{rows} rows, {size >> 20} MiB before compression, and "
+                f"{int(self.free) >> 20} MiB are free; {hint}"
+            )
+
+    def _dense(self, rankings, at) -> Iterator[pa.Table]:
+        from ..kernels.cpu import permute
+
+        kind = self.schema.field(0).type
+        lengths = rankings.lengths
+        if self.written == 0 and len(lengths):
+            size = int((lengths.astype(float) ** 2).sum()) * np.dtype(self.result_dtype).itemsize
+            known = self.source.rows is not None and self.layout.closes_with_row
+            size = int(size * (self.source.rows / len(lengths) if known else 1))
+            if size > self.free:
+                raise OutputError(
+                    f"the matrix has {size >> 20} MiB, and {int(self.free) >> 20} MiB are free; leave out --dense, or "
+                    "pass --force"
+                )
+            self.say(f"a matrix of {size >> 20} MiB")
+        for r, n in enumerate(lengths.tolist()):
+            step = max(1, ROWS // max(n, 1))
+            for first in range(0, n, step):
+                block = permute.dense(at, r, first, min(n, first + step))
+                self.written += len(block)
+                offsets = pa.array(np.arange(len(block) + 1) * n, pa.int32())
+                values = pa.array(block.reshape(-1).astype(self.result_dtype, copy=False))
+                yield pa.table([pa.ListArray.from_arrays(offsets, values, type=kind)], schema=self.schema)
+
+
+def _pieces(widths) -> Iterator[tuple[int, int]]:
+    """Ranges of items with about ROWS positions in all, or a single item."""
+    ends = np.cumsum(widths)
+    first = 0
+    while first < len(widths):
+        before = int(ends[first - 1]) if first else 0
+        last = max(first + 1, int(np.searchsorted(ends, before + ROWS, side="right")))
+        yield first, last
+        first = last
