@@ -33,7 +33,7 @@ from torch.autograd.function import once_differentiable
 from . import devices
 from .core.errors import DataError, DeviceError, OptionError
 from .core.quantities import Alpha, K
-from .core.rankings import Rankings, RankingsOnCard
+from .core.rankings import Rankings
 from .devices.processors import Cpu
 from .operations.menu import Loss, Rank, Sort, TopK, check_reduction
 from .operations.operation import GRADIENT, Given, Operation, alphas_of, k_of, prepare, refuse
@@ -186,7 +186,7 @@ def _rankings(rows: torch.Tensor) -> Rankings:
         raise DataError("a score is NaN; mask it with -inf")
     if not rows.is_cuda:
         return Rankings.equal_length(rows.detach().numpy(), count, length)
-    return RankingsOnCard(_flat(rows), np.arange(count + 1, dtype=np.int64) * length)
+    return Rankings(_flat(rows), np.arange(count + 1, dtype=np.int64) * length)
 
 
 def _flat(tensor: torch.Tensor):

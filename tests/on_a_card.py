@@ -31,14 +31,14 @@ for first in range(0, 10**6, 10**4):
 
 SUMS = """
 import numpy as np
-from lapsum_cli import soft_topk, devices
+from lapsum_cli import Rankings, soft_topk, devices
 from lapsum_cli.kernels.cuda import adapter, topk
 lane = adapter.Lane()
 for n in (10**6, 10**7, 10**8):
     x = np.random.default_rng(n).standard_normal(n, np.float32)
     for alpha in (1e-6, 0.1, 100.0):
         for k in (10.0, 0.1 * n, 0.5 * n):
-            p, _ = topk.soft_topk(lane, x, np.array([0, n]), np.array([k]), np.array([alpha]))
+            p, _ = topk.soft_topk(lane, Rankings(x, np.array([0, n])), np.array([k]), np.array([alpha]))
             state = lane.get(lane.room("state", (1, 9), np.float64))[0]
             error = abs(lane.get(p).sum(dtype=np.float64) - k) / k
             print(f"n {n:>9} alpha {alpha:g} k {k:>10g}: relative error of the sum {error:.1e}; left {state[7]:g} "

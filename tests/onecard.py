@@ -77,21 +77,22 @@ def run_every_operation(lane, offsets, dtype):
 
 
 def _run_every_operation(lane, offsets, dtype):
-    from lapsum_cli.kernels.cuda import deviations as spread
-    from lapsum_cli.kernels.cuda import losses, order, permute, rank, sort, tiles, topk
+    from lapsum_cli.core.rankings import Rankings
+    from lapsum_cli.kernels.cuda import deviations, losses, order, permute, rank, sort, tiles, topk
 
     n, m = int(offsets[-1]), len(offsets) - 1
     x, alphas, ks, target = np.zeros(n, dtype), np.ones(m), np.ones(m), np.zeros(n)
+    rankings = Rankings(x, offsets)
     for log in (False, True):
-        _, cuts = topk.soft_topk(lane, x, offsets, ks, alphas, True, log)
-        topk.topk_gradient(lane, x, offsets, x, cuts, alphas, True, int(log))
-    best_first = order.Order(lane, x, offsets)
+        _, cuts = topk.soft_topk(lane, rankings, ks, alphas, True, log)
+        topk.topk_gradient(lane, rankings, x, cuts, alphas, True, int(log))
+    best_first = order.Order(lane, rankings)
     rank.soft_rank(best_first, alphas, 1, dtype, x)
     rank.soft_rank(best_first, alphas, 1, np.float64)
     sort.soft_sort(best_first, alphas, x)
     if m == 3:
         permute.dense(best_first, alphas)
-    spread.standard_deviations(lane, x, offsets)
+    deviations.standard_deviations(lane, rankings)
     tiles.has_nan(lane, lane.put(x))
     tiles.Layout.of(lane, offsets).clear(np.ones(m, bool), lane.put(x))
     for name, options in (("spearman", ()), ("topk", (ks,)), ("recall", (ks,)), ("ndcg", (ks,)), ("permutation", ())):

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lapsum_cli import log_soft_topk, soft_rank, soft_topk
+from lapsum_cli import Rankings, log_soft_topk, soft_rank, soft_topk
 from lapsum_cli.core import reference
 from lapsum_cli.kernels.cpu import topk
+from lapsum_cli.kernels.cpu.parallel import Cores
 
 ALPHAS = (1e-6, 1e-3, 0.1, 1.0, 100.0, 1e3)
 SHAPES = ("normal", "shifted", "ties", "constant", "heavy", "sorted")
@@ -159,8 +160,8 @@ def test_thresholds_reproduce_the_memberships():
         for largest in (True, False):
             k = np.array([len(x) * 0.4])
             alphas = np.array([0.3])
-            p, cuts = topk.soft_topk(x, np.array([0, len(x)]), k, alphas, largest)
-            z = (x - topk.thresholds(cuts, alphas, largest)) / 0.3
+            p, cuts = topk.soft_topk(Cores(), Rankings.equal_length(x, 1, len(x)), k, alphas, largest)
+            z = (x - topk.thresholds(Cores(), cuts, alphas, largest)) / 0.3
             np.testing.assert_allclose(p, reference.laplace_cdf(z if largest else -z), atol=1e-13)
 
 

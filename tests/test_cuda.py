@@ -16,7 +16,7 @@ from lapsum_cli import devices
 from lapsum_cli.core import reference
 from lapsum_cli.core.errors import DataError, DeviceError, OptionError
 from lapsum_cli.core.quantities import Alpha, K
-from lapsum_cli.core.rankings import Rankings, RankingsOnCard, frozen
+from lapsum_cli.core.rankings import Rankings, frozen
 from lapsum_cli.devices import processors
 from lapsum_cli.operations.menu import LOSSES, Loss, Permute, Rank, Sort, TopK
 from lapsum_cli.operations.operation import Given
@@ -165,7 +165,7 @@ def test_permutations(dtype, descending, kind):
         np.testing.assert_allclose(permute.dense(card, r, 0, n), expected, rtol=0, atol=TOLERANCE[dtype])
     x = np.stack([rows[2], rows[2][::-1]])
     gpu, given = devices.lane(), Given(np.array([0.5, 2.0]))
-    on_card = RankingsOnCard(gpu.lane.put(x.reshape(-1)), np.array([0, 20, 40]))
+    on_card = Rankings(gpu.lane.put(x.reshape(-1)), np.array([0, 20, 40]))
     matrices = gpu.dense_permutation(*Permute(descending=descending).best_first(on_card, given, gpu))
     expected = lapsum.soft_permutation(x, alpha=given.alphas, descending=descending)
     np.testing.assert_allclose(gpu.lane.get(matrices), expected, rtol=0, atol=TOLERANCE[dtype])
@@ -210,7 +210,7 @@ def test_a_long_top_k_is_narrowed_down():
 
     n = 300 if IS_SIMULATED else 3_000_000
     x, lane = rows_of("float64", "normal", (n,))[0], adapter.Lane()
-    p, _ = topk.soft_topk(lane, x, np.array([0, n]), np.array([0.3 * n]), np.array([0.01]))
+    p, _ = topk.soft_topk(lane, Rankings(x, np.array([0, n])), np.array([0.3 * n]), np.array([0.01]))
     state = lane.get(lane.room("state", (1, narrowing.STATE), np.float64))[0]
     assert state[narrowing.LEVEL] > 0
     assert state[narrowing.SIZE] < n / 4
@@ -223,7 +223,7 @@ def test_a_sample_that_misleads_costs_time_and_no_digit(monkeypatch):
     monkeypatch.setattr(narrowing, "DEVIATIONS", -3.0)  # brackets that miss, mostly
     x = rows_of("float64", "normal", (150 if IS_SIMULATED else 100_000,))[0]
     n, lane = len(x), adapter.Lane()
-    p, _ = topk.soft_topk(lane, x, np.array([0, n]), np.array([0.3 * n]), np.array([0.1]))
+    p, _ = topk.soft_topk(lane, Rankings(x, np.array([0, n])), np.array([0.3 * n]), np.array([0.1]))
     np.testing.assert_allclose(lane.get(p), lapsum.soft_topk(x, 0.3 * n, alpha=0.1), rtol=0, atol=1e-12)
 
 
@@ -232,7 +232,7 @@ def test_arrays_on_the_card_stay_there():
     v = np.random.default_rng(0).standard_normal((2, 20)).astype("f")
     gpu = devices.lane()
     scores, upstream = (gpu.lane.put(a.reshape(-1)) for a in (x, v))
-    rankings = RankingsOnCard(scores, np.array([0, 20, 40]))
+    rankings = Rankings(scores, np.array([0, 20, 40]))
     given = Given(np.array([0.1, 1.0]), np.array([3.0, 4.0]), upstream)
     for operation in (Rank(gradient=True), Sort(gradient=True), TopK(ks=(K(1.0),), gradient=True)):
         on_card = gpu.run(operation, rankings, given)

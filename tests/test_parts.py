@@ -33,8 +33,8 @@ def rankings(draw):
     return Rankings(x.astype(draw(dtypes)), np.array([0, len(x)]))
 
 
-def best_first(x, descending):
-    return order.Order(x.values, x.offsets, descending)
+def best_first(x, descending, threads=1, part=1 << 20):
+    return order.Order(parallel.Cores(threads, part), x, descending)
 
 
 def agree(whole, parts, by_threads, dtype):
@@ -52,7 +52,7 @@ def test_ranks_and_their_gradients_in_parts(x, alpha, descending, part):
     upstream = np.random.default_rng(0).standard_normal(len(x.values)).astype(x.values.dtype)
     how = (np.array([alpha]), 1, np.float64, upstream)
     results = [
-        rank.soft_rank(best_first(x, descending), *how, threads=threads, part=size)
+        rank.soft_rank(best_first(x, descending, threads, size), *how)
         for threads, size in ((1, 1 << 20), (1, part), (3, part))
     ]
     agree(*results, x.values.dtype)
@@ -63,7 +63,7 @@ def test_sorted_scores_in_parts(x, alpha, descending, part):
     if len(x.values) > 40 * part:
         part = len(x.values) // 40 + 1
     results = [
-        sort.soft_sort(best_first(x, descending), np.array([alpha]), threads=threads, part=size)[:1]
+        sort.soft_sort(best_first(x, descending, threads, size), np.array([alpha]))[:1]
         for threads, size in ((1, 1 << 20), (1, part), (3, part))
     ]
     agree(*results, x.values.dtype)
@@ -73,9 +73,9 @@ def test_sorted_scores_in_parts(x, alpha, descending, part):
 def test_memberships_in_parts(x, alpha, share, largest, log, part):
     if len(x.values) > 40 * part:
         part = len(x.values) // 40 + 1
-    how = (x.values, x.offsets, np.array([share * len(x.values)]), np.array([alpha]), largest, log)
+    how = (x, np.array([share * len(x.values)]), np.array([alpha]), largest, log)
     one, several, by_threads = (
-        topk.soft_topk(*how, threads=threads, part=size)[0] for threads, size in ((1, 1 << 20), (1, part), (3, part))
+        topk.soft_topk(parallel.Cores(threads, size), *how)[0] for threads, size in ((1, 1 << 20), (1, part), (3, part))
     )
     np.testing.assert_array_equal(several, by_threads)
     np.testing.assert_allclose(several, one, rtol=4e-6 if x.values.dtype == np.float32 else 1e-11, atol=4e-7)
@@ -99,7 +99,7 @@ def test_a_long_ranking_sorted_by_threads_is_the_stable_argsort(dtype, descendin
     expected = np.argsort(-x if descending else x, kind="stable")
     np.testing.assert_array_equal(places[0], expected)
     np.testing.assert_array_equal(scores[0], x[expected])
-    alone, _ = order.Order(x, whole, descending).sorted_scores(group, threads)
+    alone, _ = order.Order(parallel.Cores(threads), Rankings(x, whole), descending).sorted_scores(group, threads)
     np.testing.assert_array_equal(alone[0, : len(x)], x[expected])
 
 
@@ -110,12 +110,12 @@ def test_the_soft_count_at_the_threshold_is_k_on_either_side_of_every_bound_of_l
     """Sorted rows, one bracket, a wider sample, several parts: each has its bound in n."""
     k = {"1.5": 1.5, "10%": 0.1 * n, "half": n / 2, "all but one": n - 1.0}[k]
     x = np.random.default_rng(n).standard_normal(n)
-    ks, scale, whole = np.array([k]), np.array([alpha]), np.array([0, n])
-    p, cuts = topk.soft_topk(x, whole, ks, scale)
+    ks, scale, cores = np.array([k]), np.array([alpha]), parallel.Cores()
+    p, cuts = topk.soft_topk(cores, Rankings.equal_length(x, 1, n), ks, scale)
     assert p.sum() == pytest.approx(k, rel=1e-12)
     # For k between whole numbers, so that at a tiny alpha too the threshold is at a score and not somewhere in a gap.
-    _, cuts = topk.soft_topk(x, whole, ks + 0.25, scale)
-    b = topk.thresholds(cuts, scale)[0]
+    _, cuts = topk.soft_topk(cores, Rankings.equal_length(x, 1, n), ks + 0.25, scale)
+    b = topk.thresholds(cores, cuts, scale)[0]
     assert soft_count(x, b, alpha) == pytest.approx(k + 0.25, rel=1e-9, abs=1e-5 if alpha == 1e-6 else 1e-9)
 
 

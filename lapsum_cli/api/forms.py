@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.errors import DataError, OptionError
-from ..core.rankings import Rankings, RankingsOnCard, has_nan
+from ..core.rankings import Rankings, has_nan
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Form:
     def per_score(self, name: str, values, dtype, on=None):
         """What was given for each score, flat, where the scores are: it must have the form of the scores."""
         is_on_card_too = is_on_card(values)
-        if is_on_card_too != isinstance(self.rankings, RankingsOnCard):
+        if is_on_card_too != self.rankings.is_on_card:
             raise DataError(f"{name} and the scores must both be on the GPU, or both not")
         beside = rankings_of(values, name).rankings
         if not np.array_equal(beside.offsets, self.rankings.offsets):
@@ -56,8 +56,8 @@ def _sizes(rankings: Rankings) -> str:
 
 def refuse_nan(rankings: Rankings, what: str, on=None) -> None:
     """on: the processor of rankings on a card."""
-    if on.has_nan(rankings.values) if isinstance(rankings, RankingsOnCard) else has_nan(rankings.values):
-        values = on.here(rankings).values if isinstance(rankings, RankingsOnCard) else rankings.values
+    if on.has_nan(rankings.values) if rankings.is_on_card else has_nan(rankings.values):
+        values = on.here(rankings).values if rankings.is_on_card else rankings.values
         at = int(np.argmax(np.isnan(values)))
         r = int(np.searchsorted(rankings.offsets, at, side="right")) - 1
         hint = "; drop it, or mask it with -inf" if what == "the score" else ""
@@ -133,7 +133,7 @@ def _on_card(x) -> Form:
     shape = tuple(array.shape)
     count, length = int(np.prod(shape[:-1])), shape[-1]
     offsets = np.arange(count + 1, dtype=np.int64) * length
-    rankings = RankingsOnCard(array.reshape(count * length), offsets)
+    rankings = Rankings(array.reshape(count * length), offsets)
 
     def scores(flat):
         return (adapter.to_card(flat) if isinstance(flat, np.ndarray) else flat).reshape(shape)

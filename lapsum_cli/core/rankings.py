@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from .errors import DataError
+
+Array = Any  # a NumPy array, or one on a card with the CUDA Array Interface
 
 
 def frozen(array: np.ndarray) -> np.ndarray:
@@ -25,32 +29,42 @@ def has_nan(array: np.ndarray) -> bool:
 class Rankings:
     """Ranking r is `values[offsets[r]:offsets[r + 1]]`, as in Arrow's list layout with 64-bit offsets.
 
-    values   (N,) float32 or float64
-    offsets  (m + 1,) int64, non-decreasing, from 0 to N
+    values   (N,) float32 or float64, in memory here or on a card
+    offsets  (m + 1,) int64, non-decreasing, from 0 to N; in memory here
+    beside   by name, (N,) each: what goes with every score, such as an upstream gradient or a target
+    each     by name, (m,) float64 each: what goes with every ranking, alpha and k; in memory here
 
     The same in a few lines:
 
     >>> rankings = Rankings.of([[0.1, 0.9], [], [0.5]])
     >>> [list(rankings[r]) for r in range(len(rankings))]
     [[0.1, 0.9], [], [0.5]]
+
+    DataError where values and offsets make no rankings.
     """
 
-    values: np.ndarray
+    values: Array
     offsets: np.ndarray
+    beside: Mapping[str, Array] = field(default_factory=dict)
+    each: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        if not self.is_on_card:
+            self._check()
+            object.__setattr__(self, "values", frozen(self.values))
+        object.__setattr__(self, "offsets", frozen(self.offsets))
+
+    def _check(self) -> None:
         if self.values.ndim != 1 or self.values.dtype not in (np.float32, np.float64):
             raise DataError(f"scores must be one flat float32 or float64 array, got {self.values.dtype}")
         offsets = self.offsets
         if offsets.dtype != np.int64 or offsets.ndim != 1 or len(offsets) == 0:
             raise DataError(f"offsets must be a flat, non-empty int64 array, got {offsets.dtype}")
-        if offsets[0] != 0 or offsets[-1] != len(self.values) or np.any(offsets[1:] < offsets[:-1]):
+        if offsets[0] != 0 or offsets[-1] != len(self.values) or (offsets[1:] < offsets[:-1]).any():
             raise DataError(f"offsets must rise from 0 to the number of scores, {len(self.values)}")
-        for name in ("values", "offsets"):
-            object.__setattr__(self, name, frozen(getattr(self, name)))
 
     @classmethod
-    def of(cls, rows) -> Rankings:
+    def of(cls, rows: Sequence) -> Rankings:
         """Rankings from a list of one-dimensional arrays, which are copied; float32 only when all of them are."""
         rows = [np.asarray(row) for row in rows]
         dtype = np.float32 if rows and all(row.dtype in (np.float16, np.float32) for row in rows) else np.float64
@@ -60,28 +74,43 @@ class Rankings:
         return cls(values, offsets)
 
     @classmethod
-    def equal_length(cls, values: np.ndarray, count: int, length: int) -> Rankings:
+    def equal_length(cls, values: Array, count: int, length: int) -> Rankings:
         """`count` consecutive rankings of `length` scores each, without a copy."""
-        return cls(values.reshape(-1), np.arange(count + 1, dtype=np.int64) * length)
+        return cls(values.reshape(count * length), np.arange(count + 1, dtype=np.int64) * length)
+
+    @property
+    def is_on_card(self) -> bool:
+        """Whether the scores, and what goes beside them, are on a card."""
+        return not isinstance(self.values, np.ndarray)
 
     @property
     def lengths(self) -> np.ndarray:
-        return np.diff(self.offsets)
+        """(m,) scores of each ranking."""
+        return self.offsets[1:] - self.offsets[:-1]
+
+    @property
+    def longest(self) -> int:
+        """Scores of the longest ranking."""
+        return int(self.lengths.max(initial=0))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, r: int) -> np.ndarray:
+    def __getitem__(self, r: int) -> Array:
         return self.values[self.offsets[r] : self.offsets[r + 1]]
 
-    def with_values(self, values: np.ndarray) -> Rankings:
-        """Other numbers in the same rankings."""
+    def with_values(self, values: Array) -> Rankings:
+        """Other numbers in the same rankings, with nothing beside them."""
         return Rankings(values, self.offsets)
 
-
-@dataclass(frozen=True)
-class RankingsOnCard(Rankings):
-    """Rankings whose values are on a card: an array with the CUDA Array Interface; the offsets are in memory here."""
-
-    def __post_init__(self):
-        object.__setattr__(self, "offsets", frozen(self.offsets))
+    def piece(self, first: int, last: int) -> Rankings:
+        """Rankings first .. last with all that goes with them; a view, itself where that is all of them."""
+        if (first, last) == (0, len(self)):
+            return self
+        begin, end = int(self.offsets[first]), int(self.offsets[last])
+        return Rankings(
+            self.values[begin:end],
+            self.offsets[first : last + 1] - begin,
+            {name: values[begin:end] for name, values in self.beside.items()},
+            {name: values[first:last] for name, values in self.each.items()},
+        )

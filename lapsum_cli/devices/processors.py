@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 
 from ..core.errors import BadRanking, DeviceError
-from ..core.rankings import Rankings, RankingsOnCard
+from ..core.rankings import Rankings
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,12 @@ class Cpu:
     name = "cpu"
     batch = 8 << 20  # bytes of a batch of rankings: small ones keep every stage busy, and more only waits
 
+    @property
+    def cores(self):
+        from ..kernels.cpu.parallel import PART, Cores
+
+        return Cores(self.threads, self.part or PART)
+
     def run(self, operation, rankings, given, dtype=None):
         """What the operation makes of the rankings."""
         return operation.apply(rankings, given, dtype, self)
@@ -31,47 +37,46 @@ class Cpu:
         """(m,) of the finite scores of each ranking."""
         from ..kernels.cpu import deviations as spread
 
-        return spread.standard_deviations(rankings.values, rankings.offsets, self.threads)
+        return spread.standard_deviations(self.cores, rankings)
 
     def order(self, rankings, descending, keep=False):
         """The rankings best first, which ranks, sorts and permutations are made of."""
         from ..kernels.cpu import order
 
-        return order.Order(rankings.values, rankings.offsets, descending, keep)
+        return order.Order(self.cores, rankings, descending, keep)
 
     def soft_rank(self, order, alphas, base=1, dtype=None, upstream=None):
         from ..kernels.cpu import rank
 
-        return rank.soft_rank(order, alphas, base, dtype, upstream, self.threads, self.part)
+        return rank.soft_rank(order, alphas, base, dtype, upstream)
 
     def soft_sort(self, order, alphas, upstream=None):
         from ..kernels.cpu import sort
 
-        return sort.soft_sort(order, alphas, upstream, self.threads, self.part)
+        return sort.soft_sort(order, alphas, upstream)
 
     def soft_topk(self, rankings, ks, alphas, largest, log, upstream=None):
         """Memberships, and the cuts that a gradient needs; upstream: of one that follows, where it is known."""
         from ..kernels.cpu import topk
 
-        given = (rankings.values, rankings.offsets, ks, alphas, largest, log)
-        return topk.soft_topk(*given, self.threads, self.part)
+        return topk.soft_topk(self.cores, rankings, ks, alphas, largest, log)
 
     def topk_gradient(self, rankings, upstream, cuts, alphas, largest, log):
         from ..kernels.cpu import topk
+        from ..kernels.scalars import cut
 
-        slope = topk.LOGARITHM if log else topk.MEMBERSHIP
-        given = (rankings.values, rankings.offsets, upstream, cuts, alphas, largest, slope)
-        return topk.topk_gradient(*given, self.threads)
+        slope = cut.LOGARITHM if log else cut.MEMBERSHIP
+        return topk.topk_gradient(self.cores, rankings, upstream, cuts, alphas, largest, slope)
 
     def thresholds(self, cuts, alphas, largest):
         from ..kernels.cpu import topk
 
-        return topk.thresholds(cuts, alphas, largest)
+        return topk.thresholds(self.cores, cuts, alphas, largest)
 
     def boundaries(self, order, alphas):
         from ..kernels.cpu import permute
 
-        return permute.boundaries(order, alphas, self.threads)
+        return permute.boundaries(order, alphas)
 
     def loss(self, name, rankings, target, alphas, *options, **how):
         """Losses (m,), and gradients for scores (N,) and alpha (m,), or None."""
@@ -139,12 +144,12 @@ class Gpu:
     def standard_deviations(self, rankings):
         from ..kernels.cuda import deviations as spread
 
-        return spread.standard_deviations(self.lane, rankings.values, rankings.offsets)
+        return spread.standard_deviations(self.lane, rankings)
 
     def order(self, rankings, descending, keep=False):
         from ..kernels.cuda import order
 
-        return order.Order(self.lane, rankings.values, rankings.offsets, descending, keep)
+        return order.Order(self.lane, rankings, descending, keep)
 
     @_alone
     def soft_rank(self, order, alphas, base=1, dtype=None, upstream=None):
@@ -164,24 +169,23 @@ class Gpu:
     def soft_topk(self, rankings, ks, alphas, largest, log, upstream=None):
         from ..kernels.cuda import topk
 
-        given = (self.lane, rankings.values, rankings.offsets, ks, alphas, largest, log, upstream)
-        memberships, cuts = topk.soft_topk(*given)
+        memberships, cuts = topk.soft_topk(self.lane, rankings, ks, alphas, largest, log, upstream)
         return self._back(rankings, memberships), cuts
 
     @_alone
     def topk_gradient(self, rankings, upstream, cuts, alphas, largest, log):
         from ..kernels.cuda import topk
+        from ..kernels.scalars import cut
 
-        slope = topk.LOGARITHM if log else topk.MEMBERSHIP
-        given = (self.lane, rankings.values, rankings.offsets, upstream, cuts, alphas, largest, slope)
-        gradient, to_k, to_alpha = topk.topk_gradient(*given)
+        slope = cut.LOGARITHM if log else cut.MEMBERSHIP
+        gradient, to_k, to_alpha = topk.topk_gradient(self.lane, rankings, upstream, cuts, alphas, largest, slope)
         return self._back(rankings, gradient), to_k, to_alpha
 
     @_alone
     def thresholds(self, cuts, alphas, largest):
-        from ..kernels.cpu import topk
+        from ..kernels.cuda import topk
 
-        return topk.thresholds(self.lane.get(cuts.cuts), alphas, largest)
+        return topk.thresholds(self.lane, cuts, alphas, largest)
 
     @_alone
     def boundaries(self, order, alphas):
@@ -208,7 +212,7 @@ class Gpu:
     def without_constant(self, constant, rankings, gradient, to_alpha) -> None:
         from ..kernels.cuda import tiles
 
-        if not isinstance(rankings, RankingsOnCard):
+        if not rankings.is_on_card:
             Cpu().without_constant(constant, rankings, gradient, to_alpha)
         elif constant is not None and constant.any():
             tiles.Layout.of(self.lane, rankings.offsets).clear(constant, gradient)
@@ -216,7 +220,7 @@ class Gpu:
 
     @_alone
     def here(self, rankings):
-        if not isinstance(rankings, RankingsOnCard):
+        if not rankings.is_on_card:
             return rankings
         return Rankings(self.lane.get(rankings.values), rankings.offsets)
 
@@ -322,7 +326,7 @@ class GpuInPieces:
         first, last = piece
         begin, end = int(rankings.offsets[first]), int(rankings.offsets[last])
         if (first, last) != (0, len(rankings)):
-            rankings = Rankings(rankings.values[begin:end], rankings.offsets[first : last + 1] - begin)
+            rankings = rankings.piece(first, last)
             given = given.piece(slice(first, last), slice(begin, end))
         fits = end - begin <= room
         if not fits and not self.told:

@@ -8,17 +8,20 @@ from . import parallel
 _BLOCK = 1024
 
 
-def standard_deviations(values, offsets, threads=1):
+def standard_deviations(cores, rankings):
     """Population standard deviation (ddof 0) of the finite scores of each ranking, float64; 0 for a constant or empty
     one.
 
-    values (N,), offsets (m + 1,) -> (m,). Three passes: farthest score, mean, squares. Scaled by the farthest, so that
-    neither scores of 1e200 overflow nor those of 1e-200 vanish; about the mean, so that an outlier costs no digit.
+    (m,). Three passes: farthest score, mean, squares. Scaled by the farthest, so that neither scores of 1e200 overflow
+    nor those of 1e-200 vanish; about the mean, so that an outlier costs no digit.
     """
+    values, offsets = rankings.values, rankings.offsets
     out = np.empty(len(offsets) - 1)
-    parallel.for_each(
-        lambda first, last: _standard_deviations(values, offsets, first, last, out), parallel.slices(offsets), threads
-    )
+
+    def work(first, last):
+        _standard_deviations(values, offsets, first, last, out)
+
+    parallel.for_each(work, parallel.slices(offsets), cores.threads)
     return out
 
 

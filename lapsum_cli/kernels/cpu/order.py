@@ -30,9 +30,10 @@ class Order:
     keep: hold every sorted matrix, 8 or 12 bytes a score, so that a gradient asked for later need not sort again.
     """
 
-    def __init__(self, values: np.ndarray, offsets: np.ndarray, descending: bool = True, keep: bool = False):
-        self.values, self.offsets, self.descending = values, offsets, descending
-        self.groups = matrices(offsets)
+    def __init__(self, cores: parallel.Cores, rankings, descending: bool = True, keep: bool = False):
+        self.cores, self.rankings, self.descending = cores, rankings, descending
+        self.values, self.offsets = rankings.values, rankings.offsets
+        self.groups = matrices(self.offsets)
         self.kept: dict | None = {} if keep else None
         self.workspace = parallel.Workspace()
 

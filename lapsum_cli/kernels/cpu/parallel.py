@@ -7,6 +7,7 @@ import math
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,13 @@ SLICE = 1 << 16
 # Scores in a part of a long ranking: its passes are made part by part, whatever the threads, so that sums do not depend
 # on them. Large enough to hide 20 us of Python.
 PART = 1 << 19
+
+
+class Cores(NamedTuple):
+    """Where the kernels of this folder run: so many threads; part: scores of a long ranking that make one task."""
+
+    threads: int = 1
+    part: int = PART
 
 
 class Workspace(threading.local):

@@ -30,7 +30,7 @@ class Boundaries(NamedTuple):
     spans: np.ndarray  # (m, 2): positions from .. to that finite scores take
 
 
-def boundaries(order, alphas, threads=1) -> Boundaries:
+def boundaries(order, alphas) -> Boundaries:
     """Boundaries between the positions of every ranking; order and alphas as for rank.soft_rank."""
     found, spans = np.empty((2, len(order.values))), np.zeros((len(alphas), 2), np.int64)
     workspace = parallel.Workspace()
@@ -40,7 +40,7 @@ def boundaries(order, alphas, threads=1) -> Boundaries:
         given = (order.offsets, group, alphas, order.descending, *room(scores.shape[1], True, False, workspace))
         _boundary_rows(scores, *given, found, spans)
 
-    parallel.for_each(work, [(group,) for group in order.groups], threads)
+    parallel.for_each(work, [(group,) for group in order.groups], order.cores.threads)
     return Boundaries(order.values, order.offsets, alphas, order.descending, found, spans)
 
 

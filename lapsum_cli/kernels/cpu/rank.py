@@ -19,16 +19,18 @@ from . import parallel
 from .sweeps import BLOCK, approach, both_sums, copy, factors, fade, finite_part, meet, parts_of_sorted
 
 
-def soft_rank(order, alphas, base=1, dtype=None, upstream=None, threads=1, part=None):
+def soft_rank(order, alphas, base=1, dtype=None, upstream=None, results=True):
     """Ranks (N,), and where `upstream` is given the gradients for scores (N,) and for alpha (m,), else None.
 
     order     rankings, best first (order.Order); infinite scores are tied at their end, and take the mean of its places
     alphas    (m,) float64, > 0
     dtype     of the ranks; by default that of the scores
     upstream  (N,) gradient of a loss with respect to the ranks; the gradient for scores has its dtype
+    results   False where nobody reads the ranks: then they are None
     """
     values, offsets, descending = order.values, order.offsets, order.descending
-    ranks = np.empty(len(values), dtype or values.dtype)
+    threads, part = order.cores
+    ranks = np.empty(len(values) if results else 0, dtype or values.dtype)
     wanted = upstream is not None
     upstream = frozen(upstream if wanted else np.empty(0, ranks.dtype))
     gradient, alpha_gradient = np.zeros(len(upstream), upstream.dtype), np.zeros(len(alphas))
@@ -47,17 +49,16 @@ def soft_rank(order, alphas, base=1, dtype=None, upstream=None, threads=1, part=
         given = (offsets, group, rates, float(base), descending, upstream)
         _rank_rows(scores, places, *given, *room(scores.shape[1]), ranks, gradient, alpha_gradient)
 
-    part = part or parallel.PART
     long, others = parallel.apart(order.groups, offsets, part)
     parallel.for_each(work, [(group,) for group in others], threads)
     for r in long:
         whole = slice(offsets[r], offsets[r + 1])
         scores, places = order.sorted(np.array([r]), threads)
         given = (rates[r], float(base), descending, upstream[whole] if wanted else upstream)
-        out = (ranks[whole], gradient[whole] if wanted else gradient)
+        out = (ranks[whole] if results else ranks, gradient[whole] if wanted else gradient)
         total = _rank_of_parts(scores[0], places[0], *given, *out, part, threads)
         alpha_gradient[r] = -total * rates[r]
-    return ranks, *((gradient, alpha_gradient) if wanted else (None, None))
+    return (ranks if results else None), *((gradient, alpha_gradient) if wanted else (None, None))
 
 
 def _buffers(workspace):
@@ -120,7 +121,7 @@ def _rank_rows(
         start, stop = finite_part(scores[row, :length], np.inf if descending else -np.inf)
         y, place = scores[row, start:stop], places[row, start:stop]
         pull = upstream[here] if upstream.size > 0 else upstream
-        out, slope = ranks[here], gradient[here] if upstream.size > 0 else gradient
+        out, slope = ranks[here] if ranks.size > 0 else ranks, gradient[here] if upstream.size > 0 else gradient
         _tied(places[row], out, 0, start, base)
         _tied(places[row], out, stop, length, base)
         mine = v[: y.size] if v.size > 0 else v
@@ -133,7 +134,7 @@ def _rank_rows(
 
 @uncounted
 def _tied(place, ranks, start, stop, base):
-    for i in range(start, stop):
+    for i in range(start, stop if ranks.size > 0 else start):
         ranks[place[i]] = base + 0.5 * (start + stop - 1)
 
 
@@ -162,8 +163,9 @@ def _finish(y, place, begin, end, rate, base, descending, v, ahead, sums, buffer
             carry_v = both_sums(factor, weights[1], size, carry_v, outer, before[1], behind[1])
             total += _gradients(here, weights[1], half, middle, before, behind, factor)
             _scatter(factor[:size], origin, gradient)
-        last, rank = _ranks(here, base + start, before[0], behind[0], last, rank)
-        _scatter(before[0, :size], origin, ranks)
+        if ranks.size > 0:
+            last, rank = _ranks(here, base + start, before[0], behind[0], last, rank)
+            _scatter(before[0, :size], origin, ranks)
     return total
 
 

@@ -23,16 +23,18 @@ from . import parallel
 from .sweeps import BLOCK, approach, both_sums, copy, factors, fade, finite_part, meet, parts_of_sorted
 
 
-def soft_sort(order, alphas, upstream=None, threads=1, part=None):
+def soft_sort(order, alphas, upstream=None, results=True):
     """Soft-sorted scores (N,), best first in every ranking; with `upstream` also gradients for scores and alpha.
 
     order, alphas   as for rank.soft_rank; infinite scores keep their end
     upstream        (N,) gradient of a loss with respect to the results, by position
+    results         False where nobody reads the values: then they are None
 
     The gradient for alpha is that of y(c x, c alpha) = c y(x, alpha): (sum v_l y_l - sum gradient_i x_i) / alpha.
     """
     values, offsets, descending = order.values, order.offsets, order.descending
-    out = np.empty(len(values), values.dtype)
+    threads, part = order.cores
+    out = np.empty(len(values) if results else 0, values.dtype)
     wanted = upstream is not None
     upstream = frozen(upstream if wanted else np.empty(0, values.dtype))
     gradient, alpha_gradient = np.zeros(len(upstream), upstream.dtype), np.zeros(len(alphas))
@@ -45,7 +47,6 @@ def soft_sort(order, alphas, upstream=None, threads=1, part=None):
             scores, places, *given, *room(scores.shape[1], wanted, wanted, workspace), out, gradient, alpha_gradient
         )
 
-    part = part or parallel.PART
     # The gradient of a target goes to the scores on either side, which may be another part's: then there is one part.
     long, others = parallel.apart(order.groups, offsets, len(values) if wanted else part)
     parallel.for_each(work, [(group,) for group in others], threads)
@@ -53,7 +54,7 @@ def soft_sort(order, alphas, upstream=None, threads=1, part=None):
         scores, _ = order.sorted_scores(np.array([r]), threads)
         whole = slice(offsets[r], offsets[r + 1])
         _sort_of_parts(scores[0, : whole.stop - whole.start], alphas[r], descending, out[whole], part, threads)
-    return out, *((gradient, alpha_gradient) if wanted else (None, None))
+    return (out if results else None), *((gradient, alpha_gradient) if wanted else (None, None))
 
 
 def _sort_of_parts(scores, alpha, descending, out, part, threads):
@@ -134,10 +135,13 @@ def _sort_rows(
         first, length, alpha = offsets[r], offsets[r + 1] - offsets[r], alphas[r]
         start, stop = finite_part(scores[row, :length], np.inf if descending else -np.inf)
         y = scores[row, start:stop]
-        sorted_out = out[first : first + length]
-        sorted_out[:start], sorted_out[stop:] = scores[row, :start], scores[row, stop:length]
+        sorted_out, inner = out, out
+        if out.size > 0:
+            sorted_out = out[first : first + length]
+            sorted_out[:start], sorted_out[stop:] = scores[row, :start], scores[row, stop:length]
+            inner = sorted_out[start:stop]
         v = upstream[first + start : first + stop] if upstream.size > 0 else upstream
-        given = (v, ahead, outside, buffers, marks, found, moved, sorted_out[start:stop])
+        given = (v, ahead, outside, buffers, marks, found, moved, inner)
         invert_all(y, alpha, descending, 0.5, y.size, *given)
         middle = np.float64(y[y.size // 2]) if y.size > 0 else 0.0
         total = 0.0

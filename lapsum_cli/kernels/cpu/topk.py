@@ -18,8 +18,9 @@ import math
 
 import numpy as np
 
-from ...core.rankings import frozen
+from ...core.rankings import Rankings, frozen
 from ..jit import kernel, uncounted
+from ..scalars.cut import LOGARITHM, MEMBERSHIP, beyond_float32, rates_of, thresholds_of
 from ..scalars.laplace import LOG_2, exp_nonpositive, log_nearness, log_one_minus, log_or_minus_inf, log_shares
 from . import parallel
 from .order import longest, matrices, sort_values
@@ -41,22 +42,18 @@ from .threshold import (
 # 1.3; of 300 both take 2.
 _SHORT = 256
 
-# What an upstream gradient is with respect to.
-MEMBERSHIP, LOGARITHM, GIVEN = 0, 1, 2
 
-# Bounds for 1 / alpha. Beyond those of float32, z = (x - b) / alpha loses its digits there, and a ranking is computed
-# as float64.
-_LEAST_ALPHA_32 = 1e-30
-_RATES = {np.dtype(np.float32): (1e-35, 1e35), np.dtype(np.float64): (1e-308, 1e308)}
-
-
-def soft_topk(values, offsets, ks, alphas, largest=True, log=False, threads=1, part=None):
+def soft_topk(cores, rankings, ks, alphas, largest=True, log=False, upstream=None, results=True):
     """Memberships (N,), or their logarithms, in the dtype of the scores; and the cut of each ranking (m, 4), float64.
 
     ks, alphas (m,) float64, alphas > 0. k <= 0 gives zeros, k >= the number of scores above -inf gives ones to them.
     -inf has membership 0. +inf has membership 1, or an equal share of k when there are more than k.
+
+    upstream  of a gradient that follows: of use to a card alone
+    results   False where nobody reads the memberships: then they are None
     """
-    out = np.empty(len(values), values.dtype)
+    values, offsets = rankings.values, rankings.offsets
+    out = np.empty(len(values) if results else 0, values.dtype)
     cuts = np.full((len(offsets) - 1, 4), -np.inf)
     sign = values.dtype.type(1 if largest else -1)
     rates, workspace = rates_of(alphas, values.dtype), parallel.Workspace()
@@ -72,17 +69,18 @@ def soft_topk(values, offsets, ks, alphas, largest=True, log=False, threads=1, p
             room = _room(length, values.dtype, workspace)
             _topk_of_any(values, offsets, group, ks, alphas, rates, sign, log, *room, out, cuts)
 
-    part = part or parallel.PART
-    long, others = parallel.apart(matrices(offsets), offsets, part)
-    parallel.for_each(work, [(group,) for group in others], threads)
+    long, others = parallel.apart(matrices(offsets), offsets, cores.part)
+    parallel.for_each(work, [(group,) for group in others], cores.threads)
     for r in long:
         whole = slice(offsets[r], offsets[r + 1])
-        given = (ks[r], alphas[r], rates[r], sign, log, out[whole], cuts[r])
-        _topk_of_parts(values[whole], *given, part, threads)
+        given = (ks[r], alphas[r], rates[r], sign, log, out[whole] if results else out, cuts[r])
+        _topk_of_parts(values[whole], *given, cores.part, cores.threads)
     for r, part, whole in beyond_float32(values.dtype, offsets, alphas):
-        wide = frozen(values[part].astype(np.float64))
-        out[part], cuts[r : r + 1] = soft_topk(wide, whole, ks[[r]], alphas[[r]], largest, log)
-    return out, cuts
+        wide = Rankings(values[part].astype(np.float64), whole)
+        exact, cuts[r : r + 1] = soft_topk(cores, wide, ks[[r]], alphas[[r]], largest, log)
+        if results:
+            out[part] = exact
+    return (out if results else None), cuts
 
 
 def _topk_of_parts(x, k, alpha, rate, sign, log, p, cut, part, threads):
@@ -100,7 +98,7 @@ def _topk_of_parts(x, k, alpha, rate, sign, log, p, cut, part, threads):
         candidates[i] = inside[:size].copy()
 
     def write(i, here):
-        _write(x[here], sign, k, top, finite, cut, rate, log, p[here])
+        _write(x[here], sign, k, top, finite, cut, rate, log, p[here] if len(p) else p)
 
     parallel.for_each(count, parts, threads)
     top, masked = infinite.sum(axis=0).tolist()
@@ -123,7 +121,7 @@ def _topk_of_parts(x, k, alpha, rate, sign, log, p, cut, part, threads):
     parallel.for_each(write, parts, threads)
 
 
-def topk_gradient(values, offsets, upstream, cuts, alphas, largest=True, slope=MEMBERSHIP, threads=1):
+def topk_gradient(cores, rankings, upstream, cuts, alphas, largest=True, slope=MEMBERSHIP):
     """Gradients for scores (N,), for k (m,) and for alpha (m,), given the cuts.
 
     upstream  (N,) gradient with respect to the memberships, to their logarithms (slope=LOGARITHM), or to x / alpha at a
@@ -131,6 +129,7 @@ def topk_gradient(values, offsets, upstream, cuts, alphas, largest=True, slope=M
 
     All are 0 where k takes nothing or everything. Infinite scores have gradient 0, whatever their upstream.
     """
+    values, offsets = rankings.values, rankings.offsets
     out, upstream = np.empty(len(values), values.dtype), frozen(upstream)
     ends = np.empty((2, len(offsets) - 1))
     sign = values.dtype.type(1 if largest else -1)
@@ -140,37 +139,18 @@ def topk_gradient(values, offsets, upstream, cuts, alphas, largest=True, slope=M
         buffers = np.empty((3, BLOCK), values.dtype)
         _topk_gradient(values, offsets, first, last, upstream, cuts, rates, sign, slope, buffers, out, ends)
 
-    parallel.for_each(work, parallel.slices(offsets), threads)
+    parallel.for_each(work, parallel.slices(offsets), cores.threads)
     for r, part, whole in beyond_float32(values.dtype, offsets, alphas):
-        wide, pull = frozen(values[part].astype(np.float64)), upstream[part].astype(np.float64)
-        exact, ends[:1, r], ends[1:, r] = topk_gradient(wide, whole, pull, cuts[[r]], alphas[[r]], largest, slope)
+        wide, pull = Rankings(values[part].astype(np.float64), whole), upstream[part].astype(np.float64)
+        exact, ends[:1, r], ends[1:, r] = topk_gradient(cores, wide, pull, cuts[[r]], alphas[[r]], largest, slope)
         with np.errstate(over="ignore"):  # at an alpha of 1e-40 a gradient may well be beyond float32: inf
             out[part] = exact
     return out, ends[0], ends[1]
 
 
-def thresholds(cuts, alphas, largest=True):
+def thresholds(cores: parallel.Cores, cuts, alphas, largest=True):
     """The threshold b of each ranking (m,): inf where k takes nothing, -inf where it takes everything."""
-    below, above, log_below, log_above = cuts.T
-    with np.errstate(invalid="ignore"):  # the farther of the two may be infinite
-        from_below, from_above = below - alphas * (log_below + LOG_2), above + alphas * (log_above + LOG_2)
-    b = np.where(is_hard(cuts), below, np.where(log_below >= log_above, from_below, from_above))
-    return b if largest else -b
-
-
-def is_hard(cuts):
-    return (cuts[:, 2] == -np.inf) & (cuts[:, 3] == -np.inf)
-
-
-def rates_of(alphas, dtype):
-    return np.clip(1.0 / alphas, *_RATES[dtype]).astype(dtype)
-
-
-def beyond_float32(dtype, offsets, alphas):
-    """Rankings of float32 scores whose alpha asks for float64: their number, their scores, their offsets alone."""
-    if dtype == np.float32:
-        for r in np.flatnonzero((alphas < _LEAST_ALPHA_32) | (alphas > 1 / _LEAST_ALPHA_32)):
-            yield r, slice(offsets[r], offsets[r + 1]), frozen(np.array([0, offsets[r + 1] - offsets[r]]))
+    return thresholds_of(cuts, alphas, largest)
 
 
 def _room(length, dtype, workspace):
@@ -187,7 +167,7 @@ def _topk_of_any(values, offsets, group, ks, alphas, rates, sign, log, inside, b
     """Rankings in any order: the threshold in a bracket."""
     infinity = values.dtype.type(np.inf)
     for r in group:
-        x, p, k = values[offsets[r] : offsets[r + 1]], out[offsets[r] : offsets[r + 1]], ks[r]
+        x, p, k = values[offsets[r] : offsets[r + 1]], out[offsets[r] : offsets[r + 1]] if out.size > 0 else out, ks[r]
         top, masked = count_infinite(x, sign * infinity)
         finite = x.size - top - masked
         if top < k < top + finite:
@@ -222,7 +202,7 @@ def _topk_of_sorted(values, offsets, group, ordered, ks, alphas, rates, sign, lo
     _all_near(roots[0], roots[1], roots[2], roots[3], roots[4, : group.size])
     for row in range(group.size):
         r = group[row]
-        x, p, k = values[offsets[r] : offsets[r + 1]], out[offsets[r] : offsets[r + 1]], ks[r]
+        x, p, k = values[offsets[r] : offsets[r + 1]], out[offsets[r] : offsets[r + 1]] if out.size > 0 else out, ks[r]
         top, stop = finite_part(ordered[row, : x.size], -np.inf)
         if top < k < stop:
             cuts[r, 2], cuts[r, 3] = log_shares(roots[4, row], roots[0, row], roots[3, row])
@@ -239,6 +219,8 @@ def _all_near(excess, sum_above, sum_below, gap, near):
 def _write(x, sign, k, top, finite, cut, rate, log, p):
     """Memberships, given the cut; without one all or nothing, and the cut says which."""
     if top < k < top + finite:
+        if p.size == 0:
+            return
         if log:
             _log_memberships(x, sign, cut, rate, p)
         else:
@@ -256,7 +238,7 @@ def _write(x, sign, k, top, finite, cut, rate, log, p):
 
 @uncounted
 def _fill(x, sign, infinite, finite, masked, p):
-    for i in range(x.size):
+    for i in range(p.size):
         v = sign * x[i]
         p[i] = infinite if v == np.inf else (masked if v == -np.inf else finite)
 

@@ -9,13 +9,13 @@ from .tiles import Layout
 LEAST = 1e-300  # distances below it are taken in units of it
 
 
-def standard_deviations(lane: Lane, values, offsets):
+def standard_deviations(lane: Lane, rankings):
     """Population standard deviation (ddof 0) of the finite scores of each ranking: (m,) float64, in memory here.
 
     As of halves, since a difference of two scores may overflow; from the smallest, scaled by the largest.
     """
-    layout = Layout.of(lane, offsets)
-    x, table = lane.put(values, "scores"), layout.large_tiles
+    layout = Layout.of(lane, rankings.offsets)
+    x, table = lane.put(rankings.values, "scores"), layout.large_tiles
     ends, sums, squares = (
         lane.room(name, (rows, table.count), np.float64) for name, rows in (("ends", 2), ("sums", 2), ("squares", 1))
     )

@@ -8,8 +8,9 @@ import math
 
 import numpy as np
 
-from ..cpu.topk import GIVEN, MEMBERSHIP
+from ...core.rankings import Rankings
 from ..losses.losses import cross_entropy, gain_of
+from ..scalars.cut import GIVEN, MEMBERSHIP
 from ..scalars.laplace import HARD, LOG_2
 from . import tiles
 from .adapter import Lane, cuda, float64, kernel
@@ -24,7 +25,10 @@ __all__ = ["ndcg", "permutation", "recall", "spearman", "topk"]
 
 
 def spearman(lane: Lane, values, offsets, targets, alphas, gradient=True, descending=True):
-    order, wanted = Order(lane, values, offsets, descending), Order(lane, targets, offsets, name="target")
+    order, wanted = (
+        Order(lane, Rankings(values, offsets), descending),
+        Order(lane, Rankings(targets, offsets), name="target"),
+    )
     ranks, *_ = soft_rank(order, alphas, dtype=np.float64)
     wanted, *_ = soft_rank(wanted, np.full(len(alphas), HARD))
     losses, upstream = _each_ranking(lane, offsets, _correlations, 3, (ranks, wanted))
@@ -35,34 +39,36 @@ def spearman(lane: Lane, values, offsets, targets, alphas, gradient=True, descen
 
 def topk(lane: Lane, values, offsets, targets, alphas, ks, gradient=True, descending=True):
     wide, members = cast(lane, lane.put(values, "scores"), np.float64), _places(lane, targets, offsets, ks)
-    p, cuts = soft_topk(lane, wide, offsets, ks, alphas, descending)
+    p, cuts = soft_topk(lane, Rankings(wide, offsets), ks, alphas, descending)
     given = (wide, p, members, cuts.cuts, lane.put(alphas, "alphas"), 1.0 if descending else -1.0)
     losses, upstream = _each_ranking(lane, offsets, _cross_entropies, 1, given)
     if not gradient:
         return losses, None, None
-    to_scores, _, to_alpha = topk_gradient(lane, wide, offsets, upstream, cuts, alphas, descending, GIVEN)
+    to_scores, _, to_alpha = topk_gradient(lane, Rankings(wide, offsets), upstream, cuts, alphas, descending, GIVEN)
     return losses, to_scores, to_alpha
 
 
 def recall(lane: Lane, values, offsets, targets, alphas, ks, gradient=True, descending=True):
     wide, members = cast(lane, lane.put(values, "scores"), np.float64), _places(lane, targets, offsets, ks)
-    p, cuts = soft_topk(lane, wide, offsets, ks, alphas, descending)
+    p, cuts = soft_topk(lane, Rankings(wide, offsets), ks, alphas, descending)
     losses, upstream = _each_ranking(lane, offsets, _misses, 1, (p, members, lane.put(ks, "ks")))
     if not gradient:
         return losses, None, None
-    to_scores, _, to_alpha = topk_gradient(lane, wide, offsets, upstream, cuts, alphas, descending, MEMBERSHIP)
+    to_scores, _, to_alpha = topk_gradient(
+        lane, Rankings(wide, offsets), upstream, cuts, alphas, descending, MEMBERSHIP
+    )
     return losses, to_scores, to_alpha
 
 
 def ndcg(lane: Lane, values, offsets, targets, alphas, at=None, exponential=True, gradient=True, descending=True):
-    order = Order(lane, values, offsets, descending)
+    order = Order(lane, Rankings(values, offsets), descending)
     ranks, *_ = soft_rank(order, alphas, dtype=np.float64)
-    positions = Order(lane, targets, offsets, name="target").positions()
+    positions = Order(lane, Rankings(targets, offsets), name="target").positions()
     limits = lane.put(np.full(len(alphas), np.inf) if at is None else np.ascontiguousarray(at))
     members, wide = lane.room("no members", (0,), np.float64), None
     if at is not None:
         wide = cast(lane, lane.put(values, "scores"), np.float64)
-        members, cuts = soft_topk(lane, wide, offsets, at, alphas, descending)
+        members, cuts = soft_topk(lane, Rankings(wide, offsets), at, alphas, descending)
     to_members = lane.empty(len(wide) if at is not None else 0, np.float64)
     given = (ranks, members, lane.put(targets, "target"), positions, limits, exponential, to_members)
     losses, to_ranks = _each_ranking(lane, offsets, _discounted_gains, 2, given)
@@ -70,7 +76,9 @@ def ndcg(lane: Lane, values, offsets, targets, alphas, at=None, exponential=True
         return losses, None, None
     _, to_scores, to_alpha = soft_rank(order, alphas, dtype=np.float64, upstream=to_ranks)
     if at is not None:
-        more, _, more_alpha = topk_gradient(lane, wide, offsets, to_members, cuts, alphas, descending, MEMBERSHIP)
+        more, _, more_alpha = topk_gradient(
+            lane, Rankings(wide, offsets), to_members, cuts, alphas, descending, MEMBERSHIP
+        )
         layout = Layout.of(lane, offsets)
         layout.each_tile(layout.tiles, _add, 0, to_scores, more)
         to_alpha = to_alpha + more_alpha
@@ -79,7 +87,7 @@ def ndcg(lane: Lane, values, offsets, targets, alphas, at=None, exponential=True
 
 def _places(lane: Lane, targets, offsets, ks):
     """The k largest targets; ties share what is left of k."""
-    return soft_topk(lane, targets, offsets, ks, np.full(len(ks), HARD), name="target")[0]
+    return soft_topk(lane, Rankings(targets, offsets), ks, np.full(len(ks), HARD), name="target")[0]
 
 
 def _each_ranking(lane: Lane, offsets, function, rows, given):

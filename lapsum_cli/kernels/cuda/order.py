@@ -22,11 +22,11 @@ ALONE = 1 << 17  # scores from which a ranking is sorted by itself: a segmented 
 class Order:
     """Rankings best first: y (N,) the scores, places (N,) uint32 in the ranking; None unless asked for."""
 
-    def __init__(self, lane: Lane, values, offsets: np.ndarray, descending=True, keep=False, name="scores"):
+    def __init__(self, lane: Lane, rankings, descending=True, keep=False, name="scores"):
         """name: of the rooms that it takes on the lane, until the next of this name; keep: it has arrays of its own."""
-        self.lane, self.values, self.descending, self.name, self.keep = lane, values, descending, name, keep
-        self.layout = Layout.of(lane, offsets)
-        self.dtype = np.dtype(values.dtype)
+        self.lane, self.rankings, self.descending, self.name, self.keep = lane, rankings, descending, name, keep
+        self.values, self.layout = rankings.values, Layout.of(lane, rankings.offsets)
+        self.dtype = np.dtype(self.values.dtype)
         self._sorted = None
 
     def sorted(self):

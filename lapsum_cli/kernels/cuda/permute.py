@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from ...core.rankings import Rankings
 from ..cpu import permute
 from ..cpu.permute import distance, probability
 from ..losses.permutation import surprise
@@ -70,8 +71,8 @@ def _dense(values, anchors, steps, spans, alphas, up, n, out):
 
 def permutation(lane: Lane, values, offsets, targets, alphas, gradient=True, descending=True):
     """A loss (m,) in memory here, and if wanted the gradients for scores (N,) on the card and alpha (m,)."""
-    place = Order(lane, targets, offsets, name="target").positions()
-    order = Order(lane, values, offsets, descending)
+    place = Order(lane, Rankings(targets, offsets), name="target").positions()
+    order = Order(lane, Rankings(values, offsets), descending)
     layout, table = order.layout, order.layout.tiles
     y, places = order.sorted()
     at, weights = solve(order, alphas, 1.0), lane.put(alphas, "alphas")

@@ -12,7 +12,7 @@ from .order import Order
 from .sweeps import sums
 
 
-def soft_rank(order: Order, alphas, base=1, dtype=None, upstream=None):
+def soft_rank(order: Order, alphas, base=1, dtype=None, upstream=None, results=True):
     """Ranks (N,) on the card, and where `upstream` is given the gradients for scores (N,) and alpha (m,), else None.
 
     As ..rank.soft_rank; alphas (m,) are in memory here, upstream (N,) is wherever the scores are.
@@ -20,10 +20,11 @@ def soft_rank(order: Order, alphas, base=1, dtype=None, upstream=None):
     lane, layout = order.lane, order.layout
     y, places = order.sorted()
     rates = lane.put(np.minimum(1.0 / alphas, np.finfo(np.float64).max), "rates")
-    ranks = lane.result(f"ranks of {order.name}", layout.size, dtype or order.dtype, order.values)
     before, behind = sums(lane, layout, y, rates)
-    table = layout.tiles
-    layout.each_tile(table, _ranks, 0, layout.offsets, y, places, before, behind, float(base), ranks)
+    table, ranks = layout.tiles, None
+    if results:
+        ranks = lane.result(f"ranks of {order.name}", layout.size, dtype or order.dtype, order.values)
+        layout.each_tile(table, _ranks, 0, layout.offsets, y, places, before, behind, float(base), ranks)
     if upstream is None:
         return ranks, None, None
     v = lane.room("v", (layout.size,), np.float64)

@@ -31,13 +31,15 @@ class Solved(NamedTuple):
     spans: object  # (m, 2) int64: places from .. to of the finite scores
 
 
-def soft_sort(order: Order, alphas, upstream=None):
+def soft_sort(order: Order, alphas, upstream=None, results=True):
     """Soft-sorted scores (N,) on the card, and with `upstream` gradients for scores (N,) and alpha (m,); as ..sort."""
     lane, layout, table = order.lane, order.layout, order.layout.tiles
     y, places = order.sorted()
     at = solve(order, alphas, 0.5)
-    out = lane.result("sorted softly", layout.size, order.dtype, order.values)
-    layout.each_tile(table, _emit, 0, layout.offsets, at.spans, y, at.anchors, at.steps, out)
+    out = None
+    if results:
+        out = lane.result("sorted softly", layout.size, order.dtype, order.values)
+        layout.each_tile(table, _emit, 0, layout.offsets, at.spans, y, at.anchors, at.steps, out)
     if upstream is None:
         return out, None, None
     v = lane.room("v", (layout.size,), np.float64)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..cpu import topk as cpu
-from ..cpu.topk import LOGARITHM, MEMBERSHIP
+from ...core.rankings import Rankings
+from ..scalars.cut import LOGARITHM, MEMBERSHIP, beyond_float32, is_hard, rates_of, thresholds_of
 from ..scalars.laplace import LOG_2, log_one_minus
 from . import tiles
 from .adapter import Lane, cuda, device, float64, kernel
@@ -30,17 +30,18 @@ class Cuts(NamedTuple):
     pulled: object = None  # (2, m) float64: the sums of h_i v_i and of e_i, where the upstream gradient was known
 
 
-def soft_topk(lane: Lane, values, offsets, ks, alphas, largest=True, log=False, upstream=None, name="scores"):
+def soft_topk(lane: Lane, rankings, ks, alphas, largest=True, log=False, upstream=None, results=True, name="scores"):
     """Memberships (N,), or their logarithms, on the card; and the Cuts of the rankings. As ..topk.soft_topk.
 
     upstream: (N,) gradient with respect to the results, for a topk_gradient that follows and takes a pass less then.
     """
-    layout, dtype = Layout.of(lane, offsets), np.dtype(values.dtype)
+    values, layout = rankings.values, Layout.of(lane, rankings.offsets)
+    dtype = np.dtype(values.dtype)
     x, sign, table = lane.put(values, name), dtype.type(1 if largest else -1), layout.large_tiles
     v = lane.room("no upstream", (0,), dtype) if upstream is None else lane.put(upstream, "upstream")
-    out = lane.result(f"memberships of {name}", layout.size, dtype, values)
+    out = lane.result(f"memberships of {name}", layout.size if results else 0, dtype, values)
     cuts = [lane.result(f"{part} of {name}", (layout.count, n), np.float64, values) for part, n in _PARTS]
-    on_card = (lane.put(ks, "ks"), lane.put(alphas, "alphas"), lane.put(cpu.rates_of(alphas, dtype), "rates"))
+    on_card = (lane.put(ks, "ks"), lane.put(alphas, "alphas"), lane.put(rates_of(alphas, dtype), "rates"))
     if not layout.lengths.all():  # no block is there for an empty ranking
         lane.fill(cuts[0], -np.inf)
         lane.fill(cuts[1], 0.0)
@@ -55,13 +56,14 @@ def soft_topk(lane: Lane, values, offsets, ks, alphas, largest=True, log=False, 
         given = (lane.put(np.flatnonzero(np.isin(table.of, long))), table.ranking, table.begin, table.end)
         lane.launch(_walk_tiles, len(given[0]), tiles.THREADS, 2, *given, x, on_card[2], *how)
     pulled = None if upstream is None else layout.totals(table, "pulled", partials)
-    for r, part, whole in cpu.beyond_float32(dtype, layout.here, alphas):
+    for r, part, whole in beyond_float32(dtype, layout.here, alphas):
         wide = cast(lane, x[part], np.float64)
-        exact, (cut, share, _) = soft_topk(lane, wide, whole, ks[[r]], alphas[[r]], largest, log)
-        cast(lane, exact, dtype, out[part])
+        exact, (cut, share, _) = soft_topk(lane, Rankings(wide, whole), ks[[r]], alphas[[r]], largest, log)
+        if results:
+            cast(lane, exact, dtype, out[part])
         cast(lane, cut.reshape(4), np.float64, cuts[0][r])
         cast(lane, share.reshape(5), np.float64, cuts[1][r])
-    return out, Cuts(*cuts, pulled)
+    return (out if results else None), Cuts(*cuts, pulled)
 
 
 _PARTS = (("cuts", 4), ("shares", 5))
@@ -80,12 +82,13 @@ def _by_length(lengths):
             yield threads, chosen
 
 
-def topk_gradient(lane: Lane, values, offsets, upstream, cuts: Cuts, alphas, largest=True, slope=MEMBERSHIP):
+def topk_gradient(lane: Lane, rankings, upstream, cuts: Cuts, alphas, largest=True, slope=MEMBERSHIP):
     """Gradients for scores (N,) on the card, for k (m,) and for alpha (m,) in memory here. As ..topk.topk_gradient."""
-    layout, dtype = Layout.of(lane, offsets), np.dtype(values.dtype)
+    values, layout = rankings.values, Layout.of(lane, rankings.offsets)
+    dtype = np.dtype(values.dtype)
     x, v, sign = lane.put(values, "scores"), lane.put(upstream, "upstream"), dtype.type(1 if largest else -1)
     out, table = lane.result("gradient of scores", layout.size, dtype, values), layout.large_tiles
-    rates = lane.put(cpu.rates_of(alphas, dtype), "rates")
+    rates = lane.put(rates_of(alphas, dtype), "rates")
     pulled = cuts.pulled
     if pulled is None:
         partials, none = lane.room("pulled by tiles", (2, table.count), np.float64), lane.room("none", (0,), dtype)
@@ -96,12 +99,18 @@ def topk_gradient(lane: Lane, values, offsets, upstream, cuts: Cuts, alphas, lar
     layout.each_tile(table, _settle, 3, x, rates, sign, slope, cuts.cuts, cuts.shares, v, pulled, out, partials)
     moments = lane.get(layout.totals(table, "totals", partials))
     to_k, to_alpha = _ends(lane.get(pulled), moments, lane.get(cuts.cuts), lane.get(cuts.shares)[:, 4], slope, sign)
-    for r, part, whole in cpu.beyond_float32(dtype, layout.here, alphas):
+    for r, part, whole in beyond_float32(dtype, layout.here, alphas):
         wide, pull = (cast(lane, array[part], np.float64) for array in (x, v))
         own = Cuts(*(lane.put(lane.get(array)[[r]]) for array in cuts[:2]))
-        exact, to_k[[r]], to_alpha[[r]] = topk_gradient(lane, wide, whole, pull, own, alphas[[r]], largest, slope)
+        given = (Rankings(wide, whole), pull, own, alphas[[r]], largest, slope)
+        exact, to_k[[r]], to_alpha[[r]] = topk_gradient(lane, *given)
         cast(lane, exact, dtype, out[part])
     return out, to_k, to_alpha
+
+
+def thresholds(lane: Lane, cuts: Cuts, alphas, largest=True):
+    """The threshold b of each ranking (m,), in memory here; as ..cpu.topk.thresholds."""
+    return thresholds_of(lane.get(cuts.cuts), alphas, largest)
 
 
 def _ends(pulled, moments, cuts, scale, slope, sign):
@@ -113,8 +122,8 @@ def _ends(pulled, moments, cuts, scale, slope, sign):
         # From the neighbours to b it is log(2 share), which may be -inf on a side without scores.
         from_neighbours = from_neighbours + np.where(above_b != 0.0, -above_b * (cuts[:, 3] + LOG_2), 0.0)
         from_neighbours = from_neighbours + np.where(below_b != 0.0, below_b * (cuts[:, 2] + LOG_2), 0.0)
-    is_hard = cpu.is_hard(cuts)
-    return np.where(is_hard, 0.0, to_k), np.where(is_hard, 0.0, -from_neighbours * np.float64(sign))
+    hard = is_hard(cuts)
+    return np.where(hard, 0.0, to_k), np.where(hard, 0.0, -from_neighbours * np.float64(sign))
 
 
 def cast(lane: Lane, array, dtype, out=None):

@@ -21,72 +21,74 @@ import math
 
 import numpy as np
 
-from ...core.rankings import frozen
+from ...core.rankings import Rankings
 from ..cpu import parallel
 from ..cpu.order import Order
+from ..cpu.parallel import Cores
 from ..cpu.rank import soft_rank
-from ..cpu.topk import GIVEN, MEMBERSHIP, soft_topk, topk_gradient
+from ..cpu.topk import soft_topk, topk_gradient
 from ..jit import kernel, uncounted
+from ..scalars.cut import GIVEN, MEMBERSHIP
 from ..scalars.laplace import HARD, LOG_2, log_or_minus_inf
 
 
 def spearman(values, offsets, targets, alphas, gradient=True, descending=True, threads=1):
-    order = Order(values, offsets, descending, keep=gradient)
-    ranks, *_ = soft_rank(order, alphas, dtype=np.float64, threads=threads)
-    wanted, *_ = soft_rank(Order(targets, offsets), np.full(len(alphas), HARD), threads=threads)
+    order = Order(Cores(threads), Rankings(values, offsets), descending, keep=gradient)
+    ranks, *_ = soft_rank(order, alphas, dtype=np.float64)
+    wanted, *_ = soft_rank(Order(Cores(threads), Rankings(targets, offsets)), np.full(len(alphas), HARD))
     losses, upstream = np.empty(len(alphas)), np.empty(len(values))
     _correlations(ranks, wanted, offsets, losses, upstream)
     if not gradient:
         return losses, None, None
-    return losses, *soft_rank(order, alphas, dtype=np.float64, upstream=upstream, threads=threads)[1:]
+    return losses, *soft_rank(order, alphas, dtype=np.float64, upstream=upstream)[1:]
 
 
 def topk(values, offsets, targets, alphas, ks, gradient=True, descending=True, threads=1):
-    wide, members = frozen(values.astype(np.float64)), _places(targets, offsets, ks, threads)
-    p, cuts = soft_topk(wide, offsets, ks, alphas, descending, threads=threads)
+    wide, members = Rankings(values.astype(np.float64), offsets), _places(targets, offsets, ks, threads)
+    p, cuts = soft_topk(Cores(threads), wide, ks, alphas, descending)
     losses, upstream = np.empty(len(alphas)), np.empty(len(values))
-    _cross_entropies(wide, p, offsets, members, cuts, alphas, descending, losses, upstream)
+    _cross_entropies(wide.values, p, offsets, members, cuts, alphas, descending, losses, upstream)
     if not gradient:
         return losses, None, None
-    to_scores, _, to_alpha = topk_gradient(wide, offsets, upstream, cuts, alphas, descending, GIVEN, threads)
+    to_scores, _, to_alpha = topk_gradient(Cores(threads), wide, upstream, cuts, alphas, descending, GIVEN)
     return losses, to_scores, to_alpha
 
 
 def recall(values, offsets, targets, alphas, ks, gradient=True, descending=True, threads=1):
-    wide, members = frozen(values.astype(np.float64)), _places(targets, offsets, ks, threads)
-    p, cuts = soft_topk(wide, offsets, ks, alphas, descending, threads=threads)
+    wide, members = Rankings(values.astype(np.float64), offsets), _places(targets, offsets, ks, threads)
+    p, cuts = soft_topk(Cores(threads), wide, ks, alphas, descending)
     ks = np.minimum(ks, np.diff(offsets))
     upstream = -members / np.repeat(np.where(ks > 0, ks, np.nan), np.diff(offsets))
     losses = 1.0 + _sums(p * upstream, offsets)
     if not gradient:
         return losses, None, None
-    to_scores, _, to_alpha = topk_gradient(wide, offsets, upstream, cuts, alphas, descending, MEMBERSHIP, threads)
+    to_scores, _, to_alpha = topk_gradient(Cores(threads), wide, upstream, cuts, alphas, descending, MEMBERSHIP)
     return losses, to_scores, to_alpha
 
 
 def ndcg(values, offsets, targets, alphas, at=None, exponential=True, gradient=True, descending=True, threads=1):
     """at: (m,) float64, how many of the best count, or None for all; gain 2^y - 1 if exponential, else y."""
-    order = Order(values, offsets, descending, keep=gradient)
-    ranks, *_ = soft_rank(order, alphas, dtype=np.float64, threads=threads)
-    places, wide = positions(targets, offsets, threads), frozen(values.astype(np.float64))
+    order = Order(Cores(threads), Rankings(values, offsets), descending, keep=gradient)
+    ranks, *_ = soft_rank(order, alphas, dtype=np.float64)
+    places, wide = positions(targets, offsets, threads), Rankings(values.astype(np.float64), offsets)
     members, cuts, limits = np.ones(len(values)), None, np.full(len(alphas), np.inf)
     if at is not None:
         limits = at
-        members, cuts = soft_topk(wide, offsets, at, alphas, descending, threads=threads)
+        members, cuts = soft_topk(Cores(threads), wide, at, alphas, descending)
     losses, to_ranks, to_members = np.empty(len(alphas)), np.empty(len(values)), np.empty(len(values))
     _discounted_gains(ranks, members, targets, places, offsets, limits, exponential, losses, to_ranks, to_members)
     if not gradient:
         return losses, None, None
-    _, to_scores, to_alpha = soft_rank(order, alphas, dtype=np.float64, upstream=to_ranks, threads=threads)
+    _, to_scores, to_alpha = soft_rank(order, alphas, dtype=np.float64, upstream=to_ranks)
     if at is not None:
-        more, _, more_alpha = topk_gradient(wide, offsets, to_members, cuts, alphas, descending, MEMBERSHIP, threads)
+        more, _, more_alpha = topk_gradient(Cores(threads), wide, to_members, cuts, alphas, descending, MEMBERSHIP)
         to_scores, to_alpha = to_scores + more, to_alpha + more_alpha
     return losses, to_scores, to_alpha
 
 
 def positions(targets, offsets, threads=1):
     """The place of every target in its ranking, from 0, largest first; equal targets in the order of the input."""
-    order = Order(targets, offsets)
+    order = Order(Cores(threads), Rankings(targets, offsets))
     out = np.empty(len(targets), np.int64)
 
     def work(group):
@@ -98,7 +100,7 @@ def positions(targets, offsets, threads=1):
 
 
 def _places(targets, offsets, ks, threads):
-    return soft_topk(targets, offsets, ks, np.full(len(ks), HARD), threads=threads)[0]
+    return soft_topk(Cores(threads), Rankings(targets, offsets), ks, np.full(len(ks), HARD))[0]
 
 
 def _sums(values, offsets):

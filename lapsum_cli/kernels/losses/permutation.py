@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from ...core.rankings import Rankings
 from ..cpu import parallel
 from ..cpu.order import Order
 from ..cpu.permute import distance
@@ -22,7 +23,7 @@ def permutation(values, offsets, targets, alphas, gradient=True, descending=True
     """A loss (m,), and if wanted the gradients for scores (N,) and alpha (m,); see losses.py beside it."""
     places = positions(targets, offsets, threads)
     losses, to_scores, to_alpha = np.empty(len(alphas)), np.empty(len(values)), np.empty(len(alphas))
-    order, workspace = Order(values, offsets, descending), parallel.Workspace()
+    order, workspace = Order(parallel.Cores(threads), Rankings(values, offsets), descending), parallel.Workspace()
 
     def work(group):
         scores, origins = order.sorted(group)

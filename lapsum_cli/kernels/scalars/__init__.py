@@ -1,5 +1,5 @@
 """One number at a time, the same on a CPU and on a card: the Laplace distribution and its sums."""
 
-from . import laplace
+from . import cut, laplace
 
-__all__ = ["laplace"]
+__all__ = ["cut", "laplace"]

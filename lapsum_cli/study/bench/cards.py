@@ -24,7 +24,7 @@ from functools import partial
 import numpy as np
 
 from ...core.errors import DeviceError
-from ...core.rankings import RankingsOnCard
+from ...core.rankings import Rankings
 from ...devices.processors import Gpu
 from ...kernels.cuda import adapter
 from ...operations.menu import Rank
@@ -99,7 +99,7 @@ class Work:
         lane, (scores, *upstream) = lane or self.lane, self.copies[copy]
         lane.begin()  # alphas and ks cross the bus again, as in a call
         function = OPERATIONS[self.case.operation.removesuffix("-gradient")]
-        return function(Gpu(lane), self.case, RankingsOnCard(scores, self.offsets), self.given, *upstream)
+        return function(Gpu(lane), self.case, Rankings(scores, self.offsets), self.given, *upstream)
 
     def side(self, function: Callable[[int], object], within=contextlib.nullcontext) -> Side:
         """Runs of function(number of a copy), whose launches go to the stream of the lane."""
