@@ -6,6 +6,7 @@
 """
 
 import importlib
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -18,15 +19,15 @@ _HOME = {
     "IOFailed": "core.errors",
     "K": "core.quantities",
     "LapsumError": "core.errors",
-    "Loss": "operations.menu",
+    "Loss": "operations.loss",
     "OptionError": "core.errors",
     "OutputError": "core.errors",
-    "Permute": "operations.menu",
-    "Rank": "operations.menu",
+    "Permute": "operations.permute",
+    "Rank": "operations.rank",
     "RankingTooLarge": "core.errors",
     "Rankings": "core.rankings",
-    "Sort": "operations.menu",
-    "TopK": "operations.menu",
+    "Sort": "operations.sort",
+    "TopK": "operations.topk",
     "TopKGradients": "api.functions",
     "log_soft_topk": "api.functions",
     "log_soft_topk_vjp": "api.functions",
@@ -52,12 +53,13 @@ _HOME = {
 __all__ = sorted(_HOME)
 
 
-def __getattr__(name):
-    """Import on first use: `lapsum --help` needs neither NumPy nor Numba."""
-    if name in _HOME:
-        return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __getattr__(name: str) -> Any:
+    """Import on first use: `lapsum --help` needs neither NumPy nor Numba. A loss is also found by its table."""
+    home = _HOME.get(name) or ("api.losses" if name.endswith(("_loss", "_loss_vjp")) else None)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{home}", __name__), name)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return __all__

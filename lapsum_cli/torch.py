@@ -25,6 +25,8 @@ What cannot be used raises a LapsumError, such as a NaN among the scores.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,9 +36,14 @@ from . import devices
 from .core.errors import DataError, DeviceError, OptionError
 from .core.quantities import Alpha, K
 from .core.rankings import Rankings
-from .devices.processors import Cpu
-from .operations.menu import Loss, Rank, Sort, TopK, check_reduction
-from .operations.operation import GRADIENT, Given, Operation, alphas_of, k_of, prepare, refuse
+from .devices.cpu import Cpu
+from .operations import LOSSES
+from .operations.loss import Loss, check_reduction
+from .operations.operation import Operation
+from .operations.rank import Rank
+from .operations.sort import Sort
+from .operations.topk import TopK
+from .operations.warm import warm
 
 __all__ = [
     "log_soft_topk",
@@ -51,75 +58,172 @@ __all__ = [
 ]
 
 
-def soft_rank(x, *, alpha="0.1std", descending=True, base=1):
+def soft_rank(
+    x: torch.Tensor, *, alpha: Any = "0.1std", descending: bool = True, base: int = 1, method: str = "lapsum"
+) -> torch.Tensor:
     """Soft rank of every score, best first from `base`; approximates  x.argsort(descending=True).argsort() + 1."""
-    operation = Rank(**_constant_alpha(alpha), descending=descending, base=base)
-    return _apply(_RankOrSort, operation, x, alpha)
+    return _apply(Rank(_constant_alpha(alpha), descending, base=base, method=method), x, alpha)
 
 
-def soft_sort(x, *, alpha="0.1std", descending=True):
+def soft_sort(
+    x: torch.Tensor, *, alpha: Any = "0.1std", descending: bool = True, method: str = "lapsum"
+) -> torch.Tensor:
     """Soft-sorted scores, best first; approximates  x.sort(descending=True).values."""
-    operation = Sort(**_constant_alpha(alpha), descending=descending)
-    return _apply(_RankOrSort, operation, x, alpha).to(x.dtype)
+    return _apply(Sort(_constant_alpha(alpha), descending, method=method), x, alpha).to(x.dtype)
 
 
-def soft_topk(x, k, *, alpha="0.1std", largest=True):
+def soft_topk(
+    x: torch.Tensor, k: Any, *, alpha: Any = "0.1std", largest: bool = True, method: str = "lapsum"
+) -> torch.Tensor:
     """Soft membership in the top k, in [0, 1], with the sum k; approximates  x >= x.topk(k).values[-1]."""
-    operation = TopK(**_constant_alpha(alpha), ks=_constant_k(k), descending=largest)
-    return _apply(_TopK, operation, x, alpha, k).to(x.dtype)
+    operation = TopK(_constant_alpha(alpha), largest, ks=_constant_k(k), method=method)
+    return _apply(operation, x, alpha, k).to(x.dtype)
 
 
-def log_soft_topk(x, k, *, alpha="0.1std", largest=True):
+def log_soft_topk(
+    x: torch.Tensor, k: Any, *, alpha: Any = "0.1std", largest: bool = True, method: str = "lapsum"
+) -> torch.Tensor:
     """Logarithm of soft_topk, with all its digits in both tails; -inf where the membership is 0."""
-    operation = TopK(**_constant_alpha(alpha), ks=_constant_k(k), descending=largest, log=True)
-    return _apply(_TopK, operation, x, alpha, k).to(x.dtype)
+    operation = TopK(_constant_alpha(alpha), largest, ks=_constant_k(k), log=True, method=method)
+    return _apply(operation, x, alpha, k).to(x.dtype)
 
 
-def spearman_loss(x, target, *, alpha="0.1std", descending=True, reduction="mean"):
+def spearman_loss(
+    x: torch.Tensor,
+    target: torch.Tensor,
+    *,
+    alpha: Any = "0.1std",
+    descending: bool = True,
+    reduction: str = "mean",
+) -> torch.Tensor:
     """1 - the correlation of the soft ranks with the ranks of the target; see lapsum_cli.spearman_loss."""
-    return _loss("spearman", x, target, alpha, descending, reduction)
+    return loss("spearman", x, target, alpha=alpha, descending=descending, reduction=reduction)
 
 
-def topk_loss(x, target, k, *, alpha="0.1std", descending=True, reduction="mean"):
+def topk_loss(
+    x: torch.Tensor,
+    target: torch.Tensor,
+    k: Any,
+    *,
+    alpha: Any = "0.1std",
+    descending: bool = True,
+    reduction: str = "mean",
+) -> torch.Tensor:
     """Cross-entropy of soft memberships against the target's top k; see lapsum_cli.topk_loss."""
-    return _loss("topk", x, target, alpha, descending, reduction, k)
+    return loss("topk", x, target, k=k, alpha=alpha, descending=descending, reduction=reduction)
 
 
-def recall_loss(x, target, k, *, alpha="0.1std", descending=True, reduction="mean"):
+def recall_loss(
+    x: torch.Tensor,
+    target: torch.Tensor,
+    k: Any,
+    *,
+    alpha: Any = "0.1std",
+    descending: bool = True,
+    reduction: str = "mean",
+) -> torch.Tensor:
     """1 - soft recall at k; see lapsum_cli.recall_loss."""
-    return _loss("recall", x, target, alpha, descending, reduction, k)
+    return loss("recall", x, target, k=k, alpha=alpha, descending=descending, reduction=reduction)
 
 
-def ndcg_loss(x, target, *, at=None, gain="exp2", alpha="0.1std", descending=True, reduction="mean"):
+def ndcg_loss(
+    x: torch.Tensor,
+    target: torch.Tensor,
+    *,
+    at: Any = None,
+    gain: str = "exp2",
+    alpha: Any = "0.1std",
+    descending: bool = True,
+    reduction: str = "mean",
+) -> torch.Tensor:
     """1 - NDCG at the soft ranks, of the `at` best alone if given; see lapsum_cli.ndcg_loss."""
-    return _loss("ndcg", x, target, alpha, descending, reduction, at, gain)
+    return loss("ndcg", x, target, k=at, gain=gain, alpha=alpha, descending=descending, reduction=reduction)
 
 
-def permutation_loss(x, target, *, alpha="0.1std", descending=True, reduction="mean"):
+def permutation_loss(
+    x: torch.Tensor,
+    target: torch.Tensor,
+    *,
+    alpha: Any = "0.1std",
+    descending: bool = True,
+    reduction: str = "mean",
+) -> torch.Tensor:
     """Cross-entropy of the soft permutation against the target's order; see lapsum_cli.permutation_loss."""
-    return _loss("permutation", x, target, alpha, descending, reduction)
+    return loss("permutation", x, target, alpha=alpha, descending=descending, reduction=reduction)
 
 
-def _loss(name, x, target, alpha, descending, reduction, k=None, gain="exp2"):
+def loss(
+    name: str,
+    x: torch.Tensor,
+    target: torch.Tensor,
+    *,
+    k: Any = None,
+    alpha: Any = "0.1std",
+    descending: bool = True,
+    reduction: str = "mean",
+    **options: Any,
+) -> torch.Tensor:
+    """A loss of operations.LOSSES by its name; k and options as it takes them."""
     check_reduction(reduction)
     if not isinstance(target, torch.Tensor) or target.shape != x.shape:
         raise DataError(f"the target must be a tensor of the shape of x, {tuple(x.shape)}")
     if isinstance(k, torch.Tensor) and k.requires_grad:
         raise OptionError("a loss has no gradient with respect to k; pass k.detach()")
     ks = _constant_k(k) if k is not None else ()
-    options = {"loss": name, "ks": ks, "gain": gain, "gradient": True, "grad_alpha": True}
-    operation = Loss(**_constant_alpha(alpha), descending=descending, **options)
-    losses = _apply(_Loss, operation, x, alpha, k, target.detach())
+    operation = Loss(_constant_alpha(alpha), descending, loss=name, ks=ks, **options)
+    losses = _apply(operation, x, alpha, k, target.detach())
     if reduction == "none":
         return losses.to(x.dtype)
     return (losses.nanmean() if reduction == "mean" else losses.nansum()).to(x.dtype)
 
 
-# Shapes, dtypes and broadcasting are left to PyTorch, which knows their gradients: the functions below see contiguous
+def __getattr__(name: str) -> Callable[..., torch.Tensor]:
+    """A loss that only the table knows."""
+    base = name.removesuffix("_loss")
+    if base == name or base not in LOSSES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return lambda x, target, **options: loss(base, x, target, **options)
+
+
+# Shapes, dtypes and broadcasting are left to PyTorch, which knows their gradients: the function below sees contiguous
 # (m, n) float32 or float64 scores and float64 (m,) tensors of alpha and k.
 
 
-def _apply(function, operation: Operation, x, alpha, k=None, target=None):
+class _Operation(torch.autograd.Function):
+    """Any operation: its forward pass, whose state is kept for the way back."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any,
+        rows: torch.Tensor,
+        alphas: torch.Tensor | None,
+        ks: torch.Tensor | None,
+        operation: Operation,
+        target: Any,
+    ) -> torch.Tensor:
+        on, rankings = _device(rows), _rankings(rows, {"alpha": alphas, "k": ks}, target)
+        with _alone(on, operation, rankings):
+            [(_, ctx.rankings)] = operation.by_k(operation.ready(rankings, on))
+            made = operation.forward(ctx.rankings, on, keep=any(ctx.needs_input_grad))
+        ctx.operation, ctx.state, ctx.wanted = operation, made.state, (alphas is not None, ks is not None)
+        ctx.save_for_backward(rows)  # PyTorch refuses the way back if the scores were changed in place
+        if made.values is None:
+            return _numbers(made.numbers[operation.result], rows).to(rows.dtype)
+        return _tensor(made.values, rows)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+        (rows,) = ctx.saved_tensors
+        on, of_scores = _device(rows), upstream.ndim == 2
+        given = _flat(upstream.to(rows.dtype)) if of_scores else _number(upstream.double())
+        with _alone(on, ctx.operation, ctx.rankings):
+            scores, *rest = ctx.operation.backward(ctx.rankings, ctx.state, given, on)
+        to_alpha, to_k = (_numbers(end, rows) if wanted else None for wanted, end in zip(ctx.wanted, rest, strict=True))
+        return _tensor(scores, rows), to_alpha, to_k, None, None
+
+
+def _apply(operation: Operation, x: torch.Tensor, alpha: Any, k: Any = None, target: Any = None) -> torch.Tensor:
     if not isinstance(x, torch.Tensor) or not x.is_floating_point():
         raise DataError(f"x must be a tensor of floats, got {getattr(x, 'dtype', type(x).__name__)}")
     if x.device.type not in ("cpu", "cuda"):
@@ -133,13 +237,13 @@ def _apply(function, operation: Operation, x, alpha, k=None, target=None):
         .contiguous()
     )
     alphas, ks = (_per_ranking(name, given, leading) for name, given in (("alpha", alpha), ("k", k)))
-    prepare(operation, str(rows.dtype).removeprefix("torch."), _processor(rows))
+    warm(operation, str(rows.dtype).removeprefix("torch."), _device(rows))
     with torch.cuda.device(rows.device) if rows.is_cuda else contextlib.nullcontext():
-        result = function.apply(rows, alphas, ks, operation, target)
+        result = _Operation.apply(rows, alphas, ks, operation, target)
     return result.reshape(x.shape if result.ndim == 2 else leading)
 
 
-def _per_ranking(name, given, leading):
+def _per_ranking(name: str, given: Any, leading: torch.Size) -> torch.Tensor | None:
     if not isinstance(given, torch.Tensor):
         return None
     try:
@@ -151,15 +255,15 @@ def _per_ranking(name, given, leading):
         ) from None
 
 
-def _constant_alpha(alpha) -> dict:
-    return {"alpha": Alpha(1.0) if isinstance(alpha, torch.Tensor) else Alpha.parse(alpha)}
+def _constant_alpha(alpha: Any) -> Alpha:
+    return Alpha(1.0) if isinstance(alpha, torch.Tensor) else Alpha.parse(alpha)
 
 
-def _constant_k(k) -> tuple[K, ...]:
+def _constant_k(k: Any) -> tuple[K, ...]:
     return () if isinstance(k, torch.Tensor) else (K.parse(k),)
 
 
-def _processor(rows: torch.Tensor):
+def _device(rows: torch.Tensor) -> Any:
     """The CPU with as many threads as PyTorch has, or the card that holds the rows, on PyTorch's current stream."""
     if not rows.is_cuda:
         return Cpu(torch.get_num_threads())
@@ -167,12 +271,16 @@ def _processor(rows: torch.Tensor):
     return devices.lane((rows.device.index, stream), lambda: _lane_of_torch(rows.device, stream))
 
 
-def _lane_of_torch(device, stream):
+def _alone(on: Any, operation: Operation, rankings: Rankings) -> Any:
+    return on.alone(operation, rankings) if on.has_own_memory else contextlib.nullcontext()
+
+
+def _lane_of_torch(device: torch.device, stream: int) -> Any:
     """A lane whose arrays come from PyTorch's allocator, which gives memory out again in the order of the stream."""
     from .kernels.cuda import adapter
 
     class Lane(adapter.Lane):
-        def empty(self, shape, dtype):
+        def empty(self, shape: Any, dtype: Any) -> Any:
             size = int(np.prod(shape, dtype=np.int64))
             room = torch.empty(max(size, 1) * np.dtype(dtype).itemsize, dtype=torch.uint8, device=device)
             return adapter.as_array(room).view(np.dtype(dtype))[:size].reshape(shape)
@@ -180,16 +288,21 @@ def _lane_of_torch(device, stream):
     return Lane(adapter.external_stream(stream))
 
 
-def _rankings(rows: torch.Tensor) -> Rankings:
+def _rankings(rows: torch.Tensor, each: dict[str, torch.Tensor | None], target: torch.Tensor | None) -> Rankings:
+    """The rows as rankings, where they are, with what was given for each of them and a target beside them."""
     count, length = rows.shape
     if bool(torch.isnan(rows).any()):
         raise DataError("a score is NaN; mask it with -inf")
-    if not rows.is_cuda:
-        return Rankings.equal_length(rows.detach().numpy(), count, length)
-    return Rankings(_flat(rows), np.arange(count + 1, dtype=np.int64) * length)
+    beside = {}
+    if target is not None:
+        beside["target"] = target.double().cpu().contiguous().numpy().reshape(-1)
+        if np.isnan(beside["target"]).any():
+            raise DataError("a target is NaN; it must be a number for every score")
+    numbers = {name: _number(given) for name, given in each.items() if given is not None}
+    return Rankings(_flat(rows), np.arange(count + 1, dtype=np.int64) * length, beside, numbers)
 
 
-def _flat(tensor: torch.Tensor):
+def _flat(tensor: torch.Tensor) -> Any:
     """The numbers of a tensor where they are, as an array."""
     tensor = tensor.detach().contiguous().reshape(-1)
     if not tensor.is_cuda:
@@ -199,105 +312,16 @@ def _flat(tensor: torch.Tensor):
     return adapter.as_array(tensor)
 
 
-def _number(given):
-    return None if given is None else given.detach().cpu().numpy()
+def _number(given: torch.Tensor) -> np.ndarray:
+    return given.detach().cpu().numpy().copy()
 
 
-def _tensor(array, like):
+def _tensor(array: Any, like: torch.Tensor) -> torch.Tensor:
     if isinstance(array, np.ndarray):
         return torch.from_numpy(np.ascontiguousarray(array)).to(like.device).reshape(like.shape)
     return torch.as_tensor(array, device=like.device).reshape(like.shape)
 
 
-def _numbers(array, like):
+def _numbers(array: np.ndarray, like: torch.Tensor) -> torch.Tensor:
     """A number for each ranking, as a tensor on the device of another."""
     return torch.from_numpy(array.copy()).to(like.device)
-
-
-class _RankOrSort(torch.autograd.Function):
-    """What is sorted on the way forward is kept for the way back."""
-
-    @staticmethod
-    def forward(ctx, rows, alphas, ks, operation, target):
-        from .kernels.scalars import laplace
-
-        rankings, on = _rankings(rows), _processor(rows)
-        of_constant = laplace.HARD if operation.name == "sort" else 1.0
-        ctx.alphas, ctx.constant = alphas_of(operation.alpha, rankings, _number(alphas), on, of_constant)
-        ctx.operation, ctx.wants_alpha, ctx.rankings = operation, alphas is not None, rankings
-        ctx.order = on.order(rankings, operation.descending, keep=any(ctx.needs_input_grad))
-        ctx.save_for_backward(rows)  # PyTorch refuses the way back if the scores were changed in place
-        return _tensor(_RankOrSort._run(ctx, on)[0], rows)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, upstream):
-        (rows,) = ctx.saved_tensors
-        on = _processor(rows)
-        _, gradient, to_alpha = _RankOrSort._run(ctx, on, _flat(upstream.to(rows.dtype)))
-        if ctx.operation.name == "rank":
-            on.without_constant(ctx.constant, ctx.rankings, gradient, to_alpha)
-        return _tensor(gradient, rows), _numbers(to_alpha, rows) if ctx.wants_alpha else None, None, None, None
-
-    @staticmethod
-    def _run(ctx, on, upstream=None):
-        if ctx.operation.name == "sort":
-            return on.soft_sort(ctx.order, ctx.alphas, upstream)
-        dtype = ctx.operation.dtype(str(ctx.rankings.values.dtype), int(ctx.rankings.lengths.max(initial=0)))
-        return on.soft_rank(ctx.order, ctx.alphas, ctx.operation.base, dtype, upstream)
-
-
-class _TopK(torch.autograd.Function):
-    """The cut that is found on the way forward is kept for the way back."""
-
-    @staticmethod
-    def forward(ctx, rows, alphas, ks, operation, target):
-        rankings, on = _rankings(rows), _processor(rows)
-        ctx.operation, ctx.rankings = operation, rankings
-        ctx.alphas, ctx.constant = alphas_of(operation.alpha, rankings, _number(alphas), on)
-        k = k_of(operation.ks[0], rankings.lengths) if ks is None else _number(ks).copy()
-        refuse(~(k >= 0), "k must be 0 or more, got {:g}", k)
-        ctx.wanted = alphas is not None, ks is not None
-        result, ctx.cuts = on.soft_topk(rankings, k, ctx.alphas, operation.descending, operation.log)
-        ctx.save_for_backward(rows)
-        return _tensor(result, rows)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, upstream):
-        (rows,) = ctx.saved_tensors
-        on, operation = _processor(rows), ctx.operation
-        given = (_flat(upstream.to(rows.dtype)), ctx.cuts, ctx.alphas, operation.descending, operation.log)
-        gradient, to_k, to_alpha = on.topk_gradient(ctx.rankings, *given)
-        on.without_constant(ctx.constant, ctx.rankings, gradient, to_alpha)
-        to_alpha, to_k = (
-            _numbers(end, rows) if wanted else None for wanted, end in zip(ctx.wanted, (to_alpha, to_k), strict=True)
-        )
-        return _tensor(gradient, rows), to_alpha, to_k, None, None
-
-
-class _Loss(torch.autograd.Function):
-    """A loss is computed with its gradient, which the way back only scales."""
-
-    @staticmethod
-    def forward(ctx, rows, alphas, ks, operation, target):
-        rankings, on = _rankings(rows), _processor(rows)
-        wanted = target.double().cpu().contiguous().numpy().reshape(-1)
-        if np.isnan(wanted).any():
-            raise DataError("a target is NaN; it must be a number for every score")
-        given = Given(_number(alphas), None if ks is None else _number(ks).copy(), target=wanted)
-        result = on.run(operation, rankings, given)
-        ctx.wants_alpha = alphas is not None
-        ctx.save_for_backward(
-            _tensor(result.scores[GRADIENT], rows), _numbers(result.rankings[f"{GRADIENT}_alpha"], rows)
-        )
-        return _numbers(result.losses, rows).to(rows.dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, upstream):
-        gradient, to_alpha = ctx.saved_tensors
-        # An undefined loss has gradient 0, whatever comes back for it: no NaN leaks into the others.
-        scale = torch.where(gradient.abs().sum(1) > 0, upstream.to(gradient.dtype), 0.0)
-        to_alpha = torch.where(to_alpha != 0, to_alpha * upstream.double(), 0.0) if ctx.wants_alpha else None
-        return gradient * scale[:, None], to_alpha, None, None, None

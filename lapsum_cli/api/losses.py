@@ -2,109 +2,48 @@
 
 In all of them
 
-x          rankings of scores, and the softness alpha, as in api.py; a score of -inf takes no part, and one of +inf is
-           first whatever the target says: a cross-entropy may be infinite then
+x          rankings of scores, and the softness alpha, as in functions.py; a score of -inf takes no part, and one of
+           +inf is first whatever the target says: a cross-entropy may be infinite then
 target     in the form of x: larger is better, whatever the direction of the scores; gradients flow through x alone
 reduction  "mean" over the rankings that have a loss, "sum", or "none": a loss for each, NaN where the target defines
            none (fewer than two scores, all targets alike, no gain)
 upstream   of a gradient: with respect to the reduced loss, so a number for each ranking where reduction is "none"
+
+Any other loss of operations.LOSSES has such a pair of functions too, by its name, as `loss` and `loss_vjp` make them.
 """
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from inspect import Parameter
+from typing import Any
+
 import numpy as np
 
 from ..core.quantities import K
-from ..operations.menu import Loss, check_reduction
+from ..operations import LOSSES
+from ..operations.loss import Loss, check_reduction
 from ..operations.operation import GRADIENT
-from .functions import Gradients, compute, softness
+from .functions import Gradients, _alpha, compute
 
 
-def spearman_loss(x, target, *, alpha="0.1std", descending=True, reduction="mean", threads=1, device=None):
-    """1 - the correlation of the soft ranks with the ranks of the target, whose ties take their mean."""
-    return _loss("spearman", x, target, alpha, descending, reduction, threads, device)
-
-
-def spearman_loss_vjp(
-    x, target, upstream=1.0, *, alpha="0.1std", descending=True, reduction="mean", threads=1, device=None
-) -> Gradients:
-    """Gradients of upstream * spearman_loss(x, target) with respect to the scores and alpha, in O(n) after sorts."""
-    return _loss_vjp("spearman", x, target, upstream, alpha, descending, reduction, threads, device)
-
-
-def topk_loss(x, target, k, *, alpha="0.1std", descending=True, reduction="mean", threads=1, device=None):
-    """Cross-entropy of soft memberships: -(1/n) sum of t_i log p_i + (1 - t_i) log(1 - p_i).
-
-    t are the places of the k largest targets; ties share those that are left, so that t sums to k.
-    """
-    return _loss("topk", x, target, alpha, descending, reduction, threads, device, k=k)
-
-
-def topk_loss_vjp(
-    x, target, k, upstream=1.0, *, alpha="0.1std", descending=True, reduction="mean", threads=1, device=None
-) -> Gradients:
-    """Gradients of upstream * topk_loss(x, target, k) with respect to the scores and alpha, in O(n)."""
-    return _loss_vjp("topk", x, target, upstream, alpha, descending, reduction, threads, device, k=k)
-
-
-def recall_loss(x, target, k, *, alpha="0.1std", descending=True, reduction="mean", threads=1, device=None):
-    """1 - soft recall at k, which is the sum of t_i p_i over k, t as for topk_loss."""
-    return _loss("recall", x, target, alpha, descending, reduction, threads, device, k=k)
-
-
-def recall_loss_vjp(
-    x, target, k, upstream=1.0, *, alpha="0.1std", descending=True, reduction="mean", threads=1, device=None
-) -> Gradients:
-    """Gradients of upstream * recall_loss(x, target, k) with respect to the scores and alpha, in O(n)."""
-    return _loss_vjp("recall", x, target, upstream, alpha, descending, reduction, threads, device, k=k)
-
-
-def ndcg_loss(
-    x, target, *, at=None, gain="exp2", alpha="0.1std", descending=True, reduction="mean", threads=1, device=None
-):
-    """1 - NDCG at the soft ranks r: the sum of gain(y_i) / log2(1 + r_i), over that of the best order.
-
-    gain  "exp2" for 2^y - 1, "linear" for y; y >= 0
-    at    counts the best k alone: each term takes its soft membership in the top k
-    """
-    return _loss("ndcg", x, target, alpha, descending, reduction, threads, device, k=at, gain=gain)
-
-
-def ndcg_loss_vjp(
-    x,
-    target,
-    upstream=1.0,
+def loss(
+    name: str,
+    x: Any,
+    target: Any,
     *,
-    at=None,
-    gain="exp2",
-    alpha="0.1std",
-    descending=True,
-    reduction="mean",
-    threads=1,
-    device=None,
-) -> Gradients:
-    """Gradients of upstream * ndcg_loss(x, target) with respect to the scores and alpha, in O(n) after sorts."""
-    return _loss_vjp("ndcg", x, target, upstream, alpha, descending, reduction, threads, device, k=at, gain=gain)
-
-
-def permutation_loss(x, target, *, alpha="0.1std", descending=True, reduction="mean", threads=1, device=None):
-    """Cross-entropy of the soft permutation: -(1/n) sum of log P[i, place of y_i], in O(n) memory.
-
-    Equal targets take their places in the order of the input. Source: LapSum, ICML 2025, section 4.
-    """
-    return _loss("permutation", x, target, alpha, descending, reduction, threads, device)
-
-
-def permutation_loss_vjp(
-    x, target, upstream=1.0, *, alpha="0.1std", descending=True, reduction="mean", threads=1, device=None
-) -> Gradients:
-    """Gradients of upstream * permutation_loss(x, target) with respect to the scores and alpha, in O(n) after sorts."""
-    return _loss_vjp("permutation", x, target, upstream, alpha, descending, reduction, threads, device)
-
-
-def _loss(name, x, target, alpha, descending, reduction, threads, device, k=None, gain="exp2"):
+    k: Any = None,
+    alpha: Any = "0.1std",
+    descending: bool = True,
+    reduction: str = "mean",
+    threads: int = 1,
+    device: str | None = None,
+    **options: Any,
+) -> Any:
+    """A loss of operations.LOSSES by its name; k and options as it takes them."""
     check_reduction(reduction)
-    operation = _operation(name, alpha, descending, k, gain)
+    operation = _operation(name, alpha, descending, k, options)
     form, result = compute(operation, x, alpha, threads, device, k, target=target)
     if reduction == "none":
         return form.each(result.losses)
@@ -112,22 +51,111 @@ def _loss(name, x, target, alpha, descending, reduction, threads, device, k=None
     return known.sum() if reduction == "sum" else (known.mean() if len(known) else np.nan)
 
 
-def _loss_vjp(
-    name, x, target, upstream, alpha, descending, reduction, threads, device, k=None, gain="exp2"
+def loss_vjp(
+    name: str,
+    x: Any,
+    target: Any,
+    upstream: Any = 1.0,
+    *,
+    k: Any = None,
+    alpha: Any = "0.1std",
+    descending: bool = True,
+    reduction: str = "mean",
+    threads: int = 1,
+    device: str | None = None,
+    **options: Any,
 ) -> Gradients:
+    """Gradients of upstream * loss(name, x, target) with respect to the scores and alpha, in O(n) after sorts."""
     check_reduction(reduction)
-    operation = _operation(name, alpha, descending, k, gain, gradient=True, grad_alpha=True)
+    operation = _operation(name, alpha, descending, k, {**options, "gradient": True, "grad_alpha": True})
     form, result = compute(operation, x, alpha, threads, device, k, target=target)
     if reduction == "none":
         weights = form.per_ranking("upstream", np.broadcast_to(upstream, form.shape))
     else:
         count = max(1, int((~np.isnan(result.losses)).sum())) if reduction == "mean" else 1
         weights = np.full(len(form.rankings), float(upstream) / count)
-    to_scores = result.scores[GRADIENT] * np.repeat(weights, form.rankings.lengths)
-    to_alpha = result.rankings[f"{GRADIENT}_alpha"] * weights
-    return Gradients(form.scores(to_scores.astype(form.dtype)), form.each(to_alpha))
+    found = {slot.name: values for slot, values in result.values.items()}
+    to_scores = found[GRADIENT] * np.repeat(weights, form.rankings.lengths)
+    return Gradients(form.scores(to_scores.astype(form.dtype)), form.each(found[f"{GRADIENT}_alpha"] * weights))
 
 
-def _operation(name, alpha, descending, k, gain, **options) -> Loss:
+def _operation(name: str, alpha: Any, descending: bool, k: Any, options: dict[str, Any]) -> Loss:
     ks = () if k is None or np.ndim(k) else (K.parse(k),)
-    return Loss(**softness(alpha), loss=name, ks=ks, gain=gain, descending=descending, **options)
+    return Loss(_alpha(alpha), descending, loss=name, ks=ks, **options)
+
+
+def doors(name: str, about: str) -> tuple[Callable[..., Any], Callable[..., Gradients]]:
+    """The loss of this name, and its gradients, as functions of arrays; about: what it is, for their help.
+
+    k is an argument after the target where the loss needs one, and the keyword `at` where it can do without.
+    """
+    entry = LOSSES[name]
+    needed = {"k": ()} if entry.k == "needed" else {}
+    own = {"at": None} if entry.k == "optional" else {}
+    own |= {option: Loss.__dataclass_fields__[option].default for option in entry.options}
+    shared = {"alpha": "0.1std", "descending": True, "reduction": "mean", "threads": 1, "device": None}
+
+    def door(function: Callable[..., Any], first: dict[str, Any], called: str, help: str) -> Callable[..., Any]:
+        """The function, with the signature of this loss."""
+        positional = {"x": (), "target": (), **needed, **first}
+        keywords = {**own, **shared}
+        signature = inspect.Signature(
+            [Parameter(n, Parameter.POSITIONAL_OR_KEYWORD, default=_default(d)) for n, d in positional.items()]
+            + [Parameter(n, Parameter.KEYWORD_ONLY, default=_default(d)) for n, d in keywords.items()]
+        )
+
+        def call(*args: Any, **given: Any) -> Any:
+            given = signature.bind(*args, **given).arguments
+            if "at" in given:
+                given["k"] = given.pop("at")
+            return function(name, **given)
+
+        call.__name__ = call.__qualname__ = called
+        call.__doc__, call.__signature__ = help, signature  # type: ignore[attr-defined]
+        return call
+
+    of_it = f"{name}_loss"
+    gradients = f"Gradients of upstream * {of_it}(x, target) with respect to the scores and alpha, in O(n) after sorts."
+    return door(loss, {}, of_it, about), door(loss_vjp, {"upstream": 1.0}, f"{of_it}_vjp", gradients)
+
+
+def _default(given: Any) -> Any:
+    return Parameter.empty if given == () else given
+
+
+spearman_loss, spearman_loss_vjp = doors(
+    "spearman", "1 - the correlation of the soft ranks with the ranks of the target, whose ties take their mean."
+)
+topk_loss, topk_loss_vjp = doors(
+    "topk",
+    """Cross-entropy of soft memberships: -(1/n) sum of t_i log p_i + (1 - t_i) log(1 - p_i).
+
+    t are the places of the k largest targets; ties share those that are left, so that t sums to k.
+    """,
+)
+recall_loss, recall_loss_vjp = doors(
+    "recall", "1 - soft recall at k, which is the sum of t_i p_i over k, t as for topk_loss."
+)
+ndcg_loss, ndcg_loss_vjp = doors(
+    "ndcg",
+    """1 - NDCG at the soft ranks r: the sum of gain(y_i) / log2(1 + r_i), over that of the best order.
+
+    gain  "exp2" for 2^y - 1, "linear" for y; y >= 0
+    at    counts the best k alone: each term takes its soft membership in the top k
+    """,
+)
+permutation_loss, permutation_loss_vjp = doors(
+    "permutation",
+    """Cross-entropy of the soft permutation: -(1/n) sum of log P[i, place of y_i], in O(n) memory.
+
+    Equal targets take their places in the order of the input. Source: LapSum, ICML 2025, section 4.
+    """,
+)
+
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    """The doors of a loss that only the table knows."""
+    base = name.removesuffix("_vjp").removesuffix("_loss")
+    if not name.endswith(("_loss", "_loss_vjp")) or base not in LOSSES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return doors(base, LOSSES[base].about)[name.endswith("_vjp")]

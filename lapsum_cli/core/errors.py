@@ -66,3 +66,8 @@ class IOFailed(LapsumError, OSError):
     """Reading or writing broke off, as on a full disk."""
 
     exit_code = 74
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error of a card's driver, or of a library there, says that its memory is full, however it is spelt."""
+    return "outofmemory" in str(error).lower().replace("_", "").replace(" ", "")

@@ -1,1 +1,113 @@
-"""The menu: every operation, loss and method that can be asked for. Nothing heavy is imported until one is."""
+"""The menu: every operation, method and loss that can be asked for; nothing heavy is imported until one is.
+
+    rank     soft rank          r_i = base + sum over j != i of F((x_j - x_i) / alpha)
+    sort     soft sort          y_l = the t at which sum over j of F((x_j - t) / alpha) = l - 1/2
+    topk     soft top-k         p_i = F((x_i - b) / alpha), b such that the p_i sum to k; or log p_i
+    permute  soft permutation   P_il = F((x_i - b_l) / alpha) - F((x_i - b_l-1) / alpha), the b of the tops l and l - 1
+    loss     of these           against a target, see LOSSES
+
+F is the CDF of the Laplace distribution: LapSum (Struski, Bednarczyk, Podolak, Tabor, ICML 2025).
+
+The three tables are the places to plug in: a name, a line about it, and the module that has it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, NamedTuple
+
+from ..core.errors import OptionError
+
+
+class Entry(NamedTuple):
+    """An operation: the class `name` of `module`."""
+
+    module: str
+    name: str
+
+
+class MethodEntry(NamedTuple):
+    """A way of computing some of the operations: METHOD of `module`, which has a Way for each of them."""
+
+    module: str
+    about: str
+    operations: tuple[str, ...]
+
+
+class LossEntry(NamedTuple):
+    """A loss: LOSS of `module`; k is "needed", "optional" or "none", options are its own among those of Loss."""
+
+    module: str
+    about: str
+    k: str = "none"
+    options: tuple[str, ...] = ()
+
+
+OPERATIONS = {
+    "rank": Entry("lapsum_cli.operations.rank", "Rank"),
+    "sort": Entry("lapsum_cli.operations.sort", "Sort"),
+    "topk": Entry("lapsum_cli.operations.topk", "TopK"),
+    "permute": Entry("lapsum_cli.operations.permute", "Permute"),
+    "loss": Entry("lapsum_cli.operations.loss", "Loss"),
+}
+
+METHODS = {
+    "lapsum": MethodEntry(
+        "lapsum_cli.operations.methods.lapsum",
+        "sums of Laplace distributions, inverted in closed form (ICML 2025)",
+        ("rank", "sort", "topk", "permute"),
+    ),
+}
+
+LOSSES = {
+    "spearman": LossEntry(
+        "lapsum_cli.kernels.losses.spearman",
+        "1 - correlation of the soft ranks with the ranks of the target (ties take their mean)",
+    ),
+    "topk": LossEntry(
+        "lapsum_cli.kernels.losses.topk",
+        "-(1/n) sum of t_i log p_i + (1 - t_i) log(1 - p_i), p soft memberships, t the target's top k",
+        k="needed",
+    ),
+    "recall": LossEntry(
+        "lapsum_cli.kernels.losses.recall", "1 - sum of t_i p_i / k, one minus the soft recall at k", k="needed"
+    ),
+    "ndcg": LossEntry(
+        "lapsum_cli.kernels.losses.ndcg",
+        "1 - DCG / ideal DCG, DCG = sum of gain(y_i) / log2(1 + r_i), r soft ranks; with k each term times p_i",
+        k="optional",
+        options=("gain",),
+    ),
+    "permutation": LossEntry(
+        "lapsum_cli.kernels.losses.permutation",
+        "-(1/n) sum of log P[i, place of y_i], P the soft permutation; ties in the target by input order",
+    ),
+}
+
+
+def operation_called(name: str) -> type:
+    """The class of an operation; OptionError names those that are known."""
+    if name not in OPERATIONS:
+        raise OptionError(f"no operation {name!r}; known are {', '.join(OPERATIONS)}")
+    entry = OPERATIONS[name]
+    return getattr(importlib.import_module(entry.module), entry.name)
+
+
+def methods_of(operation: str) -> list[str]:
+    """The methods that compute an operation, the default first."""
+    return [name for name, entry in METHODS.items() if operation in entry.operations]
+
+
+def method_called(name: str, operation: str) -> Any:
+    """The method of this name; OptionError names those that compute the operation."""
+    known = methods_of(operation)
+    if name not in known:
+        raise OptionError(f"no method {name!r} for {operation}; known are {', '.join(known)}")
+    return importlib.import_module(METHODS[name].module).METHOD
+
+
+def loss_called(name: str) -> Any:
+    """What the loss of this name is made of; OptionError names those that are known."""
+    if name not in LOSSES:
+        raise OptionError(f"no loss {name!r}; known are {', '.join(LOSSES)}")
+    return importlib.import_module(LOSSES[name].module).LOSS

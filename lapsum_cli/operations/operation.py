@@ -1,129 +1,129 @@
-"""What every operation is: options, the columns it adds, its cost in memory, and `apply`, which computes it.
+"""The one protocol: what an operation needs and gives, `forward` and `backward` with a state between them.
 
-An operation is a frozen value. Nothing above this layer knows a kernel, and nothing here needs Numba until `apply` is
-called, so that `lapsum --help` is instant.
+An operation is a frozen value: options alone. It reads Rankings, whose `each` holds alpha and k of every ranking once
+`ready` has put them there, and whose `beside` holds what goes with every score. What it gives are slots; tables name
+them. Nothing here needs Numba until it computes, so that `lapsum --help` is instant.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, NamedTuple
 
-from ..core.errors import BadRanking
 from ..core.quantities import Alpha, K
-from ..devices.processors import Cpu
+from ..core.rankings import Array, Rankings
+from .softness import DEFAULT_ALPHA, alphas_of
 
-GRADIENT = "grad"  # the column of gradients with respect to the scores
+SCORE, RANKING, PAIR = "score", "ranking", "pair"
+GRADIENT = "grad"  # the slot of gradients with respect to the scores
 
 
-DEFAULT_ALPHA = Alpha(0.1, relative=True)
+class Slot(NamedTuple):
+    """One thing that an operation gives: a value for every score, ranking, or pair of an item and a position.
 
-
-@dataclass(frozen=True)
-class Given:
-    """What a batch of rankings brings besides its scores; None is what it lacks.
-
-    alphas, ks          (m,) float64, a value for each ranking
-    upstream, target    (N,) a value for each score
+    k  of which k it is, where several were asked for
     """
 
-    alphas: object = None
-    ks: object = None
-    upstream: object = None
-    target: object = None
+    name: str
+    per: str = SCORE
+    k: str = ""
 
-    def piece(self, rankings: slice, scores: slice) -> Given:
-        """What some of the rankings bring."""
-        of_rankings = [None if a is None else a[rankings] for a in (self.alphas, self.ks)]
-        return Given(*of_rankings, *(None if a is None else a[scores] for a in (self.upstream, self.target)))
+    @property
+    def is_gradient(self) -> bool:
+        """Whether it has the dtype of the scores, and not that of the result."""
+        return self.name == GRADIENT
+
+
+class Derivatives(NamedTuple):
+    """Gradients with respect to the scores (N,), where they are; to alpha and k (m,), in memory here."""
+
+    scores: Array
+    alpha: Any
+    k: Any = None
+
+
+@dataclass
+class Forward:
+    """What a forward pass leaves: the result where the scores are (None where nobody reads it), numbers (m,) by the
+    name of their slot, and the state that `backward` takes.
+    """
+
+    values: Array | None
+    state: Any
+    numbers: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class Result:
-    """What an operation computed: arrays with a value for every score, or for every ranking, and what to tell.
-
-    short: rankings shorter than k; losses: what a loss was, also where its gradient was asked for.
+    """What an operation computed, by slot. short: rankings shorter than k; losses (m,): what a loss was, NaN where it
+    is undefined, also where its gradient was asked for.
     """
 
-    scores: dict
-    rankings: dict = field(default_factory=dict)
+    values: dict[Slot, Any]
     short: int = 0
-    losses: object = None
+    losses: Any = None
+
+    @classmethod
+    def joined(cls, results: list[Result]) -> Result:
+        """The results of consecutive rankings as one."""
+        import numpy as np
+
+        first = results[0]
+        parts = {slot: [result.values[slot] for result in results] for slot in first.values}
+        return cls(
+            {slot: None if part[0] is None else np.concatenate(part) for slot, part in parts.items()},
+            sum(result.short for result in results),
+            None if first.losses is None else np.concatenate([result.losses for result in results]),
+        )
+
+
+def option(default: Any, help: str, flag: str | None = None, metavar: str | None = None) -> Any:
+    """A field of an operation that a user can set: from Python by its name, on the command line by its flag."""
+    return field(default=default, metadata={"help": help, "flag": flag, "metavar": metavar})
 
 
 @dataclass(frozen=True)
 class Operation:
-    """Options that all operations have.
+    """Options that all operations have, and the passes.
 
-    gradient: also compute the gradient with respect to the scores, given an upstream one; for alpha with grad_alpha.
+    gradient: also give the gradient with respect to the scores, for the upstream one beside them; grad_alpha: that for
+    alpha.
     """
 
     alpha: Alpha = DEFAULT_ALPHA
     descending: bool = True
-    column: str = ""
     gradient: bool = False
-    grad_alpha: bool = False
+    grad_alpha: bool = option(False, "With a gradient, also that with respect to each ranking's alpha.", "--grad-alpha")
 
-    name = ""
-    in_pieces = True  # some rankings can be computed apart from the others
-    needs = None  # the value for each score that it takes besides the upstream gradient
-
-    @property
-    def result_columns(self) -> list[str]:
-        """The columns of the result itself, a value for each score."""
-        return [self.column]
+    name: ClassVar[str] = ""
+    result: ClassVar[str] = ""  # the slot of the result
+    takes: ClassVar[tuple[str, ...]] = ()  # of "k", "upstream", "target", "item", "reduction": see cli/options.py
+    in_pieces: ClassVar[bool] = True  # some rankings can be computed apart from the others
+    of_constant: ClassVar[float | None] = None  # alpha of a constant ranking; None where its gradient is 0 instead
 
     @property
-    def gradient_columns(self) -> list[str]:
-        return [GRADIENT] if self.gradient else []
-
-    @property
-    def ranking_columns(self) -> list[str]:
-        """Columns with a value for each ranking."""
-        return [f"{GRADIENT}_alpha"] if self.grad_alpha else []
-
-    @property
-    def score_columns(self) -> list[str]:
-        return [*self.result_columns, *self.gradient_columns]
+    def gives(self) -> tuple[Slot, ...]:
+        """The slots of the result, in order."""
+        gradients = [Slot(GRADIENT)] if self.gradient else []
+        numbers = [Slot(f"{GRADIENT}_alpha", RANKING)] if self.grad_alpha else []
+        return (Slot(self.result), *gradients, *numbers)
 
     def dtype(self, scores: str, longest: int = 0) -> str:
         """The dtype of the result for scores of this dtype, in rankings of at most this length."""
         return scores
 
     def work_bytes(self, itemsize: int) -> int:
-        """Bytes per score while a ranking is computed, besides the scores and the columns that stay."""
+        """Bytes per score while a ranking is computed, besides the scores and the results."""
         raise NotImplementedError
 
     def card_bytes(self, itemsize: int) -> int:
-        """Bytes per score on a card, the scores and the results included; measured by test_cuda.py."""
+        """Bytes per score on a card, the scores and the results included."""
         raise NotImplementedError
 
-    def describe(self) -> dict:
+    def describe(self) -> dict[str, Any]:
         """The operation and whatever changes its numbers, for the record of how a result was made."""
         return {"operation": self.name, "alpha": str(self.alpha), "descending": self.descending}
-
-    def apply(self, rankings, given: Given = Given(), dtype=None, on=Cpu()) -> Result:
-        """What it makes of the rankings, on a processor."""
-        raise NotImplementedError
-
-    @staticmethod
-    def joined(results: list[Result]) -> Result:
-        """The results of consecutive rankings as one."""
-        import numpy as np
-
-        def join(columns):
-            return {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
-
-        losses = [result.losses for result in results]
-        return Result(
-            join([result.scores for result in results]),
-            join([result.rankings for result in results]),
-            sum(result.short for result in results),
-            None if losses[0] is None else np.concatenate(losses),
-        )
-
-    def run_once(self, rankings, given: Given) -> None:
-        """Run every kernel that the operation may need."""
-        self.apply(rankings, given)
 
     @property
     def kernels(self) -> str:
@@ -131,81 +131,103 @@ class Operation:
         return self.name + ("-gradient" if self.gradient else "")
 
     def on_a_tiny_ranking(self) -> Operation:
-        """The same kernels, with options that a ranking of three scores can take."""
+        """The same kernels, with options that a ranking of one score can take."""
         return replace(self, alpha=DEFAULT_ALPHA)
 
-    def _gradients(self, result: Result, gradient, to_alpha) -> Result:
-        if self.gradient:
-            result.scores[GRADIENT] = gradient
-        if self.grad_alpha:
-            result.rankings[f"{GRADIENT}_alpha"] = to_alpha
+    def run_once(self, tiny: Rankings, cpus: list[Any]) -> None:
+        """Run every kernel that it needs on a CPU; cpus: as a whole, and with parts of a single score."""
+        for cpu in cpus:
+            self.compute(tiny, cpu)
+
+    def ready(self, rankings: Rankings, on: Any) -> Rankings:
+        """The rankings with alpha of each, in the unit of the scores, and which of them are constant (`each`).
+
+        BadRanking for the first whose alpha or k cannot be used.
+        """
+        alphas, constant = alphas_of(self.alpha, rankings, on, self.of_constant)
+        each = {**rankings.each, "alpha": alphas}
+        if constant is not None and self.of_constant is None and constant.any():
+            each["constant"] = constant
+        return replace(rankings, each=each)
+
+    def by_k(self, rankings: Rankings) -> Iterator[tuple[str, Rankings]]:
+        """For each k that was asked for what slots call it, and the rankings with it."""
+        yield "", rankings
+
+    def forward(self, rankings: Rankings, on: Any, results: bool = True, keep: bool = False) -> Forward:
+        """The result, and what a backward pass needs of it.
+
+        rankings  as `ready` and `by_k` give them; an upstream gradient beside them is one that `backward` will be asked
+                  for, of which some methods make a part in passing
+        results   False where nobody reads the result: its state alone is made
+        keep      a backward pass with an upstream gradient that is not known yet may follow
+        """
+        raise NotImplementedError
+
+    def backward(self, rankings: Rankings, state: Any, upstream: Array, on: Any) -> Derivatives:
+        """The gradients of sum(upstream * result), given the state of a forward pass."""
+        raise NotImplementedError
+
+    def compute(self, rankings: Rankings, on: Any, results: bool = True) -> Result:
+        """Every slot that it gives, for rankings with what it needs in `beside` and `each`, on a device."""
+        rankings = self.ready(rankings, on)
+        made: dict[Slot, Any] = {}
+        result = Result(made)
+        for k, of_k in self.by_k(rankings):
+            forward = self.forward(of_k, on, results)
+            found = {self.result: on.home(forward.values, rankings), **forward.numbers}
+            if self.gradient:
+                scores, alpha, to_k = self.backward(of_k, forward.state, of_k.beside.get("upstream"), on)
+                found |= {GRADIENT: on.home(scores, rankings), f"{GRADIENT}_alpha": alpha, f"{GRADIENT}_k": to_k}
+            made |= {slot: found[slot.name] for slot in self.gives if slot.k == k}
+            result.losses = found.get("loss")
+            if "k" in of_k.each:
+                result.short += int((of_k.each["k"] > of_k.lengths).sum())
+        result.values = {slot: made[slot] for slot in self.gives}
         return result
 
 
-class InParts(Operation):
-    """An operation that computes a long ranking in parts, side by side (processors.Cpu)."""
+@dataclass(frozen=True)
+class ByMethod(Operation):
+    """An operation that one of several methods computes (METHODS): its passes are those of the method's Way."""
 
-    def run_once(self, rankings, given):
-        self.apply(rankings, given)
-        self.apply(rankings, given, on=Cpu(part=1))
+    method: str = option(
+        "lapsum", "How it is computed; lapsum is exact, and linear after a sort.", "--method", metavar="NAME"
+    )
 
+    @property
+    def way(self) -> Any:
+        """The Way of the method."""
+        from . import method_called
 
-def sorting_bytes(itemsize: int) -> int:
-    """Bytes per score of sorting: the scores and their places, to and fro; a short float64 row has an index besides."""
-    return 2 * (itemsize + 4) + (8 if itemsize == 8 else 0)
+        return method_called(self.method, self.name).ways[self.name]
 
+    def work_bytes(self, itemsize: int) -> int:
+        return self.way.work_bytes(itemsize, self.gradient)
 
-def refuse(wrong, problem: str, values) -> None:
-    """Raise BadRanking for the first ranking that is wrong."""
-    if wrong.any():
-        r = int(wrong.argmax())
-        raise BadRanking(r, problem.format(values[r]))
+    def card_bytes(self, itemsize: int) -> int:
+        return self.way.card_bytes(itemsize, self.gradient)
 
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), **({} if self.method == "lapsum" else {"method": self.method})}
 
-def k_of(k: K, lengths):
-    import numpy as np
+    @property
+    def kernels(self) -> str:
+        own = "" if self.method == "lapsum" else f"-{self.method}"
+        return (super().kernels if self.way.has_gradient_kernels else self.name) + own
 
-    return lengths * k.value / 100 if k.percent else np.full(len(lengths), k.value)
+    def forward(self, rankings: Rankings, on: Any, results: bool = True, keep: bool = False) -> Forward:
+        return self.way.forward(self, rankings, on, results, keep)
 
-
-def alphas_of(alpha: Alpha, rankings, given, on, of_constant: float = 1.0):
-    """One alpha per ranking, in the unit of the scores; and which rankings are constant where alpha is in deviations.
-
-    A constant ranking has none. It is all ties, and so its ranks and memberships are the same at any alpha.
-    """
-    import numpy as np
-
-    if given is not None:
-        given = np.array(given, np.float64)  # contiguous and writable: one kind of array for the kernels
-        refuse(~((given > 0) & (given < np.inf)), "alpha must be positive and finite, got {:g}", given)
-        return given, None
-    if not alpha.relative:
-        return np.full(len(rankings), alpha.value), None
-    deviations = on.standard_deviations(rankings)
-    alphas = np.maximum(alpha.value * deviations, np.finfo(np.float64).tiny)
-    return np.where(deviations > 0, alphas, of_constant), deviations == 0
+    def backward(self, rankings: Rankings, state: Any, upstream: Array, on: Any) -> Derivatives:
+        found = self.way.backward(self, rankings, state, upstream, on)
+        constant = rankings.each.get("constant")
+        if constant is not None:  # no direction is better than another, and there is no scale
+            on.clear(found.scores, rankings, constant)
+            found.alpha[constant] = 0
+        return found
 
 
-def prepare(operation: Operation, dtype, on=Cpu(), notice=lambda line: None) -> None:
-    """Compile the kernels of an operation for a processor, which is said, or load them from the cache, before anything
-    is measured or timed.
-    """
-    import numpy as np
-
-    from ..core.rankings import Rankings
-    from ..kernels import jit
-
-    scores = np.arange(3, dtype=dtype)
-    tiny = Rankings(scores, np.array([0, 1, 3]))
-    given = Given(upstream=tiny.values, target=np.arange(3.0))
-    kernels = operation.kernels if on.name == "cpu" else f"{on.name}-{operation.kernels}"
-    if not jit.is_compiled(kernels, dtype):
-        kept = "later runs of it start at once" if jit.CACHE else "no cache can be written, see lapsum doctor"
-        name = kernels.replace("-", " ")
-        notice(f"compiling the {np.dtype(dtype).name} kernels of {name} for this processor, some 10 s; {kept}")
-    on_tiny = operation.on_a_tiny_ranking()
-    if on.name == "cpu":
-        run, run_all = (lambda: on_tiny.apply(tiny, given)), (lambda: on_tiny.run_once(tiny, given))
-    else:
-        run, run_all = (lambda: on.run(on_tiny, tiny, given)), (lambda: on.warm_up(on_tiny, tiny, given))
-    jit.prepare(kernels, dtype, run, run_all)
+def k_column(k: K) -> str:
+    """What a slot says of a k, where several were asked for."""
+    return str(k)

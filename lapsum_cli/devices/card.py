@@ -1,0 +1,117 @@
+"""A card, an NVIDIA GPU: one stream of it, for rankings in memory here or there."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any, ClassVar
+
+from ..core.errors import DeviceError, is_out_of_memory
+from ..core.rankings import Array, Rankings
+
+
+class Card:
+    """A device: a lane of a card, which is one thread's at a time. Results come back to memory here, unless the scores
+    are on the card: then they stay. Numbers of rankings, such as alphas and losses, are here in any case.
+    """
+
+    name: ClassVar[str] = "cuda"
+    has_own_memory: ClassVar[bool] = True
+
+    def __init__(self, lane: Any):
+        self.place, self.lock = lane, threading.RLock()
+
+    @property
+    def kernels(self) -> ModuleType:
+        """The table of kernels: modules by the names that both devices use."""
+        from ..kernels import cuda
+
+        return cuda
+
+    @contextlib.contextmanager
+    def alone(self, operation: Any, rankings: Rankings) -> Iterator[None]:
+        """While an operation has the lane to itself: its rooms are whoever's asks for them.
+
+        A card without room for it is a DeviceError that says how much is needed.
+        """
+        with self.lock:
+            self.place.begin()
+            try:
+                yield
+            except Exception as error:  # the driver's, or that of a library that sorts
+                if isinstance(error, MemoryError) or not is_out_of_memory(error):
+                    raise
+                self.place.drop()
+                scores = int(rankings.offsets[-1])
+                needed = scores * operation.card_bytes(rankings.values.dtype.itemsize) >> 20
+                raise DeviceError(
+                    f"out of memory on the GPU: {scores} scores need {needed} MiB there for {operation.name}; "
+                    "pass fewer at a time, or use the CPU"
+                ) from None
+
+    def compute(self, operation: Any, rankings: Rankings, results: bool = True) -> Any:
+        """Every slot that an operation gives."""
+        with self.alone(operation, rankings):
+            return operation.compute(rankings, self, results)
+
+    def run_every_kernel(self, operation: Any, tiny: Rankings) -> None:
+        """Run every kernel that the operation may need, on tiny rankings and on a long one."""
+        import numpy as np
+
+        from ..kernels.cuda import adapter, tiles
+
+        self.compute(operation, tiny)
+        if not adapter.IS_SIMULATED:
+            long = np.arange(tiles.LONG + 1, dtype=tiny.values.dtype)
+            beside = {"upstream": long, "target": long.astype(np.float64)}
+            self.compute(operation, Rankings(long, np.array([0, len(long)]), beside))
+
+    def home(self, values: Array | None, like: Rankings) -> Array | None:
+        """The values where the scores are."""
+        return values if like.is_on_card or values is None else self.here_array(values)
+
+    def here(self, rankings: Rankings) -> Rankings:
+        """The rankings in this machine's memory."""
+        return Rankings(self.here_array(rankings.values), rankings.offsets) if rankings.is_on_card else rankings
+
+    def here_array(self, values: Array) -> Array:
+        """An array in this machine's memory."""
+        import numpy as np
+
+        if isinstance(values, np.ndarray):
+            return values
+        with self.lock:
+            return self.place.get(values)
+
+    def clear(self, values: Array, rankings: Rankings, chosen: Any) -> None:
+        """Set the values (N,) of the chosen rankings (m,) to 0, wherever they are."""
+        import numpy as np
+
+        from ..kernels.cuda import tiles
+
+        if isinstance(values, np.ndarray):
+            values[np.repeat(chosen, rankings.lengths)] = 0
+            return
+        with self.lock:
+            tiles.Layout.of(self.place, rankings.offsets).clear(chosen, values)
+
+    def has_nan(self, values: Array) -> bool:
+        """Whether any number on the card is NaN."""
+        from ..kernels.cuda import tiles
+
+        with self.lock:
+            return tiles.has_nan(self.place, values)
+
+    def cast(self, values: Array, dtype: Any) -> Array:
+        """An array on the card in another dtype."""
+        from ..kernels.cuda import topk
+
+        with self.lock:
+            return values if values.dtype == dtype else topk.cast(self.place, values, dtype)
+
+    def wait(self) -> None:
+        """Until results are there: nothing tells another library's stream to do so."""
+        with self.lock:
+            self.place.wait()

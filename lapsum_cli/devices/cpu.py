@@ -1,0 +1,68 @@
+"""The cores of this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, ClassVar
+
+from ..core.rankings import Array, Rankings, has_nan
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """A device: the CPU. part: how many scores of a long ranking make one task; by default what is quickest."""
+
+    threads: int = 1
+    part: int | None = None
+
+    name: ClassVar[str] = "cpu"
+    batch: ClassVar[int] = 8 << 20  # bytes of a batch: small ones keep every stage busy, and more only waits
+    has_own_memory: ClassVar[bool] = False
+
+    @property
+    def kernels(self) -> ModuleType:
+        """The table of kernels: modules by the names that both devices use."""
+        from ..kernels import cpu
+
+        return cpu
+
+    @property
+    def place(self) -> Any:
+        """Where kernels run: their first argument."""
+        from ..kernels.cpu.parallel import PART, Cores
+
+        return Cores(self.threads, self.part or PART)
+
+    def compute(self, operation: Any, rankings: Rankings, results: bool = True) -> Any:
+        """Every slot that an operation gives."""
+        return operation.compute(rankings, self, results)
+
+    def run_every_kernel(self, operation: Any, tiny: Rankings) -> None:
+        """Run every kernel that the operation may need, on tiny rankings as a whole and in parts."""
+        operation.run_once(tiny, [self, Cpu(part=1)])
+
+    def home(self, values: Array | None, like: Rankings) -> Array | None:
+        """The values where the scores are."""
+        return values
+
+    def here(self, rankings: Rankings) -> Rankings:
+        """The rankings in this machine's memory."""
+        return rankings
+
+    def here_array(self, values: Array) -> Array:
+        """An array in this machine's memory."""
+        return values
+
+    def clear(self, values: Array, rankings: Rankings, chosen: Any) -> None:
+        """Set the values (N,) of the chosen rankings (m,) to 0."""
+        import numpy as np
+
+        values[np.repeat(chosen, rankings.lengths)] = 0
+
+    def has_nan(self, values: Array) -> bool:
+        """Whether any number is NaN."""
+        return has_nan(values)
+
+    def wait(self) -> None:
+        """Until results are there."""

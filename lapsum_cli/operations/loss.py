@@ -1,0 +1,185 @@
+"""Losses: soft parts of every ranking, a function of them against a target, and the way back through the parts.
+
+A loss of LOSSES says what its body reads and of which parts it writes gradients (kernels/losses). Here stands what all
+have in common: masked scores take no part, and a ranking whose target cannot define a loss has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple
+
+from ..core.errors import OptionError
+from ..core.quantities import K
+from ..core.rankings import Array, Rankings
+from . import LOSSES, loss_called
+from .operation import GRADIENT, RANKING, Derivatives, Forward, Operation, Slot, option
+from .softness import k_of, refuse
+
+REDUCTIONS = ("none", "sum", "mean")
+
+
+def check_reduction(name: str) -> None:
+    """OptionError unless it is one of REDUCTIONS."""
+    if name not in REDUCTIONS:
+        raise OptionError(f"reduction must be none, sum or mean, got {name!r}")
+
+
+class Kept(NamedTuple):
+    """The state of a loss: that of its kernels, of the rankings that take part; which scores (N,) and rankings (m,)
+    these are; and which of these rankings have a loss after all.
+    """
+
+    kernels: Any
+    part: Rankings
+    taken: Any
+    defined: Any
+    known: Any
+
+
+@dataclass(frozen=True)
+class Loss(Operation):
+    """Losses of rankings against a target, and their gradients; the mean is said on stderr.
+
+    Scores of -inf take no part. A ranking with fewer than two others, a constant target or no gain has a null loss and
+    gradient 0.
+    """
+
+    loss: str = "spearman"
+    ks: tuple[K, ...] = ()
+    gradient: bool = option(False, "Write the gradient for every score (grad) instead of the losses.", "--gradient")
+    grad_alpha: bool = option(False, "With --gradient, also that with respect to each ranking's alpha.", "--grad-alpha")
+    gain: str = option("exp2", "ndcg: gain 2^y - 1 or y. Default: exp2.", "--gain", metavar="exp2|linear")
+    scale: float = 1.0  # multiplies gradients, such as 1 / m for the mean of m losses
+
+    name: ClassVar[str] = "loss"
+    result: ClassVar[str] = "loss"
+    takes: ClassVar[tuple[str, ...]] = ("target", "k", "reduction")
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise OptionError(f"no loss {self.loss!r}; known are {', '.join(LOSSES)}")
+        if self.gain not in ("exp2", "linear"):
+            raise OptionError(f"--gain must be exp2 or linear, got {self.gain!r}")
+        if self.gain != "exp2" and "gain" not in LOSSES[self.loss].options:
+            raise OptionError(f"--gain is of use to ndcg, not to {self.loss}")
+        if len(self.ks) > 1:
+            raise OptionError("a loss takes a single k")
+
+    @property
+    def gives(self) -> tuple[Slot, ...]:
+        first = Slot(GRADIENT) if self.gradient else Slot("loss", RANKING)
+        return (first, *([Slot(f"{GRADIENT}_alpha", RANKING)] if self.grad_alpha else []))
+
+    def work_bytes(self, itemsize: int) -> int:
+        """Beside sorting, kept from one pass to the next: float64 targets, ranks, places, upstreams and gradients."""
+        from .methods.lapsum import sorting_bytes
+
+        return 2 * sorting_bytes(itemsize) + 9 * 8
+
+    def card_bytes(self, itemsize: int) -> int:
+        return loss_called(self.loss).card_bytes + 4 * itemsize
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            **super().describe(),
+            "loss": self.loss,
+            **({"k": str(self.ks[0])} if self.ks else {}),
+            **({"gain": self.gain} if "gain" in LOSSES[self.loss].options else {}),
+            **({"gradient": True, "scale": self.scale} if self.gradient else {}),
+        }
+
+    @property
+    def kernels(self) -> str:
+        return f"{self.name}-{self.loss}"
+
+    def on_a_tiny_ranking(self) -> Operation:
+        """With its gradient, so that one compilation serves both."""
+        gradient = replace(super().on_a_tiny_ranking(), gradient=True)
+        return replace(gradient, ks=() if LOSSES[self.loss].k == "none" else (K(1.0),))
+
+    def run_once(self, tiny: Rankings, cpus: list[Any]) -> None:
+        """The parts that losses are made of, too."""
+        from .rank import Rank
+        from .topk import TopK
+
+        self.compute(tiny, cpus[0])
+        for part in (Rank(gradient=True), TopK(ks=(K(1.0),), gradient=True)):
+            part.run_once(tiny, cpus)
+
+    def by_k(self, rankings: Rankings) -> Iterator[tuple[str, Rankings]]:
+        each = dict(rankings.each)
+        if "k" not in each and self.ks:
+            each["k"] = k_of(self.ks[0], rankings.lengths)
+        if "k" in each:
+            refuse(~(each["k"] >= 0), "k must be 0 or more, got {:g}", each["k"])
+        yield "", replace(rankings, each=each)
+
+    def forward(self, rankings: Rankings, on: Any, results: bool = True, keep: bool = False) -> Forward:
+        """Losses (m,), NaN where there is none, as the number "loss"; rankings.beside has the target (N,)."""
+        import numpy as np
+
+        from ..kernels import losses
+
+        here = on.here(rankings)  # masked scores are taken out, and undefined rankings
+        target = np.asarray(rankings.beside["target"], np.float64)
+        taken, defined = self._defined(here, target)
+        lengths = np.add.reduceat(np.append(taken, False), here.offsets[:-1], dtype=np.int64) * (here.lengths > 0)
+        each = {name: values[defined] for name, values in rankings.each.items()}
+        part = Rankings(here.values[taken], np.concatenate([[0], np.cumsum(lengths[defined])]), {}, each)
+        given = (part, target[taken], each["alpha"], each.get("k"), self._how(), self.descending)
+        found, state = losses.forward(on.kernels, on.place, loss_called(self.loss), *given, keep or self.gradient)
+        kept = Kept(state, part, taken, defined, ~np.isnan(found))
+        return Forward(None, kept, {"loss": _spread(found, defined, np.nan)})
+
+    def backward(self, rankings: Rankings, state: Kept, upstream: Array, on: Any) -> Derivatives:
+        """upstream: (m,) gradient with respect to the losses, or None for 1; of a ranking without a loss it is moot."""
+        import numpy as np
+
+        from ..kernels import losses
+
+        part, known = state.part, state.known
+        to_scores, to_alpha = losses.backward(on.kernels, on.place, loss_called(self.loss), state.kernels)
+        to_scores = on.here_array(to_scores)
+        constant = part.each.get("constant")
+        if constant is not None:
+            on.clear(to_scores, part, constant)
+            to_alpha[constant] = 0
+        to_scores = np.where(np.repeat(known, part.lengths), to_scores, 0.0) * self.scale
+        with np.errstate(over="ignore"):  # at an alpha of 1e-40 a gradient may well be beyond float32: inf
+            scores = _spread(to_scores, state.taken, 0.0).astype(rankings.values.dtype)
+        alpha = _spread(np.where(known, to_alpha, 0.0) * self.scale, state.defined, 0.0)
+        if upstream is not None:
+            weights = np.repeat(upstream, rankings.lengths)
+            scores = np.where(scores != 0, scores * weights, 0.0).astype(scores.dtype)
+            alpha = np.where(alpha != 0, alpha * upstream, 0.0)
+        return Derivatives(scores, alpha)
+
+    def _how(self) -> dict[str, Any]:
+        """Its own options, for the body."""
+        return {name: getattr(self, name) for name in LOSSES[self.loss].options}
+
+    def _defined(self, rankings: Rankings, target: Any) -> tuple[Any, Any]:
+        """Which scores take part, and which rankings have two of them or more with targets that differ."""
+        import numpy as np
+
+        taken = rankings.values != (-np.inf if self.descending else np.inf)
+        ranking = np.repeat(np.arange(len(rankings)), rankings.lengths)
+        low, high = np.full(len(rankings), np.inf), np.full(len(rankings), -np.inf)
+        np.minimum.at(low, ranking[taken], target[taken])
+        np.maximum.at(high, ranking[taken], target[taken])
+        if loss_called(self.loss).needs_gains:
+            refuse(low < 0, f"{self.loss} needs targets of 0 or more, got {{:g}}", low)
+            refuse(high == np.inf, f"{self.loss} needs finite targets, got {{:g}}", high)
+        defined = low < high
+        return taken & defined[ranking], defined
+
+
+def _spread(values: Any, where: Any, rest: float) -> Any:
+    """The values where they belong, `rest` elsewhere."""
+    import numpy as np
+
+    out = np.full(len(where), rest)
+    out[where] = values
+    return out

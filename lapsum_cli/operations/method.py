@@ -1,0 +1,38 @@
+"""What a method is: two functions for every operation that it computes, what they cost, and what their results keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a method computes one operation.
+
+    forward(operation, rankings, on, results, keep) -> operation.Forward
+    backward(operation, rankings, state, upstream, on) -> operation.Derivatives
+    work_bytes(itemsize, gradient), card_bytes(itemsize, gradient): bytes per score, as those of an Operation
+    has_gradient_kernels: whether a gradient takes kernels that the result does not
+    """
+
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    work_bytes: Callable[[int, bool], int]
+    card_bytes: Callable[[int, bool], int] = lambda itemsize, gradient: 0
+    has_gradient_kernels: bool = False
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method: its Way for each operation, its cost in the length of a ranking, and what its results keep.
+
+    promises  laws that hold for it beyond those of all: "sums_to_k", "keeps_order", "exact_zeros", "hard_limit"; the
+              laws of the test catalogue are read from here
+    """
+
+    ways: Mapping[str, Way]
+    cost: str = "n log n"
+    promises: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ("cpu",)

@@ -1,0 +1,124 @@
+"""LapSum: sums of Laplace distributions along the sorted scores, inverted in closed form.
+
+Struski, Bednarczyk, Podolak, Tabor, ICML 2025. Exact on a CPU and on a card; O(n) after a sort, and O(n) at all for a
+top-k. The arithmetic is in the kernels of a device (`on.kernels`), which have one signature on both.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ...core.rankings import Array, Rankings
+from ..method import Method, Way
+from ..operation import Derivatives, Forward
+
+
+class Sorted(NamedTuple):
+    """The state of what is made of sorted scores: their order; and the gradients, where the upstream one was known."""
+
+    order: Any
+    known: Derivatives | None
+
+
+def _order(operation: Any, rankings: Rankings, on: Any, keep: bool) -> Any:
+    return on.kernels.order.Order(on.place, rankings, operation.descending, keep=keep)
+
+
+def _known(rankings: Rankings, gradient: Any, to_alpha: Any) -> Derivatives | None:
+    return Derivatives(gradient, to_alpha) if "upstream" in rankings.beside else None
+
+
+def _rank(operation: Any, rankings: Rankings, on: Any, results: bool, keep: bool) -> Forward:
+    order = _order(operation, rankings, on, keep)
+    dtype = operation.dtype(str(rankings.values.dtype), rankings.longest)
+    given = (operation.base, dtype, rankings.beside.get("upstream"), results)
+    ranks, *gradients = on.kernels.rank.soft_rank(order, rankings.each["alpha"], *given)
+    return Forward(ranks, Sorted(order, _known(rankings, *gradients)))
+
+
+def _rank_gradient(operation: Any, rankings: Rankings, state: Sorted, upstream: Array, on: Any) -> Derivatives:
+    if state.known is not None:
+        return state.known
+    given = (operation.base, None, upstream, False)
+    return Derivatives(*on.kernels.rank.soft_rank(state.order, rankings.each["alpha"], *given)[1:])
+
+
+def _sort(operation: Any, rankings: Rankings, on: Any, results: bool, keep: bool) -> Forward:
+    order = _order(operation, rankings, on, keep)
+    given = (rankings.beside.get("upstream"), results)
+    values, *gradients = on.kernels.sort.soft_sort(order, rankings.each["alpha"], *given)
+    return Forward(values, Sorted(order, _known(rankings, *gradients)))
+
+
+def _sort_gradient(operation: Any, rankings: Rankings, state: Sorted, upstream: Array, on: Any) -> Derivatives:
+    if state.known is not None:
+        return state.known
+    return Derivatives(*on.kernels.sort.soft_sort(state.order, rankings.each["alpha"], upstream, False)[1:])
+
+
+def _topk(operation: Any, rankings: Rankings, on: Any, results: bool, keep: bool) -> Forward:
+    topk, alphas, upstream = on.kernels.topk, rankings.each["alpha"], rankings.beside.get("upstream")
+    given = (rankings.each["k"], alphas, operation.descending, operation.log, upstream, results)
+    memberships, cuts = topk.soft_topk(on.place, rankings, *given)
+    numbers = {}
+    if operation.threshold:
+        numbers["threshold"] = topk.thresholds(on.place, cuts, alphas, operation.descending)
+    return Forward(memberships, cuts, numbers)
+
+
+def _topk_gradient(operation: Any, rankings: Rankings, cuts: Any, upstream: Array, on: Any) -> Derivatives:
+    slope = on.kernels.topk.LOGARITHM if operation.log else on.kernels.topk.MEMBERSHIP
+    given = (upstream, cuts, rankings.each["alpha"], operation.descending, slope)
+    scores, to_k, to_alpha = on.kernels.topk.topk_gradient(on.place, rankings, *given)
+    return Derivatives(scores, to_alpha, to_k)
+
+
+def _permute(operation: Any, rankings: Rankings, on: Any, results: bool, keep: bool) -> Forward:
+    """The boundaries between positions, of which kernels.cpu.permute makes dense or sparse rows."""
+    order = _order(operation, rankings, on, keep)
+    return Forward(None, order, {operation.result: on.kernels.permute.boundaries(order, rankings.each["alpha"])})
+
+
+def _no_gradient(*given: Any) -> Derivatives:
+    raise NotImplementedError("a permutation has n^2 entries; its loss has a gradient")
+
+
+def sorting_bytes(itemsize: int) -> int:
+    """Bytes per score of sorting: the scores and their places, to and fro; a short float64 row has an index besides."""
+    return 2 * (itemsize + 4) + (8 if itemsize == 8 else 0)
+
+
+METHOD = Method(
+    {
+        "rank": Way(
+            _rank,
+            _rank_gradient,
+            lambda itemsize, gradient: sorting_bytes(itemsize) + (itemsize if gradient else 0),
+            lambda itemsize, gradient: 64 + 4 * itemsize + (24 + 2 * itemsize if gradient else 0),
+        ),
+        # Beside sorting: a score and a step in float64, and for a gradient as much again.
+        "sort": Way(
+            _sort,
+            _sort_gradient,
+            lambda itemsize, gradient: sorting_bytes(itemsize) + (32 if gradient else 16),
+            lambda itemsize, gradient: 104 + 4 * itemsize + (120 + 2 * itemsize if gradient else 0),
+        ),
+        # The scores inside the bracket.
+        "topk": Way(
+            _topk,
+            _topk_gradient,
+            lambda itemsize, gradient: itemsize,
+            lambda itemsize, gradient: 5 * itemsize + (2 * itemsize if gradient else 0),
+            has_gradient_kernels=True,
+        ),
+        # Beside sorting: boundaries, a score and a step in float64; the widths of rows; a row of the result.
+        "permute": Way(
+            _permute,
+            _no_gradient,
+            lambda itemsize, gradient: sorting_bytes(itemsize) + 32 + 8 + 64,
+            lambda itemsize, gradient: 104 + 4 * itemsize,
+        ),
+    },
+    promises=("sums_to_k", "keeps_order", "hard_limit"),
+    devices=("cpu", "cuda"),
+)

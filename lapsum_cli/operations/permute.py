@@ -1,0 +1,49 @@
+"""The soft permutation: how likely each item is at each position."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ..core.errors import OptionError
+from ..core.rankings import Rankings
+from .operation import PAIR, ByMethod, Slot, option
+
+
+@dataclass(frozen=True)
+class Permute(ByMethod):
+    """Soft permutation: a row for each item and likely position (from 1, best first), with its probability.
+
+    P_il = F((x_i - b_l) / alpha) - F((x_i - b_l-1) / alpha), with b_l the threshold of the soft top l. Each item keeps
+    its most probable positions until those left out hold at most --tol. How many rows that makes is said before they
+    are written; more than 10^9, or than the disk holds, need --force.
+    """
+
+    tolerance: float = option(
+        1e-3, "Of each item's probability, at most how much may be left out.", "--tol", metavar="MASS"
+    )
+    dense: bool = option(False, "Write the whole matrix as NPY: a row an item, a column a position.", "--dense")
+
+    name: ClassVar[str] = "permute"
+    result: ClassVar[str] = "probability"
+    takes: ClassVar[tuple[str, ...]] = ("item",)
+    in_pieces: ClassVar[bool] = False  # boundaries are of all rankings together
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.tolerance < 1:
+            raise OptionError(f"--tol must be 0 or more and below 1, got {self.tolerance:g}")
+
+    @property
+    def gives(self) -> tuple[Slot, ...]:
+        """Boundaries between positions, of which kernels.cpu.permute makes dense or sparse rows."""
+        return (Slot(self.result, PAIR),)
+
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), **({"dense": True} if self.dense else {"tol": self.tolerance})}
+
+    def run_once(self, tiny: Rankings, cpus: list[Any]) -> None:
+        from ..kernels.cpu import permute
+
+        [at] = self.compute(tiny, cpus[0]).values.values()
+        permute.dense(at, 1, 0, 2)
+        permute.sparse(at, self.tolerance, 0, 3, permute.widths(at, self.tolerance))

@@ -1,0 +1,35 @@
+"""Soft ranks: the differentiable np.argsort(np.argsort(-x)) + 1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ..core.errors import OptionError
+from .operation import ByMethod, option
+
+
+@dataclass(frozen=True)
+class Rank(ByMethod):
+    """Soft ranks: the largest score of a ranking is near 1, and they sum to n(n+1)/2.
+
+    r_i = base + sum over j != i of F((x_j - x_i) / alpha), with F the CDF of the Laplace distribution. Ties share
+    their mean rank.
+    """
+
+    base: int = option(1, "The best possible rank.", "--base", metavar="0|1")
+
+    name: ClassVar[str] = "rank"
+    result: ClassVar[str] = "soft_rank"
+    takes: ClassVar[tuple[str, ...]] = ("upstream",)
+
+    def __post_init__(self) -> None:
+        if self.base not in (0, 1):
+            raise OptionError(f"base must be 0 or 1, got {self.base}")
+
+    def dtype(self, scores: str, longest: int = 0) -> str:
+        """float32 holds every integer up to 2^24; ranks beyond it are float64 whatever the scores are."""
+        return "float64" if longest > 1 << 24 else ("float32" if scores == "float16" else scores)
+
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), "base": self.base}

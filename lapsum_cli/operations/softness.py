@@ -1,0 +1,46 @@
+"""How soft, and how many: alpha and k of every ranking, from what a user gave; and what is wrong with one of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core.errors import BadRanking
+from ..core.quantities import Alpha, K
+from ..core.rankings import Rankings
+
+DEFAULT_ALPHA = Alpha(0.1, relative=True)
+
+
+def refuse(wrong: Any, problem: str, values: Any) -> None:
+    """Raise BadRanking for the first ranking (of m) that is wrong; problem has a place for its value."""
+    if wrong.any():
+        r = int(wrong.argmax())
+        raise BadRanking(r, problem.format(values[r]))
+
+
+def k_of(k: K, lengths: Any) -> Any:
+    """(m,) float64: how many are at the top of rankings of these lengths."""
+    import numpy as np
+
+    return lengths * k.value / 100 if k.percent else np.full(len(lengths), k.value)
+
+
+def alphas_of(alpha: Alpha, rankings: Rankings, on: Any, of_constant: float | None) -> tuple[Any, Any]:
+    """(m,) alphas in the unit of the scores, float64; and which rankings are constant where alpha is in deviations.
+
+    rankings.each["alpha"] goes before the option. A constant ranking has no deviation: its alpha is of_constant, or 1.
+    It is all ties, and so its ranks and memberships are the same at any alpha.
+    """
+    import numpy as np
+
+    if "alpha" in rankings.each:
+        given = np.array(rankings.each["alpha"], np.float64)  # contiguous and writable: one kind of array for kernels
+        refuse(~((given > 0) & (given < np.inf)), "alpha must be positive and finite, got {:g}", given)
+        return given, None
+    if not alpha.relative:
+        return np.full(len(rankings), alpha.value), None
+    deviations = on.kernels.deviations.standard_deviations(on.place, rankings)
+    alphas = np.maximum(alpha.value * deviations, np.finfo(np.float64).tiny)
+    constant = deviations == 0
+    alphas[constant] = 1.0 if of_constant is None else of_constant
+    return alphas, constant

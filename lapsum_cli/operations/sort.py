@@ -1,0 +1,22 @@
+"""Soft-sorted scores: the differentiable -np.sort(-x)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .operation import ByMethod
+
+
+@dataclass(frozen=True)
+class Sort(ByMethod):
+    """Soft-sorted scores, best first: the l-th row of a ranking gets its l-th best score, softened.
+
+    y_l is the t at which the soft count of scores above, sum over j of F((x_j - t) / alpha), is l - 1/2. The upstream
+    gradient goes by position too, the gradient written by item.
+    """
+
+    name: ClassVar[str] = "sort"
+    result: ClassVar[str] = "soft_sort"
+    takes: ClassVar[tuple[str, ...]] = ("upstream",)
+    of_constant: ClassVar[float | None] = 1e-300  # at which a constant ranking sorts to itself, and a shift shifts it

@@ -1,0 +1,77 @@
+"""Soft top-k memberships: the differentiable x >= np.sort(x)[-k]; or their logarithms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from ..core.errors import OptionError
+from ..core.quantities import K
+from ..core.rankings import Rankings
+from .operation import GRADIENT, RANKING, ByMethod, Operation, Slot, option
+from .softness import k_of, refuse
+
+
+@dataclass(frozen=True)
+class TopK(ByMethod):
+    """Soft top-k: memberships in [0, 1] that sum to k in every ranking.
+
+    p_i = F((x_i - b) / alpha), with F the CDF of the Laplace distribution and the threshold b such that they sum to k.
+    """
+
+    ks: tuple[K, ...] = ()
+    strict: bool = option(False, "Refuse a ranking shorter than k instead of taking all of it.", "--strict-k")
+    log: bool = option(False, "Write log memberships, accurate in both tails (log_soft_topk).", "--log")
+    minimum: float | None = option(None, "Write only items with a membership of at least P.", "--min", metavar="P")
+    threshold: bool = option(False, "Also write each ranking's threshold b.", "--threshold")
+    grad_k: bool = option(False, "With a gradient, also that with respect to each ranking's k.", "--grad-k")
+
+    name: ClassVar[str] = "topk"
+    takes: ClassVar[tuple[str, ...]] = ("k", "upstream")
+
+    def __post_init__(self) -> None:
+        if len(set(map(str, self.ks))) < len(self.ks):
+            raise OptionError(f"k is given twice in {','.join(map(str, self.ks))}")
+        if self.minimum is not None and not 0 <= self.minimum <= 1:
+            raise OptionError(f"--min must be a membership from 0 to 1, got {self.minimum:g}")
+        if self.minimum is not None and len(self.ks) > 1:
+            raise OptionError("--min needs a single k")
+        if self.minimum is not None and self.log:
+            raise OptionError("--min is a membership, and --log writes logarithms; choose one of them")
+
+    @property
+    def result(self) -> str:  # type: ignore[override]
+        return "log_soft_topk" if self.log else "soft_topk"
+
+    @property
+    def gives(self) -> tuple[Slot, ...]:
+        gradients = {GRADIENT: self.gradient}
+        numbers = {"threshold": self.threshold, f"{GRADIENT}_alpha": self.grad_alpha, f"{GRADIENT}_k": self.grad_k}
+        ks = [str(k) for k in self.ks] if len(self.ks) > 1 else [""]
+        scores = [Slot(name, k=k) for name in (self.result, *_wanted(gradients)) for k in ks]
+        return (*scores, *(Slot(name, RANKING, k) for name in _wanted(numbers) for k in ks))
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            **super().describe(),
+            "k": [str(k) for k in self.ks] or "column",
+            **({"log": True} if self.log else {}),
+            **({} if self.minimum is None else {"min": self.minimum}),
+        }
+
+    def on_a_tiny_ranking(self) -> Operation:
+        return replace(super().on_a_tiny_ranking(), ks=(K(1.0),), strict=False, minimum=None)
+
+    def by_k(self, rankings: Rankings) -> Iterator[tuple[str, Rankings]]:
+        """BadRanking for the first ranking whose k cannot be used."""
+        lengths = rankings.lengths
+        wanted = {"": rankings.each["k"]} if "k" in rankings.each else {str(k): k_of(k, lengths) for k in self.ks}
+        for name, k in wanted.items():
+            refuse(~(k >= 0), "k must be 0 or more, got {:g}", k)
+            refuse(self.strict & (k > lengths), "it has fewer scores than k = {:g}", k)
+            yield name if len(wanted) > 1 else "", replace(rankings, each={**rankings.each, "k": k})
+
+
+def _wanted(slots: dict[str, bool]) -> list[str]:
+    return [name for name, is_wanted in slots.items() if is_wanted]
