@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from ..core.errors import InputMissing, IOFailed, OutputError
+from . import FORMATS, IN_DIRECTORY
 
 STDIN = "-"
 
@@ -26,9 +27,10 @@ def expand(sources: list[str]) -> list[str]:
         if source == STDIN or os.path.isfile(source) or Path(source).is_fifo():
             paths.append(source)
         elif os.path.isdir(source):
-            found = sorted(str(path) for path in Path(source).glob("*.parquet"))
+            extension = FORMATS[IN_DIRECTORY].extensions[0]
+            found = sorted(str(path) for path in Path(source).glob(f"*{extension}"))
             if not found:
-                raise InputMissing(f"{source}: the directory holds no .parquet file")
+                raise InputMissing(f"{source}: the directory holds no {extension} file")
             paths += found
         elif glob.has_magic(source):
             found = sorted(path for path in glob.glob(source, recursive=True) if os.path.isfile(path))
@@ -90,6 +92,7 @@ class Input:
 
     @functools.cached_property
     def stream(self) -> io.BufferedReader:
+        """All its bytes from the first, to be read once."""
         head = self.head
         if self.is_regular:
             self._raw.seek(0)
@@ -116,22 +119,8 @@ class Input:
                 self.__dict__.pop(name).close()
 
     def size(self) -> int | None:
+        """Bytes of a file; None for a pipe."""
         return os.path.getsize(self.name) if self.is_regular else None
-
-
-class Sink:
-    """An open output for tables: `close` finishes it and records how it was made, `abandon` lets go of it after an
-    error.
-    """
-
-    def write(self, table) -> None:
-        raise NotImplementedError
-
-    def close(self, metadata: dict) -> None:
-        raise NotImplementedError
-
-    def abandon(self) -> None:
-        pass
 
 
 class Output:
