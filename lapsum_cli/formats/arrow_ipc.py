@@ -89,12 +89,14 @@ class ArrowSink(Sink):
             self.writer = make(output.for_arrow, self.schema)
 
     def write(self, table: pa.Table) -> None:
+        """Some more rows: in a file they wait until their group is full."""
         table = table.cast(self.schema)
         with writing(self.output.name):
             for group in self.groups.add(table) if self.groups else [table]:
                 self.writer.write_table(group)
 
     def close(self, metadata: Mapping[str, object]) -> None:
+        """The last rows, and the end; what the metadata says of the input comes too late for the start."""
         with writing(self.output.name):
             for group in self.groups.rest() if self.groups else []:
                 self.writer.write_table(group)

@@ -36,6 +36,7 @@ class DelimitedSource:
     rows = None
 
     def __init__(self, asked: Reading):
+        """Read the line of names; DataError where two are one, or where it is no text."""
         file = asked.file
         self.name, self.file = file.name, file
         self.names: list[str] = []
@@ -59,6 +60,7 @@ class DelimitedSource:
         self.schema = self.reader.schema
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
+        """Rows in blocks as they are parsed; DataError says, as far as it is known, where one cannot be."""
         try:
             for batch in self.reader:
                 yield batch
@@ -89,12 +91,14 @@ class DelimitedSink(TextSink):
         super().__init__(output, (self.dialect.separator.join(names) + "\n").encode())
 
     def text_of(self, column: pa.Array) -> pa.Array:
+        """Numbers and booleans as they are, anything else in quotes where it needs them."""
         kind = without_dictionary(column.type)
         if is_number(kind) or pa.types.is_boolean(kind):
             return plain(column)
         return self._quoted(as_json(column) if pa.types.is_nested(kind) else plain(column))
 
     def lines(self, names: list[str], columns: list[pa.Array]) -> pa.Array:
+        """The values with the separator between them; null is nothing."""
         separator = self.dialect.separator
         return pc.binary_join_element_wise(*columns, separator, null_handling="replace", null_replacement="")
 

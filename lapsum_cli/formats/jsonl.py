@@ -72,6 +72,7 @@ class JsonLinesSource:
                 raise DataError(f'{self.name}: column "{name}" {problem}')
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
+        """Rows in blocks as they are parsed; DataError names a line that does not fit those of the first block."""
         block = self.first
         while block:
             if block.strip():
@@ -98,9 +99,11 @@ class JsonLinesSink(TextSink):
         super().__init__(output)
 
     def text_of(self, column: pa.Array) -> pa.Array:
+        """Each value as JSON."""
         return as_json(column)
 
     def lines(self, names: list[str], columns: list[pa.Array]) -> pa.Array:
+        """An object of each row's values; null for what is null."""
         parts: list[pa.Scalar | pa.Array] = []
         for name, column in zip(names, columns, strict=True):
             parts += [pa.scalar(("," if parts else "{") + json.dumps(name) + ":"), column]

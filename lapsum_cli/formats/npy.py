@@ -27,6 +27,7 @@ class NpySource:
     """A vector is a column of scores, one ranking; a matrix is a column of lists, a ranking a row."""
 
     def __init__(self, file: Input):
+        """Read the header; DataError where it is no array of scores, or the file is shorter than it says."""
         self.name = file.name
         self.stream = file.stream
         self.shape, fortran, self.dtype = _header(file)
@@ -56,6 +57,7 @@ class NpySource:
 
     @property
     def row_bytes(self) -> int:
+        """Bytes of a row in the file."""
         return self.columns * self.dtype.itemsize
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
@@ -67,7 +69,7 @@ class NpySource:
         for start in range(0, self.rows, step):
             rows = min(step, self.rows - start)
             block = np.empty(rows * self.columns, self.dtype)
-            got = _read_into(self.stream, memoryview(block).cast("B") if block.size else memoryview(b""))
+            got = _read_into(self.stream, block.data.cast("B") if block.size else memoryview(b""))
             if got < block.nbytes:
                 self._truncated(start * self.row_bytes + got, self.rows * self.row_bytes)
             values = pa.array(block.astype(self.native, copy=False))
@@ -92,6 +94,7 @@ class NpyTable:
         self.schema = pa.schema(list(zip([COLUMN, *beside], kinds, strict=True)))
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
+        """Batches of about `size` bytes of all arrays together, of one row at least."""
         step = max(1, size // max(sum(source.row_bytes for source in self.sources), 1))
         for batches in zip(*(source.blocks(step) for source in self.sources), strict=True):
             yield pa.record_batch([batch.column(0) for batch in batches], schema=self.schema)
@@ -133,10 +136,12 @@ class NpySink(Sink):
         self.arrays = [_NpyArray(*each, made) for each in zip(outputs, results, strict=True)]
 
     def write(self, table: pa.Table) -> None:
+        """Some more rows, to every array its column."""
         for array in self.arrays:
             array.write(table)
 
     def close(self, metadata: Mapping[str, object]) -> None:
+        """Finish every array; an array holds no metadata."""
         for array in self.arrays:
             array.close()
 
@@ -193,9 +198,8 @@ class _NpyArray:
                 if values.null_count:
                     raise DataError("an NPY file holds no null; dropped scores need a table: choose one with --to")
             with writing(self.output.name):
-                self.stream.write(
-                    memoryview(np.ascontiguousarray(np.asarray(values), self.dtype)).cast("B") if len(values) else b""
-                )
+                if len(values):
+                    self.stream.write(np.ascontiguousarray(np.asarray(values), self.dtype).data.cast("B"))
             self.rows += len(array)
 
     def close(self) -> None:

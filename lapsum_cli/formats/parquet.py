@@ -96,6 +96,7 @@ class ParquetSink(Sink):
         self.encoding: Future[None] | None = None
 
     def write(self, table: pa.Table) -> None:
+        """Some more rows: those that fill a group are encoded."""
         for group in self.groups.add(table):
             self._encode(group)
 
@@ -110,6 +111,7 @@ class ParquetSink(Sink):
                 self.encoding.result()
 
     def close(self, metadata: Mapping[str, object]) -> None:
+        """Encode the last group, and write the footer with the metadata in it."""
         for group in self.groups.rest():
             self._encode(group)
         self._wait()
@@ -118,6 +120,7 @@ class ParquetSink(Sink):
             self.writer.close()
 
     def abandon(self) -> None:
+        """Stop encoding, and write no footer: what is there does not pass for a whole file."""
         self.encoder.shutdown(cancel_futures=True)
         self.writer.is_open = False  # or its destructor writes a footer to the closed file, and complains
 

@@ -23,7 +23,8 @@ class Source(Protocol):
     schema: pa.Schema
     rows: int | None
 
-    def batches(self, size: int) -> Iterator[pa.RecordBatch]: ...
+    def batches(self, size: int) -> Iterator[pa.RecordBatch]:
+        """All rows, once; DataError where the input is damaged."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Sources:
         is_number: Callable[[str], bool],
         beside: dict[str, str] | None = None,
     ):
+        """Open the first input; raise InputMissing, OptionError or DataError where it cannot be, and close all."""
         self.format, self.is_number = known(format, "--from"), is_number
         self.inputs = [Input(path) for path in expand(paths)]
         self.beside: dict[str, Input] = {}

@@ -38,6 +38,7 @@ class TextSink(Sink):
         raise NotImplementedError
 
     def write(self, table: pa.Table) -> None:
+        """Some more lines."""
         for batch in table.to_batches():
             if batch.num_rows:
                 columns = [self._column(*named) for named in zip(batch.schema.names, batch.columns, strict=True)]
@@ -64,6 +65,7 @@ class TextSink(Sink):
         self.header = b""
 
     def close(self, metadata: Mapping[str, object]) -> None:
+        """The header, where no line has come; text holds no metadata."""
         with writing(self.output.name):
             self.output.stream.write(self.header)
             self.output.stream.flush()
