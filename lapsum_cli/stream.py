@@ -11,8 +11,10 @@ from . import __version__, devices
 from .flow.ahead import ahead
 from .flow.batching import whole_rankings
 from .flow.process import memory_budget, memory_size, returning_memory
-from .formats import Sink, Sources, open_sink, output_format
+from .formats import output_format
 from .formats.files import Output
+from .formats.sinks import Made, Sink, open_sink
+from .formats.sources import Sources
 from .operations.operation import prepare
 from .tables.detect import detect, find_item
 from .tables.layout import Layout
@@ -71,8 +73,9 @@ def run(
         with output, contextlib.closing(budget):
             shown = words.preview(transform.schema) if sink is None and to_format is None else None
             rows = source.rows if transform.keeps_rows else None
-            made = _how(operation, layout, names, nan, on)
-            out = shown or open_sink(output, format, transform.schema, transform.results, rows, made)
+            how = _how(operation, layout, names, nan, on)
+            made = Made(format, transform.schema, transform.results, rows, how, transform.of_matrices)
+            out = shown or open_sink(output, made)
             try:
                 cost = transform.score_cost
                 batches = ahead(whole_rankings(source.chunks(budget.chunk), layout, cost, budget), budget)
@@ -82,7 +85,7 @@ def run(
                     summary.written += len(table)
                     words.progress(summary.written, rows)
                     del table
-                out.close({**made, **_what(source, summary)})
+                out.close({**how, **_what(source, summary)})
             except BaseException:
                 out.abandon()
                 raise

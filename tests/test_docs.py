@@ -64,9 +64,9 @@ def test_every_command_is_in_the_readme_and_has_help():
 
 
 def test_every_format_is_in_the_readme():
-    from lapsum_cli.formats import EXTENSIONS
+    from lapsum_cli.formats import FORMATS
 
-    for extension in EXTENSIONS:
+    for extension in (extension for format in FORMATS.values() for extension in format.extensions):
         assert f"`{extension}`" in README, extension
 
 

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "operations": {"devices", "kernels", "core"},
     "tables": {"flow", "operations", "formats", "kernels", "core"},
     "stream": {"tables", "flow", "operations", "formats", "devices", "core"},
-    "api": {"stream", "operations", "tables", "devices", "kernels", "core"},
+    "api": {"stream", "operations", "tables", "formats", "devices", "kernels", "core"},
     "torch": {"operations", "devices", "kernels", "core"},
     "study": {"api", "operations", "devices", "formats", "kernels", "core"},
     "cli": {"study", "api", "stream", "operations", "formats", "devices", "kernels", "core"},

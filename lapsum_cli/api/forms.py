@@ -146,7 +146,7 @@ def _arrow(x) -> Form:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from ..tables.roles import floats, is_list, score_type
+    from ..formats.types import floats, is_list, score_type
 
     column = pa.chunked_array(x) if hasattr(x, "__arrow_c_stream__") else pa.chunked_array([pa.array(x)])
     chunks = column.combine_chunks()

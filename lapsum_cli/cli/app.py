@@ -240,7 +240,7 @@ def _run(name: str, own: dict, given: SimpleNamespace) -> None:
     from ..formats import FORMATS
     from .terminal import Voice
 
-    binary = FORMATS.get(given.to_format, "text") != "text"
+    binary = given.to_format in FORMATS and not FORMATS[given.to_format].is_text
     if binary and given.output is None and sys.stdout.isatty():
         raise OptionError(
             f"--to {given.to_format} is binary and would upset the terminal; write to a file with -o, or into a pipe"

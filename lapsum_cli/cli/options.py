@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from ..formats import FOR_KIND, FORMATS
+
 
 def shared(
     sources: Annotated[
@@ -72,13 +74,17 @@ def shared(
         typer.Option(
             "--from",
             metavar="FORMAT",
-            help="parquet, npy, arrow, arrows, csv, tsv or jsonl. Default: by extension, then content.",
+            help=f"{' or '.join(', '.join(FORMATS).rsplit(', ', 1))}. Default: by extension, then content.",
         ),
     ] = None,
     to_format: Annotated[
         str | None,
         typer.Option(
-            "--to", metavar="FORMAT", help="As --from. Default: by extension; standard output is CSV, or NPY for NPY."
+            "--to",
+            metavar="FORMAT",
+            help="As --from. Default: by extension; standard output is {table}, or {array} for {array}.".format_map(
+                {kind: name.upper() for kind, name in FOR_KIND.items()}
+            ),
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing output.")] = False,

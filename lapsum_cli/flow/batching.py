@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.cuts import cut, sizes_before
 from ..core.errors import RankingTooLarge
-from ..formats import Chunk
+from ..formats.sources import Chunk
 
 MIB = 1 << 20
 
@@ -126,13 +127,9 @@ def _split(chunks: Iterable[Chunk], layout, score_cost: int, most: int) -> Itera
             continue
         rows = chunk.batch.num_rows
         scores = np.broadcast_to(layout.lengths(chunk.batch), rows)
-        ends = np.cumsum(scores * score_cost + chunk.batch.nbytes * (scores + 1) / (scores.sum() + rows))
-        start = 0
-        while start < rows:
-            before = ends[start - 1] if start else 0
-            stop = max(start + 1, int(np.searchsorted(ends, before + most, side="right")))
+        costs = scores * score_cost + chunk.batch.nbytes * (scores + 1) / (scores.sum() + rows)
+        for start, stop in cut(sizes_before(costs), most):
             yield chunk.slice(start, stop)
-            start = stop
 
 
 class _Pieces:

@@ -5,22 +5,28 @@ from __future__ import annotations
 import contextlib
 import json
 import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
 
 from ..core.errors import DataError
-from .files import Input, Output, Sink, first_line, writing
+from .files import Output, first_line, writing
 from .rowgroups import RowGroups
+from .sinks import Made, Sink
+from .sources import Reading
+from .types import without_dictionary
 
 
 class ArrowSource:
+    """A file, mapped into memory, or a stream."""
+
     rows = None
 
-    def __init__(self, file: Input, format: str):
+    def __init__(self, asked: Reading):
+        file, format = asked.file, asked.format
         self.name = file.name
-        self.mapped = None
+        self.mapped: mmap.mmap | None = None
         try:
             if format == "arrow":
                 # A batch may be any size. Mapped, only the pages in use are in memory; `batches` lets go of the rest.
@@ -38,6 +44,7 @@ class ArrowSource:
         self.schema = self.reader.schema
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
+        """Batches: those of a file in parts of about `size` bytes, those of a stream as they come, in memory whole."""
         try:
             if self.mapped is None:
                 yield from self.reader
@@ -70,37 +77,30 @@ class ArrowSink(Sink):
     for all its batches: there, dictionary columns are written as plain values.
     """
 
-    def __init__(self, output: Output, format: str, schema: pa.Schema, made: dict):
+    def __init__(self, output: Output, made: Made):
         self.output = output
-        self.groups = RowGroups() if format == "arrow" else None
+        self.groups = RowGroups() if made.format == "arrow" else None
         self.schema = pa.schema(
-            [field.with_type(_plain(field.type)) if self.groups else field for field in schema],
-            {**(schema.metadata or {}), b"lapsum": json.dumps(made).encode()},
+            [field.with_type(without_dictionary(field.type)) if self.groups else field for field in made.schema],
+            {**(made.schema.metadata or {}), b"lapsum": json.dumps(made.how).encode()},
         )
-        make = pa.ipc.new_file if format == "arrow" else pa.ipc.new_stream
+        make = pa.ipc.new_file if self.groups else pa.ipc.new_stream
         with writing(output.name):
             self.writer = make(output.for_arrow, self.schema)
 
     def write(self, table: pa.Table) -> None:
+        """Some more rows: in a file they wait until their group is full."""
         table = table.cast(self.schema)
         with writing(self.output.name):
             for group in self.groups.add(table) if self.groups else [table]:
                 self.writer.write_table(group)
 
-    def close(self, metadata: dict) -> None:
+    def close(self, metadata: Mapping[str, object]) -> None:
+        """The last rows, and the end; what the metadata says of the input comes too late for the start."""
         with writing(self.output.name):
             for group in self.groups.rest() if self.groups else []:
                 self.writer.write_table(group)
             self.writer.close()
 
 
-def _plain(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
-def read(file: Input, format: str, is_number: Callable[[str], bool]) -> ArrowSource:
-    return ArrowSource(file, format)
-
-
-def write(output: Output, format: str, schema: pa.Schema, results: list[str], rows: int | None, made: dict) -> Sink:
-    return ArrowSink(output, format, schema, made)
+read, write = ArrowSource, ArrowSink

@@ -12,9 +12,13 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 from ..core.errors import InputMissing, IOFailed, OutputError
+from . import FORMATS, IN_DIRECTORY
 
 STDIN = "-"
 
@@ -26,9 +30,10 @@ def expand(sources: list[str]) -> list[str]:
         if source == STDIN or os.path.isfile(source) or Path(source).is_fifo():
             paths.append(source)
         elif os.path.isdir(source):
-            found = sorted(str(path) for path in Path(source).glob("*.parquet"))
+            extension = FORMATS[IN_DIRECTORY].extensions[0]
+            found = sorted(str(path) for path in Path(source).glob(f"*{extension}"))
             if not found:
-                raise InputMissing(f"{source}: the directory holds no .parquet file")
+                raise InputMissing(f"{source}: the directory holds no {extension} file")
             paths += found
         elif glob.has_magic(source):
             found = sorted(path for path in glob.glob(source, recursive=True) if os.path.isfile(path))
@@ -50,10 +55,12 @@ class _Replayed(io.RawIOBase):
     def __init__(self, head: bytes, raw: io.RawIOBase):
         self.head, self.raw = head, raw
 
-    def readable(self):
+    def readable(self) -> bool:
+        """What BufferedReader asks."""
         return True
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: Any) -> int | None:
+        """The next bytes, as io.RawIOBase has it."""
         if not self.head:
             return self.raw.readinto(buffer)
         part, self.head = self.head[: len(buffer)], self.head[len(buffer) :]
@@ -90,6 +97,7 @@ class Input:
 
     @functools.cached_property
     def stream(self) -> io.BufferedReader:
+        """All its bytes from the first, to be read once."""
         head = self.head
         if self.is_regular:
             self._raw.seek(0)
@@ -116,22 +124,8 @@ class Input:
                 self.__dict__.pop(name).close()
 
     def size(self) -> int | None:
+        """Bytes of a file; None for a pipe."""
         return os.path.getsize(self.name) if self.is_regular else None
-
-
-class Sink:
-    """An open output for tables: `close` finishes it and records how it was made, `abandon` lets go of it after an
-    error.
-    """
-
-    def write(self, table) -> None:
-        raise NotImplementedError
-
-    def close(self, metadata: dict) -> None:
-        raise NotImplementedError
-
-    def abandon(self) -> None:
-        pass
 
 
 class Output:
@@ -143,10 +137,11 @@ class Output:
     def __init__(self, path: str | None, force: bool = False):
         self.name = path or "standard output"
         self.is_file = path is not None and not _is_device(path)
-        self.path = os.path.realpath(path) if self.is_file else path  # a link stays, and its target is replaced
+        self.path = path or ""  # empty for standard output
         self.force = force
         self.companions: list[Output] = []
         if self.is_file:
+            self.path = os.path.realpath(self.path)  # a link stays, and its target is replaced
             self._check()
 
     def _check(self) -> None:
@@ -186,18 +181,21 @@ class Output:
             directory, base = os.path.split(self.path)
             handle, self.temporary = tempfile.mkstemp(prefix=f".{base}.", suffix=".tmp", dir=directory)
             return io.BufferedWriter(io.FileIO(handle, "w"), 1 << 20)
-        if self.path is not None:
+        if self.path:
             return io.BufferedWriter(io.FileIO(os.open(self.path, os.O_WRONLY), "w"), 1 << 16)
         if sys.stdout is None:
             raise OutputError("standard output is closed; name a file with -o")
         sys.stdout.flush()
         return io.BufferedWriter(io.FileIO(sys.stdout.fileno(), "w", closefd=False), 1 << 16)
 
-    def __exit__(self, kind, error, traceback) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Give the file and its companions their names, all or none; after an exception, remove them."""
         if not self.is_file:
-            with contextlib.suppress(OSError if kind else ()), writing(self.name):
+            with contextlib.suppress(*[OSError] if kind else []), writing(self.name):
                 self.stream.flush()
-                if self.path is not None:
+                if self.path:
                     self.stream.close()
             return
         everything = [*self.companions, self]
@@ -236,7 +234,7 @@ def _is_device(path: str) -> bool:
 
 
 @contextlib.contextmanager
-def writing(name: str):
+def writing(name: str) -> Iterator[None]:
     """Errors of the operating system while an output is written, as one that says what to do; a closed pipe stays
     itself.
     """

@@ -6,14 +6,18 @@ import contextlib
 import io
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
+from typing import NoReturn
 
 import numpy as np
 import pyarrow as pa
 from numpy.lib import format as npy
 
 from ..core.errors import DataError, OptionError
-from .files import Input, Output, Sink, writing
+from .files import Input, Output, writing
+from .sinks import Made, Sink
+from .sources import Reading
+from .types import is_list
 
 COLUMN = "score"
 _DTYPES = (np.float16, np.float32, np.float64)
@@ -23,6 +27,7 @@ class NpySource:
     """A vector is a column of scores, one ranking; a matrix is a column of lists, a ranking a row."""
 
     def __init__(self, file: Input):
+        """Read the header; DataError where it is no array of scores, or the file is shorter than it says."""
         self.name = file.name
         self.stream = file.stream
         self.shape, fortran, self.dtype = _header(file)
@@ -47,18 +52,16 @@ class NpySource:
         kind = pa.from_numpy_dtype(self.native)
         self.schema = pa.schema([(COLUMN, pa.list_(kind, self.columns) if len(self.shape) == 2 else kind)])
 
-    def _truncated(self, got: int, wanted: int):
+    def _truncated(self, got: int, wanted: int) -> NoReturn:
         raise DataError(f"{self.name}: is truncated: shape {self.shape} needs {wanted} bytes of data, {got} are there")
-
-    def with_beside(self, files: dict[str, Input]) -> NpyTable:
-        """This array and others of its shape, as columns of one table."""
-        return NpyTable(self, {name: NpySource(file) for name, file in files.items()})
 
     @property
     def row_bytes(self) -> int:
+        """Bytes of a row in the file."""
         return self.columns * self.dtype.itemsize
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
+        """Batches of about `size` bytes, of one row at least."""
         return self.blocks(max(1, size // max(self.row_bytes, 1)))
 
     def blocks(self, step: int) -> Iterator[pa.RecordBatch]:
@@ -66,7 +69,7 @@ class NpySource:
         for start in range(0, self.rows, step):
             rows = min(step, self.rows - start)
             block = np.empty(rows * self.columns, self.dtype)
-            got = _read_into(self.stream, memoryview(block).cast("B") if block.size else memoryview(b""))
+            got = _read_into(self.stream, block.data.cast("B") if block.size else memoryview(b""))
             if got < block.nbytes:
                 self._truncated(start * self.row_bytes + got, self.rows * self.row_bytes)
             values = pa.array(block.astype(self.native, copy=False))
@@ -91,12 +94,14 @@ class NpyTable:
         self.schema = pa.schema(list(zip([COLUMN, *beside], kinds, strict=True)))
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
+        """Batches of about `size` bytes of all arrays together, of one row at least."""
         step = max(1, size // max(sum(source.row_bytes for source in self.sources), 1))
         for batches in zip(*(source.blocks(step) for source in self.sources), strict=True):
             yield pa.record_batch([batch.column(0) for batch in batches], schema=self.schema)
 
 
-def _header(file: Input):
+def _header(file: Input) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether it is stored by columns, and dtype."""
     try:
         version = npy.read_magic(file.stream)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
@@ -121,19 +126,22 @@ class NpySink(Sink):
     What else the table holds has no place in an array.
     """
 
-    def __init__(self, output: Output, schema: pa.Schema, results: list[str], rows: int | None):
+    def __init__(self, output: Output, made: Made):
+        results = made.results
         if len(results) > 1 and not output.is_file:
             raise OptionError(
                 f"{output.name} holds one array, not {', '.join(results)}; name a file with -o, or choose another --to"
             )
         outputs = [output, *(output.beside(name) for name in results[1:])]
-        self.arrays = [_NpyArray(*each, schema, rows) for each in zip(outputs, results, strict=True)]
+        self.arrays = [_NpyArray(*each, made) for each in zip(outputs, results, strict=True)]
 
     def write(self, table: pa.Table) -> None:
+        """Some more rows, to every array its column."""
         for array in self.arrays:
             array.write(table)
 
-    def close(self, metadata: dict) -> None:
+    def close(self, metadata: Mapping[str, object]) -> None:
+        """Finish every array; an array holds no metadata."""
         for array in self.arrays:
             array.close()
 
@@ -143,29 +151,28 @@ class _NpyArray:
     spooled unless `rows` is known.
     """
 
-    def __init__(self, output: Output, column: str, schema: pa.Schema, rows: int | None):
-        self.output, self.column = output, column
-        field = schema.field(self.column)
-        self.of_matrices = bool(field.metadata)  # a row is a line of one of several square matrices
-        kind = field.type
-        self.is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    def __init__(self, output: Output, column: str, made: Made):
+        self.output, self.column, self.of_matrices = output, column, made.of_matrices
+        kind = made.schema.field(self.column).type
+        self.is_list = is_list(kind)
         self.width = kind.list_size if pa.types.is_fixed_size_list(kind) else None
         value = kind.value_type if self.is_list else kind
         self.dtype = np.dtype(value.to_pandas_dtype())
         self.rows = 0
-        known = rows is not None and not (self.is_list and self.width is None)
+        known = made.rows is not None and not (self.is_list and self.width is None)
         self.spool = None if output.is_file or known else tempfile.TemporaryFile()  # noqa: SIM115
         self.stream = self.spool or output.stream
         with writing(output.name):
             if not self.spool:
-                self.header = self._header(rows or 0)
+                self.header = self._header(made.rows or 0)
                 self.stream.write(self.header)
 
     def _header(self, rows: int) -> bytes:
         """128 bytes hold any shape of two dimensions: NumPy pads its header to a multiple of 64."""
-        shape = (rows, self.width or 0) if self.is_list else (rows,)
+        width = self.width or 0
+        shape: tuple[int, ...] = (rows, width) if self.is_list else (rows,)
         if self.of_matrices:
-            shape = (rows // max(self.width or 0, 1), self.width or 0, self.width or 0)
+            shape = (rows // max(width, 1), width, width)
         buffer = io.BytesIO()
         npy.write_array_header_1_0(
             buffer, {"descr": npy.dtype_to_descr(self.dtype), "fortran_order": False, "shape": shape}
@@ -173,6 +180,7 @@ class _NpyArray:
         return buffer.getvalue()
 
     def write(self, table: pa.Table) -> None:
+        """Some more rows; DataError for null, and for a list that is not as long as those before it."""
         for array in table.column(self.column).chunks:
             if array.null_count:
                 raise DataError("an NPY file holds no null; dropped scores need a table: choose one with --to")
@@ -190,12 +198,12 @@ class _NpyArray:
                 if values.null_count:
                     raise DataError("an NPY file holds no null; dropped scores need a table: choose one with --to")
             with writing(self.output.name):
-                self.stream.write(
-                    memoryview(np.ascontiguousarray(np.asarray(values), self.dtype)).cast("B") if len(values) else b""
-                )
+                if len(values):
+                    self.stream.write(np.ascontiguousarray(np.asarray(values), self.dtype).data.cast("B"))
             self.rows += len(array)
 
     def close(self) -> None:
+        """Put the header in its place, with the number of rows that were written."""
         with writing(self.output.name):
             if self.spool:
                 self.output.stream.write(self._header(self.rows))
@@ -210,9 +218,11 @@ class _NpyArray:
                     raw.write(header)
 
 
-def read(file: Input, format: str, is_number: Callable[[str], bool]) -> NpySource:
-    return NpySource(file)
+def read(asked: Reading) -> NpySource | NpyTable:
+    """The array, or a table of it and those beside it."""
+    scores = NpySource(asked.file)
+    beside = {name: NpySource(file) for name, file in asked.beside.items()}
+    return NpyTable(scores, beside) if beside else scores
 
 
-def write(output: Output, format: str, schema: pa.Schema, results: list[str], rows: int | None, made: dict) -> Sink:
-    return NpySink(output, schema, results, rows)
+write = NpySink

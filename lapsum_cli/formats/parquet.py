@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..core.errors import DataError
-from .files import Input, Output, Sink, first_line, writing
+from .files import Output, first_line, writing
 from .rowgroups import RowGroups
+from .sinks import Made, Sink
+from .sources import Reading
+from .types import is_number
 
 _MOST_ROWS = 1 << 16
 MIB = 1 << 20
 
 
 class ParquetSource:
-    def __init__(self, file: Input):
+    """A file of which one row group at a time is open, and a few pages of it in memory."""
+
+    def __init__(self, asked: Reading):
+        file = asked.file
         self.name = file.name
         try:
             # Without pre_buffer and with a small buffer a row group of any size streams: 24-37 MB where the default
@@ -67,26 +73,30 @@ def _fixed_width(schema: pa.Schema) -> int:
 
 
 class ParquetSink(Sink):
-    def __init__(self, output: Output, schema: pa.Schema):
-        self.output = output
-        self.groups = RowGroups()
+    """Row groups of about a million rows, each encoded while the next is gathered."""
+
+    def __init__(self, output: Output, made: Made):
+        schema, self.output, self.groups = made.schema, output, RowGroups()
         # Text by dictionary, integers by their differences, floats as they are: a dictionary of floats or of distinct
         # ids is tried, outgrown and thrown away. What is left in numbers hardly compresses: for 2e7 rows of (id, id,
         # float, float) LZ4 takes 0.76 s and 265 MB, zstd 1.02 s and 249 MB, zstd with dictionaries 1.5 s and no less.
         integers = [field.name for field in schema if pa.types.is_integer(field.type)]
-        texts = [field.name for field in schema if not _is_number(field.type) and not pa.types.is_nested(field.type)]
+        texts = [field.name for field in schema if not is_number(field.type) and not pa.types.is_nested(field.type)]
         self.writer = pq.ParquetWriter(
             output.for_arrow,
             schema,
-            compression={path: "lz4" if _is_number(kind) else "zstd" for path, kind in _leaves(schema)},
+            compression={path: "lz4" if is_number(kind) else "zstd" for path, kind in _leaves(schema)},
             use_dictionary=texts or False,
             column_encoding=dict.fromkeys(integers, "DELTA_BINARY_PACKED"),
             write_batch_size=_MOST_ROWS,  # a twentieth less than with the default of 1024
         )
-
-        self.encoder, self.encoding = ThreadPoolExecutor(1), None  # one group is encoded while the next is gathered
+        # Not a stage of flow.ahead: those are asked for the next item, where this is given groups as they fill, and it
+        # is for this format alone, whose encoding takes as long as computing.
+        self.encoder = ThreadPoolExecutor(1)
+        self.encoding: Future[None] | None = None
 
     def write(self, table: pa.Table) -> None:
+        """Some more rows: those that fill a group are encoded."""
         for group in self.groups.add(table):
             self._encode(group)
 
@@ -100,7 +110,8 @@ class ParquetSink(Sink):
             with writing(self.output.name):
                 self.encoding.result()
 
-    def close(self, metadata: dict) -> None:
+    def close(self, metadata: Mapping[str, object]) -> None:
+        """Encode the last group, and write the footer with the metadata in it."""
         for group in self.groups.rest():
             self._encode(group)
         self._wait()
@@ -109,15 +120,12 @@ class ParquetSink(Sink):
             self.writer.close()
 
     def abandon(self) -> None:
+        """Stop encoding, and write no footer: what is there does not pass for a whole file."""
         self.encoder.shutdown(cancel_futures=True)
         self.writer.is_open = False  # or its destructor writes a footer to the closed file, and complains
 
 
-def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_floating(kind) or pa.types.is_integer(kind)
-
-
-def _leaves(fields, prefix: str = "") -> Iterator[tuple[str, pa.DataType]]:
+def _leaves(fields: Iterable[pa.Field], prefix: str = "") -> Iterator[tuple[str, pa.DataType]]:
     """The columns that Parquet stores, by their paths, and their types."""
     for field in fields:
         path, kind = f"{prefix}{field.name}", field.type
@@ -133,11 +141,4 @@ def _leaves(fields, prefix: str = "") -> Iterator[tuple[str, pa.DataType]]:
             yield path, kind
 
 
-def read(file: Input, format: str, is_number: Callable[[str], bool]) -> ParquetSource:
-    return ParquetSource(file)
-
-
-def write(
-    output: Output, format: str, schema: pa.Schema, results: list[str], rows: int | None, made: dict
-) -> ParquetSink:
-    return ParquetSink(output, schema)
+read, write = ParquetSource, ParquetSink

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
+from ..core.cuts import end_of_piece
 from .sizes import cumulative_bytes
 
 ROWS = 1 << 20
@@ -22,12 +23,13 @@ PIECE_BYTES = 2 << 20
 class RowGroups:
     """Gathers tables into groups of ROWS rows, fewer when they reach BYTES, each of pieces bounded likewise."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.pieces: list[pa.RecordBatch] = []
         self.held: list[pa.RecordBatch] = []
         self.group, self.piece = _Filling(ROWS, BYTES), _Filling(PIECE_ROWS, PIECE_BYTES)
 
     def add(self, table: pa.Table) -> Iterator[pa.Table]:
+        """The groups that are full with these rows; they must be asked for until none is left."""
         for batch in table.to_batches():
             sizes = cumulative_bytes(batch)
             start = 0
@@ -50,6 +52,7 @@ class RowGroups:
             self.piece.empty()
 
     def rest(self) -> Iterator[pa.Table]:
+        """A last group of what is gathered, if anything is."""
         self._close_piece()
         if self.pieces:
             group = pa.Table.from_batches(self.pieces)
@@ -66,14 +69,16 @@ class _Filling:
         self.empty()
 
     def empty(self) -> None:
+        """Begin anew."""
         self.rows = self.bytes = 0
 
     def until(self, sizes: np.ndarray, start: int) -> int:
         """The row after the last that still belongs here, of rows from `start` whose bytes `sizes` accumulates."""
-        reached = int(sizes.searchsorted(sizes[start] + self.most_bytes - self.bytes))
-        return min(len(sizes) - 1, max(start + 1, reached), start + self.most_rows - self.rows)
+        reached = end_of_piece(sizes, start, self.most_bytes - self.bytes, reaching=True)
+        return min(reached, start + self.most_rows - self.rows)
 
     def is_full_with(self, rows: int, size: int) -> bool:
+        """Whether these rows, which are added, fill it."""
         self.rows += rows
         self.bytes += size
         return self.rows == self.most_rows or self.bytes >= self.most_bytes

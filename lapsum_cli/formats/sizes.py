@@ -6,11 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..core.cuts import sizes_before
+from .types import is_number
+
 
 def cumulative_bytes(batch: pa.RecordBatch) -> np.ndarray:
     """Bytes of rows 0 .. i-1 for i from 0 to the number of rows, int64; validity bits and dictionaries left out."""
     kinds = batch.schema.types
-    if all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in kinds):  # what most tables are
+    if all(map(is_number, kinds)):  # what most tables are
         width = sum(kind.bit_width // 8 for kind in kinds)
         return np.arange(0, (batch.num_rows + 1) * width, width, dtype=np.int64)[: batch.num_rows + 1]
     total = np.zeros(batch.num_rows + 1, np.int64)
@@ -42,7 +45,7 @@ def _bytes_at(array: pa.Array, rows: np.ndarray) -> np.ndarray:
         return rows * (kind.bit_width // 8)
     except ValueError:  # strings and binary values of any layout
         lengths = pc.fill_null(pc.binary_length(array), 0) if not _is_view(kind) else pa.array([16] * len(array))
-        return 8 * rows + np.concatenate([[0], np.cumsum(np.asarray(lengths), dtype=np.int64)])[rows]
+        return 8 * rows + sizes_before(np.asarray(lengths, np.int64))[rows]
 
 
 def _is_view(kind: pa.DataType) -> bool:

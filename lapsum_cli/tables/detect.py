@@ -5,8 +5,9 @@ from __future__ import annotations
 import pyarrow as pa
 
 from ..core.errors import DataError, OptionError
+from ..formats.types import holds_numbers, is_list, score_type
 from .layout import Lists, Long, Wide
-from .roles import ITEM_NAMES, SCORE_NAMES, Names, holds_numbers, is_list, matching, score_type
+from .roles import ITEM_NAMES, SCORE_NAMES, Names, matching
 
 # Names that groups usually have, in lower case.
 GROUP_NAMES = (

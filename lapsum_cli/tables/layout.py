@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..core.errors import DataError, OptionError
-from ..formats import Chunk
+from ..formats.sources import Chunk
+from ..formats.types import floats, holds_numbers, is_list, score_type
 from .groups import ClosedGroups, comparable, run_starts
-from .roles import Names, floats, holds_numbers, is_list, matching, score_type
+from .roles import Names, matching
 
 
 class Layout:

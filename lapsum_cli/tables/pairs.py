@@ -8,8 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
+from ..core.cuts import cut, sizes_before
 from ..core.errors import OptionError, OutputError
-from ..formats import Sources
+from ..formats import FOR_KIND, FORMATS
+from ..formats.sources import Sources
 from .layout import Layout
 from .results import Transform
 
@@ -32,14 +34,13 @@ class Pairs(Transform):
         super().__init__(operation, layout, source, nan, on)
         self.rankings = self.written = 0
         self.is_array = operation.dense
+        # Lines of several matrices make an array of three dimensions.
+        self.of_matrices = operation.dense and bool(layout.closes_with_row or layout.group)
 
     def _fields(self):
         kind = pa.from_numpy_dtype(self.result_dtype)
         if self.operation.dense:
-            # Lines of several matrices make an array of three dimensions.
-            several = self.layout.closes_with_row or self.layout.group
-            metadata = {"matrices": "several"} if several else None
-            return pa.schema([]), [pa.field(self.operation.column, pa.list_(kind), metadata=metadata)]
+            return pa.schema([]), [pa.field(self.operation.column, pa.list_(kind))]
         keys = [self.input.field(name) for name in getattr(self.layout, "group", ())]
         if self.layout.closes_with_row:
             keys = [pa.field("ranking", pa.int64())]
@@ -60,7 +61,7 @@ class Pairs(Transform):
         starts = rankings.offsets if valid is None else self.layout.offsets(batch)
         if self.written == 0 and len(rankings.values):
             self._estimate(at, widths, batch, keys, items)
-        for first, last in _pieces(widths):
+        for first, last in cut(sizes_before(widths), ROWS):
             item, position, p = permute.sparse(at, self.operation.tolerance, first, last, widths[first:last])
             ranking = np.searchsorted(rankings.offsets, item, side="right") - 1
             if items is None:
@@ -74,9 +75,11 @@ class Pairs(Transform):
         self.rankings += len(rankings)
 
     def check(self, format):
-        if self.operation.dense and format != "npy":
-            raise OptionError(f"--dense is for NPY, not {format}; name the output something.npy, or pass --to npy")
-        if not self.operation.dense and format == "npy":
+        is_array, npy = FORMATS[format].kind == "array", FOR_KIND["array"]
+        if self.operation.dense and not is_array:
+            known = f"name the output something{FORMATS[npy].extensions[0]}, or pass --to {npy}"
+            raise OptionError(f"--dense is for {npy.upper()}, not {format}; {known}")
+        if not self.operation.dense and is_array:
             raise OptionError("a permutation has a row for each item and position; write a table, or pass --dense")
 
     def _keys(self, batch, rankings) -> list[pa.ChunkedArray]:
@@ -140,14 +143,3 @@ class Pairs(Transform):
                 offsets = pa.array(np.arange(len(block) + 1) * n, pa.int32())
                 values = pa.array(block.reshape(-1).astype(self.result_dtype, copy=False))
                 yield pa.table([pa.ListArray.from_arrays(offsets, values, type=kind)], schema=self.schema)
-
-
-def _pieces(widths) -> Iterator[tuple[int, int]]:
-    """Ranges of items with about ROWS positions in all, or a single item."""
-    ends = np.cumsum(widths)
-    first = 0
-    while first < len(widths):
-        before = int(ends[first - 1]) if first else 0
-        last = max(first + 1, int(np.searchsorted(ends, before + ROWS, side="right")))
-        yield first, last
-        first = last

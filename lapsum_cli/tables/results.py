@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from ..core.errors import BadRanking, DataError, OptionError
 from ..core.rankings import Rankings, has_nan
 from ..flow.batching import Batch
-from ..formats import Sources
+from ..formats.sources import Sources
 from ..operations.operation import Given
 from .layout import Layout
 
@@ -67,6 +67,7 @@ class Transform:
 
     keeps_rows = True  # a row of the result for every row of the input
     is_array = False  # where nothing says otherwise, the result is written as NPY
+    of_matrices = False  # a row of the result is a line of one of several square matrices
 
     def __init__(self, operation, layout: Layout, source: Sources, nan: str, on):
         if nan not in ("error", "last", "drop"):

@@ -1,0 +1,113 @@
+"""CSV and TSV. Columns stay the text they are, but for those that must be numbers.
+
+`007` and a 19-digit id therefore come out as they went in.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from ..core.errors import DataError
+from .files import Output, first_line
+from .sinks import Made
+from .sources import Reading
+from .text import BLOCK, TextSink, as_json, plain
+from .types import is_number, without_dictionary
+
+
+class _Dialect(NamedTuple):
+    separator: str
+    needs_quotes: str  # a pattern of what cannot stand by itself
+
+
+_DIALECTS = {"csv": _Dialect(",", r'[",\r\n]'), "tsv": _Dialect("\t", r'["\t\r\n]')}
+
+
+class DelimitedSource:
+    """A file read in blocks of 1 MiB; its first line names the columns."""
+
+    rows = None
+
+    def __init__(self, asked: Reading):
+        """Read the line of names; DataError where two are one, or where it is no text."""
+        file = asked.file
+        self.name, self.file = file.name, file
+        self.names: list[str] = []
+        self.rows_read = 0
+        delimiter = _DIALECTS[asked.format].separator
+        header = io.BytesIO(file.head.split(b"\n", 1)[0] + b"\n")
+        try:
+            self.names = pa.csv.read_csv(header, parse_options=pa.csv.ParseOptions(delimiter=delimiter)).column_names
+            if len(set(self.names)) < len(self.names):
+                raise pa.ArrowInvalid(f"two columns of the header have one name: {', '.join(self.names)}")
+            types = {name: pa.float64() if asked.is_number(name) else pa.string() for name in self.names}
+            alone = b"\n" not in file.head  # Arrow takes a header without a line end for an empty file
+            self.reader = pa.csv.open_csv(
+                header if alone and not header.seek(0) else file.stream,
+                read_options=pa.csv.ReadOptions(block_size=BLOCK),
+                parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+                convert_options=pa.csv.ConvertOptions(column_types=types),
+            )
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            raise self._located(error) from None
+        self.schema = self.reader.schema
+
+    def batches(self, size: int) -> Iterator[pa.RecordBatch]:
+        """Rows in blocks as they are parsed; DataError says, as far as it is known, where one cannot be."""
+        try:
+            for batch in self.reader:
+                yield batch
+                self.rows_read += batch.num_rows
+        except pa.ArrowException as error:
+            raise self._located(error) from None
+
+    def _located(self, error: Exception) -> DataError:
+        """Arrow's message with the column by name, and the line that it quotes; in a pipe only the rows before."""
+        problem = re.sub(r"In CSV column #(\d+)", lambda m: f'column "{self.names[int(m[1])]}"', first_line(error))
+        quoted = re.search(r"Expected \d+ columns, got \d+: (.*)", problem)
+        place = f"after row {self.rows_read}" if self.rows_read else "among the first rows"
+        if quoted and self.file.is_regular:
+            with open(self.name, "rb") as lines:
+                for number, line in enumerate(lines, 1):
+                    if number > self.rows_read and line.strip() == quoted[1].encode():
+                        place = f"line {number}"
+                        break
+        return DataError(f"{self.name}, {place}: {problem}")
+
+
+class DelimitedSink(TextSink):
+    """A line of names, then a line for each row; what is nested is written as JSON."""
+
+    def __init__(self, output: Output, made: Made):
+        self.dialect = _DIALECTS[made.format]
+        names = self._quoted(pa.array(made.schema.names, pa.string())).to_pylist()
+        super().__init__(output, (self.dialect.separator.join(names) + "\n").encode())
+
+    def text_of(self, column: pa.Array) -> pa.Array:
+        """Numbers and booleans as they are, anything else in quotes where it needs them."""
+        kind = without_dictionary(column.type)
+        if is_number(kind) or pa.types.is_boolean(kind):
+            return plain(column)
+        return self._quoted(as_json(column) if pa.types.is_nested(kind) else plain(column))
+
+    def lines(self, names: list[str], columns: list[pa.Array]) -> pa.Array:
+        """The values with the separator between them; null is nothing."""
+        separator = self.dialect.separator
+        return pc.binary_join_element_wise(*columns, separator, null_handling="replace", null_replacement="")
+
+    def _quoted(self, text: pa.Array) -> pa.Array:
+        special = pc.match_substring_regex(text, self.dialect.needs_quotes)
+        if not pc.any(special).as_py():
+            return text
+        quoted = pc.binary_join_element_wise('"', pc.replace_substring(text, '"', '""'), '"', "")
+        return pc.if_else(special, quoted, text)
+
+
+read, write = DelimitedSource, DelimitedSink

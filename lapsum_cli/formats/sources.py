@@ -1,0 +1,134 @@
+"""What is read: one or several inputs as one stream of record batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+
+from ..core.cuts import cut
+from ..core.errors import DataError, OptionError
+from . import FORMATS, by_extension, by_first_bytes, known, load
+from .files import Input, expand
+from .sizes import cumulative_bytes
+
+
+class Source(Protocol):
+    """An open input: its columns, its number of rows where known, and its rows in batches of about `size` bytes."""
+
+    name: str
+    schema: pa.Schema
+    rows: int | None
+
+    def batches(self, size: int) -> Iterator[pa.RecordBatch]:
+        """All rows, once; DataError where the input is damaged."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a format is asked to read.
+
+    format: its name, for a module that reads several. is_number: whether a column of this name is to be read as
+    numbers, which text does not say of itself. beside: for an array, those to be read with it, by their columns' names.
+    """
+
+    file: Input
+    format: str
+    is_number: Callable[[str], bool]
+    beside: Mapping[str, Input] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows on their way: a record batch, the input it came from, and the number of its first row there (from 1)."""
+
+    batch: pa.RecordBatch
+    file: str
+    row: int
+
+    def slice(self, start: int, stop: int) -> Chunk:
+        """The rows from `start` to before `stop`, without a copy."""
+        return Chunk(self.batch.slice(start, stop - start), self.file, self.row + start)
+
+
+class Sources:
+    """One or several inputs read as one, in order; all must have the same columns.
+
+    is_number, beside: as Reading has them, the latter as paths.
+    """
+
+    def __init__(
+        self,
+        paths: list[str],
+        format: str | None,
+        is_number: Callable[[str], bool],
+        beside: dict[str, str] | None = None,
+    ):
+        """Open the first input; raise InputMissing, OptionError or DataError where it cannot be, and close all."""
+        self.format, self.is_number = known(format, "--from"), is_number
+        self.inputs = [Input(path) for path in expand(paths)]
+        self.beside: dict[str, Input] = {}
+        try:
+            if self.is_array and beside:
+                self.beside = {name: Input(expand([path])[0]) for name, path in beside.items()}
+            if self.beside and len(self.inputs) > 1:
+                raise OptionError(f"{len(self.inputs)} arrays cannot be read with one beside them; name one array")
+            self.first = self._open(self.inputs[0])
+        except BaseException:
+            self.close()
+            raise
+        self.schema = self.first.schema
+        self.rows = self.first.rows if len(self.inputs) == 1 else None
+        self.read: list[tuple[str, int]] = []  # (name, rows) of every input read so far
+
+    @property
+    def is_array(self) -> bool:
+        """Whether the input is an array without columns of its own (NPY)."""
+        return FORMATS[self.format_of(self.inputs[0])].kind == "array"
+
+    def format_of(self, file: Input) -> str:
+        """The name of its format: as given, else by extension, else by first bytes; DataError where none tells."""
+        name = self.format or by_extension(file.name) or by_first_bytes(file.head)
+        if name is None:
+            raise DataError(f"{file.name}: its format is not recognised; name it with --from {'|'.join(FORMATS)}")
+        return name
+
+    def _open(self, file: Input) -> Source:
+        name = self.format_of(file)
+        if not file.head:
+            raise DataError(f"{file.name}: the file is empty")
+        return load(name).read(Reading(file, name, self.is_number, self.beside))
+
+    def close(self) -> None:
+        """Let go of every input."""
+        for file in (*self.inputs, *self.beside.values()):
+            file.close()
+
+    def chunks(self, size: int) -> Iterator[Chunk]:
+        """The rows of all inputs, in chunks of about `size` bytes, whatever the batches that they are held in."""
+        for file in self.inputs:
+            source = self.first if file is self.inputs[0] else self._open(file)
+            if not source.schema.equals(self.schema):
+                changed = _difference(source.schema, self.schema)
+                raise DataError(f"{file.name}: its columns differ from those of {self.inputs[0].name}: {changed}")
+            row = 0
+            for batch in source.batches(size):
+                whole = batch.nbytes <= 2 * size or batch.num_rows <= 1
+                ranges = [(0, batch.num_rows)] if whole else cut(cumulative_bytes(batch), size, reaching=True)
+                for start, stop in ranges:
+                    if start < stop:
+                        yield Chunk(batch.slice(start, stop - start), file.name, row + 1 + start)
+                row += batch.num_rows
+            self.read.append((Path(file.name).name, row))
+            file.close()
+
+
+def _difference(schema: pa.Schema, expected: pa.Schema) -> str:
+    theirs, ours = ({f"{f.name}: {f.type}" for f in s} for s in (schema, expected))
+    changed = [f"has {field}" for field in sorted(theirs - ours)] + [
+        f"lacks {field}" for field in sorted(ours - theirs)
+    ]
+    return ", ".join(changed) or "their order differs"

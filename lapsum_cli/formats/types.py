@@ -1,0 +1,52 @@
+"""Types of Arrow: what can be a score, what is a list, and scores as NumPy arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..core.errors import DataError
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether values are floats or integers, which take the same bytes each."""
+    return pa.types.is_floating(kind) or pa.types.is_integer(kind)
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether values are lists, of any length or of one."""
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def holds_numbers(kind: pa.DataType) -> bool:
+    """Whether values are numbers, or lists of them."""
+    kind = kind.value_type if is_list(kind) else kind
+    return is_number(kind) or pa.types.is_decimal(kind)
+
+
+def without_dictionary(kind: pa.DataType) -> pa.DataType:
+    """The type of the values that a dictionary stands for."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def score_type(kind: pa.DataType, name: str, source: str) -> pa.DataType:
+    """The float type in which scores of this type are returned; DataError where they are no numbers."""
+    if pa.types.is_floating(kind):
+        return kind
+    if holds_numbers(kind):
+        return pa.float64()
+    raise DataError(f'{source}: column "{name}" has type {kind}; scores must be numbers')
+
+
+def floats(array: pa.Array, dtype: np.typing.DTypeLike, where: str) -> np.ndarray:
+    """Scores as float32 or float64, null as NaN; an integer that no float64 holds is refused."""
+    if not pa.types.is_floating(array.type):
+        try:
+            array = array.cast(pa.float64())
+        except pa.ArrowInvalid as error:
+            raise DataError(f"{where}: scores are integers that no float64 holds: {error}") from None
+    if array.null_count:
+        array = array.cast(pa.float32() if pa.types.is_float16(array.type) else array.type)
+        array = pc.fill_null(array, float("nan"))
+    return np.asarray(array).astype(dtype, copy=False)
