@@ -66,3 +66,8 @@ class IOFailed(LapsumError, OSError):
     """Reading or writing broke off, as on a full disk."""
 
     exit_code = 74
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is used up, by its words: drivers and libraries have no class in common."""
+    return "outofmemory" in str(error).lower().replace("_", "").replace(" ", "")

@@ -9,7 +9,7 @@ import functools
 import threading
 from dataclasses import dataclass
 
-from ..core.errors import BadRanking, DeviceError
+from ..core.errors import BadRanking, DeviceError, is_out_of_memory
 from ..core.rankings import Rankings, RankingsOnCard
 
 
@@ -125,7 +125,7 @@ class Gpu:
         try:
             return operation.apply(rankings, given, dtype, self)
         except Exception as error:  # the driver's, or that of a library that sorts
-            if isinstance(error, MemoryError) or "out of memory" not in str(error).lower().replace("_", " "):
+            if isinstance(error, MemoryError) or not is_out_of_memory(error):
                 raise
             self.lane.drop()
             scores = int(rankings.offsets[-1])
