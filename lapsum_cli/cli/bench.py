@@ -1,9 +1,19 @@
 """The command `lapsum bench`: its options, and what is made of them, in order."""
 
 import sys
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
+
+from ..study.bench.peers import PEERS
+from ..study.bench.scores import SCORES
+from ..study.bench.timed import DTYPES, FROM_FILE_TO_FILE, SHAPES, TIMED
+
+
+def _first_by_default(names: Iterable[str]) -> str:
+    first, *others = names
+    return ", ".join([f"{first} (the default)", *others])
 
 
 def bench(
@@ -11,7 +21,7 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="[OPERATION]...",
-            help="rank, rank-gradient, sort, topk, topk-gradient, log-topk. Default: all.",
+            help=f"{', '.join(TIMED)}. Default: all.",
             show_default=False,
         ),
     ] = None,
@@ -19,20 +29,21 @@ def bench(
         list[str] | None,
         typer.Option(
             metavar="MxN",
-            help="Rankings times scores; may be repeated. Default: 1x10000000, 100000x100, 10000x1000; on a card "
-            "1x1000000, 1x10000000, 1x100000000, 100000x1000.",
+            help=f"Rankings times scores; may be repeated. Default: {', '.join(SHAPES['cpu'])}; on a card "
+            f"{', '.join(SHAPES['cuda'])}.",
             show_default=False,
         ),
     ] = None,
     dtype: Annotated[
-        list[str] | None, typer.Option(metavar="A,B", help="Of float32 (the default), float64.", show_default=False)
+        list[str] | None,
+        typer.Option(metavar="A,B", help=f"Of {_first_by_default(DTYPES)}.", show_default=False),
     ] = None,
     scores: Annotated[
         list[str] | None,
         typer.Option(
             metavar="A,B",
-            help="How they are distributed: of normal (the default), uniform, heavy (Cauchy), ties (normal in steps of "
-            "1/16), sorted.",
+            help="How they are distributed: of "
+            f"{_first_by_default(f'{name} ({words})' if words else name for name, (_, words) in SCORES.items())}.",
             show_default=False,
         ),
     ] = None,
@@ -55,8 +66,9 @@ def bench(
         list[str] | None,
         typer.Option(
             metavar="A,B",
-            help="Of numpy, scipy, torch, pyarrow, pyarrow-tuned, polars, duckdb, dftopk, torchsort, fast-soft-sort, "
-            "authors; on a card torch, cupy. Default: those that are installed.",
+            help=f"Of {', '.join(PEERS)}; on a card "
+            f"{', '.join(name for name, listed in PEERS.items() if listed.on_card)}. "
+            "Default: those that are installed.",
         ),
     ] = None,
     runs: Annotated[int, typer.Option(metavar="N", min=1, help="Runs of each side, in turn; the median counts.")] = 5,
@@ -67,7 +79,8 @@ def bench(
         bool, typer.Option("--growth", help="Time rankings that double in length, from 1024 to the longest --shape.")
     ] = False,
     files: Annotated[
-        bool, typer.Option("--files", help="Time rank and topk from file to file, as whole processes.")
+        bool,
+        typer.Option("--files", help=f"Time {' and '.join(FROM_FILE_TO_FILE)} from file to file, as whole processes."),
     ] = False,
     rows: Annotated[
         float,
@@ -104,17 +117,17 @@ def bench(
     crosses the bus is timed apart.
     """
     from ..formats.files import Output
-    from ..study.bench import cases
+    from ..study.bench.cases import Choice
     from ..study.bench.peers import find_peers
     from ..study.bench.run import Bench
     from ..study.report.record import Record
     from .terminal import Voice
 
-    choice = cases.Choice(
-        operations=operations or list(cases.OPERATIONS),
-        shapes=_listed(shape) or list(cases.SHAPES.get(device, ())),
-        dtypes=_listed(dtype) or ["float32"],
-        scores=_listed(scores) or ["normal"],
+    choice = Choice(
+        operations=operations or list(TIMED),
+        shapes=_listed(shape) or list(SHAPES.get(device, ())),
+        dtypes=_listed(dtype) or list(DTYPES[:1]),
+        scores=_listed(scores) or list(SCORES)[:1],
         alpha=alpha,
         k=k,
         threads=threads,
@@ -128,10 +141,7 @@ def bench(
     kept = Record(record, [choice.name_of(kind) for kind in kinds]) if record else None
     # Without its progress bar, whose thread would run beside what is timed.
     report = bench.run(Voice(quiet=not sys.stderr.isatty()).say)
-    if as_json:
-        report.print_json()
-    else:
-        report.print_markdown()
+    print(report.json() if as_json else report.markdown())
     if page:
         with page:
             page.stream.write(report.html().encode())

@@ -68,6 +68,6 @@ class IOFailed(LapsumError, OSError):
     exit_code = 74
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error of a card's driver, or of a library there, says that its memory is full, however it is spelt."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is used up, by its words: drivers and libraries have no class in common."""
     return "outofmemory" in str(error).lower().replace("_", "").replace(" ", "")

@@ -18,16 +18,18 @@ def measure(case: Case, peers: list[Peer], runs: int) -> Measured:
     A wrong output is an error, and has no time.
     """
     inputs = case.inputs()
-    outputs = case.soft(*inputs)
+    outputs = case.outputs(*inputs)
     check_output(case, inputs, outputs)
     moved = sum(array.nbytes for array in (*inputs, *outputs))
     del outputs
     copies = [np.empty_like(array) for array in inputs]
     functions = {
-        "lapsum": partial(case.soft, *inputs),
+        "lapsum": partial(case.outputs, *inputs),
         "memcpy": lambda: [np.copyto(*pair) for pair in zip(copies, inputs, strict=True)],
     }
-    functions |= {p.name: partial(p.sides[case.operation], case, *inputs) for p in peers if case.operation in p.sides}
+    for peer in peers:
+        if case.operation in peer.in_memory:
+            functions[peer.name] = partial(peer.in_memory[case.operation], case, *inputs)
     for function in functions.values():
         function()  # loaded and compiled, which its memory is not to count
     return Measured(case, take_turns({name: call(function) for name, function in functions.items()}, runs), moved)

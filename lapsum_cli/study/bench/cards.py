@@ -23,8 +23,8 @@ from functools import partial
 
 import numpy as np
 
-from ...core.errors import DeviceError
-from ...core.rankings import Rankings
+from ...core.errors import DeviceError, is_out_of_memory
+from ...core.rankings import RankingsOnCard
 from ...devices.processors import Gpu
 from ...kernels.cuda import adapter
 from ...operations.menu import Rank
@@ -51,7 +51,7 @@ def measure(case: Case, peers: list[Peer], runs: int, notice: Callable[[str], No
         check_output(case, inputs, outputs)
         sides, remarks = {"lapsum": work.side(work.run), **_copies(work, inputs[0])}, []
         peers = [peer for peer in peers if case.operation in peer.on_card]
-        if case.operation in ("topk", "log-topk") and any(peer.module == "torch" for peer in peers):
+        if case.operation in ("topk", "log-topk") and any(peer.name == "torch" for peer in peers):
             try:
                 sides["graph"] = _graph(work, outputs[0])
             except Exception as error:  # whatever PyTorch, Numba and the driver may raise
@@ -68,7 +68,7 @@ def _enough_memory(case: Case):
     try:
         yield
     except Exception as error:
-        if "outofmemory" not in str(error).lower().replace("_", "").replace(" ", ""):
+        if not is_out_of_memory(error):
             raise
         raise DeviceError(f"{case}: the card has not enough memory; give a smaller --shape") from None
 
@@ -146,26 +146,10 @@ def _copies(work: Work, scores: np.ndarray) -> dict[str, Side]:
 
 def _of_peer(work: Work, peer: Peer) -> Side:
     """What a library makes of the same memory, on the same stream."""
-    share, within = LIBRARIES[peer.module](work.lane.stream)
+    share, within = peer.on_stream(work.lane.stream)
     shape, function = (work.case.rankings, work.case.length), peer.on_card[work.case.operation]
     shared = [share(scores.reshape(shape)) for scores, *_ in work.copies]
     return work.side(lambda i: function(work.case, shared[i]), within)
-
-
-def _torch(stream):
-    """How PyTorch takes an array of the card without a copy, and how its work goes to a stream."""
-    import torch
-
-    return partial(torch.as_tensor, device="cuda"), lambda: torch.cuda.stream(torch.cuda.ExternalStream(int(stream)))
-
-
-def _cupy(stream):
-    import cupy
-
-    return cupy.asarray, lambda: cupy.cuda.ExternalStream(int(stream))
-
-
-LIBRARIES = {"torch": _torch, "cupy": _cupy}
 
 
 class Repeating(adapter.Lane):
@@ -209,7 +193,9 @@ def _graph(work: Work, expected: np.ndarray) -> Side:
     """Replays of the launches, a graph for each copy; each is replayed once and must give what was checked."""
     import torch
 
-    stream, (_, within) = torch.cuda.Stream(), _torch(work.lane.stream)
+    from .peers.torch import on_stream
+
+    stream, (_, within) = torch.cuda.Stream(), on_stream(work.lane.stream)
     lane = Repeating(adapter.external_stream(stream.cuda_stream))
     lane.learn(partial(work.run, 0, lane))
     graphs = []

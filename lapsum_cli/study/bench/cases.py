@@ -1,32 +1,19 @@
-"""What is timed: an operation on so many rankings of so many scores.
-
-rank            soft_rank
-rank-gradient   soft_rank and its gradient from one sort, as a run of the command with --upstream makes them
-sort            soft_sort
-topk            soft_topk
-topk-gradient   soft_topk and its gradient from one threshold
-log-topk        log_soft_topk
-"""
+"""What is timed: an operation on so many rankings of so many scores; and what that took."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from ...api.functions import compute, log_soft_topk, soft_rank, soft_sort, soft_topk
 from ...core.errors import OptionError
 from ...core.quantities import Alpha, K
-from ...operations.menu import Rank, TopK
 from .clock import Times
 from .scores import SCORES, draw
+from .timed import DTYPES, METHODS, SHAPES, TIMED
 
-SHAPES = {  # by device
-    "cpu": ("1x10000000", "100000x100", "10000x1000"),
-    "cuda": ("1x1000000", "1x10000000", "1x100000000", "100000x1000"),
-}
 SHORTEST = 1 << 10  # where growth starts
 
 
@@ -41,13 +28,15 @@ class Case:
     scores: str
     alpha: float
     k: float
-    threads: int
+    threads: int | None
+    method: str = field(default="lapsum", kw_only=True)
 
     def __str__(self):
         return f"{self.operation} {self.shape} {self.dtype} {self.scores}"
 
     @property
     def shape(self) -> str:
+        """Rankings times scores, as --shape gives it."""
         return f"{self.rankings}x{self.length}"
 
     def inputs(self) -> list[np.ndarray]:
@@ -58,48 +47,9 @@ class Case:
             return [scores]
         return [scores, np.random.default_rng(1).standard_normal(shape, self.dtype)]
 
-    def soft(self, *inputs) -> list[np.ndarray]:
-        """The results of the operation, each (m, n)."""
-        return OPERATIONS[self.operation](self, *inputs)
-
-
-def _rank(case, scores):
-    return [soft_rank(scores, alpha=case.alpha, threads=case.threads)]
-
-
-def _rank_gradient(case, scores, upstream):
-    return _with_gradient(Rank(alpha=Alpha(case.alpha), gradient=True), case, scores, upstream)
-
-
-def _sort(case, scores):
-    return [soft_sort(scores, alpha=case.alpha, threads=case.threads)]
-
-
-def _topk(case, scores):
-    return [soft_topk(scores, case.k, alpha=case.alpha, threads=case.threads)]
-
-
-def _topk_gradient(case, scores, upstream):
-    return _with_gradient(TopK(alpha=Alpha(case.alpha), ks=(K(case.k),), gradient=True), case, scores, upstream)
-
-
-def _log_topk(case, scores):
-    return [log_soft_topk(scores, case.k, alpha=case.alpha, threads=case.threads)]
-
-
-def _with_gradient(operation, case, scores, upstream):
-    form, result = compute(operation, scores, case.alpha, case.threads, upstream=upstream)
-    return [form.scores(result.scores[name]) for name in operation.score_columns]
-
-
-OPERATIONS = {
-    "rank": _rank,
-    "rank-gradient": _rank_gradient,
-    "sort": _sort,
-    "topk": _topk,
-    "topk-gradient": _topk_gradient,
-    "log-topk": _log_topk,
-}
+    def outputs(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        """What the operation makes of them, each (m, n)."""
+        return TIMED[self.operation](self, *inputs)
 
 
 OWN = ("lapsum", "cpu")  # sides that are lapsum: with the device that was chosen, and without
@@ -120,12 +70,18 @@ class Measured:
     remarks: list[str] = field(default_factory=list, kw_only=True)
 
     @property
-    def soft(self) -> Times:
+    def lapsum(self) -> Times:
+        """The runs that all others are compared with."""
         return self.sides["lapsum"]
+
+    def as_dict(self) -> dict:
+        """The case, and all runs of all sides, in seconds and bytes."""
+        sides = {name: asdict(times) for name, times in self.sides.items()}
+        return {**asdict(self.case), "bytes": self.moved, "remarks": self.remarks, "sides": sides}
 
     def ratios(self) -> dict[str, float]:
         """lapsum's time over that of each other side."""
-        return {name: self.soft.median / times.median for name, times in self.sides.items() if name != "lapsum"}
+        return {name: self.lapsum.median / times.median for name, times in self.sides.items() if name != "lapsum"}
 
 
 @dataclass(frozen=True)
@@ -140,13 +96,15 @@ class Choice:
     k: str
     threads: int | None
     device: str = "cpu"
+    methods: list[str] = field(default_factory=lambda: ["lapsum"])
 
     def __post_init__(self):
         for what, given, known in (
             ("--device", [self.device], SHAPES),
-            ("operation", self.operations, OPERATIONS),
-            ("--dtype", self.dtypes, ("float32", "float64")),
+            ("operation", self.operations, TIMED),
+            ("--dtype", self.dtypes, DTYPES),
             ("--scores", self.scores, SCORES),
+            ("--method", self.methods, METHODS),
         ):
             for value in given:
                 if value not in known:
@@ -177,11 +135,22 @@ class Choice:
 
     def _cases(self, shapes: Iterable[tuple[int, int]]) -> list[Case]:
         return [
-            Case(operation, *shape, dtype, scores, self.alpha, k_of(self.k, shape[1], operation), self.threads or 1)
-            for shape in shapes
+            Case(
+                operation=operation,
+                rankings=rankings,
+                length=length,
+                dtype=dtype,
+                scores=scores,
+                alpha=self.alpha,
+                k=k_of(self.k, length, operation),
+                threads=self.threads or 1,
+                method=method,
+            )
+            for rankings, length in shapes
             for dtype in self.dtypes
             for scores in self.scores
             for operation in self.operations
+            for method in self.methods
         ]
 
 
@@ -195,6 +164,7 @@ def k_of(text: str, length: int, operation: str) -> float:
 
 
 def parse_shape(text: str) -> tuple[int, int]:
+    """(rankings, scores of each) of a text such as 10000x1000."""
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if not match:
         raise OptionError(f"--shape must be rankings times scores, such as 10000x1000, got {text!r}")

@@ -1,11 +1,10 @@
-"""Is an output right? It is compared with the definition, in float64, without the kernels, in O(n) memory.
+"""Is an output right? It is compared with the definitions (core/reference.py), in O(n) memory.
 
-soft count      c(t) = sum over j of F((x_j - t) / alpha)
-rank            r_i = c(x_i) + 1/2: from 1, without the score itself, whose F is 1/2
-rank-gradient   g_i = sum over j of e_ij (v_j - v_i) / 2 alpha, with e_ij = e^(-|x_i - x_j| / alpha), v upstream
+rank            r_i = c(x_i) + 1/2, with c the soft count: from 1, without the score itself, whose F is 1/2
+rank-gradient   g_i = sum over j of f_ij (v_j - v_i), v upstream
 sort            y_l: c(y_l) = l + 1/2, and no value exceeds the one before it
 topk            p_i = F((x_i - b) / alpha), where c(b) = k
-topk-gradient   g_i = f_i (v_i - sum f_j v_j / sum f_j), with f_i = e^(-|x_i - b| / alpha) / 2 alpha, v upstream
+topk-gradient   g_i = f_i (v_i - sum f_j v_j / sum f_j), with f_i the density at x_i - b, v upstream
 log-topk        log p_i
 
 Sums are compared in every ranking, values in a few.
@@ -18,9 +17,9 @@ import math
 import numpy as np
 
 from ...core.errors import LapsumError
+from ...core.reference import BLOCK, laplace_cdf, laplace_pdf, rank_gradient, soft_count, threshold
 
 RANKINGS, ITEMS = 4, 32  # whose values are compared
-BLOCK = 1 << 15  # scores at a time: temporaries stay in the cache
 
 
 class WrongResult(LapsumError):
@@ -45,12 +44,12 @@ def _check_sorted(case, scores, values):
     if rises.any():
         r, i = np.argwhere(rises)[0]
         raise WrongResult(f"{case}: ranking {r}, value {i + 1} exceeds the one before it; no time is shown")
-    positions = _spread(case.length, ITEMS)
-    for r in _spread(case.rankings, RANKINGS):
+    positions = _some_of(case.length, ITEMS)
+    for r in _some_of(case.rankings, RANKINGS):
         y = values[r, positions].astype(np.float64)
         # The count moves by at most 1 / (2 alpha) a score when a value is rounded.
         step = np.abs(y) * np.finfo(case.dtype).eps
-        low, high = ([soft_count(scores[r], float(t), case.alpha) for t in ends] for ends in (y + step, y - step))
+        low, high = ([soft_count(scores[r], t, case.alpha) for t in ends] for ends in (y + step, y - step))
         slack = 1e-9 * case.length
         wrong = (np.array(low) - slack > positions + 0.5) | (np.array(high) + slack < positions + 0.5)
         if wrong.any() or np.isnan(y).any():
@@ -64,7 +63,7 @@ def _check_logs(case, scores, logs):
     """Memberships as those of topk; and below the threshold the logarithm falls with the score, to the last digit."""
     _check_memberships(case, scores, np.exp(logs))
     tolerance = 1e-5 if case.dtype == "float32" else 1e-9
-    for r in _spread(case.rankings, RANKINGS):
+    for r in _some_of(case.rankings, RANKINGS):
         below = logs[r] < -1
         x, found = scores[r][below].astype(np.float64), logs[r][below].astype(np.float64)
         expected = (x - x.max(initial=-np.inf)) / case.alpha + found.max(initial=-np.inf)
@@ -76,18 +75,18 @@ def _check_ranks(case, scores, ranks):
     n = case.length
     total, tolerance = n * (n + 1) / 2, n * (2e-7 if case.dtype == "float32" else 1e-10)
     _compare(f"{case}: sum of ranking", range(case.rankings), ranks.sum(axis=1, dtype=np.float64), total, 1e-6 * total)
-    items = _spread(n, ITEMS)
-    for r in _spread(case.rankings, RANKINGS):
-        expected = [soft_count(scores[r], float(scores[r, i]), case.alpha) + 0.5 for i in items]
+    items = _some_of(n, ITEMS)
+    for r in _some_of(case.rankings, RANKINGS):
+        expected = [soft_count(scores[r], scores[r, i], case.alpha) + 0.5 for i in items]
         _compare(f"{case}: ranking {r}, score", items, ranks[r, items], expected, tolerance)
 
 
 def _check_rank_gradient(case, scores, upstream, ranks, gradient):
     _check_ranks(case, scores, ranks)
     _check_balance(case, gradient, np.abs(gradient).sum(axis=1, dtype=np.float64))
-    items, tolerance = _spread(case.length, ITEMS), 1e-6 if case.dtype == "float32" else 1e-10
-    for r in _spread(case.rankings, RANKINGS):
-        expected, size = np.transpose([_rank_gradient(scores[r], upstream[r], i, case.alpha) for i in items])
+    items, tolerance = _some_of(case.length, ITEMS), 1e-6 if case.dtype == "float32" else 1e-10
+    for r in _some_of(case.rankings, RANKINGS):
+        expected, size = np.transpose([rank_gradient(scores[r], upstream[r], i, case.alpha) for i in items])
         error = (gradient[r, items] - expected) / np.maximum(size, np.finfo(np.float64).tiny)
         _compare(f"{case}: ranking {r}, relative error of the gradient of score", items, error, 0.0, tolerance)
 
@@ -98,23 +97,12 @@ def _check_balance(case, gradient, size):
     _compare(f"{case}: relative sum of the gradient of ranking", range(case.rankings), excess, 0.0, 1e-5)
 
 
-def _rank_gradient(x, v, i: int, alpha: float) -> tuple[float, float]:
-    """The gradient for item i, and the size of what it is summed from."""
-    total = size = 0.0
-    for start in range(0, x.size, BLOCK):
-        block, weights = (a[start : start + BLOCK].astype(np.float64) for a in (x, v))
-        near = np.exp(-np.abs(block - float(x[i])) / alpha) / (2 * alpha)
-        total += near @ (weights - float(v[i]))
-        size += near @ (np.abs(weights) + abs(float(v[i])))
-    return total, size
-
-
 def _check_memberships(case, scores, memberships):
     k, tolerance = case.k, 2e-6 if case.dtype == "float32" else 1e-9
     _compare(f"{case}: sum of ranking", range(case.rankings), memberships.sum(axis=1, dtype=np.float64), k, 1e-6 * k)
-    for r in _spread(case.rankings, RANKINGS):
+    for r in _some_of(case.rankings, RANKINGS):
         x, found = scores[r], memberships[r]
-        for part, z in _distances(x, k, case.alpha):
+        for part, z in _from_threshold(x, k, case.alpha):
             _compare(f"{case}: ranking {r}, score", range(x.size)[part], found[part], laplace_cdf(z), tolerance)
 
 
@@ -124,18 +112,18 @@ def _check_topk_gradient(case, scores, upstream, memberships, gradient):
     tails = np.minimum(memberships, 1 - memberships).sum(axis=1, dtype=np.float64)
     _check_balance(case, gradient, tails * np.abs(upstream).max(axis=1) / case.alpha)
     tolerance = 2e-6 if case.dtype == "float32" else 1e-9
-    for r in _spread(case.rankings, RANKINGS):
+    for r in _some_of(case.rankings, RANKINGS):
         v, what = upstream[r], f"{case}: ranking {r}, relative error of the gradient of score"
-        near = [(part, np.exp(-np.abs(z))) for part, z in _distances(scores[r], case.k, case.alpha)]
-        total = math.fsum(e.sum() for _, e in near)
-        mean = math.fsum(e @ v[part] for part, e in near) / total if total else 0.0
+        densities = [(part, laplace_pdf(z) / case.alpha) for part, z in _from_threshold(scores[r], case.k, case.alpha)]
+        total = math.fsum(f.sum() for _, f in densities)
+        mean = math.fsum(f @ v[part] for part, f in densities) / total if total else 0.0
         largest = float(np.abs(v).max()) / (2 * case.alpha)  # that a gradient can be
-        for part, e in near:
-            expected = e * (v[part] - mean) / (2 * case.alpha)
+        for part, f in densities:
+            expected = f * (v[part] - mean)
             _compare(what, range(v.size)[part], (gradient[r, part] - expected) / largest, 0.0, tolerance)
 
 
-def _distances(x, k, alpha):
+def _from_threshold(x, k, alpha):
     """(x - b) / alpha in float64, with the part of x that they are of, a block after another."""
     # Relative to the k-th score: the threshold of a tiny alpha needs more digits than the scores have.
     origin = float(np.partition(x, -math.ceil(k))[-math.ceil(k)])
@@ -145,27 +133,7 @@ def _distances(x, k, alpha):
         yield part, (x[part].astype(np.float64) - origin - b) / alpha
 
 
-def threshold(x, k, alpha, origin: float) -> float:
-    """b - origin such that soft_count(x, b) = k, for 0 < k < n, by bisection."""
-    margin = alpha * math.log(x.size / min(k, x.size - k))  # beyond it every F is near enough to 0 or 1
-    low, high = float(x.min()) - origin - margin, float(x.max()) - origin + margin
-    while high - low > 1e-11 * alpha and low < (middle := (low + high) / 2) < high:
-        low, high = (middle, high) if soft_count(x, middle, alpha, origin) > k else (low, middle)
-    return (low + high) / 2
-
-
-def soft_count(x, t, alpha, origin: float = 0.0) -> float:
-    """How many scores are above origin + t, softly."""
-    blocks = (x[start : start + BLOCK].astype(np.float64) for start in range(0, x.size, BLOCK))
-    return math.fsum(laplace_cdf((block - origin - t) / alpha).sum() for block in blocks)
-
-
-def laplace_cdf(z):
-    tail = 0.5 * np.exp(-np.abs(z))
-    return np.where(z > 0, 1 - tail, tail)
-
-
-def _spread(size: int, count: int) -> np.ndarray:
+def _some_of(size: int, count: int) -> np.ndarray:
     """At most `count` of the indices below `size`, the first and the last among them."""
     return np.unique(np.linspace(0, size - 1, count).astype(np.int64))
 

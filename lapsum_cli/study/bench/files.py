@@ -28,21 +28,20 @@ from .clock import Side, process, take_turns
 from .filecheck import check_array, check_table, keeps_order
 from .peers import Peer
 from .sources import QUERY, make_npy, make_parquet
+from .timed import FROM_FILE_TO_FILE
 
-OPERATIONS = ("rank", "topk")
 MOST_ROWS = 1e12
 NPY_TIMES = 5  # as many scores in an NPY file as rows in the Parquet
 # Bytes a row: seven Parquet files, or an NPY of its five scores and three outputs, one of them float64; with a card two
 # outputs more.
 ROOM = {"cpu": 160, "cuda": 220}
-TOOLS = str(Path(__file__).with_name("filepeers.py"))
+FILEPEER = str(Path(__file__).with_name("filepeer.py"))
 
 
 @dataclass(frozen=True)
 class FileCase(Case):
     """A case whose scores come from a file and whose results go to one; without threads, lapsum takes what it likes."""
 
-    threads: int | None
     file: str
 
     def __str__(self):
@@ -83,7 +82,9 @@ class FileBench:
         if not QUERY <= self.rows <= MOST_ROWS:
             raise OptionError(f"--rows must be from {QUERY} to {MOST_ROWS:g}, got {self.rows:g}")
         if not any(self.cases(file) for file in self.files()):
-            raise OptionError(f"--files times {' and '.join(OPERATIONS)}, not {', '.join(self.choice.operations)}")
+            raise OptionError(
+                f"--files times {' and '.join(FROM_FILE_TO_FILE)}, not {', '.join(self.choice.operations)}"
+            )
         directory = self.temp_dir or tempfile.gettempdir()
         if not os.path.isdir(directory):
             raise OptionError(f"--temp-dir {directory}: no such directory")
@@ -99,7 +100,7 @@ class FileBench:
         rows, rankings = queries * QUERY, queries * NPY_TIMES
         scores = rankings * QUERY
         threads = str(self.choice.threads or "")
-        tools = {peer.name: [sys.executable, "-P", TOOLS, peer.name, threads] for peer in self.peers if peer.files}
+        tools = {p.name: [sys.executable, "-P", FILEPEER, p.path, threads] for p in self.peers if p.path}
         # GNU's sync takes a file; others, all there is to write.
         cat = {"cat": ["sh", "-c", 'cat "$1" > "$2" && sync "$2"', "sh"]}
         matrix, vector = (partial(make_npy, shape=shape) for shape in ((rankings, QUERY), (scores,)))
@@ -123,7 +124,7 @@ class FileBench:
                 threads=c.threads,
                 file=file.name,
             )
-            for operation in OPERATIONS
+            for operation in FROM_FILE_TO_FILE
             if operation in c.operations
         ]
 

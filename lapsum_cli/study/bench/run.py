@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from functools import partial
 
 from ... import devices
+from ..report.html import Section
 from ..report.report import Report
-from ..report.tables import TABLES
 from . import arrays
 from .cases import Case, Choice, Measured
+from .figures import FIGURES, LEGENDS
 from .files import FileBench
 from .machine import machine
 from .peers import Peer
+from .tables import TABLES
 
 Notice = Callable[[str], None]
 
@@ -34,14 +36,19 @@ class Bench:
         if self.choice.device == "cuda":
             devices.lane()
         kinds = {kind: self._prepared(kind) for kind in self.kinds}  # what cannot be timed is refused here
-        if any(peer.module == "torch" for peer in self.peers):
-            import torch
-
-            torch.set_num_threads(self.choice.threads or 1)
+        for peer in self.peers:
+            peer.set_threads(self.choice.threads or 1)
         measured = {kind: list(measure(notice)) for kind, measure in kinds.items()}
-        tables = [TABLES[kind](found, self.choice, self.runs) for kind, found in measured.items()]
-        named = {self.choice.name_of(kind): found for kind, found in measured.items()}
-        return Report(machine(self.peers, self.choice.device), named, tables)
+        return self.report(measured)
+
+    def report(self, measured: dict[str, list]) -> Report:
+        """What was measured, by kind, with the tables and figures made of it."""
+        sections = [
+            Section(TABLES[kind](found, self.choice, self.runs), FIGURES[kind](found), LEGENDS.get(kind, ""))
+            for kind, found in measured.items()
+        ]
+        cases = [{"kind": self.choice.name_of(kind), **m.as_dict()} for kind, found in measured.items() for m in found]
+        return Report("lapsum bench", machine(self.peers, self.choice.device), sections, cases)
 
     def _prepared(self, kind: str) -> Callable[[Notice], Iterable[Measured]]:
         if kind == "files":
@@ -55,9 +62,9 @@ class Bench:
         if self.choice.device == "cpu":
             measure = arrays.measure
         else:
-            from . import cards as cuda  # numba.cuda, and what it needs
+            from . import cards  # numba.cuda, and what it needs
 
-            measure = partial(cuda.measure, notice=notice)
+            measure = partial(cards.measure, notice=notice)
         for case in cases:
             notice(f"{case}")
             yield measure(case, peers, self.runs)

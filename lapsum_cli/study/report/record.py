@@ -9,7 +9,10 @@ from ...formats.files import Output
 
 
 class Record:
-    """A text, such as a README, with a block `<!-- bench:KIND:begin -->` to `<!-- bench:KIND:end -->` for each kind."""
+    """A text, such as a README, with a block `<!-- bench:KIND:begin -->` to `<!-- bench:KIND:end -->` for each kind.
+
+    A text that is not there is InputMissing, and one without a block an OptionError.
+    """
 
     def __init__(self, path: str, kinds: list[str]):
         self.path = path

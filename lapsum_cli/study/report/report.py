@@ -1,44 +1,35 @@
-"""What was measured: as Markdown or JSON on standard output, as a page, and in a file that keeps it."""
+"""What was found out: as Markdown or JSON, as a page, and as what a file keeps of it."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from ..bench.cases import Measured
-from .html import page
-from .tables import Table
+from .html import Section, page
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything of one run of the benchmark: its tables by kind, and the figures that they were made from."""
+    """Everything of one run: its tables and drawings, and the cases that they were made from, as JSON takes them."""
 
+    title: str
     machine: str
-    measured: dict[str, list[Measured]]
-    tables: list[Table]
+    sections: list[Section]
+    cases: list[dict]
 
-    def print_markdown(self) -> None:
-        print("\n\n".join([self.machine, *(table.markdown() for table in self.tables)]))
+    def markdown(self) -> str:
+        """The machine, and every table."""
+        return "\n\n".join([self.machine, *(section.table.markdown() for section in self.sections)])
 
-    def print_json(self) -> None:
-        """All runs of all sides, in seconds and bytes."""
-        cases = [
-            {
-                "kind": kind,
-                **asdict(m.case),
-                "bytes": m.moved,
-                "remarks": m.remarks,
-                "sides": {name: asdict(t) for name, t in m.sides.items()},
-            }
-            for kind, several in self.measured.items()
-            for m in several
-        ]
-        print(json.dumps({"machine": self.machine, "cases": cases}, indent=1))
+    def json(self) -> str:
+        """The machine, and every case."""
+        return json.dumps({"machine": self.machine, "cases": self.cases}, indent=1)
 
     def html(self) -> str:
-        return page(self.machine, self.tables, self.measured)
+        """The page, which needs nothing else."""
+        return page(self.title, self.machine, self.sections)
 
     def blocks(self) -> dict[str, str]:
-        """What a file keeps of each kind."""
-        return {table.kind: f"{self.machine}\n\n{table.markdown()}" for table in self.tables}
+        """What a file keeps, by the kind of table."""
+        tables = [section.table for section in self.sections]
+        return {table.kind: f"{self.machine}\n\n{table.markdown()}" for table in tables}

@@ -1,0 +1,45 @@
+"""DuckDB, on as many cores as it likes."""
+
+import math
+
+LABEL = "duckdb"
+
+
+def ranks(case, scores):
+    """rank() over the scores of each query."""
+    return _queried(case, scores, "select rank() over (partition by query order by score desc) from scores")
+
+
+def topk(case, scores):
+    """The rows of the k largest."""
+    row = "row_number() over (partition by query order by score desc)"
+    return _queried(case, scores, f"select * from scores qualify {row} <= {math.ceil(case.k)}")
+
+
+def _queried(case, scores, query: str):
+    import duckdb
+    import numpy as np
+    import pyarrow as pa
+
+    queries = np.repeat(np.arange(case.rankings), case.length)
+    with duckdb.connect() as connection:
+        connection.register("scores", pa.table({"query": queries, "score": scores.reshape(-1)}))
+        return connection.sql(query).fetchnumpy()
+
+
+def from_file_to_file(source, sink, threads):
+    """rank() over the scores of each query."""
+    import duckdb
+
+    connection = duckdb.connect(config={"threads": threads} if threads else {})
+    ranked = (
+        f"select *, rank() over (partition by qid order by score desc) as rank from read_parquet({_quoted(source)})"
+    )
+    connection.execute(f"copy ({ranked}) to {_quoted(sink)} (format parquet, compression zstd)")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+MODULES = {"duckdb": {"rank": ranks, "topk": topk}}

@@ -1,0 +1,58 @@
+"""PyTorch, on as many cores as lapsum, and on a card."""
+
+import math
+from functools import partial
+
+LABEL = "torch"
+
+
+def ranks(case, scores):
+    """argsort, and a scatter of the places."""
+    import torch
+
+    order = torch.from_numpy(scores).argsort(-1)
+    places = torch.arange(case.length, 0, -1, dtype=torch.int32).expand(order.shape)
+    return torch.empty(order.shape, dtype=torch.int32).scatter_(-1, order, places)
+
+
+def sort(case, scores):
+    """The scores highest first, with their indices."""
+    return _tensor(scores).sort(-1, descending=True)
+
+
+def topk(case, scores):
+    """The k largest, with their indices."""
+    return _tensor(scores).topk(math.ceil(case.k), -1)
+
+
+def _tensor(scores):
+    """On a card it is one already."""
+    import numpy as np
+    import torch
+
+    return torch.from_numpy(scores) if isinstance(scores, np.ndarray) else scores
+
+
+def set_threads(threads):
+    """From now on PyTorch works on so many cores."""
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def sees_card():
+    """Whether there is a card that it can work on."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def on_stream(stream):
+    """How it takes an array of the card without a copy, and a function whose context has its work go to the stream."""
+    import torch
+
+    return partial(torch.as_tensor, device="cuda"), lambda: torch.cuda.stream(torch.cuda.ExternalStream(int(stream)))
+
+
+MODULES = {"torch": {"rank": ranks, "sort": sort, "topk": topk, "log-topk": topk}}
+ON_CARD = {"rank": sort, "sort": sort, "topk": topk, "log-topk": topk}
