@@ -1,5 +1,5 @@
 """`python -m lapsum_cli` is `lapsum`."""
 
-from .cli.app import main
+from .cli.startup import main
 
 main()

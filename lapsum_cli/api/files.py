@@ -2,40 +2,65 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any
 
+from .. import __version__, devices
 from ..core.errors import OptionError
 from ..core.quantities import Alpha, K
-from ..operations import menu as operators
+from ..devices import machine
+from ..engines import engine_called
+from ..flow.batching import whole_rankings
+from ..flow.process import memory_budget, memory_size, returning_memory
+from ..formats import output_format
+from ..formats.files import Output
+from ..formats.sinks import Made, open_sink
+from ..formats.sources import Sources
+from ..operations import LOSSES, operation_called
+from ..operations.loss import check_reduction
+from ..operations.operation import PAIR, RANKING, SCORE, Operation
+from ..operations.warm import warm
+from ..stream import Silent, results, run
+from ..tables.detect import detect, find_item
+from ..tables.pairs import Pairs
+from ..tables.results import Asked, Beside, Counts, RowEach, Table
 from ..tables.roles import Names
+
+FORMS: dict[str, type[Table]] = {SCORE: Beside, RANKING: RowEach, PAIR: Pairs}  # by what the first slot is per
 
 
 def run_file(
-    operation,
-    source,
-    sink=None,
+    operation: str,
+    source: Any,
+    sink: Any = None,
     *,
-    alpha=None,
-    alpha_column=None,
-    k=None,
-    k_column=None,
-    group=None,
-    score=None,
-    columns=None,
-    upstream=None,
-    target=None,
-    item=None,
-    reduction="none",
-    nan="error",
-    from_format=None,
-    to_format=None,
-    force=False,
-    memory=None,
-    threads=None,
-    device="cpu",
-    words=None,
-    **options,
-):
+    alpha: Any = None,
+    alpha_column: str | None = None,
+    k: Any = None,
+    k_column: str | None = None,
+    group: Any = None,
+    score: str | None = None,
+    columns: str | None = None,
+    column: str | None = None,
+    upstream: Any = None,
+    target: Any = None,
+    item: str | None = None,
+    reduction: str = "none",
+    nan: str = "error",
+    from_format: str | None = None,
+    to_format: str | None = None,
+    force: bool = False,
+    memory: str | int | None = None,
+    threads: int | None = None,
+    device: str = "cpu",
+    engine: str = "threads",
+    words: Any = None,
+    **options: Any,
+) -> Counts:
     """Apply an operation to a file of any size, as the command does; returns what was done (rows, rankings, scores).
 
     operation  "rank", "sort", "topk", "permute", or "loss" with loss="spearman", "topk", "recall", "ndcg",
@@ -44,121 +69,168 @@ def run_file(
     sink       a path; None writes to standard output
     alpha, k   as the command takes them, such as 0.1, "0.1std", 10, "10%", "10,100"; or the columns that hold them
     group      a column name or several; score a column name; columns a pattern of score columns (wide tables)
+    column     the name of the result's column
     upstream   the column of a gradient with respect to the result, for that with respect to the scores; target that of
                a loss; for NPY the file of an array of the same shape
     item       the column that says what an item of a permutation is called; "" for its number
     reduction  of losses: "none", "sum" or "mean"
     memory     a size such as "256MiB"; by default a quarter of the limit in force, at most 4 GiB
     device     "cpu", "cuda" for an NVIDIA GPU, or "auto" for a GPU where one works
+    engine     who runs the shards of a job: "threads"
     words      who is told what was detected and how far it is: an object such as stream.Silent
-    options    those of the operation, as its class in operators.py has them
+    options    those of the operation, as its class in operations has them
     Raises a LapsumError for whatever the user can fix.
     """
-    from ..stream import Silent, run
-
     group = (group,) if isinstance(group, str) else group and tuple(group)
     beside = {"upstream": upstream, "target": target}
     beside = {what: None if name is None else str(name) for what, name in beside.items()}
     names = Names(group, score, columns, alpha_column, k_column, item=item, **beside)
     sources = [str(path) for path in source] if isinstance(source, list | tuple) else [str(source)]
-    given = {
-        "names": names,
-        "nan": nan,
-        "from_format": from_format,
-        "force": force,
-        "memory": memory,
-        "threads": threads,
-        "device": device,
-        "words": words or Silent(),
-    }
-    operators.check_reduction(reduction)
+    check_reduction(reduction)
     made = make_operation(operation, alpha, k, names, **options)
-    if reduction == "mean" and getattr(made, "loss", None) and made.gradient:
-        made = replace(made, scale=1 / max(1, _losses(made, sources, given)))
-    return run(made, sources, None if sink is None else str(sink), to_format=to_format, reduction=reduction, **given)
+    asked = Asked(nan, column, reduction, item)
+    job = Job(made, names, asked, from_format, to_format, force, memory, threads, device, words or Silent())
+    if reduction == "mean" and "target" in made.takes and made.gradient:
+        job = replace(job, operation=replace(made, scale=1 / max(1, _count_losses(job, sources))))
+    shard = Shard(sources, None if sink is None else str(sink))
+    [counts] = engine_called(engine).run(partial(_run_shard, job), [shard])
+    return counts
 
 
-def _losses(operation, sources, given) -> int:
+@dataclass(frozen=True)
+class Shard:
+    """Inputs that are read as one, and where their result goes."""
+
+    sources: list[str]
+    sink: str | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done with every shard."""
+
+    operation: Operation
+    names: Names
+    asked: Asked
+    from_format: str | None
+    to_format: str | None
+    force: bool
+    memory: str | int | None
+    threads: int | None
+    device: str
+    words: Any
+
+    @contextlib.contextmanager
+    def opened(self, shard: Shard) -> Iterator[tuple[Sources, Table, Output, int]]:
+        """The sources, what the operation makes of their table, the output, and the bytes that the process may hold."""
+        size = memory_size(self.memory)
+        source = Sources(shard.sources, self.from_format, self.names.is_number, self.names.beside)
+        with returning_memory(size), contextlib.closing(source):
+            threads = self.threads or machine.cores()
+            on: Any = devices.choose(self.device, threads, self.words.say)
+            names = self.names.for_array() if source.is_array else self.names
+            layout = detect(source.schema, names, source.is_array, source.first.name, self.words.say)
+            output = Output(shard.sink, self.force)
+            free = math.nan if self.force else output.free()
+            asked = replace(self.asked, threads=threads, free=free, say=self.words.say)
+            if "item" in self.operation.takes:
+                asked = replace(asked, item=find_item(source.schema, layout, source.first.name, self.words.say))
+            form = FORMS[self.operation.gives[0].per]
+            yield source, form(self.operation, layout, source, asked, on), output, size
+
+    def how(self, table: Table) -> dict[str, Any]:
+        """How a result is made: whatever changes its numbers, and nothing that varies from run to run."""
+        names = table.layout.names
+        given = {name: {"column": column} for name, column in {**names.each, **names.beside}.items()}
+        said = {"nan": self.asked.nan, "device": table.on.name, "version": __version__}
+        return {**self.operation.describe(), **given, **table.layout.describe(), **said}
+
+
+def _run_shard(job: Job, shard: Shard) -> Counts:
+    """Everything opened, and the spine run."""
+    with job.opened(shard) as (source, table, output, size):
+        format = output_format(shard.sink, job.to_format, table.is_array)
+        table.check(format)
+        warm(job.operation, str(table.dtype), table.on, job.words.say)  # kernels stay: memory is measured with them
+        budget = memory_budget(size, table.on.batch)
+        with output, contextlib.closing(budget):
+            shown = job.words.preview(table.schema) if shard.sink is None and job.to_format is None else None
+            rows, how = source.rows if table.keeps_rows else None, job.how(table)
+            made = Made(format, table.schema, table.results, rows, how, table.of_matrices)
+            out = shown or open_sink(output, made)
+            return run(source, job.operation, table, out, how, table.on, budget, job.words)
+
+
+def _count_losses(job: Job, sources: list[str]) -> int:
     """How many rankings have a loss: what its mean divides by, and so its gradient, which is then computed in a second
     pass over the input.
     """
-    from ..stream import Silent, run
-
     if "-" in sources:
         raise OptionError(
             "the gradient of a mean reads its input twice; name a file, or pass --reduction sum and divide by the "
             "number of rankings"
         )
-
-    class Unseen(Silent):
-        def preview(self, schema):
-            return Discarded()
-
-    counted = replace(operation, gradient=False, grad_alpha=False, column="")
-    return run(counted, sources, None, reduction="sum", **{**given, "words": Unseen()}).losses
-
-
-class Discarded:
-    """A sink for a result that nobody reads."""
-
-    def write(self, table) -> None:
-        pass
-
-    def close(self, metadata: dict) -> None:
-        pass
-
-    def abandon(self) -> None:
-        pass
+    operation = replace(job.operation, gradient=False, grad_alpha=False)
+    counting = replace(job, operation=operation, words=Silent())
+    with counting.opened(Shard(sources, None)) as (source, table, _, size):
+        warm(operation, str(table.dtype), table.on)
+        counts = Counts()
+        with contextlib.closing(memory_budget(size, table.on.batch)) as budget:
+            batches = whole_rankings(source.chunks(budget.chunk), table.layout, table.cost, budget)
+            for _, freed in results(operation, table, batches, table.on, counts):
+                budget.give(freed)
+        return counts.losses
 
 
-def make_operation(name: str, alpha, k, names, **options):
+def make_operation(name: str, alpha: Any, k: Any, names: Names, **options: Any) -> Operation:
     """The operation of a command, from its options; those that exclude or need each other are refused."""
-    if name not in operators.OPERATIONS:
-        raise OptionError(f"no operation {name!r}; known are {', '.join(operators.OPERATIONS)}")
+    made = operation_called(name)
     if alpha is not None and names.alpha is not None:
         raise OptionError("--alpha and --alpha-column exclude each other")
     if alpha is not None:
         options["alpha"] = Alpha.parse(alpha)
-    _take_k(name, k, names, options)
-    _take_beside(name, names, options)
-    known = {field.name for field in fields(operators.OPERATIONS[name])}
+    _take_k(made, k, names, options)
+    _take_beside(made, names, options)
+    known = {field.name for field in fields(made)}
     options = {key: value for key, value in options.items() if value is not None}
     if unknown := sorted(set(options) - known):
         raise OptionError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    return operators.OPERATIONS[name](**options)
+    return made(**options)
 
 
-def _take_k(name, k, names, options):
+def _take_k(made: Any, k: Any, names: Names, options: dict[str, Any]) -> None:
+    """k as the operation, or the loss, takes it: it may need one, do with one, or have no use for it."""
     loss = options.get("loss")
-    what = f"loss {loss}" if loss else name
-    if name == "topk" or loss in ("topk", "recall"):
-        if (k is None) == (names.k is None):
-            raise OptionError(f"{what} needs one of --k, such as --k 10 or --k 10%, and --k-column")
-    elif loss == "ndcg":
-        if k is not None and names.k is not None:
-            raise OptionError("--k and --k-column exclude each other")
-    elif k is not None or names.k is not None:
+    what = f"loss {loss}" if loss else made.name
+    need = "needed" if "k" in made.takes else "none"
+    if loss is not None:
+        need = LOSSES[loss].k if loss in LOSSES else "none"
+    if need == "needed" and (k is None) == (names.k is None):
+        raise OptionError(f"{what} needs one of --k, such as --k 10 or --k 10%, and --k-column")
+    if need == "optional" and k is not None and names.k is not None:
+        raise OptionError("--k and --k-column exclude each other")
+    if need == "none" and (k is not None or names.k is not None):
         raise OptionError(f"{what} takes no k")
     if k is not None:
         options["ks"] = tuple(K.parse(part) for part in _parts(k))
 
 
-def _take_beside(name, names, options):
+def _take_beside(made: Any, names: Names, options: dict[str, Any]) -> None:
     """An upstream gradient, or the target of a loss."""
-    if name == "loss":
-        if names.target is None:
-            raise OptionError("loss needs --target, the column of what the scores should order")
-        if names.upstream is not None:
-            raise OptionError("loss takes no --upstream; --gradient writes the gradient of the loss")
-    elif names.target is not None:
-        raise OptionError(f"{name} takes no target")
-    elif names.upstream is not None:
+    has_target = "target" in made.takes
+    if has_target and names.target is None:
+        raise OptionError("loss needs --target, the column of what the scores should order")
+    if has_target and names.upstream is not None:
+        raise OptionError("loss takes no --upstream; --gradient writes the gradient of the loss")
+    if not has_target and names.target is not None:
+        raise OptionError(f"{made.name} takes no target")
+    if not has_target and names.upstream is not None:
         options["gradient"] = True
     if not options.get("gradient") and (options.get("grad_alpha") or options.get("grad_k")):
-        needed = "--gradient" if name == "loss" else "--upstream"
+        needed = "--gradient" if has_target else "--upstream"
         raise OptionError(f"--grad-alpha and --grad-k need {needed}")
 
 
-def _parts(k):
+def _parts(k: Any) -> list[str]:
     """Several k: "10,100", or a list of them."""
     return [str(part) for part in k] if isinstance(k, list | tuple) else str(k).split(",")

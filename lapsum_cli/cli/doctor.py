@@ -6,29 +6,31 @@ import platform
 from importlib.metadata import version
 
 from .. import __version__, devices
-from ..operations.menu import every_kernel
-from ..operations.operation import prepare
+from ..devices import machine
+from ..devices.cpu import Cpu
+from ..operations import warm
 
 
-def report(warm: bool) -> list[tuple[str, str]]:
+def report(compile_all: bool) -> list[tuple[str, str]]:
+    """What there is to say, as (name, words); compile_all: have every kernel compiled first."""
     from ..kernels import jit
 
-    kernels = [(operation, dtype) for operation in every_kernel() for dtype in ("float32", "float64")]
-    if warm:
+    kernels = [(operation, dtype) for operation in warm.every_operation() for dtype in ("float32", "float64")]
+    if compile_all:
         for operation, dtype in kernels:
-            prepare(operation, dtype)
+            warm.warm(operation, dtype, Cpu())
     compiled = [
         f"{operation.kernels} {dtype}" for operation, dtype in kernels if jit.is_compiled(operation.kernels, dtype)
     ]
-    limit, reason = devices.memory_limit()
+    limit, reason = machine.memory_limit()
     packages = ("numpy", "numba", "pyarrow", "typer")
     return [
         ("lapsum", f"{__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}"),
         ("packages", ", ".join(f"{package} {version(package)}" for package in packages)),
-        ("cores", str(devices.cores())),
+        ("cores", str(machine.cores())),
         (
             "memory",
-            f"{limit >> 20} MiB (limit of the {reason}); --memory is {devices.default_memory() >> 20} MiB by default",
+            f"{limit >> 20} MiB (limit of the {reason}); --memory is {machine.default_memory() >> 20} MiB by default",
         ),
         (
             "cache",

@@ -1,14 +1,23 @@
-"""The options that commands share, declared once: name, meaning, default."""
+"""The options that commands share, declared once, by the names that run_file has for them: meaning, default.
 
+Those of one operation alone are declared by it (operations).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
+from ..engines import ENGINES
 from ..formats import FOR_KIND, FORMATS
+from ..operations import LOSSES
+from ..operations.loss import REDUCTIONS
 
 
 def shared(
-    sources: Annotated[
+    source: Annotated[
         list[str],
         typer.Argument(
             metavar="SOURCE...",
@@ -17,7 +26,7 @@ def shared(
             show_default=False,
         ),
     ],
-    output: Annotated[
+    sink: Annotated[
         str | None,
         typer.Option(
             "--output",
@@ -105,12 +114,32 @@ def shared(
             help="What computes: cuda is an NVIDIA GPU (extra cuda), auto one where it works. The last digits differ.",
         ),
     ] = "cpu",
+    engine: Annotated[
+        str, typer.Option(metavar="|".join(ENGINES), help="Who runs the shards of a job: this process.")
+    ] = "threads",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
 ):
     """The signature is the declaration."""
 
 
-def gradients(
+def k(
+    k: Annotated[
+        str | None,
+        typer.Option(
+            "--k",
+            "-k",
+            metavar="K",
+            help="How many are at the top: 10, 2.5, 10% of each ranking, or 10,100 for two columns (topk).",
+        ),
+    ] = None,
+    k_column: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Take k of each ranking from this column.")
+    ] = None,
+):
+    """k of every ranking."""
+
+
+def upstream(
     upstream: Annotated[
         str | None,
         typer.Option(
@@ -123,4 +152,51 @@ def gradients(
         bool, typer.Option("--grad-alpha", help="With a gradient, also that with respect to each ranking's alpha.")
     ] = False,
 ):
-    """What the operations with an upstream gradient share besides."""
+    """The gradient of a result."""
+
+
+def _list_losses(value: bool) -> None:
+    if value:
+        for name, entry in LOSSES.items():
+            print(f"{name:<12} {entry.about}")
+        raise typer.Exit
+
+
+def loss(
+    loss: Annotated[str, typer.Argument(metavar="NAME", help=f"{' or '.join(', '.join(LOSSES).rsplit(', ', 1))}.")],
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="What the scores should order, larger is better. A column; with --columns a pattern; for NPY a file.",
+        ),
+    ] = None,
+    reduction: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(REDUCTIONS),
+            help="One row of all losses instead of a row for each ranking. With --gradient: that of the mean (a second "
+            "pass over the input), instead of each ranking's own loss.",
+        ),
+    ] = "none",
+    list_losses: Annotated[
+        bool, typer.Option("--list", callback=_list_losses, is_eager=True, help="Print the losses, defined, and exit.")
+    ] = False,
+):
+    """Which loss, against what, and of how many rankings."""
+
+
+def item(
+    item: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="What items are called; '' for their number in the ranking. "
+            "Default: found by name (docid, docno, item ...).",
+        ),
+    ] = None,
+):
+    """What items are called."""
+
+
+TAKES: dict[str, Callable[..., None]] = {"k": k, "upstream": upstream, "target": loss, "item": item}  # by need

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 
 class Voice:
@@ -75,3 +77,26 @@ def _cell(value) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_cell(v) for v in value[:4]) + (", ..." if len(value) > 4 else "") + "]"
     return "" if value is None else str(value)
+
+
+def what_was_done(name: str, counts: Any, output: str | None) -> Iterator[str]:
+    """What the user should know of a run that went well, a line each."""
+    if counts.short:
+        yield (
+            f"{counts.short} of {counts.rankings} rankings are shorter than k; their k is their length"
+            + (" (--strict-k refuses them)" if name == "topk" else "")
+        )
+    if counts.nan:
+        without = "have no rows" if name == "permute" else "have a null result" if name != "loss" else "take no part"
+        yield f"{counts.nan} NaN or null scores were left out: they {without}"
+    if name == "loss":
+        undefined = counts.rankings - counts.losses
+        without = f"; {undefined} have none: their target is constant, without gain, or too short" if undefined else ""
+        mean = f"{counts.loss / counts.losses:.6g}" if counts.losses else "undefined"
+        yield f"mean loss {mean} over {counts.losses} rankings{without}"
+    written = f" -> {output}" if output else ""
+    rankings = "1 ranking" if counts.rankings == 1 else f"{counts.rankings} rankings"
+    left = f", {counts.written} of {counts.rows} rows kept" if counts.written < counts.rows else ""
+    if name in ("permute", "loss"):
+        left = ", 1 row" if counts.written == 1 else f", {counts.written} rows"
+    yield f"{counts.scores} scores in {rankings}{left}{written}"

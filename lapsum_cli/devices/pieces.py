@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
+from ..core.cuts import cut
 from ..core.errors import BadRanking
 from ..core.rankings import Rankings
 from .card import Card
@@ -40,7 +41,8 @@ class InPieces:
         room = int(0.8 * min(free, 1 << 50)) // count // max(cost, 1)
         shortest = rankings.lengths.min(initial=1 << 62, where=rankings.lengths > 0)
         whole = not operation.in_pieces or shortest > room  # where none fits they are one task of the CPU
-        pieces = _cut(rankings, len(rankings.values) + 1 if whole else min(PIECE, room))
+        most = len(rankings.values) + 1 if whole else min(PIECE, room)
+        pieces = list(cut(rankings.offsets, most)) or [(0, 0)]
 
         def compute(turn: int) -> list[Any]:
             return [
@@ -94,15 +96,3 @@ class InPieces:
 
     def wait(self) -> None:
         """Results are in memory here."""
-
-
-def _cut(rankings: Rankings, most: int) -> list[tuple[int, int]]:
-    """Ranges of whole rankings of at most so many scores, or of a single one."""
-    import numpy as np
-
-    pieces, first = [], 0
-    while first < len(rankings):
-        last = int(np.searchsorted(rankings.offsets, rankings.offsets[first] + most, side="right")) - 1
-        pieces.append((first, max(last, first + 1)))
-        first = pieces[-1][1]
-    return pieces or [(0, 0)]

@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator
 
-from .batching import Budget
+from .budget import Budget
 
 
 def ahead(items: Iterable, budget: Budget) -> Iterator:

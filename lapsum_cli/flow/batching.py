@@ -4,17 +4,17 @@ budget.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from ..core.cuts import cut, sizes_before
 from ..core.errors import RankingTooLarge
 from ..formats.sources import Chunk
-
-MIB = 1 << 20
+from .budget import Budget, in_mib
 
 
 @dataclass
@@ -24,10 +24,15 @@ class Batch:
     chunks: list[Chunk]
     starts: np.ndarray
     cost: int
+    valid: np.ndarray | None = None  # which scores take part, where some are left out
 
     @property
     def rows(self) -> int:
         return sum(chunk.batch.num_rows for chunk in self.chunks)
+
+    def table(self) -> pa.Table:
+        """The rows as they came."""
+        return pa.Table.from_batches([chunk.batch for chunk in self.chunks])
 
     def locate(self, row: int) -> tuple[Chunk, int]:
         """The chunk that holds a row of the batch, and the row in it."""
@@ -38,68 +43,24 @@ class Batch:
         raise IndexError(row)
 
 
-class Budget:
-    """Bytes that may be in flight between reading and writing. Whoever would exceed them waits until one is written.
-
-    memory: what the process may hold; used: what it holds otherwise. A fifth of the rest is for what allocators keep.
-    batch: the most that one batch may take.
-    """
-
-    SHARE = 0.8
-    LEAST = 16 * MIB
-
-    def __init__(self, memory: int, used: int = 0, batch: int = 8 * MIB):
-        self.overhead = used
-        self.size = max(self.LEAST, int(self.SHARE * (memory - used)))
-        self.batch = min(batch, self.size // 6)
-        self.chunk = max(1 << 16, min(MIB, self.size // 32))
-        self.used = 0
-        self.closed = False
-        self.changed = threading.Condition()
-
-    def memory_for(self, cost: int) -> int:
-        """The memory with which `cost` bytes would fit, in MiB; 80 of them for a process that need not be lean."""
-        return _mib(int(cost / self.SHARE) + self.overhead) + 80
-
-    def take(self, cost: int, held: int) -> bool:
-        """Reserve `cost` more; False when nothing but the `held` bytes of the caller is left to wait for."""
-        with self.changed:
-            while self.used + cost > self.size and not self.closed:
-                if self.used <= held:
-                    return False
-                self.changed.wait()
-            self.used += cost
-            return True
-
-    def give(self, cost: int) -> None:
-        with self.changed:
-            self.used -= cost
-            self.changed.notify_all()
-
-    def close(self) -> None:
-        """No more work: whoever waits, goes on."""
-        with self.changed:
-            self.closed = True
-            self.changed.notify_all()
-
-
-def whole_rankings(chunks: Iterable[Chunk], layout, score_cost: int, budget: Budget) -> Iterator[Batch]:
+def whole_rankings(chunks: Iterable[Chunk], layout: Any, score_cost: int, budget: Budget) -> Iterator[Batch]:
     """Batches of whole rankings, of about `budget.batch` bytes or one ranking.
 
     score_cost: bytes of work and result for every score. The last ranking of a long table stays open until the next
     begins.
     """
     whole, open_ranking = _Pieces(), _Pieces()
+    seen = layout.seen(budget.size // 4)
     chunks = _split(chunks, layout, score_cost, budget.batch)
     for chunk in chunks:
-        starts = layout.starts(chunk)
+        starts = layout.starts(chunk, seen)
         cost = _cost(chunk, layout, score_cost)
         held = whole.cost + open_ranking.cost
         if whole.chunks and held + cost > budget.batch:
             yield whole.flush()
             held = open_ranking.cost
         if not budget.take(cost, held):
-            raise _too_large(open_ranking, chunk, starts, chunks, layout, score_cost, budget)
+            raise _too_large(open_ranking, chunk, starts, chunks, layout, seen, score_cost, budget)
         if len(starts):  # whatever lies before the last start is whole
             rows = chunk.batch.num_rows
             cut = rows if layout.closes_with_row else int(starts[-1])
@@ -119,22 +80,26 @@ def whole_rankings(chunks: Iterable[Chunk], layout, score_cost: int, budget: Bud
         yield whole.flush()
 
 
-def _split(chunks: Iterable[Chunk], layout, score_cost: int, most: int) -> Iterator[Chunk]:
+def _split(chunks: Iterable[Chunk], layout: Any, score_cost: int, most: int) -> Iterator[Chunk]:
     """The chunks, in parts of about `most` bytes with their work, or one row: rows that are rankings may be long."""
     for chunk in chunks:
         if not layout.closes_with_row or _cost(chunk, layout, score_cost) <= most:
             yield chunk
             continue
         rows = chunk.batch.num_rows
-        scores = np.broadcast_to(layout.lengths(chunk.batch), rows)
+        scores = layout.lengths(chunk.batch)
         costs = scores * score_cost + chunk.batch.nbytes * (scores + 1) / (scores.sum() + rows)
         for start, stop in cut(sizes_before(costs), most):
             yield chunk.slice(start, stop)
 
 
 class _Pieces:
-    def __init__(self):
-        self.chunks, self.starts, self.rows, self.cost = [], [], 0, 0
+    """Rows that are gathered for a batch, in the chunks that they came in."""
+
+    def __init__(self) -> None:
+        self.chunks: list[Chunk] = []
+        self.starts: list[np.ndarray] = []
+        self.rows = self.cost = 0
 
     def add(self, chunk: Chunk, starts: np.ndarray, cost: int) -> None:
         self.chunks.append(chunk)
@@ -150,36 +115,53 @@ class _Pieces:
 
     def flush(self) -> Batch:
         batch = Batch(self.chunks, np.concatenate(self.starts), self.cost)
-        self.__init__()
+        self.chunks, self.starts, self.rows, self.cost = [], [], 0, 0
         return batch
 
 
-def _cost(chunk: Chunk, layout, score_cost: int) -> int:
-    lengths = layout.lengths(chunk.batch)
-    scores = int(lengths.sum()) if isinstance(lengths, np.ndarray) else lengths * chunk.batch.num_rows
-    return chunk.batch.nbytes + scores * score_cost
+def _cost(chunk: Chunk, layout: Any, score_cost: int) -> int:
+    """Bytes of rows, and of the work on their scores."""
+    return chunk.batch.nbytes + int(layout.lengths(chunk.batch).sum()) * score_cost
 
 
-def _too_large(held: _Pieces, chunk: Chunk, starts, rest, layout, score_cost: int, budget: Budget) -> RankingTooLarge:
+def _too_large(
+    held: _Pieces,
+    chunk: Chunk,
+    starts: np.ndarray,
+    rest: Iterator[Chunk],
+    layout: Any,
+    seen: Any,
+    score_cost: int,
+    budget: Budget,
+) -> RankingTooLarge:
+    """The refusal of a ranking that no budget holds, by its name and with what it would need."""
     if layout.closes_with_row:
         name, scores, cost = _largest_row(chunk, layout, score_cost)
     else:
-        name, scores, cost = _rest_of_run(held, chunk, starts, rest, layout, score_cost)
+        name, scores, cost = _rest_of_run(held, chunk, starts, rest, layout, seen, score_cost)
     return RankingTooLarge(
-        f"{name}: a ranking of {scores} scores needs {_mib(cost)} MiB while it is computed, and --memory leaves "
-        f"{_mib(budget.size)} MiB; raise --memory to {budget.memory_for(cost)}MiB or more"
+        f"{name}: a ranking of {scores} scores needs {in_mib(cost)} MiB while it is computed, and --memory leaves "
+        f"{in_mib(budget.size)} MiB; raise --memory to {budget.memory_for(cost)}MiB or more"
     )
 
 
-def _largest_row(chunk: Chunk, layout, score_cost: int):
+def _largest_row(chunk: Chunk, layout: Any, score_cost: int) -> tuple[str, int, int]:
     """Name, scores and cost of the longest row of a chunk that holds a ranking in each."""
-    lengths = np.broadcast_to(layout.lengths(chunk.batch), chunk.batch.num_rows)
+    lengths = layout.lengths(chunk.batch)
     row = int(lengths.argmax())
     alone = Batch([chunk.slice(row, row + 1)], np.zeros(1, np.int64), 0)
     return layout.name(alone, 0), int(lengths[row]), _cost(alone.chunks[0], layout, score_cost)
 
 
-def _rest_of_run(held, chunk, starts, rest, layout, score_cost):
+def _rest_of_run(
+    held: _Pieces,
+    chunk: Chunk | None,
+    starts: np.ndarray,
+    rest: Iterator[Chunk],
+    layout: Any,
+    seen: Any,
+    score_cost: int,
+) -> tuple[str, int, int]:
     """Name, scores and cost of the open ranking: the input is read to its end, and nothing of it kept."""
     first = held.chunks[0] if held.chunks else chunk
     cost, rows = held.cost, held.rows
@@ -189,9 +171,5 @@ def _rest_of_run(held, chunk, starts, rest, layout, score_cost):
         cost += _cost(chunk.slice(0, stop), layout, score_cost)
         rows += stop
         chunk = None if len(later) else next(rest, None)
-        starts = layout.starts(chunk) if chunk is not None else starts
+        starts = layout.starts(chunk, seen) if chunk is not None else starts
     return layout.name(Batch([first], np.zeros(1, np.int64), 0), 0), rows, cost
-
-
-def _mib(size: int) -> int:
-    return -(-size // MIB)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from .. import devices
 from ..core.errors import OptionError
-from .batching import MIB, Budget
+from ..devices import machine
+from .budget import MIB, Budget
 
 # What a process needs beyond its resident size at the start and the batches in flight: a row group being gathered,
 # encoded and compressed, the page buffers of the reader, and what allocators keep. Measured with rows of 24 bytes;
@@ -22,7 +22,7 @@ LEAN = 1024 * MIB  # below this, speed gives way to what is held
 
 def memory_size(memory: str | int | None) -> int:
     """Bytes of `--memory`, by default a share of what the machine or its cgroup allows."""
-    size = devices.default_memory() if memory is None else _parse(memory)
+    size = machine.default_memory() if memory is None else _parse(memory)
     if size < LEAST:
         given = f"--memory {memory}" if memory is not None else f"a quarter of the memory here, {size // MIB} MiB,"
         raise OptionError(f"{given} is too little: the program itself needs {LEAST // MIB} MiB; pass --memory")
@@ -33,7 +33,7 @@ def memory_budget(size: int, batch: int) -> Budget:
     """The bytes for batches, of so many at most each, once everything that stays is loaded."""
     if size < LEAN:
         _hold_little()
-    return Budget(size, RESERVE + devices.resident(), batch)
+    return Budget(size, RESERVE + machine.resident(), batch)
 
 
 @contextlib.contextmanager

@@ -42,6 +42,11 @@ class Kept(NamedTuple):
 class Loss(Operation):
     """Losses of rankings against a target, and their gradients; the mean is said on stderr.
 
+    spearman: 1 - the correlation of the soft ranks r with the ranks of the target y. ndcg: 1 - DCG / ideal, DCG = sum
+    of gain(y_i) / log2(1 + r_i); with --k each term times the soft membership p_i. topk: the cross-entropy
+    -(1/n) sum of t_i log p_i + (1 - t_i) log(1 - p_i), t the k largest targets. recall: 1 - sum of t_i p_i / k.
+    permutation: -(1/n) sum of log P[i, place of y_i], P the soft permutation.
+
     Scores of -inf take no part. A ranking with fewer than two others, a constant target or no gain has a null loss and
     gradient 0.
     """
@@ -50,12 +55,12 @@ class Loss(Operation):
     ks: tuple[K, ...] = ()
     gradient: bool = option(False, "Write the gradient for every score (grad) instead of the losses.", "--gradient")
     grad_alpha: bool = option(False, "With --gradient, also that with respect to each ranking's alpha.", "--grad-alpha")
-    gain: str = option("exp2", "ndcg: gain 2^y - 1 or y. Default: exp2.", "--gain", metavar="exp2|linear")
+    gain: str = option("exp2", "ndcg: gain 2^y - 1 or y.", "--gain", metavar="exp2|linear")
     scale: float = 1.0  # multiplies gradients, such as 1 / m for the mean of m losses
 
     name: ClassVar[str] = "loss"
     result: ClassVar[str] = "loss"
-    takes: ClassVar[tuple[str, ...]] = ("target", "k", "reduction")
+    takes: ClassVar[tuple[str, ...]] = ("target", "k")
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple
 
-from ..core.quantities import Alpha, K
+from ..core.quantities import Alpha
 from ..core.rankings import Array, Rankings
 from .softness import DEFAULT_ALPHA, alphas_of
 
@@ -94,11 +94,11 @@ class Operation:
     alpha: Alpha = DEFAULT_ALPHA
     descending: bool = True
     gradient: bool = False
-    grad_alpha: bool = option(False, "With a gradient, also that with respect to each ranking's alpha.", "--grad-alpha")
+    grad_alpha: bool = False
 
     name: ClassVar[str] = ""
     result: ClassVar[str] = ""  # the slot of the result
-    takes: ClassVar[tuple[str, ...]] = ()  # of "k", "upstream", "target", "item", "reduction": see cli/options.py
+    takes: ClassVar[tuple[str, ...]] = ()  # what it needs besides scores: of "k", "upstream", "target", "item"
     in_pieces: ClassVar[bool] = True  # some rankings can be computed apart from the others
     of_constant: ClassVar[float | None] = None  # alpha of a constant ranking; None where its gradient is 0 instead
 
@@ -226,8 +226,3 @@ class ByMethod(Operation):
             on.clear(found.scores, rankings, constant)
             found.alpha[constant] = 0
         return found
-
-
-def k_column(k: K) -> str:
-    """What a slot says of a k, where several were asked for."""
-    return str(k)

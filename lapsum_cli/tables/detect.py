@@ -6,8 +6,11 @@ import pyarrow as pa
 
 from ..core.errors import DataError, OptionError
 from ..formats.types import holds_numbers, is_list, score_type
-from .layout import Lists, Long, Wide
+from .layout import Layout
+from .lists import Lists
+from .long import Long
 from .roles import ITEM_NAMES, SCORE_NAMES, Names, matching
+from .wide import Wide
 
 # Names that groups usually have, in lower case.
 GROUP_NAMES = (
@@ -25,7 +28,7 @@ GROUP_NAMES = (
 )
 
 
-def detect(schema: pa.Schema, names: Names, is_array: bool, source: str, notice) -> Long | Lists | Wide:
+def detect(schema: pa.Schema, names: Names, is_array: bool, source: str, notice) -> Layout:
     """The layout of a table with these columns; what was found rather than named is said through `notice`."""
     beside = names.beside.values()
     one_each = [] if names.columns else beside
@@ -40,7 +43,7 @@ def detect(schema: pa.Schema, names: Names, is_array: bool, source: str, notice)
     return layout
 
 
-def find_item(schema: pa.Schema, layout: Long | Lists | Wide, source: str, notice) -> str | None:
+def find_item(schema: pa.Schema, layout: Layout, source: str, notice) -> str | None:
     """The column that says what an item is called: as named, else by the usual names; None to count the items."""
     given = layout.names.item
     if given == "":
@@ -56,7 +59,7 @@ def find_item(schema: pa.Schema, layout: Long | Lists | Wide, source: str, notic
             raise OptionError(f'{source}: column "{given}" has type {schema.field(given).type}; --item needs {wanted}')
         return given
     found = [f.name for f in schema if f.name.lower() in ITEM_NAMES and is_list(f.type) == lists]
-    found = [name for name in found if name not in getattr(layout, "group", ())]
+    found = [name for name in found if name not in layout.group]
     if len(found) > 1:
         raise OptionError(f"{source}: several columns could be the item: {_listed(found)}; choose with --item")
     if found:
@@ -75,7 +78,7 @@ def _check_beside(schema: pa.Schema, name: str, layout, source: str) -> None:
             raise DataError(f'{source}: column "{column}" has type {kind}; it must hold {wanted}')
 
 
-def _layout(schema: pa.Schema, names: Names, is_array: bool, source: str, notice) -> Long | Lists | Wide:
+def _layout(schema: pa.Schema, names: Names, is_array: bool, source: str, notice) -> Layout:
     if names.columns is not None:
         return _wide(schema, names, source)
     score = names.score or ("score" if is_array else _find_score(schema, names, source))

@@ -4,65 +4,75 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from ..core.cuts import cut, sizes_before
 from ..core.errors import OptionError, OutputError
+from ..core.rankings import Rankings
+from ..flow.batching import Batch
 from ..formats import FOR_KIND, FORMATS
 from ..formats.sources import Sources
+from ..operations.operation import Operation, Result, Slot
 from .layout import Layout
-from .results import Transform
+from .results import Asked, Table
 
 ROWS = 1 << 16  # rows that are made at a time: a few MiB, whatever the rankings are
 MOST_ROWS = 10**9
 SAMPLE = 256  # items whose rows are counted for an estimate
 
 
-class Pairs(Transform):
-    """The most probable positions of every item. `say` is told the estimate, and `free` bytes must hold it.
+class Pairs(Table):
+    """The most probable positions of every item. What was asked is told the estimate, and the output must hold it.
 
     With --dense a row is a line of the matrix, for NPY.
     """
 
     keeps_rows = False
 
-    def __init__(self, operation, layout: Layout, source: Sources, nan, on, threads, item, say, free: float):
-        """free: bytes at the output, infinite where they do not matter; NaN refuses nothing."""
-        self.item, self.say, self.free, self.threads = item, say, free, threads
-        super().__init__(operation, layout, source, nan, on)
-        self.rankings = self.written = 0
-        self.is_array = operation.dense
+    def __init__(self, operation: Operation, layout: Layout, source: Sources, asked: Asked, on: Any):
+        super().__init__(operation, layout, source, asked, on)
+        self.dense, self.tolerance = operation.dense, operation.tolerance
+        self.item, self.say, self.free, self.threads = asked.item, asked.say, asked.free, asked.threads
+        self.ranked = self.written = 0
+        self.is_array = self.dense
         # Lines of several matrices make an array of three dimensions.
-        self.of_matrices = operation.dense and bool(layout.closes_with_row or layout.group)
+        self.of_matrices = self.dense and bool(layout.closes_with_row or layout.group)
 
-    def _fields(self):
-        kind = pa.from_numpy_dtype(self.result_dtype)
+    def kept(self) -> pa.Schema:
         if self.operation.dense:
-            return pa.schema([]), [pa.field(self.operation.column, pa.list_(kind))]
-        keys = [self.input.field(name) for name in getattr(self.layout, "group", ())]
+            return pa.schema([])
+        keys = [self.input.field(name) for name in self.layout.group]
         if self.layout.closes_with_row:
             keys = [pa.field("ranking", pa.int64())]
-        item = self.layout.item_field(self.item, self.input) if self.item else pa.field("item", pa.int64())
-        return pa.schema([*keys, item]), [pa.field("position", pa.int64()), pa.field(self.operation.column, kind)]
+        item = self.asked.item
+        return pa.schema([*keys, self.layout.item_field(item, self.input) if item else pa.field("item", pa.int64())])
 
-    def compute(self, batch, summary):
-        rankings, at, valid = self.apply(batch, summary)
+    def fields(self, slot: Slot) -> list[pa.Field]:
+        kind = self.kind_of(slot)
         if self.operation.dense:
+            return [pa.field(self.name_of(slot), pa.list_(kind))]
+        return [pa.field("position", pa.int64()), pa.field(self.name_of(slot), kind)]
+
+    def put_back(self, batch: Batch, rankings: Rankings, result: Result) -> Iterator[pa.Table]:
+        [at] = result.values.values()
+        if self.dense:
             yield from self._dense(rankings, at)
             return
         from ..kernels.cpu import permute
 
-        widths = permute.widths(at, self.operation.tolerance, self.threads)
+        widths = permute.widths(at, self.tolerance, self.threads)
         keys, items = self._keys(batch, rankings), self.layout.items(self.item, batch) if self.item else None
+        valid = batch.valid
         # Scores left out, as NaN, count in the numbers and names of the others.
         origins = None if valid is None else np.flatnonzero(valid)
         starts = rankings.offsets if valid is None else self.layout.offsets(batch)
         if self.written == 0 and len(rankings.values):
             self._estimate(at, widths, batch, keys, items)
         for first, last in cut(sizes_before(widths), ROWS):
-            item, position, p = permute.sparse(at, self.operation.tolerance, first, last, widths[first:last])
+            item, position, p = permute.sparse(at, self.tolerance, first, last, widths[first:last])
             ranking = np.searchsorted(rankings.offsets, item, side="right") - 1
             if items is None:
                 named = pa.array((item if origins is None else origins[item]) - starts[ranking] + 1)
@@ -72,21 +82,21 @@ class Pairs(Transform):
             self._count(len(p))
             p = pa.array(p.astype(self.result_dtype, copy=False))
             yield pa.table([*columns, named, pa.array(position + 1), p], schema=self.schema)
-        self.rankings += len(rankings)
+        self.ranked += len(rankings)
 
     def check(self, format):
         is_array, npy = FORMATS[format].kind == "array", FOR_KIND["array"]
-        if self.operation.dense and not is_array:
+        if self.dense and not is_array:
             known = f"name the output something{FORMATS[npy].extensions[0]}, or pass --to {npy}"
             raise OptionError(f"--dense is for {npy.upper()}, not {format}; {known}")
-        if not self.operation.dense and is_array:
+        if not self.dense and is_array:
             raise OptionError("a permutation has a row for each item and position; write a table, or pass --dense")
 
     def _keys(self, batch, rankings) -> list[pa.ChunkedArray]:
         """Columns with a value for each ranking of the batch."""
         if self.layout.closes_with_row:
-            return [pa.chunked_array([pa.array(np.arange(len(rankings)) + self.rankings + 1)])]
-        table = pa.Table.from_batches([chunk.batch for chunk in batch.chunks])
+            return [pa.chunked_array([pa.array(np.arange(len(rankings)) + self.ranked + 1)])]
+        table = batch.table()
         return [table.column(name).take(pa.array(batch.starts)) for name in self.layout.group]
 
     def _estimate(self, at, widths, batch, keys, items) -> None:
@@ -94,7 +104,7 @@ class Pairs(Transform):
         from ..kernels.cpu import permute
 
         sample = np.unique(np.linspace(0, len(widths) - 1, SAMPLE).astype(np.int64))
-        kept = [len(permute.sparse(at, self.operation.tolerance, i, i + 1, widths[i : i + 1])[0]) for i in sample]
+        kept = [len(permute.sparse(at, self.tolerance, i, i + 1, widths[i : i + 1])[0]) for i in sample]
         in_batch = float(np.mean(kept)) * len(widths)
         known = self.source.rows is not None
         rows = int(in_batch * (self.source.rows / batch.rows if known else 1))

@@ -1,23 +1,25 @@
-"""One operation on the rankings of one input: batches of rows in, tables out.
+"""An operation on the rankings of one input: rankings out of batches of rows, and what it gives back into rows.
 
-Transform has what all results share; Beside puts a value beside every score. losstable.py and pairs.py have the other
-forms: a row for each ranking, and one for each item and position.
+What a slot is `per` says which form the result has: a value beside every score, a row for each ranking, or a row for
+each item and position (pairs.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..core.errors import BadRanking, DataError, OptionError
+from ..core.errors import DataError, OptionError
 from ..core.rankings import Rankings, has_nan
 from ..flow.batching import Batch
 from ..formats.sources import Sources
-from ..operations.operation import Given
+from ..operations.operation import RANKING, SCORE, Operation, Result, Slot
 from .layout import Layout
 
 
@@ -26,22 +28,23 @@ class Total:
 
     BLOCK = 4096
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.sum, self.count, self.rest = 0.0, 0, np.empty(0)
 
     def add(self, values: np.ndarray) -> None:
+        """More of them, in order."""
         self.count += len(values)
         self.rest = np.concatenate([self.rest, values])
         while len(self.rest) >= self.BLOCK:
             self.sum += float(self.rest[: self.BLOCK].sum())
             self.rest = self.rest[self.BLOCK :]
 
-    def __float__(self):
+    def __float__(self) -> float:
         return self.sum + float(self.rest.sum())
 
 
 @dataclass
-class Summary:
+class Counts:
     """What a run did; `total` sums the losses of the rankings that have one."""
 
     rows: int = 0
@@ -52,8 +55,19 @@ class Summary:
     written: int = 0
     total: Total = field(default_factory=Total)
 
+    def add(self, batch: Batch, rankings: Rankings, result: Result) -> None:
+        """What was computed of a batch."""
+        self.rows += batch.rows
+        self.rankings += len(rankings)
+        self.scores += len(rankings.values)
+        self.short += result.short
+        self.nan += 0 if batch.valid is None else int(len(batch.valid) - batch.valid.sum())
+        if result.losses is not None:
+            self.total.add(result.losses[~np.isnan(result.losses)])
+
     @property
     def loss(self) -> float:
+        """The sum of the losses."""
         return float(self.total)
 
     @property
@@ -62,144 +76,210 @@ class Summary:
         return self.total.count
 
 
-class Transform:
-    """What an operation makes of a table: the schema of the result, its cost in memory, and its rows."""
+@dataclass(frozen=True)
+class Asked:
+    """What was asked of a result besides the operation.
 
-    keeps_rows = True  # a row of the result for every row of the input
-    is_array = False  # where nothing says otherwise, the result is written as NPY
-    of_matrices = False  # a row of the result is a line of one of several square matrices
+    column  its name, by default that of the slot; free: bytes at the output, infinite where they do not matter, NaN to
+            refuse nothing
+    """
 
-    def __init__(self, operation, layout: Layout, source: Sources, nan: str, on):
-        if nan not in ("error", "last", "drop"):
-            raise OptionError(f"--nan must be error, last or drop, got {nan!r}")
-        self.operation, self.layout, self.nan, self.on = operation, layout, nan, on
-        self.source, self.input = source, source.schema
-        self.kind = layout.value_type(self.input)
-        self.dtype = layout.dtype(self.input)
+    nan: str = "error"
+    column: str | None = None
+    reduction: str = "none"
+    item: str | None = None
+    threads: int = 1
+    free: float = math.nan
+    say: Callable[[str], None] = lambda line: None
+
+
+class Table:
+    """What all forms have in common: the rankings of a batch, the schema of the result, and its cost in memory.
+
+    schema   of the result: columns of the input that stay, then `results`
+    cost     bytes of work and result for every score
+    """
+
+    keeps_rows: bool = True  # a row of the result for every row of the input
+    is_array: bool = False  # where nothing says otherwise, the result is written as NPY
+    of_matrices: ClassVar[bool] = False  # a row of the result is a line of one of several square matrices
+
+    def __init__(self, operation: Operation, layout: Layout, source: Sources, asked: Asked, on: Any):
+        if asked.nan not in ("error", "last", "drop"):
+            raise OptionError(f"--nan must be error, last or drop, got {asked.nan!r}")
+        self.operation, self.layout, self.source, self.asked, self.on = operation, layout, source, asked, on
+        self.input = source.schema
+        self.kind, self.dtype = layout.value_type(self.input), layout.dtype(self.input)
         alone = not layout.closes_with_row and not layout.group
         longest = (source.rows or 0) if alone else layout.width(self.input)
         self.result_dtype = operation.dtype(self.kind.to_pandas_dtype().__name__, longest)
-        kept, self.new_fields = self._fields()
-        self.results = [new.name for new in self.new_fields]
-        for i, name in enumerate(self.results):
-            if not name:
-                raise OptionError("--column needs a name")
-            if name in kept.names or name in self.results[:i]:
-                renamed = name in operation.result_columns or name == operation.column
-                hint = "choose another --column" if renamed else "rename it"
-                raise OptionError(f'{source.first.name}: has a column "{name}" already; {hint}')
-        self.schema = kept
-        for new in self.new_fields:
-            self.schema = self.schema.append(new)
-        width = self.dtype.itemsize
-        # The scores copied out of the table, the work, what is given beside them, the results, and a byte for NaN.
-        beside = 8 if operation.needs else (width if operation.gradient else 0)
-        results = width * len(operation.score_columns)
-        # On a card the work is done there; what crosses the bus is copied to pinned memory, both ways.
-        work = operation.work_bytes(width) if on.name == "cpu" else 2 * (width + beside + results)
-        self.score_cost = width + work + beside + results + 1
+        self.schema = self.kept()
+        self.results: list[str] = []
+        for slot in operation.gives:
+            for new in self.fields(slot):
+                self._add(slot, new)
+        self.cost = self._cost()
 
-    def _fields(self) -> tuple[pa.Schema, list[pa.Field]]:
-        """The columns of the input that stay, and those that are new."""
+    def _add(self, slot: Slot, new: pa.Field) -> None:
+        """A new column of the result; its name must be its alone."""
+        if not new.name:
+            raise OptionError("--column needs a name")
+        if new.name in self.schema.names:
+            hint = "choose another --column" if slot.name == self.operation.gives[0].name else "rename it"
+            raise OptionError(f'{self.source.first.name}: has a column "{new.name}" already; {hint}')
+        self.results.append(new.name)
+        self.schema = self.schema.append(new)
+
+    def name_of(self, slot: Slot) -> str:
+        """The column of a slot: that of the result takes the name that was asked for, several k their own."""
+        name = slot.name
+        if self.asked.column is not None and name == self.operation.gives[0].name:
+            name = self.asked.column
+        return f"{name}_{slot.k}" if slot.k else name
+
+    def kind_of(self, slot: Slot) -> pa.DataType:
+        """The type of the values of a slot with one for each score."""
+        return self.kind if slot.is_gradient else pa.from_numpy_dtype(self.result_dtype)
+
+    def _cost(self) -> int:
+        """The scores copied out of the table, the work, what is given beside them, the results, and a byte for NaN."""
+        width = self.dtype.itemsize
+        beside = 8 if "target" in self.operation.takes else (width if self.operation.gradient else 0)
+        results = width * sum(slot.per == SCORE for slot in self.operation.gives)
+        # On a card the work is done there; what crosses the bus is copied to pinned memory, both ways.
+        work = 2 * (width + beside + results) if self.on.has_own_memory else self.operation.work_bytes(width)
+        return width + work + beside + results + 1
+
+    def kept(self) -> pa.Schema:
+        """The columns of the input that stay."""
+        raise NotImplementedError
+
+    def fields(self, slot: Slot) -> list[pa.Field]:
+        """The new columns of a slot."""
         raise NotImplementedError
 
     def check(self, format: str) -> None:
         """Raise OptionError where the result has no place in this format."""
 
-    def compute(self, batch: Batch, summary: Summary) -> Iterator[pa.Table]:
+    def put_back(self, batch: Batch, rankings: Rankings, result: Result) -> Iterator[pa.Table]:
         """The rows that a batch gives."""
         raise NotImplementedError
 
-    def last(self, summary: Summary) -> Iterator[pa.Table]:
+    def last(self, counts: Counts) -> Iterator[pa.Table]:
         """Rows that are known only at the end."""
         yield from ()
 
-    def apply(self, batch: Batch, summary: Summary):
-        """The rankings of a batch, what the operation makes of them, and which scores they hold (None: all)."""
+    def rankings(self, batch: Batch) -> Rankings:
+        """The rankings of a batch, with what goes beside their scores and with each; batch.valid says which scores they
+        hold, where NaN are left out.
+        """
         values, offsets = self.layout.scores(batch, self.dtype)
-        values, offsets, valid = self._without_nan(batch, values, offsets)
-        names, rankings = self.layout.names, Rankings(values, offsets)
-        given = Given(
-            self.layout.option(names.alpha, batch),
-            self.layout.option(names.k, batch),
-            self._beside("upstream", names.upstream, batch, valid, self.dtype),
-            self._beside("target", names.target, batch, valid, np.dtype(np.float64)),
-        )
-        dtype = np.float64 if self.result_dtype == "float64" else np.float32
-        try:
-            result = self.on.run(self.operation, rankings, given, dtype)
-        except BadRanking as error:
-            raise DataError(f"{self.layout.name(batch, error.ranking)}: {error.problem}") from None
-        summary.rows += batch.rows
-        summary.rankings += len(offsets) - 1
-        summary.scores += len(values)
-        summary.nan += 0 if valid is None else int(len(valid) - valid.sum())
-        return rankings, result, valid
+        values, offsets, batch.valid = self._without_nan(batch, values, offsets)
+        names = self.layout.names
+        each = {name: self.layout.option(column, batch) for name, column in names.each.items()}
+        dtypes = {"upstream": self.dtype, "target": np.dtype(np.float64)}
+        beside = {what: self._beside(what, name, batch, dtypes[what]) for what, name in names.beside.items()}
+        return Rankings(values, offsets, beside, each)
 
-    def _beside(self, what, name, batch, valid, dtype):
+    def _beside(self, what: str, name: str, batch: Batch, dtype: np.dtype) -> np.ndarray:
         """The column of values that go with the scores."""
-        if name is None:
-            return None
-        values = self.layout.beside(name, batch, dtype)
+        values, valid = self.layout.beside(name, batch, dtype), batch.valid
         wrong = np.isnan(values) if valid is None else np.isnan(values) & valid
         if wrong.any():
             where = self.layout.place(batch, int(np.argmax(wrong)))
             raise DataError(f'{where}: the {what} in "{name}" is NaN or null; it must be a number for every score')
         return values if valid is None else values[valid]
 
-    def _without_nan(self, batch, values, offsets):
+    def _without_nan(
+        self, batch: Batch, values: np.ndarray, offsets: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """NaN and null refused, made the worst score, or taken out; in the last case also which scores remain."""
         if not has_nan(values):
             return values, offsets, None
         wrong = np.isnan(values)
-        if self.nan == "error":
+        if self.asked.nan == "error":
             where = self.layout.place(batch, int(np.argmax(wrong)))
             raise DataError(
                 f"{where}: the score is NaN or null; --nan last ranks such scores last, --nan drop leaves them out"
             )
-        if self.nan == "last":
+        if self.asked.nan == "last":
             worst = -np.inf if self.operation.descending else np.inf
             return np.where(wrong, values.dtype.type(worst), values), offsets, None
         kept_before = np.concatenate([[0], np.cumsum(~wrong)])
         return values[~wrong], kept_before[offsets], ~wrong
 
 
-class Beside(Transform):
+class Beside(Table):
     """Every row of the input, with the results beside it."""
 
-    def __init__(self, operation, layout, source, nan, on):
-        super().__init__(operation, layout, source, nan, on)
+    def __init__(self, operation: Operation, layout: Layout, source: Sources, asked: Asked, on: Any):
+        super().__init__(operation, layout, source, asked, on)
         self.minimum = getattr(operation, "minimum", None)
         if self.minimum is not None and layout.closes_with_row:
             raise OptionError("--min leaves out rows, and so needs a table with a row for each item")
         self.keeps_rows = self.minimum is None
         self.is_array = source.is_array
 
-    def _fields(self):
-        operation, layout = self.operation, self.layout
-        kind = pa.from_numpy_dtype(self.result_dtype)
-        results = layout.fields(self.input, operation.result_columns, kind)
-        gradients = layout.fields(self.input, operation.gradient_columns, self.kind)
-        return self.input, [*results, *gradients, *layout.ranking_fields(operation.ranking_columns)]
+    def kept(self) -> pa.Schema:
+        return self.input
 
-    def compute(self, batch, summary):
-        _, result, valid = self.apply(batch, summary)
-        summary.short += result.short
-        if result.losses is not None:
-            summary.total.add(result.losses[~np.isnan(result.losses)])
-        columns = []
-        for name, values in result.scores.items():
-            if valid is not None:
-                spread = np.zeros(len(valid), values.dtype)
-                spread[valid] = values
+    def fields(self, slot: Slot) -> list[pa.Field]:
+        if slot.per == RANKING:
+            return [pa.field(self.name_of(slot), pa.float64())]
+        return self.layout.fields(self.input, self.name_of(slot), self.kind_of(slot))
+
+    def put_back(self, batch: Batch, rankings: Rankings, result: Result) -> Iterator[pa.Table]:
+        columns: list[list[pa.Array]] = []
+        for slot, values in result.values.items():
+            if slot.per == RANKING:
+                columns.append([self.layout.ranking_column(batch, values)])
+                continue
+            if batch.valid is not None:
+                spread = np.zeros(len(batch.valid), values.dtype)
+                spread[batch.valid] = values
                 values = spread
-            is_result = name in self.operation.result_columns
-            kind = pa.from_numpy_dtype(self.result_dtype) if is_result else self.kind
-            columns += self.layout.columns(batch, values, valid, kind)
-        columns += [[self.layout.ranking_column(batch, values)] for values in result.rankings.values()]
-        table = pa.Table.from_batches([chunk.batch for chunk in batch.chunks])
-        for new, chunks in zip(self.new_fields, columns, strict=True):
+            columns += self.layout.columns(batch, values, batch.valid, self.kind_of(slot))
+        table = batch.table()
+        for name, chunks in zip(self.results, columns, strict=True):
+            new = self.schema.field(name)
             table = table.append_column(new, pa.chunked_array(chunks, new.type))
         if not self.keeps_rows:
-            table = table.filter(pc.greater_equal(table.column(self.operation.column), self.minimum))
+            table = table.filter(pc.greater_equal(table.column(self.results[0]), self.minimum))
         yield table.replace_schema_metadata(self.schema.metadata)
+
+
+class RowEach(Table):
+    """A row for each ranking: its group and its numbers; where a row of the input is a ranking, that row and its
+    numbers. Reduced to a sum or a mean, a single row.
+    """
+
+    def __init__(self, operation: Operation, layout: Layout, source: Sources, asked: Asked, on: Any):
+        super().__init__(operation, layout, source, asked, on)
+        self.keeps_rows = layout.closes_with_row and asked.reduction == "none"
+        self.is_array = source.is_array and asked.reduction == "none"
+
+    def kept(self) -> pa.Schema:
+        if self.asked.reduction != "none":
+            return pa.schema([])
+        if self.layout.closes_with_row:
+            return self.input
+        return pa.schema([self.input.field(name) for name in self.layout.group])
+
+    def fields(self, slot: Slot) -> list[pa.Field]:
+        is_left = self.asked.reduction == "none" or slot == self.operation.gives[0]
+        return [pa.field(self.name_of(slot), pa.float64())] if is_left else []
+
+    def put_back(self, batch: Batch, rankings: Rankings, result: Result) -> Iterator[pa.Table]:
+        if self.asked.reduction != "none":
+            return
+        table = batch.table()
+        if not self.layout.closes_with_row:
+            table = table.select(list(self.layout.group)).take(pa.array(batch.starts))
+        for name, values in zip(self.results, result.values.values(), strict=True):
+            table = table.append_column(self.schema.field(name), pa.array(values, mask=np.isnan(result.losses)))
+        yield table.replace_schema_metadata(self.schema.metadata)
+
+    def last(self, counts: Counts) -> Iterator[pa.Table]:
+        if self.asked.reduction != "none":
+            loss = counts.loss / (max(counts.losses, 1) if self.asked.reduction == "mean" else 1)
+            yield pa.table([pa.array([loss if counts.losses else None], pa.float64())], schema=self.schema)

@@ -31,6 +31,11 @@ class Names:
         given = {"upstream": self.upstream, "target": self.target}
         return {what: name for what, name in given.items() if name is not None}
 
+    @property
+    def each(self) -> dict[str, str]:
+        """The columns with a value for each ranking."""
+        return {what: name for what, name in (("alpha", self.alpha), ("k", self.k)) if name is not None}
+
     def for_array(self) -> Names:
         """The names that arrays read together get as columns."""
         return replace(self, **{what: what for what in self.beside})

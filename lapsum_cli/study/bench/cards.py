@@ -24,11 +24,9 @@ from functools import partial
 import numpy as np
 
 from ...core.errors import DeviceError, is_out_of_memory
-from ...core.rankings import RankingsOnCard
-from ...devices.processors import Gpu
+from ...core.rankings import Rankings
+from ...devices.card import Card
 from ...kernels.cuda import adapter
-from ...operations.menu import Rank
-from ...operations.operation import Given
 from .cases import Case, Measured
 from .check import WrongResult, check_output
 from .clock import Side, between_events, take_turns
@@ -82,7 +80,6 @@ class Work:
     copies: list[list]  # each the inputs (N,)
     turns: Iterator[int]  # whose copy is next
     offsets: np.ndarray
-    given: Given
 
     @classmethod
     def of(cls, case: Case, inputs: list[np.ndarray]) -> Work:
@@ -91,39 +88,18 @@ class Work:
         count = max(1, min(MOST_COPIES, math.ceil(ROTATED / size), free // size))
         copies = [[lane.put(array.reshape(-1)) for array in inputs] for _ in range(count)]
         offsets = np.arange(case.rankings + 1, dtype=np.int64) * case.length
-        given = Given(*(np.full(case.rankings, value, np.float64) for value in (case.alpha, case.k)))
-        return cls(case, lane, copies, itertools.cycle(range(count)), offsets, given)
+        return cls(case, lane, copies, itertools.cycle(range(count)), offsets)
 
     def run(self, copy: int, lane: adapter.Lane | None = None) -> list:
         """The results (N,) for one of the copies, on the card; by default on the lane of all sides."""
         lane, (scores, *upstream) = lane or self.lane, self.copies[copy]
-        lane.begin()  # alphas and ks cross the bus again, as in a call
-        function = OPERATIONS[self.case.operation.removesuffix("-gradient")]
-        return function(Gpu(lane), self.case, Rankings(scores, self.offsets), self.given, *upstream)
+        beside = {"upstream": upstream[0]} if upstream else {}
+        result = Card(lane).compute(self.case.made(), Rankings(scores, self.offsets, beside))
+        return list(result.values.values())
 
     def side(self, function: Callable[[int], object], within=contextlib.nullcontext) -> Side:
         """Runs of function(number of a copy), whose launches go to the stream of the lane."""
         return between_events(lambda: function(next(self.turns)), self.lane.stream, adapter.here.event, within)
-
-
-def _rank(on, case, rankings, given, upstream=None):
-    dtype = np.dtype(Rank().dtype(case.dtype, case.length))
-    ranks, gradient, _ = on.soft_rank(on.order(rankings, True), given.alphas, 1, dtype, upstream)
-    return [ranks] if upstream is None else [ranks, gradient]
-
-
-def _sort(on, case, rankings, given):
-    return [on.soft_sort(on.order(rankings, True), given.alphas)[0]]
-
-
-def _topk(on, case, rankings, given, upstream=None, log=False):
-    memberships, cuts = on.soft_topk(rankings, given.ks, given.alphas, True, log, upstream)
-    if upstream is None:
-        return [memberships]
-    return [memberships, on.topk_gradient(rankings, upstream, cuts, given.alphas, True, log)[0]]
-
-
-OPERATIONS = {"rank": _rank, "sort": _sort, "topk": _topk, "log-topk": partial(_topk, log=True)}
 
 
 def _copies(work: Work, scores: np.ndarray) -> dict[str, Side]:

@@ -8,11 +8,14 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
+from ...api.functions import compute
 from ...core.errors import OptionError
 from ...core.quantities import Alpha, K
+from ...operations import METHODS, operation_called
+from ...operations.operation import Operation
 from .clock import Times
 from .scores import SCORES, draw
-from .timed import DTYPES, METHODS, SHAPES, TIMED
+from .timed import DTYPES, SHAPES, TIMED
 
 SHORTEST = 1 << 10  # where growth starts
 
@@ -49,7 +52,16 @@ class Case:
 
     def outputs(self, *inputs: np.ndarray) -> list[np.ndarray]:
         """What the operation makes of them, each (m, n)."""
-        return TIMED[self.operation](self, *inputs)
+        upstream = inputs[1] if len(inputs) > 1 else None
+        form, result = compute(self.made(), inputs[0], self.alpha, self.threads or 1, upstream=upstream)
+        return [form.scores(values) for values in result.values.values()]
+
+    def made(self) -> Operation:
+        """The operation, with its options."""
+        name, options = TIMED[self.operation]
+        made = operation_called(name)
+        k = {"ks": (K(self.k),)} if "k" in made.takes else {}
+        return made(alpha=Alpha(self.alpha), method=self.method, **k, **options)
 
 
 OWN = ("lapsum", "cpu")  # sides that are lapsum: with the device that was chosen, and without

@@ -1,0 +1,58 @@
+"""Bytes in flight: what stands between reading and writing, bounded by what `--memory` leaves."""
+
+from __future__ import annotations
+
+import threading
+
+MIB = 1 << 20
+
+
+class Budget:
+    """Bytes that may be in flight between reading and writing. Whoever would exceed them waits until one is written.
+
+    memory: what the process may hold; used: what it holds otherwise. A fifth of the rest is for what allocators keep.
+    batch: the most that one batch may take.
+    """
+
+    SHARE = 0.8
+    LEAST = 16 * MIB
+
+    def __init__(self, memory: int, used: int = 0, batch: int = 8 * MIB) -> None:
+        self.overhead = used
+        self.size = max(self.LEAST, int(self.SHARE * (memory - used)))
+        self.batch = min(batch, self.size // 6)
+        self.chunk = max(1 << 16, min(MIB, self.size // 32))
+        self.used = 0
+        self.closed = False
+        self.changed = threading.Condition()
+
+    def memory_for(self, cost: int) -> int:
+        """The memory with which `cost` bytes would fit, in MiB; 80 of them for a process that need not be lean."""
+        return in_mib(int(cost / self.SHARE) + self.overhead) + 80
+
+    def take(self, cost: int, held: int) -> bool:
+        """Reserve `cost` more; False when nothing but the `held` bytes of the caller is left to wait for."""
+        with self.changed:
+            while self.used + cost > self.size and not self.closed:
+                if self.used <= held:
+                    return False
+                self.changed.wait()
+            self.used += cost
+            return True
+
+    def give(self, cost: int) -> None:
+        """So much is written, and free again."""
+        with self.changed:
+            self.used -= cost
+            self.changed.notify_all()
+
+    def close(self) -> None:
+        """No more work: whoever waits, goes on."""
+        with self.changed:
+            self.closed = True
+            self.changed.notify_all()
+
+
+def in_mib(size: int) -> int:
+    """Bytes as whole MiB, rounded up."""
+    return -(-size // MIB)

@@ -1,0 +1,120 @@
+"""A table with a row for each item: consecutive rows of equal group are a ranking."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from ..core.errors import DataError
+from ..formats.sources import Chunk
+from ..formats.types import floats, score_type
+from .groups import ClosedGroups, comparable, run_starts
+from .layout import Layout, as_array
+from .roles import Names
+
+
+class Seen:
+    """What a reader of a long table keeps: the group of the row before, and the groups that have ended."""
+
+    def __init__(self, limit: int):
+        """limit: bytes for the groups."""
+        self.previous: list[pa.Array] | None = None
+        self.closed = ClosedGroups(limit)
+
+
+class Long(Layout):
+    """A row is an item; consecutive rows of equal group are a ranking. Without a group all rows are one."""
+
+    closes_with_row = False
+
+    def __init__(self, score: str, group: tuple[str, ...], names: Names):
+        self.score, self.group, self.names = score, group, names
+
+    def value_type(self, schema):
+        return score_type(schema.field(self.score).type, self.score, "")
+
+    def describe(self):
+        return {"score": self.score, "group": list(self.group)}
+
+    def seen(self, limit: int) -> Seen:
+        return Seen(limit)
+
+    def starts(self, chunk: Chunk, seen: Seen) -> np.ndarray:
+        if not self.group:
+            first = np.arange(0 if seen.previous is not None else min(1, chunk.batch.num_rows))
+            seen.previous = []
+            return first
+        columns = [comparable(chunk.batch.column(name)) for name in self.group]
+        starts = run_starts(columns, seen.previous)
+        seen.previous = [column[-1:] for column in columns]
+        keys = [column.take(pa.array(starts)) for column in columns]
+        returned = seen.closed.add(keys)
+        if returned is not None:
+            self._refuse(returned, keys, starts, chunk)
+        return starts
+
+    def _refuse(self, returned, keys, starts, chunk):
+        too_many = isinstance(returned, tuple)
+        at = returned[1] if too_many else returned
+        row = chunk.row + int(starts[at])
+        name = self._key([key[at] for key in keys])
+        by = ",".join(self.group)
+        if too_many:
+            raise DataError(
+                f"{chunk.file}, row {row}: {name} is out of order, and there are too many groups to check within "
+                f'--memory that none returns; sort by "{by}" first, or raise --memory'
+            )
+        raise DataError(
+            f'{chunk.file}, row {row}: {name} appears again after its ranking was closed; sort by "{by}" first'
+        )
+
+    def _key(self, values) -> str:
+        return ", ".join(f'{name} "{value.as_py()}"' for name, value in zip(self.group, values, strict=True))
+
+    def lengths(self, batch: pa.RecordBatch) -> np.ndarray:
+        return np.ones(batch.num_rows, np.int64)
+
+    def scores(self, batch, dtype):
+        parts = [floats(c.batch.column(self.score), dtype, c.file) for c in batch.chunks]
+        return np.concatenate(parts), self.offsets(batch)
+
+    def offsets(self, batch):
+        return np.append(batch.starts, batch.rows).astype(np.int64)
+
+    def beside(self, name, batch, dtype):
+        return np.concatenate([floats(c.batch.column(name), dtype, c.file) for c in batch.chunks])
+
+    def item_field(self, name, schema):
+        return schema.field(name)
+
+    def items(self, name, batch):
+        return pa.chunked_array([chunk.batch.column(name) for chunk in batch.chunks])
+
+    def place(self, batch, score: int) -> str:
+        """Where a score stands, for a message."""
+        chunk, row = batch.locate(score)
+        keys = [chunk.batch.column(name)[row] for name in self.group]
+        return f"{chunk.file}, row {chunk.row + row}" + (f" ({self._key(keys)})" if keys else "")
+
+    def name(self, batch, ranking: int) -> str:
+        return self.place(batch, int(batch.starts[ranking]))
+
+    def _one_per_ranking(self, values, name, batch):
+        starts = np.append(batch.starts, len(values))
+        first = values[starts[:-1]]
+        expected = np.repeat(first, np.diff(starts))
+        unlike = ~((values == expected) | (np.isnan(values) & np.isnan(expected)))
+        if unlike.any():
+            raise DataError(
+                f'{self.place(batch, int(np.argmax(unlike)))}: "{name}" changes within a ranking; it must be one value'
+            )
+        return first
+
+    def fields(self, schema, name, kind):
+        return [pa.field(name, kind)]
+
+    def columns(self, batch, values, valid, kind):
+        return [[as_array(values, valid, kind)]]
+
+    def ranking_column(self, batch, values):
+        return pa.array(np.repeat(values, np.diff(np.append(batch.starts, batch.rows))))

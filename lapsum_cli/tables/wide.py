@@ -1,0 +1,74 @@
+"""A table with a ranking in each row: a score in each of some columns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from ..core.errors import OptionError
+from ..formats.types import floats, score_type
+from .layout import Layout, as_array
+from .roles import Names, matching
+
+
+class Wide(Layout):
+    """A row is a ranking: one score in each of the named columns."""
+
+    def __init__(self, scores: list[str], names: Names):
+        self.score_names, self.names = scores, names
+
+    def value_type(self, schema):
+        kinds = {score_type(schema.field(name).type, name, "") for name in self.score_names}
+        return kinds.pop() if len(kinds) == 1 else (pa.float64() if pa.float64() in kinds else pa.float32())
+
+    def width(self, schema):
+        return len(self.score_names)
+
+    def describe(self):
+        return {"columns": self.score_names}
+
+    def lengths(self, batch):
+        return np.full(batch.num_rows, len(self.score_names))
+
+    def scores(self, batch, dtype):
+        return self._matrix(self.score_names, batch, dtype), self.offsets(batch)
+
+    def offsets(self, batch):
+        return np.arange(batch.rows + 1, dtype=np.int64) * len(self.score_names)
+
+    def _matrix(self, names, batch, dtype):
+        matrix = np.empty((batch.rows, len(names)), dtype)
+        start = 0
+        for chunk in batch.chunks:
+            for j, name in enumerate(names):
+                matrix[start : start + chunk.batch.num_rows, j] = floats(chunk.batch.column(name), dtype, chunk.file)
+            start += chunk.batch.num_rows
+        return matrix.reshape(-1)
+
+    def beside(self, name, batch, dtype):
+        found = matching(name, batch.chunks[0].batch.schema.names)
+        if len(found) != len(self.score_names):
+            raise OptionError(f'"{name}" matches {len(found)} columns for {len(self.score_names)} of scores')
+        return self._matrix(found, batch, dtype)
+
+    def item_field(self, name, schema):
+        return pa.field("item", pa.string())
+
+    def items(self, name, batch):
+        return pa.chunked_array([pa.array(self.score_names * batch.rows)])
+
+    def place(self, batch, score: int) -> str:
+        row, column = divmod(score, len(self.score_names))
+        return f'{self.name(batch, row)}, column "{self.score_names[column]}"'
+
+    def fields(self, schema, name, kind):
+        return [pa.field(f"{name}_{score}", kind) for score in self.score_names]
+
+    def columns(self, batch, values, valid, kind):
+        width = len(self.score_names)
+        matrix = values.reshape(-1, width)
+        mask = None if valid is None else valid.reshape(-1, width)
+        return [
+            [as_array(np.ascontiguousarray(matrix[:, j]), None if mask is None else mask[:, j], kind)]
+            for j in range(width)
+        ]
