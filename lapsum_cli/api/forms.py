@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -92,7 +94,9 @@ def rankings_of(x, name: str = "x") -> Form:
         ) from None
 
 
-def _form(x) -> Form:
+def _form(x: Any) -> Form:
+    if type(x) is np.ndarray and x.ndim and x.dtype.char in "fd":  # what most calls bring
+        return _array(x)
     if isinstance(x, Rankings):
         return Form(x, str(x.values.dtype), x.with_values, (len(x),))
     if is_on_card(x):
@@ -110,11 +114,15 @@ def _form(x) -> Form:
         raise DataError(f"scores must be numbers, got {array.dtype}")
     if array.ndim == 0:
         raise DataError("scores must have at least one dimension, got a single number")
-    half = array.dtype == np.float16
+    return _array(array)
+
+
+def _array(array: np.ndarray) -> Form:
+    """An array of numbers, its last axis a ranking."""
+    half, shape = array.dtype == np.float16, array.shape
     values = np.ascontiguousarray(array, np.float32 if half or array.dtype == np.float32 else np.float64)
-    rankings = Rankings.equal_length(values, int(np.prod(array.shape[:-1])), array.shape[-1])
-    dtype = "float16" if half else str(values.dtype)
-    return Form(rankings, dtype, lambda flat: flat.reshape(array.shape), array.shape[:-1])
+    rankings = Rankings.equal_length(values, math.prod(shape[:-1]), shape[-1])
+    return Form(rankings, "float16" if half else rankings.dtype, lambda flat: flat.reshape(shape), shape[:-1])
 
 
 def _rows(rows) -> Form:

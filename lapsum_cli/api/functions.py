@@ -238,7 +238,7 @@ def soft_permutation(
 
 def _alpha(alpha: Any) -> Alpha:
     """The option alpha; where an array gives it for each ranking, that does not matter."""
-    return Alpha.parse(alpha) if np.ndim(alpha) == 0 else _GIVEN
+    return _GIVEN if _is_each(alpha) else Alpha.parse(alpha)
 
 
 _GIVEN = Alpha(1.0)
@@ -246,7 +246,12 @@ _GIVEN = Alpha(1.0)
 
 def _ks(k: Any) -> tuple[K, ...]:
     """The option k; none where an array gives it for each ranking."""
-    return (K.parse(k),) if np.ndim(k) == 0 else ()
+    return () if _is_each(k) else (K.parse(k),)
+
+
+def _is_each(given: Any) -> bool:
+    """Whether an option is given for each ranking."""
+    return not isinstance(given, str | float | int) and np.ndim(given) > 0
 
 
 def _result(operation: Operation, x: Any, alpha: Any, threads: int, device: str | None, k: Any = None) -> Any:
@@ -329,7 +334,7 @@ def _asked(
     each = {
         name: form.per_ranking(name, given)
         for name, given in (("alpha", alpha), ("k", k))
-        if given is not None and np.ndim(given)
+        if given is not None and _is_each(given)
     }
     beside = {
         name: form.per_score(name, given, dtype, on)
@@ -338,5 +343,5 @@ def _asked(
     }
     if each or beside:
         rankings = Rankings(rankings.values, rankings.offsets, beside, each)
-    warm(operation, str(rankings.values.dtype), on)
+    warm(operation, rankings.dtype, on)
     return form, rankings, on

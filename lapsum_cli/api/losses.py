@@ -21,11 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from ..core.quantities import K
 from ..operations import LOSSES
 from ..operations.loss import Loss, check_reduction
 from ..operations.operation import GRADIENT
-from .functions import Gradients, _alpha, compute
+from .functions import Gradients, _alpha, _ks, compute
 
 
 def loss(
@@ -80,7 +79,7 @@ def loss_vjp(
 
 
 def _operation(name: str, alpha: Any, descending: bool, k: Any, options: dict[str, Any]) -> Loss:
-    ks = () if k is None or np.ndim(k) else (K.parse(k),)
+    ks = () if k is None else _ks(k)
     return Loss(_alpha(alpha), descending, loss=name, ks=ks, **options)
 
 

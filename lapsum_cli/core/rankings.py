@@ -11,6 +11,7 @@ import numpy as np
 from .errors import DataError
 
 Array = Any  # a NumPy array, or one on a card with the CUDA Array Interface
+_NAMES = {"f": "float32", "d": "float64"}
 
 
 def frozen(array: np.ndarray) -> np.ndarray:
@@ -84,6 +85,11 @@ class Rankings:
         return not isinstance(self.values, np.ndarray)
 
     @property
+    def dtype(self) -> str:
+        """The name of the dtype of the scores."""
+        return _NAMES[self.values.dtype.char]
+
+    @property
     def lengths(self) -> np.ndarray:
         """(m,) scores of each ranking."""
         return self.offsets[1:] - self.offsets[:-1]
@@ -102,6 +108,12 @@ class Rankings:
     def with_values(self, values: Array) -> Rankings:
         """Other numbers in the same rankings, with nothing beside them."""
         return Rankings(values, self.offsets)
+
+    def with_each(self, each: Mapping[str, np.ndarray]) -> Rankings:
+        """The same with other numbers of every ranking; nothing is checked again."""
+        made = object.__new__(Rankings)
+        made.__dict__.update(self.__dict__, each=each)
+        return made
 
     def piece(self, first: int, last: int) -> Rankings:
         """Rankings first .. last with all that goes with them; a view, itself where that is all of them."""

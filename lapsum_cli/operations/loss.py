@@ -119,7 +119,7 @@ class Loss(Operation):
             each["k"] = k_of(self.ks[0], rankings.lengths)
         if "k" in each:
             refuse(~(each["k"] >= 0), "k must be 0 or more, got {:g}", each["k"])
-        yield "", replace(rankings, each=each)
+        yield "", rankings.with_each(each)
 
     def forward(self, rankings: Rankings, on: Any, results: bool = True, keep: bool = False) -> Forward:
         """Losses (m,), NaN where there is none, as the number "loss"; rankings.beside has the target (N,)."""

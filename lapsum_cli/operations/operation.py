@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 from ..core.quantities import Alpha
@@ -148,7 +149,7 @@ class Operation:
         each = {**rankings.each, "alpha": alphas}
         if constant is not None and self.of_constant is None and constant.any():
             each["constant"] = constant
-        return replace(rankings, each=each)
+        return rankings.with_each(each)
 
     def by_k(self, rankings: Rankings) -> Iterator[tuple[str, Rankings]]:
         """For each k that was asked for what slots call it, and the rankings with it."""
@@ -170,7 +171,7 @@ class Operation:
 
     def compute(self, rankings: Rankings, on: Any, results: bool = True) -> Result:
         """Every slot that it gives, for rankings with what it needs in `beside` and `each`, on a device."""
-        rankings = self.ready(rankings, on)
+        rankings, gives = self.ready(rankings, on), self.gives
         made: dict[Slot, Any] = {}
         result = Result(made)
         for k, of_k in self.by_k(rankings):
@@ -179,11 +180,11 @@ class Operation:
             if self.gradient:
                 scores, alpha, to_k = self.backward(of_k, forward.state, of_k.beside.get("upstream"), on)
                 found |= {GRADIENT: on.home(scores, rankings), f"{GRADIENT}_alpha": alpha, f"{GRADIENT}_k": to_k}
-            made |= {slot: found[slot.name] for slot in self.gives if slot.k == k}
+            made |= {slot: found[slot.name] for slot in gives if slot.k == k}
             result.losses = found.get("loss")
             if "k" in of_k.each:
                 result.short += int((of_k.each["k"] > of_k.lengths).sum())
-        result.values = {slot: made[slot] for slot in self.gives}
+        result.values = {slot: made[slot] for slot in gives}
         return result
 
 
@@ -195,7 +196,7 @@ class ByMethod(Operation):
         "lapsum", "How it is computed; lapsum is exact, and linear after a sort.", "--method", metavar="NAME"
     )
 
-    @property
+    @cached_property
     def way(self) -> Any:
         """The Way of the method."""
         from . import method_called

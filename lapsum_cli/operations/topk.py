@@ -70,7 +70,7 @@ class TopK(ByMethod):
         for name, k in wanted.items():
             refuse(~(k >= 0), "k must be 0 or more, got {:g}", k)
             refuse(self.strict & (k > lengths), "it has fewer scores than k = {:g}", k)
-            yield name if len(wanted) > 1 else "", replace(rankings, each={**rankings.each, "k": k})
+            yield name if len(wanted) > 1 else "", rankings.with_each({**rankings.each, "k": k})
 
 
 def _wanted(slots: dict[str, bool]) -> list[str]:

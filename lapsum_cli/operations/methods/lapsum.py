@@ -30,7 +30,7 @@ def _known(rankings: Rankings, gradient: Any, to_alpha: Any) -> Derivatives | No
 
 def _rank(operation: Any, rankings: Rankings, on: Any, results: bool, keep: bool) -> Forward:
     order = _order(operation, rankings, on, keep)
-    dtype = operation.dtype(str(rankings.values.dtype), rankings.longest)
+    dtype = operation.dtype(rankings.dtype, rankings.longest)
     given = (operation.base, dtype, rankings.beside.get("upstream"), results)
     ranks, *gradients = on.kernels.rank.soft_rank(order, rankings.each["alpha"], *given)
     return Forward(ranks, Sorted(order, _known(rankings, *gradients)))
