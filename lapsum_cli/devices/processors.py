@@ -78,13 +78,12 @@ class Cpu:
 
         return permute.boundaries(order, alphas)
 
-    def loss(self, name, rankings, target, alphas, *options, **how):
+    def loss(self, name, rankings, target, alphas, ks=None, exponential=True, gradient=True, descending=True):
         """Losses (m,), and gradients for scores (N,) and alpha (m,), or None."""
-        from ..kernels.losses import losses
-        from ..kernels.losses import permutation as permutation_loss
+        from ..kernels import cpu
 
-        function = permutation_loss.permutation if name == "permutation" else getattr(losses, name)
-        return function(rankings.values, rankings.offsets, target, alphas, *options, threads=self.threads, **how)
+        how = {"exponential": exponential}
+        return _loss(cpu, self.cores, name, rankings, target, alphas, ks, how, descending, gradient)
 
     def without_constant(self, constant, rankings, gradient, to_alpha) -> None:
         """Set the gradients of constant rankings to 0: no direction is better than another, and there is no scale."""
@@ -100,6 +99,14 @@ class Cpu:
 
     def wait(self) -> None:
         """Until results that are on a card are there."""
+
+
+def _loss(kernels, place, name, rankings, target, alphas, ks, how, descending, gradient):
+    from ..kernels import losses
+
+    loss = losses.find(name)
+    found, state = losses.forward(kernels, place, loss, rankings, target, alphas, ks, how, descending, keep=gradient)
+    return found, *(losses.backward(kernels, place, loss, state) if gradient else (None, None))
 
 
 def _alone(method):
@@ -201,11 +208,11 @@ class Gpu:
         return permute.dense(order, alphas)
 
     @_alone
-    def loss(self, name, rankings, target, alphas, *options, **how):
-        from ..kernels.cuda import losses
+    def loss(self, name, rankings, target, alphas, ks=None, exponential=True, gradient=True, descending=True):
+        from ..kernels import cuda
 
-        given = (self.lane, rankings.values, rankings.offsets, target, alphas)
-        found, gradient, to_alpha = getattr(losses, name)(*given, *options, **how)
+        given = (name, rankings, target, alphas, ks, {"exponential": exponential}, descending, gradient)
+        found, gradient, to_alpha = _loss(cuda, self.lane, *given)
         return found, self._back(rankings, gradient), to_alpha
 
     @_alone
