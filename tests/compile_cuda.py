@@ -41,7 +41,7 @@ def _type(argument):
     if isinstance(argument, Held):
         return types.Array(numba.from_dtype(argument.dtype), len(argument.shape), "C")
     if isinstance(argument, tuple):
-        return types.UniTuple(_type(argument[0]), len(argument))
+        return types.BaseTuple.from_types(tuple(map(_type, argument)), type(argument))
     return numba.typeof(argument)
 
 

@@ -78,7 +78,8 @@ def run_every_operation(lane, offsets, dtype):
 
 def _run_every_operation(lane, offsets, dtype):
     from lapsum_cli.core.rankings import Rankings
-    from lapsum_cli.kernels.cuda import deviations, losses, order, permute, rank, sort, tiles, topk
+    from lapsum_cli.kernels import cuda, losses
+    from lapsum_cli.kernels.cuda import deviations, order, permute, rank, sort, tiles, topk
 
     n, m = int(offsets[-1]), len(offsets) - 1
     x, alphas, ks, target = np.zeros(n, dtype), np.ones(m), np.ones(m), np.zeros(n)
@@ -95,5 +96,7 @@ def _run_every_operation(lane, offsets, dtype):
     deviations.standard_deviations(lane, rankings)
     tiles.has_nan(lane, lane.put(x))
     tiles.Layout.of(lane, offsets).clear(np.ones(m, bool), lane.put(x))
-    for name, options in (("spearman", ()), ("topk", (ks,)), ("recall", (ks,)), ("ndcg", (ks,)), ("permutation", ())):
-        getattr(losses, name)(lane, x, offsets, target, alphas, *options)
+    for name, k in (("spearman", None), ("topk", ks), ("recall", ks), ("ndcg", ks), ("permutation", None)):
+        loss, how = losses.find(name), {"exponential": True}
+        _, state = losses.forward(cuda, lane, loss, rankings, target, alphas, k, how, descending=True, keep=True)
+        losses.backward(cuda, lane, loss, state)

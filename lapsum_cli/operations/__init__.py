@@ -110,4 +110,6 @@ def loss_called(name: str) -> Any:
     """What the loss of this name is made of; OptionError names those that are known."""
     if name not in LOSSES:
         raise OptionError(f"no loss {name!r}; known are {', '.join(LOSSES)}")
-    return importlib.import_module(LOSSES[name].module).LOSS
+    from ..kernels import losses
+
+    return losses.find(LOSSES[name].module)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from ..core.errors import OptionError
 from ..core.quantities import K
-from ..core.rankings import Array, Rankings
+from ..core.rankings import Array, Rankings, frozen
 from . import LOSSES, loss_called
 from .operation import GRADIENT, RANKING, Derivatives, Forward, Operation, Slot, option
 from .softness import k_of, refuse
@@ -133,7 +133,7 @@ class Loss(Operation):
         lengths = np.add.reduceat(np.append(taken, False), here.offsets[:-1], dtype=np.int64) * (here.lengths > 0)
         each = {name: values[defined] for name, values in rankings.each.items()}
         part = Rankings(here.values[taken], np.concatenate([[0], np.cumsum(lengths[defined])]), {}, each)
-        given = (part, target[taken], each["alpha"], each.get("k"), self._how(), self.descending)
+        given = (part, frozen(target[taken]), each["alpha"], each.get("k"), self._how(), self.descending)
         found, state = losses.forward(on.kernels, on.place, loss_called(self.loss), *given, keep or self.gradient)
         kept = Kept(state, part, taken, defined, ~np.isnan(found))
         return Forward(None, kept, {"loss": _spread(found, defined, np.nan)})
@@ -162,8 +162,8 @@ class Loss(Operation):
         return Derivatives(scores, alpha)
 
     def _how(self) -> dict[str, Any]:
-        """Its own options, for the body."""
-        return {name: getattr(self, name) for name in LOSSES[self.loss].options}
+        """Its own options, for the loops that read them."""
+        return {"exponential": self.gain == "exp2"}
 
     def _defined(self, rankings: Rankings, target: Any) -> tuple[Any, Any]:
         """Which scores take part, and which rankings have two of them or more with targets that differ."""

@@ -28,9 +28,10 @@ class Order:
     What `sorted` gives is a thread's until it asks for the next.
 
     keep: hold every sorted matrix, 8 or 12 bytes a score, so that a gradient asked for later need not sort again.
+    name: of use to a card alone.
     """
 
-    def __init__(self, cores: parallel.Cores, rankings, descending: bool = True, keep: bool = False):
+    def __init__(self, cores: parallel.Cores, rankings, descending: bool = True, keep: bool = False, name="scores"):
         self.cores, self.rankings, self.descending = cores, rankings, descending
         self.values, self.offsets = rankings.values, rankings.offsets
         self.groups = matrices(self.offsets)
@@ -56,6 +57,16 @@ class Order:
         scores = sort_values(*self._given(group), self.workspace)
         none = np.empty((len(group), 0), np.uint32)
         return (np.negative(scores, out=scores) if self.descending else scores), none
+
+    def positions(self) -> np.ndarray:
+        """(N,) int64, the place of every score in its ranking, from 0, best first; ties in the order of the input."""
+        out = np.empty(len(self.values), np.int64)
+
+        def work(group):
+            _put_positions(self.sorted(group)[1], self.offsets, group, out)
+
+        parallel.for_each(work, [(group,) for group in self.groups], self.cores.threads)
+        return out
 
     def _given(self, group):
         return self.values, self.offsets, group, self.descending
@@ -328,6 +339,14 @@ def _take(keys, origins, sign, scores, places):
             while j > 0 and score[j - 1] == score[j] and place[j - 1] > place[j]:
                 place[j - 1], place[j] = place[j], place[j - 1]
                 j -= 1
+
+
+@kernel
+def _put_positions(places, offsets, group, out):
+    for row in range(group.size):
+        first, stop = offsets[group[row]], offsets[group[row] + 1]
+        for i in range(stop - first):
+            out[first + np.int64(places[row, i])] = i
 
 
 @kernel

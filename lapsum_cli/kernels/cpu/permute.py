@@ -20,7 +20,7 @@ from .sweeps import finite_part
 
 
 class Boundaries(NamedTuple):
-    """Where the positions of every ranking meet: found[:, offsets[r] + j] ends position j of its finite scores."""
+    """Where the positions of every ranking meet: found[:, offsets[r] + j] ends position j, of finite scores."""
 
     values: np.ndarray
     offsets: np.ndarray
@@ -32,6 +32,16 @@ class Boundaries(NamedTuple):
 
 def boundaries(order, alphas) -> Boundaries:
     """Boundaries between the positions of every ranking; order and alphas as for rank.soft_rank."""
+    return Boundaries(order.values, order.offsets, alphas, order.descending, *_found(order, alphas))
+
+
+def edges(order, alphas) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the positions of every ranking meet, on the order's device: found of Boundaries in two, and its spans."""
+    (anchors, steps), spans = _found(order, alphas)
+    return anchors, steps, spans
+
+
+def _found(order, alphas):
     found, spans = np.empty((2, len(order.values))), np.zeros((len(alphas), 2), np.int64)
     workspace = parallel.Workspace()
 
@@ -41,7 +51,25 @@ def boundaries(order, alphas) -> Boundaries:
         _boundary_rows(scores, *given, found, spans)
 
     parallel.for_each(work, [(group,) for group in order.groups], order.cores.threads)
-    return Boundaries(order.values, order.offsets, alphas, order.descending, found, spans)
+    return found, spans
+
+
+def edges_gradient(order, alphas, places, upstream) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients for scores (N,) and alpha (m,) of what depends on how far every item is from the edges of one position.
+
+    places    (N,) int64, which position that is: no two items of a ranking have the same
+    upstream  (2, N) float64, by position: along the distance of its item to the edge above it, and to that below
+    """
+    gradient, to_alpha, workspace = np.empty(len(places)), np.zeros(len(alphas)), parallel.Workspace()
+
+    def work(group):
+        scores, origins = order.sorted(group)
+        pull = workspace.array("pull", (scores.shape[1],), np.float64)
+        given = (order.offsets, group, alphas, order.descending, *room(scores.shape[1], True, True, workspace))
+        _edge_gradient_rows(scores, origins, *given, places, upstream, pull, gradient, to_alpha)
+
+    parallel.for_each(work, [(group,) for group in order.groups], order.cores.threads)
+    return gradient, to_alpha
 
 
 def dense(at: Boundaries, ranking: int, first: int, last: int):
@@ -87,8 +115,50 @@ def _boundary_rows(
         inner = max(stop - start - 1, 0)
         given = (none, ahead, outside, buffers, marks, found, moved, none)
         invert_all(scores[row, start:stop], alphas[r], descending, 1.0, inner, *given)
-        out[:, first : first + inner] = found[:, :inner]
+        out[:, first + start : first + start + inner] = found[:, :inner]
         spans[r, 0], spans[r, 1] = start, stop
+
+
+@kernel
+def _edge_gradient_rows(
+    scores,
+    origins,
+    offsets,
+    group,
+    alphas,
+    descending,
+    ahead,
+    outside,
+    buffers,
+    marks,
+    found,
+    moved,
+    places,
+    upstream,
+    pull,
+    gradient,
+    to_alpha,
+):
+    """A score moves its own distances, and by the boundaries (sort.invert) those of others."""
+    none = pull[:0]
+    for row in range(group.size):
+        r = group[row]
+        first, length = offsets[r], offsets[r + 1] - offsets[r]
+        start, stop = finite_part(scores[row, :length], np.inf if descending else -np.inf)
+        y, origin, inner = scores[row, start:stop], origins[row, start:stop], max(stop - start - 1, 0)
+        for j in range(inner):
+            pull[j] = upstream[0, first + start + j + 1] - upstream[1, first + start + j]
+        given = (pull[:inner], ahead, outside, buffers, marks, found, moved, none)
+        invert_all(y, alphas[r], descending, 1.0, inner, *given)
+        middle, moment = np.float64(y[y.size // 2]) if y.size > 0 else 0.0, 0.0
+        gradient[first : first + length] = 0.0
+        for i in range(y.size):
+            item = first + np.int64(origin[i])
+            at = first + places[item]
+            g = upstream[1, at] - upstream[0, at] + (moved[0, i] if inner > 0 else 0.0)
+            gradient[item] = g
+            moment += g * (np.float64(y[i]) - middle)
+        to_alpha[r] = -moment / alphas[r]
 
 
 @kernel
@@ -132,11 +202,11 @@ def _dense_rows(values, offsets, alphas, descending, found, spans, ranking, firs
         if to_place > 0:
             continue
         low = -np.inf
-        for j in range(stop - start):
+        for j in range(start, stop):
             high = np.inf
-            if j < stop - start - 1:
+            if j < stop - 1:
                 high = distance(x, found[0, base + j], found[1, base + j], alphas[ranking], up)
-            line[start + j] = probability(low, high)
+            line[j] = probability(low, high)
             low = high
 
 
@@ -175,7 +245,7 @@ def _widths(values, offsets, alphas, descending, found, spans, tolerance, first,
     up = 1.0 if descending else -1.0
     for r in range(first, last):
         base, length, (start, stop) = offsets[r], offsets[r + 1] - offsets[r], spans[r]
-        inner = slice(base, base + max(stop - start - 1, 0))
+        inner = slice(base + start, base + max(stop - 1, start))
         for i in range(base, base + length):
             from_place, to_place = _shared_places(values[i], up, start, stop, length)
             if to_place == 0:
@@ -200,7 +270,7 @@ def _sparse_rows(
         if to_place > 0:
             buffers[0, : to_place - from_place] = 1.0 / (to_place - from_place)
         else:
-            inner = slice(base, base + max(stop - start - 1, 0))
+            inner = slice(base + start, base + max(stop - 1, start))
             anchors, steps, shift = found[0, inner], found[1, inner], start
             from_place, to_place = _window(values[i], anchors, steps, alphas[r], up, _tail(tolerance, length))
             to_place += 1

@@ -43,13 +43,13 @@ from .threshold import (
 _SHORT = 256
 
 
-def soft_topk(cores, rankings, ks, alphas, largest=True, log=False, upstream=None, results=True):
+def soft_topk(cores, rankings, ks, alphas, largest=True, log=False, upstream=None, results=True, name="scores"):
     """Memberships (N,), or their logarithms, in the dtype of the scores; and the cut of each ranking (m, 4), float64.
 
     ks, alphas (m,) float64, alphas > 0. k <= 0 gives zeros, k >= the number of scores above -inf gives ones to them.
     -inf has membership 0. +inf has membership 1, or an equal share of k when there are more than k.
 
-    upstream  of a gradient that follows: of use to a card alone
+    upstream  of a gradient that follows: of use to a card alone, as is the name
     results   False where nobody reads the memberships: then they are None
     """
     values, offsets = rankings.values, rankings.offsets

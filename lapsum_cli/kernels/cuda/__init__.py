@@ -6,6 +6,7 @@ has one of, such as alpha, comes from memory and goes back there.
 
     adapter    declarations of kernels; lanes: a stream, its memory, copies to and fro
     blocks     sums, maxima and scans by the threads of a block
+    teams      a block as a team of threads, for what is written once for every device
     tiles      rankings cut into tiles, a block for each
     sweeps     the recurrence: sums before and behind every sorted score
     threshold  where a top-k meets its k, by one block
@@ -20,7 +21,7 @@ from .. import jit
 
 # As for the kernels of the CPU: Numba picks the cache directory when it decorates.
 with jit.cache_directory():
-    from . import adapter, blocks, losses, narrowing, order, permute, rank, sort, sweeps, threshold, tiles, topk
+    from . import adapter, blocks, losses, narrowing, order, permute, rank, sort, sweeps, teams, threshold, tiles, topk
     from . import deviations as spread
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "sort",
     "spread",
     "sweeps",
+    "teams",
     "threshold",
     "tiles",
     "topk",

@@ -38,7 +38,7 @@ class Order:
     def positions(self):
         """The place of every score in its ranking, from 0, best first; ties in the order of the input. int64."""
         layout, (_, places) = self.layout, self.sorted()
-        out = self.lane.room(f"positions of {self.name}", layout.size, np.int64)
+        out = self.lane.empty(layout.size, np.int64)
         layout.each_tile(layout.tiles, _positions, 0, layout.offsets, places, out)
         return out
 

@@ -1,14 +1,10 @@
-"""Soft permutations on a card: boundaries, dense rows, and the cross-entropy against an order, as ..permute."""
-
-import math
+"""Soft permutations on a card: boundaries and their gradient, and dense rows, as ..permute."""
 
 import numpy as np
 
-from ...core.rankings import Rankings
 from ..cpu import permute
 from ..cpu.permute import distance, probability
-from ..losses.permutation import surprise
-from .adapter import Lane, cuda, float64, kernel
+from .adapter import cuda, float64, kernel
 from .blocks import block_sums, put_results
 from .order import Order
 from .rank import middle_of
@@ -22,10 +18,6 @@ def boundaries(order: Order, alphas) -> permute.Boundaries:
     found, spans = np.empty((2, layout.size)), lane.get(at.spans)
     lane.get(at.anchors, found[0])
     lane.get(at.steps, found[1])
-    # From the place of the first finite score to that of the ranking, where the functions of the CPU look for them.
-    for r in np.flatnonzero(spans[:, 0] > 0):
-        whole = slice(layout.here[r], layout.here[r + 1])
-        found[:, whole] = np.roll(found[:, whole], -spans[r, 0], axis=1)
     values = order.values if isinstance(order.values, np.ndarray) else lane.get(order.values)
     return permute.Boundaries(values, layout.here, alphas, order.descending, found, spans)
 
@@ -69,91 +61,48 @@ def _dense(values, anchors, steps, spans, alphas, up, n, out):
     out[i] = probability(low, high) if first <= place < last else 0.0
 
 
-def permutation(lane: Lane, values, offsets, targets, alphas, gradient=True, descending=True):
-    """A loss (m,) in memory here, and if wanted the gradients for scores (N,) on the card and alpha (m,)."""
-    place = Order(lane, Rankings(targets, offsets), name="target").positions()
-    order = Order(lane, Rankings(values, offsets), descending)
-    layout, table = order.layout, order.layout.tiles
+def edges(order: Order, alphas):
+    """Where the positions of every ranking meet, on the card; as ..cpu.permute.edges."""
+    at = solve(order, alphas, 1.0)
+    return at.anchors, at.steps, at.spans
+
+
+def edges_gradient(order: Order, alphas, positions, upstream):
+    """Gradients for scores (N,) on the card and alpha (m,) in memory here; as ..cpu.permute.edges_gradient.
+
+    The boundaries are solved for again: what a lane found is whoever's comes next.
+    """
+    lane, layout, table = order.lane, order.layout, order.layout.tiles
     y, places = order.sorted()
-    at, weights = solve(order, alphas, 1.0), lane.put(alphas, "alphas")
-    own, lows, highs = (lane.zeros(name, (layout.size,), np.float64) for name in ("own", "lows", "highs"))
-    surprises = lane.room("surprises", (1, table.count), np.float64)
-    given = (layout.offsets, y, places, place, at.spans, at.anchors, at.steps, weights, descending)
-    layout.each_tile(table, _surprises, 1, *given, own, lows, highs, surprises)
-    losses = lane.get(layout.totals(table, "totals", surprises))[0] / np.maximum(layout.lengths, 1)
-    if not gradient:
-        return losses, None, None
-    pull = lane.room("v", (layout.size,), np.float64)
-    layout.each_tile(table, _pulls, 0, layout.offsets, at.spans, lows, highs, pull)
+    at, pull = solve(order, alphas, 1.0), lane.room("v", (layout.size,), np.float64)
+    layout.each_tile(table, _pulls, 0, layout.offsets, at.spans, upstream, pull)
     g = pull_back(order, alphas, at, pull)
-    out = lane.result("gradient of scores", layout.size, np.float64, values)
+    out = lane.result("gradient of scores", layout.size, np.float64, order.values)
     moments = lane.room("moments", (1, table.count), np.float64)
-    layout.each_tile(table, _gradients, 1, layout.offsets, y, places, own, g, out, moments)
-    return losses, out, -lane.get(layout.totals(table, "totals", moments))[0] / alphas
+    layout.each_tile(table, _gradients, 1, layout.offsets, y, places, positions, upstream, g, out, moments)
+    return out, -lane.get(layout.totals(table, "totals", moments))[0] / alphas
 
 
 @kernel
-def _surprises(
-    numbers,
-    ranking,
-    begin,
-    end,
-    offsets,
-    y,
-    places,
-    place,
-    spans,
-    anchors,
-    steps,
-    alphas,
-    descending,
-    own,
-    lows,
-    highs,
-    surprises,
-):
-    """-log P of every sorted score at its place, summed for each tile; and its slopes along the boundaries there."""
-    s, tile = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x]
-    r = ranking[tile]
-    low = offsets[r]
-    start, stop, length = spans[r, 0], spans[r, 1], offsets[r + 1] - low
-    n, total = stop - start, 0.0
-    for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
-        here = place[low + places[i]]
-        if not start <= i - low < stop:
-            from_place, to_place = (0, start) if i - low < start else (stop, length)
-            total += math.log(float(to_place - from_place)) if from_place <= here < to_place else np.inf
-        elif not start <= here < stop:
-            total += np.inf
-        elif n > 1:
-            above, below = low + max(here - 1, start), low + min(here, stop - 2)
-            edges = (anchors[above], steps[above], anchors[below], steps[below])
-            log_p, at_low, at_high = surprise(np.float64(y[i]), edges, here - start, n, alphas[r], descending)
-            total -= log_p
-            own[i] = (at_low - at_high) / length
-            lows[low + here], highs[low + here] = -at_low / length, -at_high / length
-    block_sums(s, (total,))
-    put_results(s, 1, surprises, tile)
-
-
-@kernel
-def _pulls(numbers, ranking, begin, end, offsets, spans, lows, highs, pull):
-    """The gradient along each boundary: of the score whose place it ends, and of that whose place it begins."""
+def _pulls(numbers, ranking, begin, end, offsets, spans, upstream, pull):
+    """The gradient along each boundary: of the item whose place it begins, and of that whose place it ends."""
     tile = numbers[cuda.blockIdx.x]
     r = ranking[tile]
     for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
         is_boundary = spans[r, 0] <= i - offsets[r] < spans[r, 1] - 1
-        pull[i] = lows[i + 1] - highs[i] if is_boundary else 0.0
+        pull[i] = upstream[0, i + 1] - upstream[1, i] if is_boundary else 0.0
 
 
 @kernel
-def _gradients(numbers, ranking, begin, end, offsets, y, places, own, g, gradient, moments):
+def _gradients(numbers, ranking, begin, end, offsets, y, places, positions, upstream, g, gradient, moments):
+    """A score moves its own distances, and by the boundaries those of others."""
     s, tile = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x]
     r = ranking[tile]
     low = offsets[r]
     middle, moment = middle_of(y, low, offsets[r + 1]), 0.0
     for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
-        slope = own[i] + g[i]
+        at = low + positions[low + places[i]]
+        slope = upstream[1, at] - upstream[0, at] + g[i]
         if abs(y[i]) < np.inf:
             moment += slope * (np.float64(y[i]) - middle)
         gradient[low + places[i]] = slope

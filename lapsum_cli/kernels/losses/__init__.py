@@ -1,5 +1,20 @@
-"""Losses of soft ranks, memberships and permutations against a target."""
+"""Losses of soft ranks, memberships and permutations against targets, with their gradients in O(n): a file each.
 
-from . import losses, permutation
+A file has the formula, once for every device, and LOSS, which says what it reads and what it moves; parts.py does the
+rest. Targets y are better the larger they are.
+"""
 
-__all__ = ["losses", "permutation"]
+import functools
+from importlib import import_module
+
+from .. import jit
+from .parts import Loss, backward, forward
+
+__all__ = ["Loss", "backward", "find", "forward"]
+
+
+@functools.cache
+def find(module: str) -> Loss:
+    """LOSS of a module, such as those of this folder."""
+    with jit.cache_directory():
+        return import_module(module).LOSS

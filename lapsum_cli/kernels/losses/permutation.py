@@ -1,134 +1,59 @@
-"""Cross-entropy of the soft permutation against the order of the targets, and its gradients, in O(n) memory.
+"""Cross-entropy of the soft permutation against the order of the targets: -(1/n) sum of log P[i, place of y_i].
 
--(1/n) sum of log P[i, place of y_i]: each item needs the two boundaries of one position, no matrix (LapSum, ICML 2025,
-section 4). Their gradients go back through the boundaries, as those of a soft sort do (sort.invert).
+Each item needs the two edges of one place, no matrix (LapSum, ICML 2025, section 4): it takes O(n) memory. Ties of the
+target are in the order of the input.
 """
 
 import math
 
 import numpy as np
 
-from ...core.rankings import Rankings
-from ..cpu import parallel
-from ..cpu.order import Order
 from ..cpu.permute import distance
-from ..cpu.sort import invert_all, room
-from ..cpu.sweeps import finite_part
-from ..jit import kernel
+from ..jit import uncounted
 from ..scalars.laplace import LOG_2
-from .losses import positions
+from ..scalars.team import join, team_sums
+from .parts import Loss
 
 
-def permutation(values, offsets, targets, alphas, gradient=True, descending=True, threads=1):
-    """A loss (m,), and if wanted the gradients for scores (N,) and alpha (m,); see losses.py beside it."""
-    places = positions(targets, offsets, threads)
-    losses, to_scores, to_alpha = np.empty(len(alphas)), np.empty(len(values)), np.empty(len(alphas))
-    order, workspace = Order(parallel.Cores(threads), Rankings(values, offsets), descending), parallel.Workspace()
-
-    def work(group):
-        scores, origins = order.sorted(group)
-        own, pull = workspace.array("own and pull", (2, scores.shape[1]), np.float64)
-        _permutation_rows(
-            scores,
-            origins,
-            offsets,
-            group,
-            alphas,
-            descending,
-            places,
-            *room(scores.shape[1], True, True, workspace),
-            own,
-            pull,
-            gradient,
-            losses,
-            to_scores,
-            to_alpha,
-        )
-
-    parallel.for_each(work, [(group,) for group in order.groups], threads)
-    return losses, *((to_scores, to_alpha) if gradient else (None, None))
-
-
-@kernel
-def _permutation_rows(
-    scores,
-    origins,
-    offsets,
-    group,
-    alphas,
-    descending,
-    places,
-    ahead,
-    outside,
-    buffers,
-    marks,
-    found,
-    moved,
-    own,
-    pull,
-    wanted,
-    losses,
-    gradient,
-    alpha_gradient,
-):
-    none = pull[:0]
-    for row in range(group.size):
-        r = group[row]
-        first, length, alpha = offsets[r], offsets[r + 1] - offsets[r], alphas[r]
-        start, stop = finite_part(scores[row, :length], np.inf if descending else -np.inf)
-        y, origin, n = scores[row, start:stop], origins[row, start:stop], stop - start
-        inner = max(n - 1, 0)
-        invert_all(y, alpha, descending, 1.0, inner, none, ahead, outside, buffers, marks, found, moved, none)
-        total = _surprise_of_infinite(origins[row], places[first : first + length], start, stop, length)
-        pull[:n] = 0.0
-        for i in range(n):
-            place = places[first + np.int64(origin[i])] - start
-            log_p, own[i] = _surprise(y[i], found, place, n, alpha, descending, -1.0 / length, pull)
+@uncounted
+def permutation(rankings, offsets, read, losses, upstreams):
+    """-(1/n) sum of log P, and its gradients along the distances of every item to the edges of its place, by place."""
+    x, anchors, steps, spans, places, alphas, descending = read
+    team, (upstream,) = join(rankings), upstreams
+    for r in range(team.first, team.last):
+        first, length, total = offsets[r], offsets[r + 1] - offsets[r], 0.0
+        start, stop, weight = spans[r, 0], spans[r, 1], -1.0 / max(length, 1)
+        for i in range(first + team.t, first + length, team.threads):
+            place, at_above, at_below = places[i], 0.0, 0.0
+            if abs(x[i]) == np.inf:
+                log_p = _log_share(x[i], place, start, stop, length, descending)
+            elif start <= place < stop:
+                above, below = first + max(place - 1, start), first + min(place, stop - 2)
+                edges = (0.0, 0.0, 0.0, 0.0)
+                if stop - start > 1:
+                    edges = (anchors[above], steps[above], anchors[below], steps[below])
+                given = (edges, place - start, stop - start, alphas[r], descending)
+                log_p, at_above, at_below = _log_probability(np.float64(x[i]), *given)
+            else:
+                log_p = -np.inf
             total -= log_p
-        losses[r] = total / length
-        if not wanted:
-            continue
-        invert_all(y, alpha, descending, 1.0, inner, pull[:inner], ahead, outside, buffers, marks, found, moved, none)
-        middle = np.float64(y[n // 2]) if n > 0 else 0.0
-        moment = 0.0
-        gradient[first : first + length] = 0.0
-        for i in range(n):
-            g = own[i] + (moved[0, i] if inner > 0 else 0.0)
-            gradient[first + np.int64(origin[i])] = g
-            moment += g * (np.float64(y[i]) - middle)
-        alpha_gradient[r] = -moment / alpha
+            if upstream.size > 0:
+                upstream[0, first + place], upstream[1, first + place] = at_above * weight, at_below * weight
+        (total,) = team_sums(team, (total,))
+        if team.t == 0:
+            losses[r] = total / max(length, 1)
 
 
-@kernel
-def _surprise_of_infinite(origin, place, start, stop, length):
-    """-sum log P over infinite scores, which share their places equally and have no others."""
-    total = 0.0
-    for i in range(length):
-        from_place, to_place = (0, start) if i < start else (stop, length)
-        if i < start or i >= stop:
-            inside = from_place <= place[origin[i]] < to_place
-            total += math.log(to_place - from_place) if inside else np.inf
-    return total
+@uncounted
+def _log_share(x, place, start, stop, length, descending):
+    """log P of an infinite score, which shares the places at its end equally with its like and has no others."""
+    is_best = x > 0.0 if descending else x < 0.0
+    from_place, to_place = (0, start) if is_best else (stop, length)
+    return -math.log(np.float64(to_place - from_place)) if from_place <= place < to_place else -np.inf
 
 
-@kernel
-def _surprise(x, found, place, n, alpha, descending, weight, pull):
-    """log P of a finite score at a place, and weight times its slope along x; pull[j] takes that along boundary j."""
-    if place < 0 or place >= n:
-        return -np.inf, 0.0
-    low, high = max(place - 1, 0), min(place, n - 2)
-    edges = (0.0, 0.0, 0.0, 0.0) if n == 1 else (found[0, low], found[1, low], found[0, high], found[1, high])
-    log_p, at_low, at_high = surprise(x, edges, place, n, alpha, descending)
-    at_low, at_high = at_low * weight, at_high * weight
-    if place < n - 1:
-        pull[place] -= at_high
-    if place > 0:
-        pull[place - 1] += at_low
-    return log_p, at_high - at_low
-
-
-@kernel
-def surprise(x, edges, place, n, alpha, descending):
+@uncounted
+def _log_probability(x, edges, place, n, alpha, descending):
     """log P of a finite score at one of n places, and its slopes along the distances to the boundaries at either end.
 
     edges: of the boundary above the place and of that below it, a score and a step; an end without one is ignored.
@@ -151,7 +76,7 @@ def surprise(x, edges, place, n, alpha, descending):
     return log_p, at_low / alpha * up, at_high / alpha * up
 
 
-@kernel
+@uncounted
 def _log_tail(z):
     """log F(z), and its slope."""
     if z <= 0.0:
@@ -160,7 +85,7 @@ def _log_tail(z):
     return math.log1p(-tail), tail / (1.0 - tail)
 
 
-@kernel
+@uncounted
 def _log_between(low, high, width):
     """log(F(high) - F(low)), and the densities at low and at high over that difference."""
     if high <= 0.0 or low >= 0.0:
@@ -170,3 +95,11 @@ def _log_between(low, high, width):
         return (log_p, fade / rest, 1.0 / rest) if high <= 0.0 else (log_p, 1.0 / rest, fade / rest)
     twice = -(math.expm1(low) + math.expm1(-high))
     return math.log(twice) - LOG_2, math.exp(low) / twice, math.exp(-high) / twice
+
+
+LOSS = Loss(
+    permutation,
+    reads=("scores", "anchors", "steps", "spans", "target_places", "alphas", "descending"),
+    moves=("distances to edges",),
+    sums=1,
+)

@@ -1,0 +1,86 @@
+"""Teams of ..scalars.team on a card: the threads of a block."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..scalars import team
+from .adapter import IS_SIMULATED, cuda, device, float64
+from .blocks import block_maxima, block_sums
+
+
+class Grid(NamedTuple):
+    """Rankings from the first on, one for each block that is launched."""
+
+    first: int
+
+    def join(self) -> Block:
+        return block_of(self)
+
+
+class Block(NamedTuple):
+    """A block of threads, as team.Alone is one thread; s: its shared memory, float64, a row for each value summed."""
+
+    first: int
+    last: int
+    t: int
+    threads: int
+    s: object
+
+    def sums(self, values):
+        block_sums(self.s, values)
+        return tuple(self.s[row * self.threads] for row in range(len(values)))
+
+    def maxima(self, values):
+        block_maxima(self.s, values)
+        return tuple(self.s[row * self.threads] for row in range(len(values)))
+
+
+@device
+def block_of(grid):
+    """The block that asks, with its rankings."""
+    s, threads = cuda.shared.array(0, float64), cuda.blockDim.x
+    r = grid.first + cuda.blockIdx.x
+    return Block(r, r + 1, cuda.threadIdx.x, threads, s)  # of one ranking: the loop over them costs no register
+
+
+if not IS_SIMULATED:  # the same three for the compiler, which knows no methods
+    from .adapter import overload
+
+    @device
+    def _one(s, threads):
+        return (s[0],)
+
+    @device
+    def _two(s, threads):
+        return s[0], s[threads]
+
+    @device
+    def _three(s, threads):
+        return s[0], s[threads], s[2 * threads]
+
+    _FOUND = {1: _one, 2: _two, 3: _three}
+
+    @overload(team.join)
+    def _join(rankings):
+        return lambda rankings: block_of(rankings)
+
+    @overload(team.team_sums)
+    def _sums(team, values):
+        found = _FOUND[len(values)]
+
+        def sums(team, values):
+            block_sums(team.s, values)
+            return found(team.s, team.threads)
+
+        return sums
+
+    @overload(team.team_maxima)
+    def _maxima(team, values):
+        found = _FOUND[len(values)]
+
+        def maxima(team, values):
+            block_maxima(team.s, values)
+            return found(team.s, team.threads)
+
+        return maxima

@@ -1,0 +1,225 @@
+"""How a loss is computed, on whatever device: the parts that it reads, one loop over rankings, and the way back.
+
+A loss is a function of soft parts of the scores, ranks or memberships, and of hard ones of the target. It declares
+which (Loss), and what it writes: a number for every ranking, and the gradient of that number for its soft parts. All of
+it is float64; the scores stay as they are. What is known of a soft part's own gradient is in rank.py, topk.py and
+permute.py of the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...core.rankings import Array, Rankings
+from ..scalars.cut import GIVEN, MEMBERSHIP
+from ..scalars.laplace import HARD
+
+
+class Loss(NamedTuple):
+    """A loss, as its file declares it.
+
+    loop   (rankings, offsets, read, losses, upstreams): the loss of every ranking of a team (scalars/team.py) from
+           what it reads, in the order of `reads`, and the upstream gradients in that of `moves`, unless they are empty
+    reads  properties of Parts, or options of its own
+    moves  soft parts that have a gradient, of WAYS_BACK
+    sums   how many values its team adds up at once
+    needs_gains   whether targets must be gains: finite, and 0 or more
+    card_bytes    per score on a card, the scores and the results left out; measured by the tests of a card
+    """
+
+    loop: Callable[..., None]
+    reads: tuple[str, ...]
+    moves: tuple[str, ...]
+    sums: int
+    needs_gains: bool = False
+    card_bytes: int = 240
+
+
+@dataclass
+class Parts:
+    """What losses are made of, each computed when it is first asked for.
+
+    kernels   a device's: the package ..cpu or ..cuda; place: where they run
+    rankings  without masked scores, their targets (N,) float64 and alphas (m,)
+    ks        (m,) float64, how many count as the top, or None for all
+    keep      whether a gradient may follow, for which orders and cuts are kept
+    """
+
+    kernels: Any
+    place: Any
+    rankings: Rankings
+    target: Array
+    alphas: np.ndarray
+    ks: np.ndarray | None
+    descending: bool
+    keep: bool
+    options: Mapping[str, Any] = field(default_factory=dict)
+    upstreams: tuple[Array, ...] = ()
+
+    def read(self, name: str) -> Any:
+        return self.options[name] if name in self.options else getattr(self, name)
+
+    @property
+    def scores(self) -> Array:
+        return self.rankings.values
+
+    @property
+    def limits(self) -> np.ndarray:
+        """(m,) how many count: all, unless there is a k."""
+        return np.full(len(self.rankings), np.inf) if self.ks is None else self.ks
+
+    @cached_property
+    def order(self) -> Any:
+        return self.kernels.order.Order(self.place, self.rankings, self.descending, keep=self.keep)
+
+    @cached_property
+    def ranks(self) -> Array:
+        """(N,) from 1."""
+        return self.kernels.rank.soft_rank(self.order, self.alphas, dtype=np.float64)[0]
+
+    @cached_property
+    def wide(self) -> Rankings:
+        """The scores in float64."""
+        return Rankings(self.kernels.losses.widened(self.place, self.scores), self.rankings.offsets)
+
+    @cached_property
+    def members_and_cuts(self) -> tuple[Array, Any]:
+        return self.kernels.topk.soft_topk(self.place, self.wide, self.ks, self.alphas, self.descending)
+
+    @property
+    def members(self) -> Array:
+        """(N,) of the top k; empty where there is no k, and all are in."""
+        return np.empty(0) if self.ks is None else self.members_and_cuts[0]
+
+    @property
+    def cuts(self) -> Array:
+        """(m, 4) of the top k; see scalars/cut.py."""
+        return self.kernels.losses.cuts_of(self.members_and_cuts[1])
+
+    @cached_property
+    def edges(self) -> tuple[Array, Array, Array]:
+        return self.kernels.permute.edges(self.order, self.alphas)
+
+    @property
+    def anchors(self) -> Array:
+        """(N,) the score next to the end of every place, of the places of finite scores but the last."""
+        return self.edges[0]
+
+    @property
+    def steps(self) -> Array:
+        """(N,) from there to the end of the place."""
+        return self.edges[1]
+
+    @property
+    def spans(self) -> Array:
+        """(m, 2) places from .. to that finite scores take."""
+        return self.edges[2]
+
+    @cached_property
+    def target_order(self) -> Any:
+        rankings = Rankings(self.target, self.rankings.offsets)
+        return self.kernels.order.Order(self.place, rankings, name="target")
+
+    @cached_property
+    def target_ranks(self) -> Array:
+        """(N,) ranks of the targets, the largest first; ties take the mean of their places."""
+        return self.kernels.rank.soft_rank(self.target_order, np.full(len(self.rankings), HARD))[0]
+
+    @cached_property
+    def target_places(self) -> Array:
+        """(N,) int64, places of the targets from 0, the largest first; ties in the order of the input."""
+        return self.target_order.positions()
+
+    @cached_property
+    def target_members(self) -> Array:
+        """(N,) of the k largest targets; ties share what is left of k."""
+        rankings, hard = Rankings(self.target, self.rankings.offsets), np.full(len(self.rankings), HARD)
+        return self.kernels.topk.soft_topk(self.place, rankings, self.ks, hard, name="target")[0]
+
+    def forget(self) -> None:
+        """Drop what no gradient needs."""
+        for name in ("ranks", "edges", "target_order", "target_ranks", "target_members"):
+            self.__dict__.pop(name, None)
+
+
+class Way(NamedTuple):
+    """The way back of a soft part: (parts, upstream) -> gradients for scores (N,) and alpha (m,).
+
+    shape  of the upstream gradient, before (N,)
+    """
+
+    back: Callable[[Parts, Array], tuple[Array, np.ndarray]]
+    shape: tuple[int, ...] = ()
+
+
+def _of_ranks(parts, upstream):
+    given = {"dtype": np.float64, "upstream": upstream, "results": False}
+    return parts.kernels.rank.soft_rank(parts.order, parts.alphas, **given)[1:]
+
+
+def _of_topk(slope):
+    def back(parts, upstream):
+        (_, cuts), gradient = parts.members_and_cuts, parts.kernels.topk.topk_gradient
+        return gradient(parts.place, parts.wide, upstream, cuts, parts.alphas, parts.descending, slope)[::2]
+
+    return back
+
+
+def _of_edges(parts, upstream):
+    return parts.kernels.permute.edges_gradient(parts.order, parts.alphas, parts.target_places, upstream)
+
+
+WAYS_BACK = {
+    "ranks": Way(_of_ranks),
+    "members": Way(_of_topk(MEMBERSHIP)),
+    "distances to the threshold": Way(_of_topk(GIVEN)),  # the upstream is along x / alpha at a fixed threshold
+    "distances to edges": Way(_of_edges, (2,)),  # of its target's place: the one above, that below; by place
+}
+
+
+def forward(
+    kernels: Any,
+    place: Any,
+    loss: Loss,
+    rankings: Rankings,
+    target: Array,
+    alphas: np.ndarray,
+    ks: np.ndarray | None,
+    how: Mapping[str, Any],
+    descending: bool,
+    keep: bool,
+) -> tuple[np.ndarray, Parts]:
+    """Losses (m,) in memory here, NaN where a target defines none after all; and what `backward` needs, if keep.
+
+    kernels, place  a device's kernels, ..cpu or ..cuda, and where they run: Cores or a Lane
+    rankings        of two scores or more, none of them masked; target (N,) float64, not all alike, larger is better
+    ks              (m,) float64, or None where the loss has no k
+    how             options of the loss's own, by name
+    """
+    parts = Parts(kernels, place, rankings, target, alphas, ks, descending, keep, how)
+    given = {name: parts.read(name) for name in loss.reads}
+    size = int(rankings.offsets[-1]) if keep else 0
+    is_moved = [keep and not (name == "members" and ks is None) for name in loss.moves]
+    shapes = [(*WAYS_BACK[name].shape, size * moved) for name, moved in zip(loss.moves, is_moved, strict=True)]
+    losses, parts.upstreams = kernels.losses.each_ranking(place, loss, rankings.offsets, given, shapes)
+    parts.forget()
+    return losses, parts
+
+
+def backward(kernels: Any, place: Any, loss: Loss, state: Parts) -> tuple[Array, np.ndarray]:
+    """Gradients of the losses for the scores (N,) float64, wherever they are, and for alpha (m,)."""
+    found = [
+        WAYS_BACK[name].back(state, upstream)
+        for name, upstream in zip(loss.moves, state.upstreams, strict=True)
+        if upstream.size or not state.scores.size
+    ]
+    gradient, to_alpha = found[0]
+    for more, more_alpha in found[1:]:
+        kernels.losses.add(place, state.rankings.offsets, gradient, more)
+        to_alpha = to_alpha + more_alpha
+    return gradient, to_alpha

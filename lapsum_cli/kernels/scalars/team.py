@@ -1,0 +1,73 @@
+"""A team of threads, so that what is made of a ranking is written once: on a CPU one thread, on a card a block.
+
+A loop over rankings takes whose they are, `join`s, and is then one of a team, whatever the device:
+
+    team = join(rankings)
+    for r in range(team.first, team.last):               every ranking of this team
+        total = 0.0
+        for i in range(team.t, n, team.threads):         every item of this thread
+            total += ...
+        (total,) = team_sums(team, (total,))             what the threads know together
+
+cuda/teams.py has the blocks of a card. Where nothing is compiled, a team's methods say what these functions do.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeVar
+
+from numba.extending import overload
+
+from ..jit import OPTIONS
+
+Values = TypeVar("Values", bound=tuple)
+
+
+class Slice(NamedTuple):
+    """Rankings first .. last, one thread's."""
+
+    first: int
+    last: int
+
+    def join(self) -> Alone:
+        return Alone(self.first, self.last, 0, 1)
+
+
+class Alone(NamedTuple):
+    """A team of one thread, number t of so many, and the rankings first .. last that it takes one after the other."""
+
+    first: int
+    last: int
+    t: int
+    threads: int
+
+    def sums(self, values):
+        return values
+
+    maxima = sums
+
+
+def join(rankings):
+    """The team of whoever asks, with its rankings: once, at the start of a kernel."""
+    return rankings.join()
+
+
+def team_sums(team, values: Values) -> Values:
+    """The sum of each of a tuple of up to three float64 over the threads of a team; every one of them must ask."""
+    return team.sums(values)
+
+
+def team_maxima(team, values: Values) -> Values:
+    """The largest of each, likewise."""
+    return team.maxima(values)
+
+
+@overload(join, jit_options=OPTIONS, target="cpu")
+def _join(rankings):
+    return lambda rankings: Alone(rankings.first, rankings.last, 0, 1)  # constants: loops are those of one thread
+
+
+@overload(team_sums, jit_options=OPTIONS, target="cpu")
+@overload(team_maxima, jit_options=OPTIONS, target="cpu")
+def _as_they_are(team, values):
+    return lambda team, values: values
