@@ -43,10 +43,12 @@ class Times:
 
     @property
     def median(self) -> float:
+        """Of the seconds: what counts in every table."""
         return statistics.median(self.seconds)
 
     @property
     def extremes(self) -> tuple[float, float]:
+        """The fewest seconds, and the most."""
         return min(self.seconds), max(self.seconds)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _with_gradient(operation, case: Case, scores: np.ndarray, upstream: np.ndarr
     return [form.scores(result.scores[name]) for name in operation.score_columns]
 
 
-TIMED = {  # operation: what it makes of a case's inputs, each (m, n)
+TIMED: dict[str, Callable[..., list[np.ndarray]]] = {  # operation: what it makes of a case's inputs, each (m, n)
     "rank": _rank,
     "rank-gradient": _rank_gradient,
     "sort": _sort,
