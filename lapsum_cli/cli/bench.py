@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ..operations import METHODS
 from ..study.bench.peers import PEERS
 from ..study.bench.scores import SCORES
 from ..study.bench.timed import DTYPES, FROM_FILE_TO_FILE, SHAPES, TIMED
@@ -46,6 +47,10 @@ def bench(
             f"{_first_by_default(f'{name} ({words})' if words else name for name, (_, words) in SCORES.items())}.",
             show_default=False,
         ),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(metavar="A,B", help=f"Of {_first_by_default(METHODS)}.", show_default=False),
     ] = None,
     alpha: Annotated[float, typer.Option(metavar="A", help="In the unit of the scores, such as N(0, 1).")] = 0.1,
     k: Annotated[str, typer.Option("--k", "-k", metavar="K", help="A number, or a share of each ranking.")] = "10%",
@@ -132,6 +137,7 @@ def bench(
         k=k,
         threads=threads,
         device=device,
+        methods=_listed(method) or list(METHODS)[:1],
     )
     kinds = [kind for kind, chosen in (("shapes", shapes), ("growth", growth), ("files", files)) if chosen] or [
         "shapes"

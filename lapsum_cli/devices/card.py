@@ -65,7 +65,7 @@ class Card:
         self.compute(operation, tiny)
         if not adapter.IS_SIMULATED:
             long = np.arange(tiles.LONG + 1, dtype=tiny.values.dtype)
-            beside = {"upstream": long, "target": long.astype(np.float64)}
+            beside = {name: long.astype(given.dtype) for name, given in tiny.beside.items()}
             self.compute(operation, Rankings(long, np.array([0, len(long)]), beside))
 
     def home(self, values: Array | None, like: Rankings) -> Array | None:

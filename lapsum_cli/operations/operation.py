@@ -166,7 +166,9 @@ class Operation:
         raise NotImplementedError
 
     def backward(self, rankings: Rankings, state: Any, upstream: Array, on: Any) -> Derivatives:
-        """The gradients of sum(upstream * result), given the state of a forward pass."""
+        """The gradients of sum(upstream * result), given the state of a forward pass; without an upstream one of the sum
+        of the results.
+        """
         raise NotImplementedError
 
     def compute(self, rankings: Rankings, on: Any, results: bool = True) -> Result:
@@ -178,7 +180,8 @@ class Operation:
             forward = self.forward(of_k, on, results)
             found = {self.result: on.home(forward.values, rankings), **forward.numbers}
             if self.gradient:
-                scores, alpha, to_k = self.backward(of_k, forward.state, of_k.beside.get("upstream"), on)
+                upstream = of_k.beside["upstream"] if "upstream" in self.takes else None
+                scores, alpha, to_k = self.backward(of_k, forward.state, upstream, on)
                 found |= {GRADIENT: on.home(scores, rankings), f"{GRADIENT}_alpha": alpha, f"{GRADIENT}_k": to_k}
             made |= {slot: found[slot.name] for slot in gives if slot.k == k}
             result.losses = found.get("loss")

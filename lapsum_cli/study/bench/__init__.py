@@ -1,15 +1,16 @@
 """`lapsum bench`: how long an operation takes here, beside what else the machine offers for it.
 
-    command.py   the options; what is made of them, in order
-    cases.py     what is timed: an operation on so many scores, of this kind (scores.py)
-    peers.py     what it is timed beside, by library; filepeers.py, the same from file to file
-    check.py     is an output right? An output that is not has no time
-    turns.py     the clock: all sides of a case run in turn; launch.py, for a side that is a process
-    arrays.py    the cases in memory; cuda.py, those on a card; files.py, those from file to file (sources.py,
-                 filecheck.py)
-    run.py       one run of all that was asked for, whose outcome is the Report (report.py)
-    tables.py    what was measured, as tables, which are printed (report.py), kept in a file (record.py), and drawn as a
-                 page (html.py, charts.py, page.css)
+    timed.py    what can be timed, as tables: operations, shapes, dtypes; scores.py, how scores are distributed
+    cases.py    what is chosen of that, as cases: an operation on so many rankings; and what the sides of one took
+    peers/      what lapsum is timed beside: a table, and a file for each library; filepeer.py, the process in which one
+                works from file to file
+    check.py    is an output right? An output that is not has no time
+    clock.py    all sides of a case run in turn; launch.py, for a side that is a process
+    arrays.py   the cases in memory; cards.py, those on a card; files.py, those from file to file (sources.py makes the
+                files, filecheck.py reads what was made of them)
+    machine.py  the conditions
+    run.py      one run of all that was asked for, whose outcome is a Report (../report)
+    tables.py   what was measured, as tables; figures.py, as charts
 
-Nothing is imported here: the command line reads the options on every start.
+timed.py, scores.py and the table of peers are read by the command line on every start, and import nothing heavy.
 """

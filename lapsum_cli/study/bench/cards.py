@@ -61,7 +61,7 @@ def measure(case: Case, peers: list[Peer], runs: int, notice: Callable[[str], No
 
 
 @contextlib.contextmanager
-def _enough_memory(case: Case):
+def _enough_memory(case: Case) -> Iterator[None]:
     """A card without it is an error of one line; Numba, PyTorch and CuPy have words of their own for that."""
     try:
         yield
@@ -83,6 +83,7 @@ class Work:
 
     @classmethod
     def of(cls, case: Case, inputs: list[np.ndarray]) -> Work:
+        """The inputs (m, n) go to the card, as often as ROTATED, MOST_COPIES and its free memory have it."""
         lane, size = adapter.Lane(), sum(array.nbytes for array in inputs)
         free = int(SHARE * min(adapter.free_bytes(), 1 << 50))
         count = max(1, min(MOST_COPIES, math.ceil(ROTATED / size), free // size))
@@ -151,12 +152,14 @@ class Repeating(adapter.Lane):
         return work()
 
     def empty(self, shape, dtype):
+        """A new array, or the one that the same place of the work got before."""
         if self._taken == len(self._results):
             self._results.append(super().empty(shape, dtype))
         self._taken += 1
         return self._results[self._taken - 1]
 
     def put(self, array, name=None):
+        """Numbers of this machine on the card: those that were there before are there still."""
         if not isinstance(array, np.ndarray):
             return array
         key = (array.dtype.str, array.shape, array.tobytes())

@@ -48,7 +48,7 @@ class Case:
         scores = draw(self.scores, shape, self.dtype)
         if not self.operation.endswith("-gradient"):
             return [scores]
-        return [scores, np.random.default_rng(1).standard_normal(shape, self.dtype)]
+        return [scores, np.random.default_rng(1).standard_normal(shape, np.dtype(self.dtype))]
 
     def outputs(self, *inputs: np.ndarray) -> list[np.ndarray]:
         """What the operation makes of them, each (m, n)."""

@@ -13,11 +13,13 @@ Sums are compared in every ranking, values in a few.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from ...core.errors import LapsumError
 from ...core.reference import BLOCK, laplace_cdf, laplace_pdf, rank_gradient, soft_count, threshold
+from .cases import Case
 
 RANKINGS, ITEMS = 4, 32  # whose values are compared
 
@@ -26,20 +28,13 @@ class WrongResult(LapsumError):
     """An output is further from the definition than the contract allows; its time would mean nothing."""
 
 
-def check_output(case, inputs, outputs) -> None:
+def check_output(case: Case, inputs: list[np.ndarray], outputs: list[np.ndarray]) -> None:
     """Raise WrongResult unless the outputs (m, n) are what the operation makes of the inputs (m, n)."""
-    checks = {
-        "rank": _check_ranks,
-        "rank-gradient": _check_rank_gradient,
-        "sort": _check_sorted,
-        "topk": _check_memberships,
-        "topk-gradient": _check_topk_gradient,
-        "log-topk": _check_logs,
-    }
-    checks[case.operation](case, *inputs, *outputs)
+    CHECKS[case.operation](case, *inputs, *outputs)
 
 
 def _check_sorted(case, scores, values):
+    """No value exceeds the one before it, and the soft count at a value, give or take its rounding, is its place."""
     rises = np.diff(values, axis=1) > 0
     if rises.any():
         r, i = np.argwhere(rises)[0]
@@ -107,6 +102,7 @@ def _check_memberships(case, scores, memberships):
 
 
 def _check_topk_gradient(case, scores, upstream, memberships, gradient):
+    """Errors count relative to the largest that a gradient can be."""
     _check_memberships(case, scores, memberships)
     # From e^-distance/alpha, which is twice the smaller of p and 1 - p. Gradients cancel where one score has all of it.
     tails = np.minimum(memberships, 1 - memberships).sum(axis=1, dtype=np.float64)
@@ -123,7 +119,17 @@ def _check_topk_gradient(case, scores, upstream, memberships, gradient):
             _compare(what, range(v.size)[part], (gradient[r, part] - expected) / largest, 0.0, tolerance)
 
 
-def _from_threshold(x, k, alpha):
+CHECKS: dict[str, Callable[..., None]] = {
+    "rank": _check_ranks,
+    "rank-gradient": _check_rank_gradient,
+    "sort": _check_sorted,
+    "topk": _check_memberships,
+    "topk-gradient": _check_topk_gradient,
+    "log-topk": _check_logs,
+}
+
+
+def _from_threshold(x: np.ndarray, k: float, alpha: float) -> Iterator[tuple[slice, np.ndarray]]:
     """(x - b) / alpha in float64, with the part of x that they are of, a block after another."""
     # Relative to the k-th score: the threshold of a tiny alpha needs more digits than the scores have.
     origin = float(np.partition(x, -math.ceil(k))[-math.ceil(k)])

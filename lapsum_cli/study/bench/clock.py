@@ -43,10 +43,12 @@ class Times:
 
     @property
     def median(self) -> float:
+        """Of the seconds: what counts in every table."""
         return statistics.median(self.seconds)
 
     @property
     def extremes(self) -> tuple[float, float]:
+        """The fewest seconds, and the most."""
         return min(self.seconds), max(self.seconds)
 
 
@@ -120,8 +122,15 @@ def process(command: list[str], prepare: Callable[[], None], environment: dict[s
 
 def _launched(command: list[str], environment: dict[str, str]) -> tuple[int, str, str]:
     launch = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")), *command]
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(launch, env=environment, start_new_session=True, **pipes) as launcher:
+    with subprocess.Popen(
+        launch,
+        env=environment,
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as launcher:
         try:
             out, words = launcher.communicate()
         except BaseException:  # a signal: what was launched ends too

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..report import charts
 from ..report.charts import Bar
 from ..report.html import Figure
@@ -56,7 +58,11 @@ def files_figures(measured: list[MeasuredFile]) -> list[Figure]:
     return figures
 
 
-FIGURES = {"shapes": shapes_figures, "growth": growth_figures, "files": files_figures}
+FIGURES: dict[str, Callable[[list], list[Figure]]] = {
+    "shapes": shapes_figures,
+    "growth": growth_figures,
+    "files": files_figures,
+}
 LEGENDS = {
     "shapes": "Time of lapsum over that of the other, on a logarithmic scale: left of the line at 1 lapsum is faster."
 }

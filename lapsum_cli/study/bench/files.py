@@ -52,6 +52,7 @@ class FileCase(Case):
 class MeasuredFile(Measured):
     """reordered: the peers that do not keep the order of the rows."""
 
+    case: FileCase
     reordered: list[str]
 
 
@@ -96,6 +97,7 @@ class FileBench:
             )
 
     def files(self) -> list[File]:
+        """What is to be made, one after the other: the Parquet, the matrix, the vector."""
         queries = int(self.rows) // QUERY
         rows, rankings = queries * QUERY, queries * NPY_TIMES
         scores = rankings * QUERY
@@ -111,6 +113,7 @@ class FileBench:
         ]
 
     def cases(self, file: File) -> list[FileCase]:
+        """The operations on a file, of those that were chosen."""
         c = self.choice
         return [
             FileCase(
@@ -139,21 +142,22 @@ class FileBench:
         """All sides run in turn; none of their times is shown if an output is wrong."""
         cases, source = self.cases(file), folder / f"in{file.suffix}"
         file.make(source)
-        own = {(case.operation, name): case for case in cases for name in self._own}
-        sinks = {side: folder / f"{'-'.join(side)}{file.suffix}" for side in own}
-        sinks |= {name: folder / f"{name}{file.suffix}" for name in file.others}
-        commands = {side: self._lapsum(case, source, sinks[side], self._own[side[1]]) for side, case in own.items()}
+        own = {f"{case.operation}-{name}": (case, name) for case in cases for name in self._own}
+        sinks = {side: folder / f"{side}{file.suffix}" for side in (*own, *file.others)}
+        commands = {
+            side: self._lapsum(case, source, sinks[side], self._own[name]) for side, (case, name) in own.items()
+        }
         commands |= {name: [*start, str(source), str(sinks[name])] for name, start in file.others.items()}
         times = take_turns({name: _side(command, sinks[name]) for name, command in commands.items()}, self.runs)
-        for side, case in own.items():
+        for side, (case, _) in own.items():
             file.check(case, source, sinks[side])
         tables = file.others if file.suffix == ".parquet" else ()
         reordered = [name for name in tables if not keeps_order(name, source, sinks[name])]
         measured = []
         for case in cases:
-            sides = {name: times[case.operation, name] for name in self._own}
+            sides = {name: times[f"{case.operation}-{name}"] for name in self._own}
             sides |= {name: times[name] for name in file.others}
-            moved = source.stat().st_size + sinks[case.operation, "lapsum"].stat().st_size
+            moved = source.stat().st_size + sinks[f"{case.operation}-lapsum"].stat().st_size
             measured.append(MeasuredFile(case, sides, moved, reordered))
         return measured
 

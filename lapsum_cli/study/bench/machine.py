@@ -16,6 +16,7 @@ from .peers import Peer
 
 
 def machine(peers: list[Peer], device: str = "cpu") -> str:
+    """All of it in one line."""
     on_card = () if device == "cpu" else ("numba-cuda", "cuda-cccl")
     packages = ("numpy", "numba", *on_card, "pyarrow", *(peer.module.partition(".")[0] for peer in peers))
     versions = ", ".join(filter(None, map(_version, dict.fromkeys(packages))))

@@ -39,16 +39,7 @@ class Bench:
         for peer in self.peers:
             peer.set_threads(self.choice.threads or 1)
         measured = {kind: list(measure(notice)) for kind, measure in kinds.items()}
-        return self.report(measured)
-
-    def report(self, measured: dict[str, list]) -> Report:
-        """What was measured, by kind, with the tables and figures made of it."""
-        sections = [
-            Section(TABLES[kind](found, self.choice, self.runs), FIGURES[kind](found), LEGENDS.get(kind, ""))
-            for kind, found in measured.items()
-        ]
-        cases = [{"kind": self.choice.name_of(kind), **m.as_dict()} for kind, found in measured.items() for m in found]
-        return Report("lapsum bench", machine(self.peers, self.choice.device), sections, cases)
+        return report_of(machine(self.peers, self.choice.device), measured, self.choice, self.runs)
 
     def _prepared(self, kind: str) -> Callable[[Notice], Iterable[Measured]]:
         if kind == "files":
@@ -68,3 +59,13 @@ class Bench:
         for case in cases:
             notice(f"{case}")
             yield measure(case, peers, self.runs)
+
+
+def report_of(machine: str, measured: dict[str, list], choice: Choice, runs: int) -> Report:
+    """What was measured, by kind, with the tables and charts of each."""
+    sections = [
+        Section(TABLES[kind](found, choice, runs), FIGURES[kind](found), LEGENDS.get(kind, ""))
+        for kind, found in measured.items()
+    ]
+    cases = [{"kind": choice.name_of(kind), **m.as_dict()} for kind, found in measured.items() for m in found]
+    return Report("lapsum bench", machine, sections, cases)

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-def _normal(rng: np.random.Generator, shape: tuple[int, int], dtype: str) -> np.ndarray:
+def _normal(rng: np.random.Generator, shape: tuple[int, int], dtype: Any) -> np.ndarray:
     return rng.standard_normal(shape, dtype)
 
 
-def _uniform(rng: np.random.Generator, shape: tuple[int, int], dtype: str) -> np.ndarray:
+def _uniform(rng: np.random.Generator, shape: tuple[int, int], dtype: Any) -> np.ndarray:
     return rng.random(shape, dtype)
 
 
-def _heavy(rng: np.random.Generator, shape: tuple[int, int], dtype: str) -> np.ndarray:
+def _heavy(rng: np.random.Generator, shape: tuple[int, int], dtype: Any) -> np.ndarray:
     """Cauchy: the largest of n scores is about n, which float32 holds."""
     return rng.standard_cauchy(shape).astype(dtype, copy=False)
 
 
-def _ties(rng: np.random.Generator, shape: tuple[int, int], dtype: str) -> np.ndarray:
+def _ties(rng: np.random.Generator, shape: tuple[int, int], dtype: Any) -> np.ndarray:
     """Normal, in steps of 1/16: some hundred values in all."""
     return (rng.standard_normal(shape, dtype) * 16).round() / 16
 
 
-def _sorted(rng: np.random.Generator, shape: tuple[int, int], dtype: str) -> np.ndarray:
+def _sorted(rng: np.random.Generator, shape: tuple[int, int], dtype: Any) -> np.ndarray:
     """Normal, lowest first: an exempt case, as an argsort that finds its input in order has next to nothing to do."""
     scores = rng.standard_normal(shape, dtype)
     scores.sort(axis=-1)

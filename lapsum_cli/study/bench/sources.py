@@ -27,6 +27,7 @@ def make_parquet(path: Path, rows: int) -> None:
 
 
 def make_npy(path: Path, shape: tuple[int, ...]) -> None:
+    """Scores (float32) of this shape."""
     rng = np.random.default_rng(7)
     scores = np.lib.format.open_memmap(path, "w+", np.float32, shape)
     every = scores.reshape(-1)

@@ -59,7 +59,7 @@ def growth_table(measured: list[Measured], choice: Choice, runs: int) -> Table:
 
 def growth_series(measured: list[Measured]) -> dict[str, dict[int, float]]:
     """Length -> ns a score, for each operation, with what else tells it from another."""
-    series = {}
+    series: dict[str, dict[int, float]] = {}
     for m in measured:
         series.setdefault(name_of(m, measured, m.case.operation), {})[m.case.length] = (
             m.lapsum.median * 1e9 / (m.case.rankings * m.case.length)
@@ -89,7 +89,11 @@ def files_table(measured: list[MeasuredFile], choice: Choice, runs: int) -> Tabl
     return Table(choice.name_of("files"), "From file to file", note, columns, rows, 3)
 
 
-TABLES = {"shapes": shapes_table, "growth": growth_table, "files": files_table}
+TABLES: dict[str, Callable[[list, Choice, int], Table]] = {
+    "shapes": shapes_table,
+    "growth": growth_table,
+    "files": files_table,
+}
 
 
 def others_of(measured: Sequence[Measured]) -> list[str]:

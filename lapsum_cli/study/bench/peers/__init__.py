@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -56,8 +55,7 @@ PEERS = {  # as --peers gives them, and in the order of tables
 }
 
 
-@dataclass(frozen=True)
-class Peer:
+class Peer(NamedTuple):
     """A library, or a part of one that is a module of its own."""
 
     name: str  # of PEERS

@@ -40,5 +40,5 @@ def on_stream(stream):
     return cupy.asarray, lambda: cupy.cuda.ExternalStream(int(stream))
 
 
-MODULES = {"cupy": {}}
+MODULES: dict[str, dict] = {"cupy": {}}
 ON_CARD = {"rank": ranks, "sort": sort, "topk": topk, "log-topk": topk}

@@ -1,7 +1,7 @@
 """PyArrow: the floor of what goes from file to file, where a float column is added and nothing is computed."""
 
 LABEL = "pyarrow"
-MODULES = {"pyarrow": {}}
+MODULES: dict[str, dict] = {"pyarrow": {}}
 
 
 def from_file_to_file(source, sink, threads):

@@ -3,7 +3,7 @@
 from .pyarrow import copy
 
 LABEL = "pyarrow tuned"
-MODULES = {"pyarrow": {}}
+MODULES: dict[str, dict] = {"pyarrow": {}}
 
 
 def from_file_to_file(source, sink, threads):

@@ -12,13 +12,13 @@ from commands import refusal, run
 from lapsum_cli.study.bench.cases import Case, Choice, Measured
 from lapsum_cli.study.bench.clock import Times
 from lapsum_cli.study.bench.files import FileCase, MeasuredFile
+from lapsum_cli.study.bench.run import report_of
+from lapsum_cli.study.bench.tables import TABLES
 from lapsum_cli.study.report import charts
-from lapsum_cli.study.report.report import Report
 from lapsum_cli.study.report.rounding import ratio, round_to
-from lapsum_cli.study.report.tables import TABLES
 
 VOID = {"meta", "line", "rect", "polyline"}
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parent.parent.parent / "README.md"
 
 
 class Page(HTMLParser):
@@ -69,8 +69,7 @@ def measured():
 
 def report(found, device="cpu"):
     choice = Choice(["rank", "topk"], ["7x100"], ["float32"], ["normal"], 0.1, "10", None, device)
-    tables = [TABLES[kind](some, choice, 3) for kind, some in found.items()]
-    return Report("a <machine>", {choice.name_of(kind): some for kind, some in found.items()}, tables)
+    return report_of("a <machine>", found, choice, 3)
 
 
 def measured_on_card():
@@ -79,7 +78,7 @@ def measured_on_card():
     shapes, growth, files = measured().values()
     sides = {"lapsum": ours, "copy": theirs, "to card": theirs, "from card": theirs, "torch": theirs}
     on_card = [replace(m, sides=sides, remarks=["it has no graph"]) for m in shapes[:1]]
-    with_cpu = [replace(m, sides={"lapsum": m.soft, "cpu": theirs, "duckdb": theirs}) for m in files]
+    with_cpu = [replace(m, sides={"lapsum": m.lapsum, "cpu": theirs, "duckdb": theirs}) for m in files]
     return {"shapes": on_card, "growth": growth, "files": with_cpu}
 
 
@@ -124,13 +123,23 @@ def test_what_grows_with_n_is_level_and_names_stand_apart():
 
 
 def test_tables_say_what_was_measured():
-    shapes, growth, files = (table.markdown() for table in report(measured()).tables)
+    shapes, growth, files = (section.table.markdown() for section in report(measured()).sections)
     assert re.search(
         r"\| rank +\| 7x100 +\| float64 +\| +2000 \| +1000–3000 \| .* \| +0.25 \| +0.25 \(8000\) \|", shapes
     )
     assert re.search(r"\| 1024 \| 1907 \|", growth)
     assert re.search(r"\| long Parquet \| .* \| +2.00 \| +1.00–3.00 \| .* \| +50.0 \| +0.25 \(8.00\) \|", files)
     assert "do not keep their order: duckdb" in files
+
+
+def test_methods_have_a_column_if_there_are_several():
+    one, *_ = measured()["shapes"]
+    other = replace(one, case=replace(one.case, method="sparse"))
+    choice = Choice(["rank"], ["7x100"], ["float32"], ["normal"], 0.1, "10", None)
+    assert TABLES["shapes"]([one], choice, 3).columns[2] == "lapsum ms"
+    table = TABLES["shapes"]([one, other], choice, 3)
+    assert table.columns[2] == "method"
+    assert [row[2] for row in table.rows] == ["lapsum", "sparse"]
 
 
 def test_tables_of_a_card_stand_beside_those_of_the_cpu():

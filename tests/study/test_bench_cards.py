@@ -18,7 +18,7 @@ from lapsum_cli.core.errors import DeviceError
 from lapsum_cli.study.bench import machine
 from lapsum_cli.study.bench.cases import Choice
 from lapsum_cli.study.bench.check import WrongResult
-from lapsum_cli.study.bench.peers import LABELS, PEERS
+from lapsum_cli.study.bench.peers import PEERS, parts_of
 
 OF_THE_CARD = ["lapsum", "copy", "to card", "from card"]
 SIMULATOR = {"NUMBA_ENABLE_CUDASIM": "1", "NUMBA_DISABLE_JIT": "1"}
@@ -98,9 +98,9 @@ def case_of(operation, shape="2x12", dtype="float32"):
 
 
 def measured(case, peers=(), notice=print, runs=2):
-    from lapsum_cli.study.bench import cards as cuda
+    from lapsum_cli.study.bench import cards
 
-    return cuda.measure(case, [peer for peer in PEERS if peer.name in peers], runs, notice)
+    return cards.measure(case, [peer for name in peers for peer in parts_of(name)], runs, notice)
 
 
 @pytest.mark.cuda
@@ -119,28 +119,28 @@ def test_every_output_passes_and_every_side_runs_as_often_as_asked(operation, dt
 
 @pytest.mark.cuda
 def test_a_wrong_output_is_never_timed(monkeypatch):
-    from lapsum_cli.study.bench import cards as cuda
+    from lapsum_cli.study.bench import cards
 
     def nothing(on, case, rankings, given):
         return [rankings.values]
 
-    monkeypatch.setitem(cuda.OPERATIONS, "topk", nothing)
-    monkeypatch.setattr(cuda, "take_turns", None)
+    monkeypatch.setitem(cards.OPERATIONS, "topk", nothing)
+    monkeypatch.setattr(cards, "take_turns", None)
     with pytest.raises(WrongResult):
         measured(case_of("topk"))
 
 
 @pytest.mark.cuda
 def test_every_run_takes_the_next_copy_of_the_inputs():
-    from lapsum_cli.study.bench import cards as cuda
+    from lapsum_cli.study.bench import cards
 
     case = case_of("topk")
-    work, taken = cuda.Work.of(case, case.inputs()), []
+    work, taken = cards.Work.of(case, case.inputs()), []
     one, other = (work.side(taken.append) for _ in range(2))
     for side in (one, other, one, one, other, one, one, one, one):
         assert side().seconds > 0
     assert taken == [0, 1, 2, 3, 4, 5, 6, 7, 0]
-    large = cuda.Work.of(case, [np.empty((1, (100 << 20) // 4), np.float32)])
+    large = cards.Work.of(case, [np.empty((1, (100 << 20) // 4), np.float32)])
     assert len(large.copies) == 3
 
 
@@ -238,23 +238,24 @@ def libraries(monkeypatch):
 @pytest.mark.simulated
 @pytest.mark.parametrize(("operation", "of_cupy"), [("rank", "argsort"), ("sort", "sort"), ("topk", "argpartition")])
 def test_libraries_work_on_the_stream_of_the_events(libraries, operation, of_cupy):
-    from lapsum_cli.study.bench import cards as cuda
+    from lapsum_cli.study.bench import cards
 
     case = case_of(operation)
-    work = cuda.Work.of(case, case.inputs())
-    for peer in PEERS:
-        if peer.on_card:
-            cuda._of_peer(work, peer)()
+    work = cards.Work.of(case, case.inputs())
+    on_card = [name for name, listed in PEERS.items() if listed.on_card]
+    for name in on_card:
+        for peer in parts_of(name):
+            cards._of_peer(work, peer)()
     assert libraries == [5, "torch", 5, of_cupy]
-    assert {peer.name for peer in PEERS if peer.on_card} == {"torch", "cupy"} <= set(LABELS)
+    assert on_card == ["torch", "cupy"]
 
 
 @pytest.mark.simulated
 @pytest.mark.parametrize(("operation", "shape"), [("topk", "2x12"), ("log-topk", "1x70")])
 def test_a_graph_replays_a_topk_and_makes_no_array(libraries, monkeypatch, operation, shape):
-    from lapsum_cli.study.bench import cards as cuda
+    from lapsum_cli.study.bench import cards
 
-    monkeypatch.setattr(cuda, "MOST_COPIES", 2)
+    monkeypatch.setattr(cards, "MOST_COPIES", 2)
     found = measured(case_of(operation, shape), ["torch"], runs=1)
     assert found.remarks == []
     assert list(found.sides) == [*OF_THE_CARD, "graph", "torch"]
@@ -262,9 +263,11 @@ def test_a_graph_replays_a_topk_and_makes_no_array(libraries, monkeypatch, opera
 
 @pytest.mark.simulated
 def test_a_graph_that_cannot_be_captured_is_left_out_with_its_reason(libraries, monkeypatch):
-    from lapsum_cli.study.bench import cards as cuda
+    from lapsum_cli.study.bench import cards
 
-    monkeypatch.setattr(cuda.Repeating, "put", lambda lane, array, name=None: cuda.adapter.Lane.put(lane, array, name))
+    monkeypatch.setattr(
+        cards.Repeating, "put", lambda lane, array, name=None: cards.adapter.Lane.put(lane, array, name)
+    )
     said = []
     found = measured(case_of("topk"), ["torch", "cupy"], said.append, runs=1)
     assert list(found.sides) == [*OF_THE_CARD, "torch", "cupy"]

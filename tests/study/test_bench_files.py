@@ -16,14 +16,13 @@ from commands import refusal, run
 
 from lapsum_cli import run_file
 from lapsum_cli.core.errors import IOFailed
-from lapsum_cli.study.bench import clock as turns
-from lapsum_cli.study.bench import files
+from lapsum_cli.study.bench import clock, files
 from lapsum_cli.study.bench.cases import Choice
 from lapsum_cli.study.bench.check import WrongResult
 from lapsum_cli.study.bench.filecheck import check_array, check_table, keeps_order
 from lapsum_cli.study.bench.files import FileBench
 from lapsum_cli.study.bench.sources import make_npy, make_parquet
-from lapsum_cli.study.report.tables import TABLES
+from lapsum_cli.study.bench.tables import TABLES
 
 CHOICE = Choice(["rank", "topk"], ["1x100"], ["float32"], ["normal"], alpha=0.1, k="10%", threads=None)
 
@@ -66,12 +65,12 @@ def test_no_file_is_left(timed):
 
 def test_a_process_does_not_count_the_memory_of_its_parent():
     held = np.ones(30_000_000)
-    [run] = turns.take_turns({"true": turns.process(["true"], lambda: None, {"PATH": "/usr/bin:/bin"})}, 1).values()
+    [run] = clock.take_turns({"true": clock.process(["true"], lambda: None, {"PATH": "/usr/bin:/bin"})}, 1).values()
     assert run.memory < held.nbytes / 4
 
 
 def test_a_process_that_fails_is_an_error_with_its_last_word():
-    failing = turns.process(
+    failing = clock.process(
         ["sh", "-c", "echo first >&2; echo last >&2; exit 3"], lambda: None, {"PATH": "/usr/bin:/bin"}
     )
     with pytest.raises(IOFailed, match=r": last$"):
@@ -90,7 +89,7 @@ def test_with_a_card_lapsum_runs_there_and_on_the_cpu(monkeypatch):
 
     def process(command, *given):
         commands.append(command)
-        return turns.process([word for word in command if word not in ("--device", "cuda")], *given)
+        return clock.process([word for word in command if word not in ("--device", "cuda")], *given)
 
     monkeypatch.setattr(files, "process", process)
     choice = replace(CHOICE, operations=["topk"], threads=1, device="cuda")
