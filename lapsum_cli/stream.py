@@ -47,9 +47,6 @@ def run(
                 words.progress(counts.written, total)
             budget.give(freed)
             del rows
-        for rows in table.last(counts):
-            out.write(rows)
-            counts.written += len(rows)
         inputs = [{"name": name, "rows": rows} for name, rows in source.read]
         out.close({**how, "inputs": inputs, "rankings": counts.rankings, "scores": counts.scores})
     except BaseException:
@@ -74,3 +71,5 @@ def results(
             del rows
         yield None, batch.cost
         del batch, rankings, result
+    for rows in table.last(counts):
+        yield rows, 0

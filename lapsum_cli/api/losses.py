@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.errors import OptionError
 from ..operations import LOSSES
 from ..operations.loss import Loss, check_reduction
 from ..operations.operation import GRADIENT
@@ -79,6 +80,8 @@ def loss_vjp(
 
 
 def _operation(name: str, alpha: Any, descending: bool, k: Any, options: dict[str, Any]) -> Loss:
+    if k is None and name in LOSSES and LOSSES[name].k == "needed":
+        raise OptionError(f"loss {name} needs k, how many are at the top")
     ks = () if k is None else _ks(k)
     return Loss(_alpha(alpha), descending, loss=name, ks=ks, **options)
 

@@ -166,9 +166,7 @@ class Operation:
         raise NotImplementedError
 
     def backward(self, rankings: Rankings, state: Any, upstream: Array, on: Any) -> Derivatives:
-        """The gradients of sum(upstream * result), given the state of a forward pass; without an upstream one of the sum
-        of the results.
-        """
+        """The gradients of sum(upstream * result), given the state of a forward pass; upstream None stands for ones."""
         raise NotImplementedError
 
     def compute(self, rankings: Rankings, on: Any, results: bool = True) -> Result:
