@@ -231,7 +231,7 @@ def test_reductions_weigh_the_gradients_of_rankings():
 
 # Against the numbers of the authors' implementations.
 
-VECTORS = json.loads((Path(__file__).parent / "vectors" / "lapsum.json").read_text())["cases"]
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "lapsum.json").read_text())["cases"]
 
 
 def authors(op):

@@ -168,7 +168,7 @@ def test_what_cannot_be_used_is_one_line(call):
 
 
 def test_the_training_sample_learns(capsys):
-    runpy.run_path(str(Path(__file__).parent.parent / "samples" / "train.py"), run_name="__main__")
+    runpy.run_path(str(Path(__file__).parents[2] / "samples" / "train.py"), run_name="__main__")
     before, after = capsys.readouterr().out.splitlines()
     loss, ndcg = (lambda line: float(line.split("loss ")[1].split(",")[0])), (lambda line: float(line.split()[-4]))
     assert loss(after) < 0.7 * loss(before)

@@ -164,7 +164,7 @@ def test_thresholds_reproduce_the_memberships():
             np.testing.assert_allclose(p, reference.laplace_cdf(z if largest else -z), atol=1e-13)
 
 
-VECTORS = json.loads((Path(__file__).parent / "vectors" / "lapsum.json").read_text())["cases"]
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "lapsum.json").read_text())["cases"]
 
 
 def _cases(op):
