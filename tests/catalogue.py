@@ -112,9 +112,9 @@ def _hard_log_topk(x, target, k):
         return np.log(reference.hard_topk(x, k))
 
 
-def _hard_permutation(x, target, k):
+def _hard_permutation(x, *_):
     """Equal scores share their places."""
-    return np.diff([reference.hard_topk(x, l) for l in range(len(x) + 1)], axis=0).T
+    return np.diff([reference.hard_topk(x, k) for k in range(len(x) + 1)], axis=0).T
 
 
 def _flat_sort(x, k, alpha):
@@ -224,9 +224,7 @@ OPERATIONS = [
 ]
 
 LOSSES = [
-    Entry(
-        "spearman loss", "spearman_loss", reference.spearman_loss, error=(2e-6, 1e-11), hard=_hard_spearman, **_LOSS
-    ),
+    Entry("spearman loss", "spearman_loss", reference.spearman_loss, error=(2e-6, 1e-11), hard=_hard_spearman, **_LOSS),
     Entry(
         "topk loss", "topk_loss", reference.topk_loss, error=(2e-6, 1e-11), k="positional", **{**_LOSS, "of": "each"}
     ),
@@ -257,7 +255,13 @@ LOSSES = [
         hard=partial(_hard_ndcg, gain="linear"),
         **_LOSS,
     ),
-    Entry("permutation loss", "permutation_loss", reference.permutation_loss, error=(2e-6, 1e-11), **{**_LOSS, "of": "each"}),
+    Entry(
+        "permutation loss",
+        "permutation_loss",
+        reference.permutation_loss,
+        error=(2e-6, 1e-11),
+        **{**_LOSS, "of": "each"},
+    ),
 ]
 
 
@@ -303,3 +307,7 @@ def is_no_loss(entry: Entry) -> bool:
 
 def is_of_scores(entry: Entry) -> bool:
     return entry.per == "score"
+
+
+def is_loss(entry: Entry) -> bool:
+    return entry.per == "ranking"

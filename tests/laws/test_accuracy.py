@@ -1,10 +1,12 @@
 """The numbers against the definition: the bounds that kernels/__init__.py states, measured."""
 
 import json
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
+from catalogue import every
 
 from lapsum_cli import log_soft_topk, soft_rank, soft_topk
 from lapsum_cli.core import reference
@@ -30,17 +32,30 @@ def scores(shape, n, dtype, seed=0):
     return made[shape].astype(dtype)
 
 
+# Every bound of length of the kernels that a definition in O(n^2) reaches.
+LENGTHS = {
+    "rank": (1, 2, 3, 100, 1024, 1025, 2100),
+    **dict.fromkeys(("topk", "smallest"), (2, 3, 24, 25, 26, 100, 1000)),
+}
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_memberships_are_those_of_the_definition(shape, dtype):
-    for n in (2, 3, 24, 25, 26, 100, 1000):
+@every(
+    topk_loss="no bound relative to it holds where log(1 - p) cancels: bounded in test_gradients.py, in float64",
+    permutation_loss="as the one above: bounded in test_gradients.py, in float64",
+)
+def test_results_are_those_of_the_definition(entry, shape, dtype):
+    for n in LENGTHS.get(entry.name, (2, 3, 40)):
         x = scores(shape, n, dtype)
-        for alpha in ALPHAS:
-            for k in (1e-3, 1, n * 0.37, n // 2, n - 1e-3):
-                for largest in (True, False) if n <= 100 else (True,):
-                    got = soft_topk(x, k, alpha=alpha, largest=largest)
-                    error = np.abs(got - reference.topk(x, k, alpha, largest)).max()
-                    assert error <= TOPK_TOLERANCE[dtype], (n, alpha, k, largest, error)
+        target = np.random.default_rng(n).permutation(np.arange(n) % 5).astype(float)
+        ks = (1e-3, 1, n * 0.37, n // 2, n - 1e-3) if entry.k else (None,)
+        for alpha, k in product(ALPHAS, ks):
+            for descending in (True, False) if n <= 100 else (True,):
+                given = {"alpha": alpha, "descending": descending} | ({"k": k} if k else {})
+                want = entry.define(x, target, **given)
+                error = np.abs(entry(x, target, **given) - want)
+                assert np.all(error <= entry.bound(want, n, dtype)), (n, given, error.max())
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -50,18 +65,6 @@ def test_results_for_ten_thousand_scores_are_those_of_the_definition(alpha, dtyp
     for k in (1, 1000.5):
         assert np.abs(soft_topk(x, k, alpha=alpha) - reference.topk(x, k, alpha)).max() <= TOPK_TOLERANCE[dtype]
     assert np.abs(soft_rank(x, alpha=alpha) - reference.rank(x, alpha)).max() <= RANK_TOLERANCE[dtype] * 10_000
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_ranks_are_those_of_the_definition(shape, dtype):
-    for n in (1, 2, 3, 100, 1024, 1025, 2100):
-        x = scores(shape, n, dtype)
-        for alpha in ALPHAS:
-            for descending in (True, False) if n <= 100 else (True,):
-                got = soft_rank(x, alpha=alpha, descending=descending)
-                error = np.abs(got - reference.rank(x, alpha, descending)).max() / n
-                assert error <= RANK_TOLERANCE[dtype], (n, alpha, descending, error)
 
 
 @pytest.mark.parametrize("shape", ["shifted", "ties", "constant", "infinite"])
