@@ -426,7 +426,6 @@ def test_the_catalogue_has_every_function_of_the_package():
         (test_a_shift_of_every_score_shifts_sorted_scores_and_nothing_else, {"shift": 3}),
         (test_scaling_scores_and_alpha_together_scales_sorted_scores_and_nothing_else, {"power": 3}),
         (test_ascending_is_the_order_of_the_negated_scores_to_the_bit, {"share": 0.5}),
-        (test_a_masked_score_changes_no_other, {"at": 2}),
         (test_a_small_alpha_gives_the_hard_result, {"k": 2, "alpha": None}),
         (test_a_large_alpha_makes_all_scores_alike, {"k": 2, "alpha": None, "dtype": None}),
     ],
