@@ -3,6 +3,9 @@
 import subprocess
 import sys
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 LAPSUM = [sys.executable, "-m", "lapsum_cli"]
 
 
@@ -18,3 +21,13 @@ def refusal(stderr: bytes) -> str:
     assert len(lines) == 1, f"one line was expected, not: {stderr.decode()}"
     assert lines[0].startswith("lapsum: ")
     return lines[0]
+
+
+def contents(folder) -> dict:
+    """Every file below a folder, and its bytes."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def parquet(path, **columns) -> None:
+    """A Parquet file of these columns, four rows a group."""
+    pq.write_table(pa.table(columns), path, row_group_size=4)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from catalogue import entries, every
 
 import lapsum_cli
 
@@ -13,22 +14,14 @@ torch = pytest.importorskip("torch")
 from lapsum_cli import torch as soft  # noqa: E402
 
 TARGET = torch.tensor([[3, 0, 1, 1, 2, 0], [0, 2, 0, 3, 1, 1]])
-FUNCTIONS = {
-    "rank": lambda x, alpha, k: soft.soft_rank(x, alpha=alpha),
-    "rank ascending": lambda x, alpha, k: soft.soft_rank(x, alpha=alpha, descending=False),
-    "sort": lambda x, alpha, k: soft.soft_sort(x, alpha=alpha),
-    "topk": lambda x, alpha, k: soft.soft_topk(x, k, alpha=alpha),
-    "topk smallest": lambda x, alpha, k: soft.soft_topk(x, k, alpha=alpha, largest=False),
-    "log topk": lambda x, alpha, k: soft.log_soft_topk(x, k, alpha=alpha),
-}
-LOSSES = {
-    "spearman": lambda x, y, alpha, **o: soft.spearman_loss(x, y, alpha=alpha, **o),
-    "topk": lambda x, y, alpha, **o: soft.topk_loss(x, y, 2, alpha=alpha, **o),
-    "recall": lambda x, y, alpha, **o: soft.recall_loss(x, y, 2, alpha=alpha, **o),
-    "ndcg": lambda x, y, alpha, **o: soft.ndcg_loss(x, y, alpha=alpha, **o),
-    "ndcg at": lambda x, y, alpha, **o: soft.ndcg_loss(x, y, at=2.5, gain="linear", alpha=alpha, **o),
-    "permutation": lambda x, y, alpha, **o: soft.permutation_loss(x, y, alpha=alpha, **o),
-}
+
+
+def takes_tensors(entry):
+    return entry.tensors and entry.per != "ranking"
+
+
+def is_loss_of_tensors(entry):
+    return entry.tensors and entry.per == "ranking"
 
 
 def scores(shape=(2, 6), dtype=torch.float64):
@@ -36,10 +29,19 @@ def scores(shape=(2, 6), dtype=torch.float64):
     return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype).requires_grad_()
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_gradients_pass_gradcheck(name):
+def test_every_function_is_in_the_catalogue():
+    assert {entry.function for entry in entries() if entry.tensors} == set(soft.__all__)
+
+
+@pytest.mark.parametrize("descending", [True, False])
+@every(takes_tensors)
+def test_gradients_pass_gradcheck(entry, descending):
     """Scores, alpha and k, with alpha and k for each ranking, for all, and as numbers."""
-    function, x = FUNCTIONS[name], scores()
+
+    def function(x, alpha, k):
+        return entry(x, on=soft, alpha=alpha, k=k, descending=descending)
+
+    x = scores()
     alpha, k = torch.tensor([0.4, 1.3]).double().requires_grad_(), torch.tensor([1.7, 3.0]).double().requires_grad_()
     assert torch.autograd.gradcheck(function, (x, alpha, k))
     assert torch.autograd.gradcheck(function, (x, alpha[0].detach().requires_grad_(), k[0].detach().requires_grad_()))
@@ -47,47 +49,49 @@ def test_gradients_pass_gradcheck(name):
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-@pytest.mark.parametrize("name", LOSSES)
-def test_gradients_of_losses_pass_gradcheck(name, reduction):
+@every(is_loss_of_tensors)
+def test_gradients_of_losses_pass_gradcheck(entry, reduction):
     alpha = torch.tensor([0.4, 1.3]).double().requires_grad_()
-    assert torch.autograd.gradcheck(
-        lambda x, alpha: LOSSES[name](x, TARGET, alpha, reduction=reduction), (scores(), alpha)
-    )
+
+    def loss(x, alpha):
+        return entry(x, TARGET, on=soft, alpha=alpha, k=2.5, reduction=reduction)
+
+    assert torch.autograd.gradcheck(loss, (scores(), alpha))
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@every(takes_tensors)
 @pytest.mark.parametrize("shape", [(6,), (2, 6), (2, 3, 6), (0, 6), (2, 0), (1, 1)])
-def test_any_leading_shape(name, shape):
+def test_any_leading_shape(entry, shape):
     x = scores(shape)
-    result = FUNCTIONS[name](x, 0.3, 0.5)
+    result = entry(x, on=soft, alpha=0.3, k=0.5)
     assert result.shape == x.shape
     result.sum().backward()
     assert x.grad.shape == x.shape
     if x.numel() > 1:
-        alone = FUNCTIONS[name](x.detach().reshape(-1, shape[-1])[-1], 0.3, 0.5)
+        alone = entry(x.detach().reshape(-1, shape[-1])[-1], on=soft, alpha=0.3, k=0.5)
         assert torch.equal(result.detach().reshape(-1, shape[-1])[-1], alone)
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@every(takes_tensors)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-def test_every_dtype_of_floats(name, dtype):
+def test_every_dtype_of_floats(entry, dtype):
     x = scores(dtype=dtype)
-    result = FUNCTIONS[name](x, 0.3, 2)
+    result = entry(x, on=soft, alpha=0.3, k=2)
     is_half = dtype in (torch.float16, torch.bfloat16)
-    assert result.dtype == (torch.float32 if is_half and "rank" in name else dtype)
+    assert result.dtype == (torch.float32 if is_half and "rank" in entry.name else dtype)
     result.pow(2).sum().backward()
     assert x.grad.dtype == dtype
     exact = x.detach().double().requires_grad_()
-    FUNCTIONS[name](exact, 0.3, 2).pow(2).sum().backward()
+    entry(exact, on=soft, alpha=0.3, k=2).pow(2).sum().backward()
     tolerance = {torch.float16: 5e-3, torch.bfloat16: 4e-2, torch.float32: 1e-5, torch.float64: 0}[dtype]
     assert (x.grad.double() - exact.grad).abs().max() <= tolerance * exact.grad.abs().max()
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_backward_may_run_twice_and_changes_nothing(name):
+@every(takes_tensors)
+def test_backward_may_run_twice_and_changes_nothing(entry):
     x, alpha, k = scores(), torch.tensor([0.4, 1.3], requires_grad=True), torch.tensor([1.7, 3.0], requires_grad=True)
     before = [t.detach().clone() for t in (x, alpha, k)]
-    loss = FUNCTIONS[name](x, alpha, k).pow(2).sum()
+    loss = entry(x, on=soft, alpha=alpha, k=k).pow(2).sum()
     loss.backward(retain_graph=True)
     first = x.grad.clone()
     loss.backward()
@@ -128,14 +132,14 @@ def test_the_same_numbers_as_on_arrays():
     assert torch.equal(soft.soft_sort(x), torch.from_numpy(lapsum_cli.soft_sort(array)))
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_rankings_without_a_loss_leave_the_others_alone(name):
+@every(is_loss_of_tensors)
+def test_rankings_without_a_loss_leave_the_others_alone(entry):
     x, target = scores((3, 6)), torch.cat([TARGET, torch.ones(1, 6, dtype=torch.long)])
     with torch.no_grad():
         x[0, 2:4] = -torch.inf  # padding
-    losses = LOSSES[name](x, target, 0.5, reduction="none")
+    losses = entry(x, target, on=soft, alpha=0.5, k=2)
     assert losses.isnan().tolist() == [False, False, True]
-    mean = LOSSES[name](x, target, 0.5)
+    mean = entry(x, target, on=soft, alpha=0.5, k=2, reduction="mean")
     assert torch.isclose(mean, losses[:2].mean())
     mean.backward()
     assert x.grad.isfinite().all()
@@ -145,30 +149,34 @@ def test_rankings_without_a_loss_leave_the_others_alone(name):
 
 
 @pytest.mark.parametrize(
-    "call",
+    ("call", "words"),
     [
-        lambda x: soft.soft_rank(x.detach().numpy()),
-        lambda x: soft.soft_rank(torch.arange(3)),
-        lambda x: soft.soft_rank(torch.tensor(1.0)),
-        lambda x: soft.soft_rank(x * torch.nan),
-        lambda x: soft.soft_rank(x, alpha=0),
-        lambda x: soft.soft_rank(x, alpha=torch.tensor([1.0, -1.0])),
-        lambda x: soft.soft_topk(x, torch.tensor([1.0, 2.0, 3.0])),
-        lambda x: soft.soft_topk(x, -1),
-        lambda x: soft.topk_loss(x, TARGET[0], 2),
-        lambda x: soft.topk_loss(x, TARGET, torch.tensor(2.0, requires_grad=True)),
-        lambda x: soft.spearman_loss(x, TARGET, reduction="median"),
-        lambda x: soft.soft_rank(x.to("meta")),
+        (lambda x: soft.soft_rank(x.detach().numpy()), "x must be a tensor of floats, got float64"),
+        (lambda x: soft.soft_rank(torch.arange(3)), "x must be a tensor of floats, got torch.int64"),
+        (lambda x: soft.soft_rank(torch.tensor(1.0)), "at least one dimension, got a single number"),
+        (lambda x: soft.soft_rank(x * torch.nan), "a score is NaN; mask it with -inf"),
+        (lambda x: soft.soft_rank(x, alpha=0), "alpha must be positive and finite, got 0"),
+        (lambda x: soft.soft_rank(x, alpha=torch.tensor([1.0, -1.0])), "ranking 1: alpha must be positive .*, got -1"),
+        (lambda x: soft.soft_rank(x, alpha=torch.ones(3)), r"alpha has the shape \(3,\), which does not broadcast"),
+        (lambda x: soft.soft_topk(x, torch.tensor([1.0, 2.0, 3.0])), r"k has the shape \(3,\).* the rankings, \(2,\)"),
+        (lambda x: soft.soft_topk(x, -1), "k must be 0 or more and finite, got -1"),
+        (lambda x: soft.topk_loss(x, TARGET[0], 2), r"the target must be a tensor of the shape of x, \(2, 6\)"),
+        (lambda x: soft.topk_loss(x, TARGET, torch.tensor(2.0, requires_grad=True)), "no gradient with respect to k"),
+        (
+            lambda x: soft.spearman_loss(x, TARGET, reduction="median"),
+            "reduction must be .*, got 'median'",
+        ),
+        (lambda x: soft.soft_rank(x.to("meta")), "x is on meta; the CPU and NVIDIA GPUs compute"),
     ],
 )
-def test_what_cannot_be_used_is_one_line(call):
-    with pytest.raises(lapsum_cli.LapsumError) as refused:
+def test_what_cannot_be_used_is_one_line(call, words):
+    with pytest.raises(lapsum_cli.LapsumError, match=words) as refused:
         call(scores())
     assert "\n" not in str(refused.value)
 
 
 def test_the_training_sample_learns(capsys):
-    runpy.run_path(str(Path(__file__).parent.parent / "samples" / "train.py"), run_name="__main__")
+    runpy.run_path(str(Path(__file__).parents[2] / "samples" / "train.py"), run_name="__main__")
     before, after = capsys.readouterr().out.splitlines()
     loss, ndcg = (lambda line: float(line.split("loss ")[1].split(",")[0])), (lambda line: float(line.split()[-4]))
     assert loss(after) < 0.7 * loss(before)

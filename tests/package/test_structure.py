@@ -1,6 +1,7 @@
 """The architecture, held to by reading import statements; and what must stay true of every command."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -122,8 +123,23 @@ def test_help_and_version_import_nothing_heavy(option):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_public_names_are_importable_and_sorted():
-    assert lapsum_cli.__all__ == sorted(lapsum_cli.__all__)
+def test_public_names_are_importable_documented_and_all_there_are():
+    starred: dict = {}
+    exec("from lapsum_cli import *", starred)
+    assert set(starred) - {"__builtins__"} == set(lapsum_cli.__all__) == set(dir(lapsum_cli))
     for name in lapsum_cli.__all__:
-        assert getattr(lapsum_cli, name).__name__ == name
-        assert getattr(lapsum_cli, name).__doc__
+        assert starred[name].__name__ == name
+        assert starred[name].__module__.startswith("lapsum_cli.")
+        assert starred[name].__doc__
+    with pytest.raises(AttributeError, match="no attribute 'soft_rnak'"):
+        _ = lapsum_cli.soft_rnak
+
+
+@pytest.mark.parametrize("module", ["api.functions", "api.losses"])
+def test_what_a_module_of_functions_defines_is_public(module):
+    made_there = vars(importlib.import_module(f"lapsum_cli.{module}")).values()
+    functions = {f.__name__ for f in made_there if getattr(f, "__module__", "") == f"lapsum_cli.{module}"}
+    public = {name for name in functions if name.startswith(("soft_", "log_soft_")) or "_loss" in name}
+    public = {name for name in public if not name.startswith("_")}
+    assert public
+    assert public <= set(lapsum_cli.__all__)

@@ -3,21 +3,19 @@ and where a careless one would overflow.
 """
 
 import json
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from catalogue import every, has_gradient, has_jacobian, is_loss, named
 
 import lapsum_cli as lapsum
 from lapsum_cli.core import reference
 
 SHAPES = ("normal", "shifted", "ties", "heavy")
 TOLERANCE = {"float32": 2e-6, "float64": 1e-12}
-TOPK = {
-    "memberships": (lapsum.soft_topk, lapsum.soft_topk_vjp, reference.topk_jacobian),
-    "logarithms": (lapsum.log_soft_topk, lapsum.log_soft_topk_vjp, reference.log_topk_jacobian),
-}
+TOPK = [named("topk"), named("log topk")]
+TOPKS = pytest.mark.parametrize("entry", TOPK, ids=str)
 
 
 def scores(shape, n, dtype="float64"):
@@ -63,65 +61,30 @@ def assert_gradients(got, x, v, jacobian, to_alpha, distances, steepest=0.0):
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_sorted_scores_logarithms_and_permutations_are_those_of_the_definition(shape, dtype):
-    for n, descending in ((1, True), (4, False), (40, True)):
-        x, tolerance = scores(shape, n, dtype), TOLERANCE[dtype]
-        for alpha in alphas_for(n):
-            want = reference.sort(x, alpha, descending)
-            got = lapsum.soft_sort(x, alpha=alpha, descending=descending)
-            assert np.abs(got - want).max() <= tolerance * np.abs(want).max()
-            got = lapsum.soft_permutation(x, alpha=alpha, descending=descending)
-            assert np.abs(got - reference.permutation(x, alpha, descending)).max() <= tolerance
-            want = reference.log_topk(x, 0.4 * n, alpha, descending)
-            got = lapsum.log_soft_topk(x, 0.4 * n, alpha=alpha, largest=descending)
-            np.testing.assert_allclose(got, want, rtol=4 * tolerance, atol=np.finfo(dtype).tiny)  # an exponent to -87
-
-
-@pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("shape", SHAPES)
-def test_gradients_of_ranks_and_of_sorted_scores_are_those_of_the_jacobian(shape, dtype):
+@every(has_jacobian)
+def test_gradients_are_those_of_the_jacobian(entry, shape, dtype):
     for n, descending in sizes_and_directions(shape):
         x, v = scores(shape, n, dtype), upstream(n, dtype)
         for alpha in alphas_for(n):
-            options, distances = {"alpha": alpha, "descending": descending}, np.abs(x - np.median(x)) / alpha
-            jacobian = reference.rank_jacobian(x, alpha, descending)
-            assert_gradients(lapsum.soft_rank_vjp(x, v, **options), x, v, *jacobian, distances)
-            jacobian = reference.sort_jacobian(x, alpha, descending)
-            assert_gradients(lapsum.soft_sort_vjp(x, v, **options), x, v, *jacobian, distances)
+            for k in sorted({0.3 * n, 1, n // 2, n - 0.25} - {0, n}) if entry.k else (None,):
+                given = {"alpha": alpha, "descending": descending} | ({"k": k} if k else {})
+                jacobian, *to_k, to_alpha = entry.dense(x, **given)
+                got = entry.vjp(x, None, v, **given)
+                distances, steepest = np.abs(x - np.median(x)) / alpha, 0.0
+                if entry.k:
+                    distances, steepest = at_the_threshold(entry, x, k, alpha, descending)
+                assert_gradients(got, x, v, jacobian, to_alpha, distances, steepest)
+                if entry.k and np.abs(to_k).max() < 1e300:  # across a wide gap the log of a tiny membership is as good
+                    terms = v * to_k[0]  # as vertical
+                    assert abs(got.k - terms.sum()) <= TOLERANCE[dtype] * np.abs(terms).sum(), (x, given)
 
 
-def topk_cases(shape, dtype):
-    """Scores, upstream gradient, k, alpha and direction."""
-    for n, largest in sizes_and_directions(shape):
-        for alpha in alphas_for(n):
-            for k in sorted({0.3 * n, 1, n // 2, n - 0.25} - {0, n}):
-                yield scores(shape, n, dtype), upstream(n, dtype), k, alpha, largest
-
-
-@pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("kind", TOPK)
-def test_gradients_of_memberships_are_those_of_the_jacobian(kind, shape, dtype):
-    _, vjp, dense = TOPK[kind]
-    for x, v, k, alpha, largest in topk_cases(shape, dtype):
-        jacobian, _, to_alpha = dense(x, k, alpha, largest)
-        z = reference.distances(x, [k], alpha, largest)[0]
-        tails = np.exp(-np.abs(z)) / 2
-        steepest = (np.where(z <= 0, 1, tails / (1 - tails)) if kind == "logarithms" else tails).max() / alpha
-        got = vjp(x, k, v, alpha=alpha, largest=largest)
-        assert_gradients(got, x, v, jacobian, to_alpha, np.abs(z), steepest)
-
-
-@pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("kind", TOPK)
-def test_gradients_for_k_are_those_of_the_jacobian(kind, shape, dtype):
-    _, vjp, dense = TOPK[kind]
-    for x, v, k, alpha, largest in topk_cases(shape, dtype):
-        _, to_k, _ = dense(x, k, alpha, largest)
-        if np.abs(to_k).max() < 1e300:  # across a wide gap the logarithm of a tiny membership is as good as vertical
-            got = vjp(x, k, v, alpha=alpha, largest=largest).k
-            assert abs(got - v @ to_k) <= TOLERANCE[dtype] * np.abs(v * to_k).sum(), (x, k, alpha, largest)
+def at_the_threshold(entry, x, k, alpha, descending):
+    """How far each score is from the threshold, in alphas, and the steepest that a result is in its own score."""
+    z = reference.distances(x, [k], alpha, descending != entry.reverse)[0]
+    tails = np.exp(-np.abs(z)) / 2
+    slopes = np.where(z <= 0, 1, tails / (1 - tails)) if entry.function.startswith("log") else tails
+    return np.abs(z), slopes.max() / alpha
 
 
 # Against central differences in float64. Where two scores, or a score and a threshold, meet, the second derivative
@@ -144,66 +107,46 @@ def assert_close(got, want):
     assert np.abs(got - want).max() <= 1e-7 * np.abs(want).max()
 
 
+TARGET = np.random.default_rng(3).integers(0, 5, 30).astype(float)
+
+
 @pytest.mark.parametrize("alpha", [0.2, 5.0])
 @pytest.mark.parametrize("descending", [True, False])
-@pytest.mark.parametrize("name", ["soft_rank", "soft_sort"])
-def test_ranks_and_sorted_scores_move_as_their_gradients_say(name, descending, alpha):
+@every(has_gradient)
+def test_results_move_as_their_gradients_say(entry, descending, alpha):
     assert np.diff(np.sort(np.append(X, lapsum.soft_sort(X, alpha=alpha)))).min() > 3 * STEP * alpha
-    v = upstream(len(X))
-    to_scores, to_alpha = differences(partial(getattr(lapsum, name), descending=descending), X, alpha)
-    got = getattr(lapsum, f"{name}_vjp")(X, v, alpha=alpha, descending=descending)
-    assert_close(got.scores, to_scores @ v)
-    assert_close(got.alpha, to_alpha @ v)
+    # Equal targets of a permutation have a test of their own.
+    target = TARGET + np.arange(30) / 100 if entry.name == "permutation loss" else TARGET
+    v = 3.0 if entry.per == "ranking" else upstream(len(X))
+    ks = (5, 7.3) if is_loss(entry) else (1, 7.3, 15, 29.5)  # a recall at 29.5 of 30 moves with nothing
+    for k in ks if entry.k else (None,):
+        if k:
+            assert np.abs(lapsum.soft_topk(X, k, alpha=alpha) - 0.5).min() > 3 * STEP
+            assert np.abs(lapsum.soft_topk(X, k, alpha=alpha, largest=False) - 0.5).min() > 3 * STEP
+        given = {"descending": descending} | ({"k": k} if k else {})
 
+        def results(x, given=given, **alpha):
+            return entry(x, np.broadcast_to(target, x.shape), **given, **alpha)
 
-@pytest.mark.parametrize("alpha", [0.2, 5.0])
-@pytest.mark.parametrize("k", [1, 7.3, 15, 29.5])
-@pytest.mark.parametrize("kind", TOPK)
-def test_memberships_move_as_their_gradients_say(kind, k, alpha):
-    function, vjp, _ = TOPK[kind]
-    v = upstream(len(X))
-    for largest in (True, False):
-        assert np.abs(lapsum.soft_topk(X, k, alpha=alpha, largest=largest) - 0.5).min() > 3 * STEP
-        at = partial(function, largest=largest)
-        to_scores, to_alpha = differences(partial(at, k=k), X, alpha)
-        got = vjp(X, k, v, alpha=alpha, largest=largest)
-        assert_close(got.scores, to_scores @ v)
-        assert_close(got.alpha, to_alpha @ v)
-        assert_close(got.k, (at(X, k + STEP, alpha=alpha) - at(X, k - STEP, alpha=alpha)) @ v / (2 * STEP))
-
-
-TARGET = np.random.default_rng(3).integers(0, 5, 30).astype(float)
-LOSSES = {
-    "spearman": {},
-    "topk-4": {"k": 4},
-    "topk-7.3": {"k": 7.3},
-    "recall": {"k": 5},
-    "ndcg": {},
-    "ndcg-linear": {"gain": "linear"},
-    "ndcg-at-6": {"at": 6},
-    "ndcg-at-2.5": {"at": 2.5},
-    "permutation": {},
-}
+        to_scores, to_alpha = differences(results, X, alpha)
+        got = entry.vjp(X, target, v, alpha=alpha, **given)
+        assert_close(got.scores, to_scores @ v if np.ndim(v) else v * to_scores)
+        assert_close(got.alpha, to_alpha @ v if np.ndim(v) else v * to_alpha)
+        if hasattr(got, "k"):
+            to_k = results(X, given | {"k": k + STEP}, alpha=alpha) - results(X, given | {"k": k - STEP}, alpha=alpha)
+            assert_close(got.k, to_k @ v / (2 * STEP))
 
 
 @pytest.mark.parametrize("alpha", [0.5, 5.0])
 @pytest.mark.parametrize("descending", [True, False])
-@pytest.mark.parametrize("case", LOSSES)
-def test_losses_are_those_of_the_definition_and_move_as_their_gradients_say(case, descending, alpha):
-    name, options = case.split("-")[0], LOSSES[case] | {"descending": descending}
-    loss, vjp = (getattr(lapsum, f"{name}_loss{end}") for end in ("", "_vjp"))
-    target = TARGET + np.arange(30) / 100 if name == "permutation" else TARGET  # there, ties have a test of their own
-    want = getattr(reference, f"{name}_loss")(X, target, alpha=alpha, **options)
-    assert want > 1e-3
-    assert loss(X, target, alpha=alpha, **options) == pytest.approx(want, rel=1e-11)
-
-    def each(x, alpha):
-        return loss(x, np.broadcast_to(target, x.shape), alpha=alpha, reduction="none", **options)
-
-    to_scores, to_alpha = differences(each, X, alpha)
-    got = vjp(X, target, upstream=3.0, alpha=alpha, **options)
-    assert_close(got.scores, 3 * to_scores)
-    assert_close(got.alpha, 3 * to_alpha)
+@every(is_loss)
+def test_losses_are_those_of_the_definition(entry, descending, alpha):
+    target = TARGET + np.arange(30) / 100 if entry.name == "permutation loss" else TARGET
+    for k in (4, 7.3, 2.5) if entry.k else (None,):
+        given = {"alpha": alpha, "descending": descending} | ({"k": k} if k else {})
+        want = entry.define(X, target, **given)
+        assert want > 1e-3
+        assert entry(X, target, **given) == pytest.approx(want, rel=1e-11)
 
 
 def test_equal_targets_of_a_permutation_take_their_places_in_the_order_of_the_input():
@@ -231,7 +174,7 @@ def test_reductions_weigh_the_gradients_of_rankings():
 
 # Against the numbers of the authors' implementations.
 
-VECTORS = json.loads((Path(__file__).parent / "vectors" / "lapsum.json").read_text())["cases"]
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "lapsum.json").read_text())["cases"]
 
 
 def authors(op):
@@ -248,10 +191,10 @@ def test_memberships_and_their_gradients_are_those_of_the_authors(case):
     """The `descending` of their notebook selects the smallest k; their C++ makes alpha negative for the largest k."""
     options, inputs = case["params"], {name: np.array(value, float) for name, value in case["inputs"].items()}
     largest = options["largest"] if "largest" in options else not options["descending"]
-    function, vjp, _ = TOPK["memberships" if case["op"] == "soft_topk" else "logarithms"]
-    given = {"alpha": options["alpha"], "largest": largest}
-    assert_equal(function(inputs["r"], inputs["k"], **given), case["outputs"]["p"])
-    got, want = vjp(inputs["r"], inputs["k"], inputs["cotangent"], **given), case["grads"]
+    entry = named("topk" if case["op"] == "soft_topk" else "log topk")
+    given = {"k": inputs["k"], "alpha": options["alpha"], "descending": largest}
+    assert_equal(entry(inputs["r"], **given), case["outputs"]["p"])
+    got, want = entry.vjp(inputs["r"], None, inputs["cotangent"], **given), case["grads"]
     assert_equal(got.scores, want["r"])
     assert_equal(got.k, want["k"])
     signed = (-1 if largest else 1) * want["alpha_signed"] if "alpha_signed" in want else want["alpha"]
@@ -294,77 +237,58 @@ def test_permutations_and_their_losses_are_those_of_the_authors(case):
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("largest", [True, False])
-@pytest.mark.parametrize("kind", TOPK)
-def test_integer_k_across_a_wide_gap(kind, largest, dtype):
+@TOPKS
+def test_gradients_of_an_integer_k_across_a_wide_gap(entry, largest, dtype):
     """A gap of 10^4 alpha at k: the authors' memberships are all 0 there, their gradients NaN."""
-    x, v, alpha = np.array([0, 1, 2, 2, 3], dtype), upstream(5, dtype), 1e-4
-    function, vjp, dense = TOPK[kind]
-    k, tolerance = 3 if largest else 2, TOLERANCE[dtype]
-    want = reference.log_topk(x, k, alpha, largest)
-    want = want if kind == "logarithms" else np.exp(want)
-    np.testing.assert_allclose(function(x, k, alpha=alpha, largest=largest), want, rtol=tolerance)
-    got, (jacobian, to_k, to_alpha) = vjp(x, k, v, alpha=alpha, largest=largest), dense(x, k, alpha, largest)
+    x, v, alpha, is_log = np.array([0, 1, 2, 2, 3], dtype), upstream(5, dtype), 1e-4, entry.name == "log topk"
+    given, tolerance = {"k": 3 if largest else 2, "alpha": alpha, "descending": largest}, TOLERANCE[dtype]
+    want = named("log topk").define(x, **given)
+    np.testing.assert_allclose(entry(x, **given), want if is_log else np.exp(want), rtol=tolerance)
+    got, (jacobian, to_k, to_alpha) = entry.vjp(x, None, v, **given), entry.dense(x, **given)
     np.testing.assert_allclose(got.scores, v @ jacobian, rtol=0, atol=tolerance * np.abs(v @ jacobian).max() + 1e-300)
     np.testing.assert_allclose(got.alpha, v @ to_alpha, rtol=tolerance, atol=1e-300)
-    if kind == "memberships":  # the logarithm of a membership of e^-5000 is as good as vertical
+    if not is_log:  # the logarithm of a membership of e^-5000 is as good as vertical
         np.testing.assert_allclose(got.k, v @ to_k, rtol=tolerance)
 
 
-@pytest.mark.parametrize("vjp", [lapsum.soft_topk_vjp, lapsum.log_soft_topk_vjp])
-def test_taking_nothing_or_everything_has_no_gradient(vjp):
+@TOPKS
+def test_taking_nothing_or_everything_has_no_gradient(entry):
     for x in (X, X[:1], np.append(X, -np.inf)):
         for k in (0, np.isfinite(x).sum(), len(x) + 1):
-            got = vjp(x, k, upstream(len(x)), alpha=0.3)
+            got = entry.vjp(x, None, upstream(len(x)), k=k, alpha=0.3)
             assert (got.k, got.alpha, np.abs(got.scores).max()) == (0, 0, 0)
-
-
-def with_k(vjp):
-    """k = 2.5 of the finite scores."""
-    return lambda x, v, **options: vjp(x, 2.5 + np.isposinf(x).sum(), v, **options)
-
-
-GRADIENTS = {
-    "rank": (lapsum.soft_rank_vjp, reference.rank_jacobian),
-    "sort": (lapsum.soft_sort_vjp, reference.sort_jacobian),
-    "topk": (with_k(lapsum.soft_topk_vjp), lambda x, alpha: reference.topk_jacobian(x, 2.5, alpha)),
-    "log": (with_k(lapsum.log_soft_topk_vjp), lambda x, alpha: reference.log_topk_jacobian(x, 2.5, alpha)),
-}
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("alpha", [1e-12, 1e-6, 1e-3, 1.0, 1e3, 1e6])
-@pytest.mark.parametrize("case", GRADIENTS)
-def test_no_alpha_overflows(case, alpha, dtype):
+@every(has_jacobian, smallest="the threshold lies between scores there, and the gradient vanishes with alpha")
+def test_no_alpha_overflows_a_gradient(entry, alpha, dtype):
     """Three tied scores hold the threshold, so that none of these gradients vanishes with alpha."""
-    vjp, dense = GRADIENTS[case]
     x, v = np.array([0.5, -1, 0.5, 3, 0.5, -2], dtype), np.array([1, 2, -1, 0.5, 3, 1], dtype)
-    want, got = (v @ dense(x, alpha)[0]).astype(float), vjp(x, v, alpha=alpha)
+    want, got = (v @ entry.dense(x, alpha=alpha, k=2.5)[0]).astype(float), entry.vjp(x, None, v, alpha=alpha, k=2.5)
     assert np.isfinite(got.alpha)
     np.testing.assert_allclose(got.scores, want, rtol=0, atol=TOLERANCE[dtype] * np.abs(want).max())
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("case", GRADIENTS)
-def test_infinite_scores_have_no_gradient_and_give_none_whatever_is_upstream_of_them(case, dtype):
-    vjp, _ = GRADIENTS[case]
+@every(has_jacobian)
+def test_infinite_scores_have_no_gradient_and_give_none_whatever_is_upstream_of_them(entry, dtype):
     x, v = X[:9].astype(dtype), upstream(9, dtype)
     wide, pull = np.insert(x, [2, 7], [-np.inf, np.inf]), np.insert(v, [2, 7], [np.inf, 1e30])
-    if case == "sort":  # by position: +inf is first, -inf last
+    if entry.per == "position":  # +inf is first, -inf last
         pull = np.insert(v, [0, 9], [np.inf, 1e30])
-    got, want = vjp(wide, pull, alpha=0.4), vjp(x, v, alpha=0.4)
+    got, want = entry.vjp(wide, None, pull, k=3.5, alpha=0.4), entry.vjp(x, None, v, k=2.5, alpha=0.4)
     assert got.scores[[2, 8]].tolist() == [0, 0]
     np.testing.assert_allclose(np.delete(got.scores, [2, 8]), want.scores, rtol=TOLERANCE[dtype])
     np.testing.assert_allclose(got.alpha, want.alpha, rtol=TOLERANCE[dtype])
     assert want.scores.all()
 
 
-@pytest.mark.parametrize("case", ["rank", "topk", "log"])
-def test_a_constant_ranking_has_no_gradient_where_alpha_is_in_its_deviations(case):
-    """Its deviation is 0; at an alpha in the unit of the scores its gradient is that of any ranking with ties."""
-    vjp, dense = GRADIENTS[case]
+@every(has_jacobian)
+def test_the_gradient_of_a_constant_ranking_is_that_of_any_with_ties(entry):
     x, v = np.full(4, 0.3), upstream(4)
-    np.testing.assert_allclose(vjp(x, v, alpha=0.5).scores, (v @ dense(x, 0.5)[0]).astype(float), rtol=1e-12)
-    assert not vjp(x, v, alpha="0.5std").scores.any()
+    want = (v @ entry.dense(x, alpha=0.5, k=2.5)[0]).astype(float)
+    np.testing.assert_allclose(entry.vjp(x, None, v, alpha=0.5, k=2.5).scores, want, rtol=1e-12)
 
 
 def test_a_constant_ranking_sorts_to_itself_where_alpha_is_in_its_deviations():
@@ -372,12 +296,12 @@ def test_a_constant_ranking_sorts_to_itself_where_alpha_is_in_its_deviations():
 
 
 @pytest.mark.parametrize("alpha", [1e-3, 0.1, 10.0])
-@pytest.mark.parametrize("name", ["soft_rank", "soft_sort", "soft_topk", "log_soft_topk"])
-def test_gradients_of_many_float32_scores_are_those_of_float64(name, alpha):
+@every(has_jacobian)
+def test_gradients_of_many_float32_scores_are_those_of_float64(entry, alpha):
     x, v = scores("normal", 10**5, "float32"), upstream(10**5, "float32")
-    vjp, k = getattr(lapsum, f"{name}_vjp"), (1000.5,) if "topk" in name else ()
-    single, double = (vjp(x.astype(dtype), *k, v.astype(dtype), alpha=alpha) for dtype in TOLERANCE)
+    given = {"alpha": alpha} | ({"k": 1000.5} if entry.k else {})
+    single, double = (entry.vjp(x.astype(dtype), None, v.astype(dtype), **given) for dtype in TOLERANCE)
     assert np.abs(single.scores - double.scores).max() <= 2e-6 * np.abs(double.scores).max()
     assert abs(single.alpha - double.alpha) <= 1e-7 * np.abs(double.scores * x).sum() / alpha
-    if k:
+    if entry.k:
         assert single.k == pytest.approx(double.k, rel=2e-6)

@@ -97,42 +97,46 @@ def test_ranks_beyond_2_to_the_24_are_float64():
 
 
 @pytest.mark.parametrize(
-    "x",
+    ("x", "words"),
     [
-        [1.0, None],
-        [[1.0, 2.0], 3.0],
-        pa.array([[5, None, -7]]),
-        pa.array([1.0, None]),
-        pa.array(["a"]),
-        pa.table({"a": [1.0]}),
-        pd.DataFrame({"a": [1.0]}),
-        np.ma.masked_array([1.0, 2.0], [False, True]),
-        np.array([1.0, np.nan]),
-        np.array([True, False]),
-        "abc",
-        3.0,
+        ([1.0, None], "x is a list that holds no rankings"),
+        ([[1.0, 2.0], 3.0], "x is a list that holds no rankings"),
+        (pa.array([[5, None, -7]]), "ranking 0, score 1: the score is NaN"),
+        (pa.array([1.0, None]), "ranking 0, score 1: the score is NaN"),
+        (pa.array(["a"]), 'column "x" has type string; scores must be numbers'),
+        (pa.table({"a": [1.0]}), "has type struct<a: double>; scores"),
+        (pd.DataFrame({"a": [1.0]}), "has type struct<a: double>; scores"),
+        (np.ma.masked_array([1.0, 2.0], [False, True]), "the array is masked; put -inf where its mask is"),
+        (np.array([1.0, np.nan]), "score 1: the score is NaN; drop it, or mask it with -inf"),
+        (np.array([True, False]), "scores must be numbers, got bool"),
+        ("abc", "scores must be numbers, got <U3"),
+        (3.0, "at least one dimension, got a single number"),
     ],
     ids=str,
 )
-def test_what_holds_no_rankings_is_refused(x):
-    with pytest.raises(DataError) as refused:
+def test_what_holds_no_rankings_is_refused(x, words):
+    with pytest.raises(DataError, match=words) as refused:
         soft_rank(x, alpha=0.1)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("options", "error"),
+    ("options", "error", "words"),
     [
-        ({"alpha": 0}, OptionError),
-        ({"alpha": None}, OptionError),
-        ({"alpha": [1.0, 2.0]}, OptionError),
-        ({"alpha": [-1.0]}, DataError),
-        ({"k": -1}, OptionError),
-        ({"k": None}, OptionError),
-        ({"k": [np.nan]}, DataError),
-        ({"threads": 0}, OptionError),
+        (
+            {"alpha": 0},
+            OptionError,
+            "alpha must be positive and finite, got 0; for the hard limit use one such",
+        ),
+        ({"alpha": None}, OptionError, "alpha must be a number such as 0.1, or 0.1std, got None"),
+        ({"alpha": [1.0, 2.0]}, OptionError, "alpha has 2 values for 1 rankings"),
+        ({"alpha": [-1.0]}, DataError, "ranking 0: alpha must be positive and finite, got -1"),
+        ({"k": -1}, OptionError, "k must be 0 or more and finite, got -1"),
+        ({"k": None}, OptionError, "k must be a number such as 10, or a share such as 10%, got None"),
+        ({"k": [np.nan]}, DataError, "ranking 0: k must be 0 or more, got nan"),
+        ({"threads": 0}, OptionError, "threads must be 1 or more, got 0"),
     ],
 )
-def test_a_bad_option_is_refused(options, error):
-    with pytest.raises(error):
+def test_a_bad_option_is_refused(options, error, words):
+    with pytest.raises(error, match=words):
         soft_topk(X, **{"k": 1, **options})

@@ -11,7 +11,7 @@ from commands import refusal, run
 import lapsum_cli as lapsum
 from lapsum_cli import DataError, OptionError, OutputError, run_file
 
-SAMPLE = Path(__file__).parent.parent / "samples" / "search.parquet"
+SAMPLE = Path(__file__).parents[2] / "samples" / "search.parquet"
 LOSSES = {
     "spearman": {},
     "topk": {"k": 5},

@@ -1,0 +1,313 @@
+"""Everything that can be computed, an entry each: what the suites of laws, definitions, gradients, devices and tensors
+go through.
+
+A law is a test parametrised with `every(...)`, which names the entries for which it does not hold, each with the
+reason; whatever else is in the catalogue it must hold for. So a new operation, loss or method is one entry here, and
+every law looks at it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lapsum_cli
+from lapsum_cli.core import reference
+
+SHARE = 0.4  # of each ranking's scores are at the top, where no other k is given
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that can be computed, its definition, and what is known of it in advance.
+
+    function      its name in lapsum_cli, and in lapsum_cli.torch if `tensors`: (x, [target], [k], alpha=, ...)
+    definition    the same in core.reference, for a single ranking
+    per           what has a result: a "score", a "position" (best first), a "pair" of these, or a "ranking"
+    k             how k is passed: "positional", by a keyword such as "at", or "" where there is none
+    direction     the keyword whose True is best first, and `reverse` where the entry is the other way round
+    options       of the function and of the definition alike, such as gain="linear"
+    differentiable   whether `function_vjp` exists
+    jacobian      of core.reference: (d results / d scores, [d results / d k], d results / d alpha)
+    moves         whether results move and grow with the scores (True for sorted scores), or do not see either
+    total         (n, k) -> what the results of a ranking sum to
+    hard          (x, target, k) -> the results as alpha tends to 0
+    flat          (x, k, alpha) -> the results as alpha tends to infinity
+    error         float32, float64: what a result may differ by from the definition, see `bound`
+    of            what `error` is relative to: "1", "n", "largest" or "each" result
+    """
+
+    name: str
+    function: str
+    definition: Callable
+    per: str
+    error: tuple[float, float]
+    of: str = "1"
+    k: str = ""
+    direction: str = "descending"
+    reverse: bool = False
+    needs_target: bool = False
+    options: dict = field(default_factory=dict)
+    differentiable: bool = True
+    tensors: bool = True
+    jacobian: Callable | None = None
+    moves: bool = False
+    total: Callable | None = None
+    hard: Callable | None = None
+    flat: Callable | None = None
+    devices: tuple[str, ...] = ("cpu", "cuda")
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __call__(self, x, target=None, *, on: ModuleType = lapsum_cli, **given):
+        """The results; of a loss those of each ranking, whatever the reduction would be."""
+        return self._call(getattr(on, self.function), x, target, (), f"{SHARE:%}", **given)
+
+    def vjp(self, x, target=None, upstream=1.0, **given):
+        """The gradients of the sum of upstream times the results."""
+        return self._call(getattr(lapsum_cli, f"{self.function}_vjp"), x, target, (upstream,), f"{SHARE:%}", **given)
+
+    def define(self, x, target=None, **given) -> np.ndarray:
+        """The results by the definition, of one ranking."""
+        return self._by_reference(self.definition, x, target, **given)
+
+    def dense(self, x, **given) -> tuple[np.ndarray, ...]:
+        """The Jacobian by the definition, of one ranking."""
+        assert self.jacobian is not None
+        return self._by_reference(self.jacobian, x, None, **given)
+
+    def _by_reference(self, function, x, target, **given):
+        k = SHARE * len(x) if self.k else None
+        return self._call(function, x, target, (), k, **{"reduction": None, **given})
+
+    def _call(self, function, x, target, after, default, *, k=None, descending=True, reduction="none", **given) -> Any:
+        k = default if k is None else k
+        positional = [x, *([target] if self.needs_target else []), *([k] if self.k == "positional" else []), *after]
+        named = {self.direction: descending != self.reverse, **self.options, **given}
+        if self.k not in ("", "positional"):
+            named[self.k] = k
+        if self.per == "ranking" and reduction is not None:
+            named["reduction"] = reduction
+        return function(*positional, **named)
+
+    def bound(self, want, n: int, dtype) -> np.ndarray:
+        """What each result of a ranking of n scores may differ by from what the definition wants."""
+        error = self.error[np.dtype(dtype).itemsize // 8]
+        size = np.abs(np.where(np.isfinite(want), want, 0))
+        scale = {"1": 1.0, "n": n, "largest": size.max(initial=0), "each": size}[self.of]
+        return error * scale + np.finfo(dtype).tiny
+
+    def results(self, n: int) -> tuple[int, ...]:
+        """The shape of the results of a ranking of n scores."""
+        return {"score": (n,), "position": (n,), "pair": (n, n), "ranking": ()}[self.per]
+
+
+def _hard_log_topk(x, target, k):
+    with np.errstate(divide="ignore"):
+        return np.log(reference.hard_topk(x, k))
+
+
+def _hard_permutation(x, *_):
+    """Equal scores share their places."""
+    return np.diff([reference.hard_topk(x, k) for k in range(len(x) + 1)], axis=0).T
+
+
+def _flat_sort(x, k, alpha):
+    """The mean, and alpha times the quantiles of the Laplace distribution."""
+    u = 1 - (np.arange(len(x)) + 0.5) / len(x)
+    return x.mean() + alpha * np.where(u <= 0.5, np.log(2 * u), -np.log(2 - 2 * u))
+
+
+def _hard_spearman(x, target, k):
+    ranks = [reference.hard_rank(values) for values in (x, target)]
+    if np.ptp(x) == 0:
+        return 1.0
+    return 1 - np.corrcoef(*ranks)[0, 1]
+
+
+def _hard_recall(x, target, k):
+    return 1 - reference.hard_topk(target, k) @ reference.hard_topk(x, k) / k
+
+
+def _hard_ndcg(x, target, k, gain="exp2", cut=True):
+    gains = 2.0**target - 1 if gain == "exp2" else target
+    places = np.arange(len(x))
+    members, ideal = (reference.hard_topk(x, k), np.clip(k - places, 0, 1)) if cut else (1, 1)
+    best = np.sum(ideal * np.sort(gains)[::-1] / np.log2(2 + places))
+    return 1 - np.sum(members * gains / np.log2(1 + reference.hard_rank(x))) / best
+
+
+_MEMBERSHIP = {
+    "per": "score",
+    "k": "positional",
+    "direction": "largest",
+    "total": lambda n, k: k,
+    "flat": lambda x, k, alpha: np.full(len(x), k / len(x)),
+    "error": (2e-6, 1e-12),
+}
+# In float32 the scores of a loss are float32, and all else float64: an error is that of memberships and ranks.
+_LOSS = {"per": "ranking", "needs_target": True, "of": "1"}
+
+OPERATIONS = [
+    Entry(
+        "rank",
+        "soft_rank",
+        reference.rank,
+        per="score",
+        error=(2e-7, 1e-12),
+        of="n",
+        jacobian=reference.rank_jacobian,
+        total=lambda n, k: n * (n + 1) / 2,
+        hard=lambda x, target, k: reference.hard_rank(x),
+        flat=lambda x, k, alpha: np.full(len(x), (len(x) + 1) / 2),
+    ),
+    Entry(
+        "sort",
+        "soft_sort",
+        reference.sort,
+        per="position",
+        error=(2e-6, 1e-12),
+        of="largest",
+        jacobian=reference.sort_jacobian,
+        moves=True,
+        hard=lambda x, target, k: -np.sort(-x),
+        flat=_flat_sort,
+    ),
+    Entry(
+        "topk",
+        "soft_topk",
+        reference.topk,
+        jacobian=reference.topk_jacobian,
+        hard=lambda x, target, k: reference.hard_topk(x, k),
+        **_MEMBERSHIP,
+    ),
+    Entry(
+        "smallest",
+        "soft_topk",
+        reference.topk,
+        jacobian=reference.topk_jacobian,
+        reverse=True,
+        hard=lambda x, target, k: reference.hard_topk(-x, k),
+        **_MEMBERSHIP,
+    ),
+    Entry(
+        "log topk",
+        "log_soft_topk",
+        reference.log_topk,
+        jacobian=reference.log_topk_jacobian,
+        hard=_hard_log_topk,
+        **{
+            **_MEMBERSHIP,
+            "error": (8e-6, 4e-12),
+            "of": "each",
+            "total": None,
+            "flat": lambda x, k, alpha: np.full(len(x), np.log(k / len(x))),
+        },
+    ),
+    Entry(
+        "permutation",
+        "soft_permutation",
+        reference.permutation,
+        per="pair",
+        error=(2e-6, 1e-12),
+        differentiable=False,
+        tensors=False,
+        total=lambda n, k: n,
+        hard=_hard_permutation,
+        flat=lambda x, k, alpha: np.full((len(x), len(x)), 1 / len(x)),
+    ),
+]
+
+LOSSES = [
+    Entry("spearman loss", "spearman_loss", reference.spearman_loss, error=(2e-6, 1e-11), hard=_hard_spearman, **_LOSS),
+    Entry(
+        "topk loss", "topk_loss", reference.topk_loss, error=(2e-6, 1e-11), k="positional", **{**_LOSS, "of": "each"}
+    ),
+    Entry(
+        "recall loss",
+        "recall_loss",
+        reference.recall_loss,
+        error=(2e-6, 1e-11),
+        k="positional",
+        hard=_hard_recall,
+        **_LOSS,
+    ),
+    Entry(
+        "ndcg loss",
+        "ndcg_loss",
+        reference.ndcg_loss,
+        error=(2e-6, 1e-11),
+        hard=partial(_hard_ndcg, cut=False),
+        **_LOSS,
+    ),
+    Entry(
+        "ndcg loss at k",
+        "ndcg_loss",
+        reference.ndcg_loss,
+        error=(2e-6, 1e-11),
+        k="at",
+        options={"gain": "linear"},
+        hard=partial(_hard_ndcg, gain="linear"),
+        **_LOSS,
+    ),
+    Entry(
+        "permutation loss",
+        "permutation_loss",
+        reference.permutation_loss,
+        error=(2e-6, 1e-11),
+        **{**_LOSS, "of": "each"},
+    ),
+]
+
+
+def entries() -> Iterator[Entry]:
+    """All of them. What the package's own tables add to the menu is entered here."""
+    yield from OPERATIONS
+    yield from LOSSES
+
+
+def every(where: Callable[[Entry], bool] = lambda entry: True, **but: str):
+    """Parametrise a law with every entry, or those `where` it has a meaning, but for those that it does not hold for.
+
+    but: an entry's name, "_" for a space, and the reason. A name that is not, or no longer, in the catalogue is an
+    error, so that an exception does not outlive what it was made for.
+    """
+    meant = {entry.name: entry for entry in entries() if where(entry)}
+    for name, reason in but.items():
+        assert meant.pop(name.replace("_", " "), None) is not None, f"{name} is no entry that this law would look at"
+        assert len(reason.split()) > 2, f"why does the law not hold for {name}?"
+    assert meant, "no entry is left"
+    return pytest.mark.parametrize("entry", meant.values(), ids=str)
+
+
+def named(name: str) -> Entry:
+    """The entry of this name."""
+    return next(entry for entry in entries() if entry.name == name)
+
+
+# Which entries a law has a meaning for.
+
+
+def has_gradient(entry: Entry) -> bool:
+    return entry.differentiable
+
+
+def has_jacobian(entry: Entry) -> bool:
+    return entry.jacobian is not None
+
+
+def is_no_loss(entry: Entry) -> bool:
+    return entry.per != "ranking"
+
+
+def is_of_scores(entry: Entry) -> bool:
+    return entry.per == "score"
+
+
+def is_loss(entry: Entry) -> bool:
+    return entry.per == "ranking"

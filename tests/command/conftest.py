@@ -1,0 +1,37 @@
+"""The command in the process of the tests."""
+
+import os
+import pkgutil
+import signal
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from commands import contents, refusal
+
+ROOT = Path(__file__).parents[2]
+main = pkgutil.resolve_name(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["lapsum"])
+
+
+@pytest.fixture
+def lapsum(tmp_path, monkeypatch, capfd):
+    """`lapsum ARGS --quiet` in tmp_path and in this process: sixty refusals take seconds, not a minute.
+
+    Returns the exit code and the one line, after a look around: nothing may be there that was not there before.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "meta_path", sys.meta_path[:])
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
+
+    def lapsum(*args):
+        before = contents(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["lapsum", *map(str, args), "--quiet"])
+        with pytest.raises(SystemExit) as left:
+            main()
+        assert contents(tmp_path) == before
+        return left.value.code, refusal(capfd.readouterr().err.encode())
+
+    return lapsum

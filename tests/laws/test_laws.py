@@ -1,0 +1,447 @@
+"""What must hold for every input, as sentences: each for every entry of the catalogue, but for those that it names."""
+
+import numpy as np
+import pytest
+from catalogue import Entry, entries, every, has_gradient, is_no_loss, is_of_scores, named
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lapsum_cli
+from lapsum_cli import Rankings, log_soft_topk, soft_permutation, soft_rank, soft_rank_vjp, soft_topk
+
+# Scores on a grid of 1/64, with many ties: sums and shifts of them are exact in both dtypes. Beside each a grade.
+GRIDS, WILD = st.integers(-500, 500).map(lambda v: v / 64), st.floats(-1e6, 1e6, width=32)
+GRADES = st.integers(0, 4)
+dtypes = st.sampled_from([np.float32, np.float64])
+alphas = st.floats(1e-6, 1e4)
+softness = st.floats(0.05, 100)
+shares = st.floats(0, 1)
+DIGITS = {np.float32: 2e-6, np.float64: 1e-11}
+
+
+def rankings(scores, most=60):
+    """(n,) scores and (n,) grades."""
+    made = st.lists(st.tuples(scores, GRADES), min_size=1, max_size=most)
+    return made.map(lambda pairs: tuple(np.array(side, float) for side in zip(*pairs, strict=True)))
+
+
+grids, wild, short = rankings(GRIDS), rankings(WILD), rankings(GRIDS, 40)
+
+
+def agree(entry, got, want, dtype, more=1.0):
+    """Within what the entry allows between a result and its definition."""
+    got, want = (np.asarray(a, float) for a in (got, want))
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
+    is_same = (got == want) | np.isnan(want)
+    n = want.shape[0] if want.ndim else 1
+    bound = np.broadcast_to(more * entry.bound(want, max(n, 60), dtype), want.shape)
+    wrong = np.abs(np.where(is_same, 0, got - np.where(is_same, 0, want))) > bound
+    assert not wrong.any(), (got[wrong], want[wrong], bound[wrong])
+
+
+# What results are like.
+
+
+@every(
+    is_no_loss,
+    sort="sorted scores sum to nothing that is known before",
+    log_topk="logarithms sum to nothing that is known before",
+)
+@given(wild, dtypes, alphas, shares)
+def test_results_sum_to_what_is_known_before(entry, ranking, dtype, alpha, share):
+    x, n = ranking[0].astype(dtype), len(ranking[0])
+    results = entry(x, alpha=alpha, k=share * n)
+    assert np.isclose(results.sum(dtype=float), entry.total(n, share * n), rtol=1e-6, atol=1e-12)
+
+
+TWO_SIDED = pytest.mark.parametrize("descending", [True, False])
+
+
+@every(
+    topk_loss="a cross-entropy grows without bound",
+    permutation_loss="a cross-entropy grows without bound",
+)
+@given(wild, dtypes, alphas, shares)
+def test_results_lie_between_their_bounds(entry, ranking, dtype, alpha, share):
+    x, target, n = ranking[0].astype(dtype), ranking[1], len(ranking[0])
+    k = max(share * n, 1e-3)
+    results = entry(x, target, alpha=alpha, k=k)
+    spread = x.astype(float)
+    low, high = {
+        "rank": (1, n),
+        "sort": (spread.min() - alpha * np.log(2 * n), spread.max() + alpha * np.log(2 * n)),
+        "log topk": (-np.inf, 0),
+        "spearman loss": (0, 2),
+    }.get(entry.name, (0, 1))
+    rounding = 4e-6 * max(1, abs(low) if np.isfinite(low) else 1, abs(high))
+    known = np.asarray(results)[~np.isnan(results)]
+    assert ((known >= low - rounding) & (known <= high + rounding)).all()
+    if entry.name in ("topk", "smallest", "permutation"):  # these to the bit
+        assert ((known >= 0) & (known <= 1)).all()
+
+
+@every(
+    is_no_loss,
+    sort="results go by position: the law below",
+    log_topk="the last bit of a logarithm is not the same in SIMD lanes and in what is left of a row",
+)
+@given(grids, dtypes, alphas, shares)
+def test_equal_scores_get_equal_results_to_the_bit(entry, ranking, dtype, alpha, share):
+    x = ranking[0].astype(dtype)
+    order = np.argsort(-x, kind="stable")
+    results = entry(x, alpha=alpha, k=share * len(x))[order]
+    tied = np.diff(x[order]) == 0
+    assert np.array_equal(results[:-1][tied], results[1:][tied])
+
+
+@every(is_of_scores)
+@given(grids, dtypes, alphas, shares)
+def test_larger_scores_get_no_worse_results(entry, ranking, dtype, alpha, share):
+    x = ranking[0].astype(dtype)
+    worse_first = np.argsort(-x if entry.reverse else x, kind="stable")
+    results = entry(x, alpha=alpha, k=share * len(x))[worse_first].astype(float)
+    with np.errstate(invalid="ignore"):  # -inf less -inf, of no k
+        steps = np.diff(results if entry.name != "rank" else -results)
+    assert not (steps < -1e-6 * max(1, len(x))).any()
+
+
+@TWO_SIDED
+@given(grids, dtypes, alphas)
+def test_sorted_scores_fall_or_rise(descending, ranking, dtype, alpha):
+    steps = np.diff(named("sort")(ranking[0].astype(dtype), alpha=alpha, descending=descending))
+    assert np.all(steps <= 0 if descending else steps >= 0)
+
+
+# What results depend on, and what they do not.
+
+
+@every()
+@given(grids, dtypes, st.integers(-1000, 1000), softness)
+def test_a_shift_of_every_score_shifts_sorted_scores_and_nothing_else(entry, ranking, dtype, shift, alpha):
+    x, target = ranking[0].astype(dtype), ranking[1]
+    want, got = (entry(values, target, alpha=alpha) for values in (x, x + dtype(shift)))
+    if entry.moves:
+        digits = 4 * np.finfo(dtype).eps * (abs(shift) + np.abs(want).max())
+        np.testing.assert_allclose(got, want + dtype(shift), rtol=0, atol=digits)
+    else:
+        agree(entry, got, want, dtype, 5)
+
+
+@every()
+@given(grids, dtypes, st.integers(-20, 20), alphas)
+def test_scaling_scores_and_alpha_together_scales_sorted_scores_and_nothing_else(entry, ranking, dtype, power, alpha):
+    (x, target), factor = ranking, 2.0**power
+    x, grown = x.astype(dtype), (x * factor).astype(dtype)
+    want, got = entry(x, target, alpha=alpha), entry(grown, target, alpha=alpha * factor)
+    agree(entry, got / factor if entry.moves else got, want, dtype)
+    want, got = entry(x, target, alpha="0.5std"), entry(grown, target, alpha="0.5std")
+    agree(entry, got / factor if entry.moves else got, want, dtype)
+
+
+def test_ranks_do_not_see_a_power_of_two_to_the_bit():
+    x = np.random.default_rng(0).standard_normal(500)
+    assert np.array_equal(soft_rank(x * 2.0**9, alpha=2.0**7), soft_rank(x, alpha=0.25))
+
+
+@every(permutation_loss="equal targets take their places in the order of the input: the law below")
+@given(wild, dtypes, alphas, st.randoms(use_true_random=False))
+def test_the_order_of_the_input_does_not_matter(entry, ranking, dtype, alpha, random):
+    _order_of_the_input(entry, ranking, dtype, alpha, random)
+
+
+@given(wild, dtypes, alphas, st.randoms(use_true_random=False))
+def test_the_order_of_the_input_does_not_matter_to_a_permutation_loss_of_targets_that_differ(r, dtype, alpha, random):
+    distinct = r[1] + np.arange(len(r[1])) / 100
+    _order_of_the_input(named("permutation loss"), (r[0], distinct), dtype, alpha, random)
+
+
+def _order_of_the_input(entry, ranking, dtype, alpha, random):
+    x, target = ranking[0].astype(dtype), ranking[1]
+    order = np.array(random.sample(range(len(x)), len(x)))
+    want, got = entry(x, target, alpha=alpha), entry(x[order], target[order], alpha=alpha)
+    want = want[order] if entry.per in ("score", "pair") else want
+    agree(entry, got, want, dtype)
+    if entry.name in ("rank", "sort"):  # what is sorted first
+        assert np.array_equal(got, want)
+
+
+@every()
+@given(wild, dtypes, alphas, shares)
+def test_ascending_is_the_order_of_the_negated_scores_to_the_bit(entry, ranking, dtype, alpha, share):
+    (x, target), k = ranking, max(1e-3, share * len(ranking[0]))
+    x = x.astype(dtype)
+    got, want = entry(x, target, alpha=alpha, k=k, descending=False), entry(-x, target, alpha=alpha, k=k)
+    np.testing.assert_array_equal(got, -want if entry.moves else want)
+
+
+@given(wild, dtypes, alphas, shares)
+def test_both_directions_together_are_everything(ranking, dtype, alpha, share):
+    x, k = ranking[0].astype(dtype), share * len(ranking[0])
+    both = soft_rank(x, alpha=alpha) + soft_rank(x, alpha=alpha, descending=False)
+    np.testing.assert_allclose(both, len(x) + 1, rtol=1e-6)
+    rest = soft_topk(x, len(x) - k, alpha=alpha, largest=False)
+    np.testing.assert_allclose(soft_topk(x, k, alpha=alpha) + rest, 1, atol=2e-6)
+
+
+@every(smallest="-inf is the smallest of all: it is in")
+@given(grids, dtypes, softness, st.integers(0, 60))
+def test_a_masked_score_changes_no_other(entry, ranking, dtype, alpha, at):
+    """A score of -inf: a membership of 0, the last of the ranks and positions, no part in a loss."""
+    (x, target), n = ranking, len(ranking[0])
+    x, at, k = x.astype(dtype), min(at, n), 0.3 * n
+    want = entry(x, target, alpha=alpha, k=k)
+    got = entry(np.insert(x, at, -np.inf), np.insert(target, at, 9.0), alpha=alpha, k=k)
+    if entry.per == "score":
+        masked = {"rank": n + 1, "log topk": -np.inf}.get(entry.name, 0)
+        assert got[at] == pytest.approx(masked)
+        got = np.delete(got, at)
+    elif entry.per == "position":
+        assert got[n] == -np.inf
+        got = got[:n]
+    elif entry.per == "pair":
+        assert got[at, :n].sum() == got[:, n].sum() - got[at, n] == 0
+        got = np.delete(got, at, axis=0)[:, :n]
+    agree(entry, got, want, dtype)
+
+
+@every()
+@given(st.lists(wild, min_size=1, max_size=8), dtypes, st.integers(1, 3))
+def test_a_ranking_does_not_see_its_neighbours_nor_the_threads(entry, rows, dtype, threads):
+    scores, targets = [row.astype(dtype) for row, _ in rows], [target for _, target in rows]
+    together = entry(scores, targets, threads=threads)
+    alone = [entry(*row) for row in zip(scores, targets, strict=True)]
+    assert len(together) == len(alone)
+    for a, b in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+# Where alpha ends.
+
+
+@every(
+    topk_loss="infinite, or the size of a gap over alpha",
+    permutation_loss="infinite, or the size of a gap over alpha",
+)
+@given(grids, dtypes, st.integers(1, 60))
+def test_a_small_alpha_gives_the_hard_result(entry, ranking, dtype, k):
+    (x, target), k = ranking, min(k, len(ranking[0]))
+    x = x.astype(dtype)
+    got = entry(x, target, alpha=1e-5, k=k)
+    if np.ptp(target) == 0 and entry.needs_target:
+        assert np.isnan(got)
+        return
+    want = entry.hard(x.astype(float), target, k)
+    inside = want > -np.inf
+    np.testing.assert_allclose(
+        np.asarray(got)[inside], np.asarray(want)[inside], rtol=0, atol=1e-3 if entry.moves else 3e-5
+    )
+    assert np.all(np.asarray(got)[~inside] < (-500 if dtype == np.float64 else -80))
+
+
+@every(is_no_loss)  # a loss tends to that of its parts, a correlation to that of their roundings
+@given(grids, st.integers(1, 60))
+def test_a_large_alpha_makes_all_scores_alike(entry, ranking, k):
+    """Sorted scores spread with alpha."""
+    x, k = ranking[0], min(k, len(ranking[0]))
+    alpha = 1e6 if entry.moves else 1e9
+    np.testing.assert_allclose(
+        entry(x, alpha=alpha, k=k), entry.flat(x, k, alpha), rtol=0, atol=1e-3 if entry.moves else 1e-4
+    )
+
+
+# How the results of one are those of another.
+
+
+@given(grids, alphas)
+def test_a_permutation_is_doubly_stochastic(ranking, alpha):
+    p = soft_permutation(ranking[0], alpha=alpha)
+    assert p.min() >= 0
+    np.testing.assert_allclose(p.sum(axis=0), 1, atol=1e-9)
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-9)
+
+
+@given(grids, alphas, st.booleans())
+def test_the_top_k_are_the_first_k_columns_of_the_permutation(ranking, alpha, descending):
+    x = ranking[0]
+    first = np.cumsum(soft_permutation(x, alpha=alpha, descending=descending), axis=1)
+    for k in {1, len(x) // 2, len(x)} - {0}:
+        np.testing.assert_allclose(first[:, k - 1], soft_topk(x, k, alpha=alpha, largest=descending), atol=1e-11)
+
+
+@given(grids, st.floats(0.1, 1e4), shares)
+def test_log_memberships_are_the_logarithms_of_memberships(ranking, alpha, share):
+    x = ranking[0]
+    p = soft_topk(x, share * len(x), alpha=alpha)
+    log_p = log_soft_topk(x, share * len(x), alpha=alpha)
+    np.testing.assert_allclose(np.exp(log_p), p, rtol=1e-12, atol=1e-300)
+    small = (p > 1e-300) & (p < 0.5)  # near 1 the logarithm has more digits than the membership
+    np.testing.assert_allclose(log_p[small], np.log(p[small]), rtol=1e-12)
+
+
+# Gradients of the sum of v times the results.
+
+
+def upstream_of(entry, grades):
+    """A number for each result; grades are as good as any."""
+    return 1.7 if entry.per == "ranking" else np.cos(np.arange(len(grades))) + grades / 4
+
+
+def gradient_scale(x, v, g, alpha):
+    """What cancels in a gradient leaves a rounding of this size behind."""
+    return np.abs(g.scores).sum() + np.abs(v).sum() * (1 + 1 / alpha)
+
+
+@every(has_gradient)
+@given(short, softness)
+def test_gradients_sum_to_how_results_move_with_a_shift(entry, ranking, alpha):
+    """Not at all, but for sorted scores, which shift alike."""
+    x, target = ranking
+    v = upstream_of(entry, target)
+    g = entry.vjp(x, target, v, alpha=alpha)
+    assert abs(g.scores.sum() - (np.sum(v) if entry.moves else 0)) <= 1e-12 * gradient_scale(x, v, g, alpha)
+
+
+@every(has_gradient)
+@given(short, softness, st.integers(-1000, 1000))
+def test_gradients_do_not_see_a_shift(entry, ranking, alpha, shift):
+    x, target = ranking
+    v = upstream_of(entry, target)
+    g, moved = (entry.vjp(scores, target, v, alpha=alpha) for scores in (x, x + shift))
+    for a, b in zip(g, moved, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11 * (1 + np.abs(v).sum() * (np.abs(x).max() + 1) / alpha))
+
+
+@every(has_gradient)
+@given(short, softness)
+def test_scaling_scores_and_alpha_together_moves_nothing_but_sorted_scores(entry, ranking, alpha):
+    """So alpha's gradient is -<gradient, x> / alpha, for sorted scores (<v, y> - <gradient, x>) / alpha, x and y about
+    one of the scores.
+    """
+    x, target = ranking
+    v = upstream_of(entry, target)
+    g = entry.vjp(x, target, v, alpha=alpha)
+    grown = v * (entry(x, target, alpha=alpha) - x[0]) if entry.moves else [0.0]
+    terms = np.concatenate([grown, -g.scores * (x - x[0])])
+    assert abs(alpha * g.alpha - terms.sum()) <= 1e-11 * (np.abs(terms).sum() + gradient_scale(x, v, g, alpha))
+
+
+@every(has_gradient, permutation_loss="equal targets take their places in the order of the input")
+@given(short, softness, st.randoms(use_true_random=False))
+def test_gradients_go_with_their_scores(entry, ranking, alpha, random):
+    x, target = ranking
+    order = np.array(random.sample(range(len(x)), len(x)))
+    v = upstream_of(entry, target)
+    moved = v[order] if entry.per == "score" else v
+    got, want = entry.vjp(x[order], target[order], moved, alpha=alpha), entry.vjp(x, target, v, alpha=alpha)
+    bound = 1e-12 * gradient_scale(x, v, want, alpha)
+    np.testing.assert_allclose(got.scores, want.scores[order], rtol=1e-10, atol=bound)
+    np.testing.assert_allclose(got.alpha, want.alpha, rtol=1e-10, atol=bound * (1 + np.ptp(x) / alpha))
+
+
+@given(short, softness)
+def test_the_jacobian_of_the_ranks_is_symmetric(ranking, alpha):
+    x = ranking[0]
+    jacobian = soft_rank_vjp(np.broadcast_to(x, (len(x), len(x))), np.eye(len(x)), alpha=alpha).scores
+    np.testing.assert_allclose(jacobian, jacobian.T, rtol=1e-11, atol=1e-16 / alpha)
+
+
+@every(
+    has_gradient,
+    sort="its scale is its deviation: at 0 it is the hard sort, which moves with the scores",
+)
+def test_a_constant_ranking_has_no_gradient_where_alpha_is_in_its_deviations(entry):
+    """Its deviation is 0: no direction is better than another."""
+    x, target = np.full(4, 0.3), np.array([0.0, 3, 1, 2])
+    g = entry.vjp(x, target, upstream_of(entry, target), alpha="0.5std")
+    assert not g.scores.any()
+    assert g.alpha == 0
+
+
+# What a call leaves alone.
+
+
+@every()
+@given(wild, dtypes)
+def test_inputs_are_never_modified(entry, ranking, dtype):
+    x, target = ranking[0].astype(dtype), ranking[1]
+    upstream = np.abs(x[::-1])
+    given = {"x": x, "target": target, "upstream": upstream, "alpha": np.array(0.7), "k": np.array(0.4 * len(x))}
+    before = {name: values.copy() for name, values in given.items()}
+    options = {"alpha": given["alpha"][None], **({"k": given["k"][None]} if entry.k else {})}
+    entry(x[None], target[None], **options)
+    if entry.differentiable:
+        entry.vjp(x[None], target[None], np.ones(1) if entry.per == "ranking" else upstream[None], **options)
+    for name, values in given.items():
+        assert np.array_equal(values, before[name]), name
+
+
+def long_batch(count):
+    """Enough rankings for many slices and matrices, of lengths from 0 to 3000, with a grade and an upstream value for
+    each score.
+    """
+    rng = np.random.default_rng(5)
+    lengths = np.minimum(rng.zipf(1.3, count) - 1, 3000)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    x, grades, v = rng.standard_normal(offsets[-1]), rng.integers(0, 4, offsets[-1]), rng.standard_normal(offsets[-1])
+    return [Rankings(values.astype(np.float32), offsets) for values in (x, grades, v)]
+
+
+@every(permutation="n squared numbers each: the neighbours above have one thread and more")
+def test_a_long_batch_is_the_same_on_one_thread_and_two(entry):
+    x, target, _ = long_batch(10_000)
+    one, two = (entry(x, target, threads=threads) for threads in (1, 2))
+    for a, b in ((one, two),) if entry.per == "ranking" else ((one.values, two.values),):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(one[123], entry(x[123], target[123]))
+
+
+@every(has_gradient)
+def test_the_gradients_of_a_long_batch_are_the_same_on_one_thread_and_two(entry):
+    x, target, v = long_batch(5000)
+    upstream = (lambda r: np.ones(len(x))[r]) if entry.per == "ranking" else v.__getitem__
+    whole = np.ones(len(x)) if entry.per == "ranking" else v
+    one, two = (entry.vjp(x, target, whole, threads=threads) for threads in (1, 2))
+    assert np.array_equal(one.scores.values, two.scores.values)
+    assert all(np.array_equal(a, b) for a, b in zip(one[1:], two[1:], strict=True))
+    assert np.array_equal(one.scores[123], entry.vjp(x[123], target[123], upstream(123)).scores)
+
+
+# The catalogue.
+
+
+def test_the_catalogue_has_every_function_of_the_package():
+    functions = {n for n in lapsum_cli.__all__ if n.startswith(("soft_", "log_soft_")) or "_loss" in n}
+    entered = {entry.function for entry in entries()}
+    assert entered == {name for name in functions if not name.endswith("_vjp")}
+    with_gradient = {f"{entry.function}_vjp" for entry in entries() if entry.differentiable}
+    assert with_gradient == {name for name in functions if name.endswith("_vjp")}
+
+
+@pytest.mark.parametrize(
+    ("law", "given"),
+    [
+        (test_results_sum_to_what_is_known_before, {"share": 0.5}),
+        (test_results_lie_between_their_bounds, {"share": 0.5}),
+        (test_larger_scores_get_no_worse_results, {"share": 0.5}),
+        (test_a_shift_of_every_score_shifts_sorted_scores_and_nothing_else, {"shift": 3}),
+        (test_scaling_scores_and_alpha_together_scales_sorted_scores_and_nothing_else, {"power": 3}),
+        (test_ascending_is_the_order_of_the_negated_scores_to_the_bit, {"share": 0.5}),
+        (test_a_small_alpha_gives_the_hard_result, {"k": 2, "alpha": None}),
+        (test_a_large_alpha_makes_all_scores_alike, {"k": 2, "alpha": None, "dtype": None}),
+    ],
+)
+def test_a_law_could_fail(law, given):
+    """Of soft ranks that see a little of the scores themselves."""
+
+    class Wrong(Entry):
+        def __call__(self, x, target=None, **given):
+            result = super().__call__(x, target, **given)
+            return result + np.where(np.isfinite(x), 10 + x, 0).astype(result.dtype)
+
+    ranking = np.array([0.5, 2.0, 0.25, 2.0, -1.0]), np.array([0.0, 1, 2, 3, 1])
+    given = {"ranking": ranking, "dtype": np.float64, "alpha": 0.5, **given}
+    given = {name: value for name, value in given.items() if value is not None}
+    rank, law = named("rank"), law.hypothesis.inner_test
+    law(rank, **given)
+    with pytest.raises(AssertionError):
+        law(Wrong(**vars(rank)), **given)
