@@ -277,8 +277,9 @@ def _topk_gradients(
     threads: int,
     device: str | None,
 ) -> TopKGradients:
-    options = {"gradient": True, "grad_alpha": True, "grad_k": True, "method": method}
-    operation = TopK(_alpha(alpha), largest, ks=_ks(k), log=log, **options)
+    operation = TopK(
+        _alpha(alpha), largest, gradient=True, grad_alpha=True, grad_k=True, method=method, ks=_ks(k), log=log
+    )
     form, result = compute(operation, x, alpha, threads, device, k, upstream, results=False)
     found = {slot.name: values for slot, values in result.values.items()}
     to_k, to_alpha = (form.each(found[f"{GRADIENT}_{name}"]) for name in ("k", "alpha"))

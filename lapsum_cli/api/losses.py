@@ -93,7 +93,7 @@ def doors(name: str, about: str) -> tuple[Callable[..., Any], Callable[..., Grad
     """
     entry = LOSSES[name]
     needed = {"k": ()} if entry.k == "needed" else {}
-    own = {"at": None} if entry.k == "optional" else {}
+    own: dict[str, Any] = {"at": None} if entry.k == "optional" else {}
     own |= {option: Loss.__dataclass_fields__[option].default for option in entry.options}
     shared = {"alpha": "0.1std", "descending": True, "reduction": "mean", "threads": 1, "device": None}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 from ..core.errors import OptionError
 from ..core.quantities import K
@@ -99,7 +99,7 @@ class Loss(Operation):
     def kernels(self) -> str:
         return f"{self.name}-{self.loss}"
 
-    def on_a_tiny_ranking(self) -> Operation:
+    def on_a_tiny_ranking(self) -> Self:
         """With its gradient, so that one compilation serves both."""
         gradient = replace(super().on_a_tiny_ranking(), gradient=True)
         return replace(gradient, ks=() if LOSSES[self.loss].k == "none" else (K(1.0),))

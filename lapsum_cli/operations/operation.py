@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 from ..core.quantities import Alpha
 from ..core.rankings import Array, Rankings
+from .method import Way
 from .softness import DEFAULT_ALPHA, alphas_of
 
 SCORE, RANKING, PAIR = "score", "ranking", "pair"
@@ -131,7 +132,7 @@ class Operation:
         """A name for the kernels that it runs: what is compiled, or not, together."""
         return self.name + ("-gradient" if self.gradient else "")
 
-    def on_a_tiny_ranking(self) -> Operation:
+    def on_a_tiny_ranking(self) -> Self:
         """The same kernels, with options that a ranking of one score can take."""
         return replace(self, alpha=DEFAULT_ALPHA)
 
@@ -198,7 +199,7 @@ class ByMethod(Operation):
     )
 
     @cached_property
-    def way(self) -> Any:
+    def way(self) -> Way:
         """The Way of the method."""
         from . import method_called
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from ..core.errors import OptionError
 from ..core.quantities import K
 from ..core.rankings import Rankings
-from .operation import GRADIENT, RANKING, ByMethod, Operation, Slot, option
+from .operation import GRADIENT, RANKING, ByMethod, Slot, option
 from .softness import k_of, refuse
 
 
@@ -60,7 +60,7 @@ class TopK(ByMethod):
             **({} if self.minimum is None else {"min": self.minimum}),
         }
 
-    def on_a_tiny_ranking(self) -> Operation:
+    def on_a_tiny_ranking(self) -> Self:
         return replace(super().on_a_tiny_ranking(), ks=(K(1.0),), strict=False, minimum=None)
 
     def by_k(self, rankings: Rankings) -> Iterator[tuple[str, Rankings]]:

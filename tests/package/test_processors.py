@@ -4,12 +4,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from lapsum_cli.operations.menu import Rank, TopK
 
 from lapsum_cli.core.errors import BadRanking
 from lapsum_cli.core.quantities import K
 from lapsum_cli.core.rankings import Rankings
 from lapsum_cli.devices import processors
-from lapsum_cli.operations.menu import Rank, TopK
 from lapsum_cli.operations.operation import Given
 
 RANKINGS = Rankings.equal_length(np.random.default_rng(0).standard_normal((8, 5)), 8, 5)
