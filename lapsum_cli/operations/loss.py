@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from ..core.errors import OptionError
 from ..core.quantities import K
-from ..core.rankings import Array, Rankings, frozen
 from . import LOSSES, loss_called
 from .operation import GRADIENT, RANKING, Derivatives, Forward, Operation, Slot, option
 from .softness import k_of, refuse
+
+if TYPE_CHECKING:
+    from ..core.rankings import Array, Rankings
 
 REDUCTIONS = ("none", "sum", "mean")
 
@@ -125,6 +127,7 @@ class Loss(Operation):
         """Losses (m,), NaN where there is none, as the number "loss"; rankings.beside has the target (N,)."""
         import numpy as np
 
+        from ..core.rankings import Rankings, frozen
         from ..kernels import losses
 
         here = on.here(rankings)  # masked scores are taken out, and undefined rankings

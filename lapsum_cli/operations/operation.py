@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from ..core.quantities import Alpha
-from ..core.rankings import Array, Rankings
 from .method import Way
 from .softness import DEFAULT_ALPHA, alphas_of
+
+if TYPE_CHECKING:  # NumPy
+    from ..core.rankings import Array, Rankings
 
 SCORE, RANKING, PAIR = "score", "ranking", "pair"
 GRADIENT = "grad"  # the slot of gradients with respect to the scores

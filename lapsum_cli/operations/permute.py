@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import OptionError
-from ..core.rankings import Rankings
 from .operation import PAIR, ByMethod, Slot, option
+
+if TYPE_CHECKING:
+    from ..core.rankings import Rankings
 
 
 @dataclass(frozen=True)

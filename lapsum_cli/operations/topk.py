@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..core.errors import OptionError
 from ..core.quantities import K
-from ..core.rankings import Rankings
 from .operation import GRADIENT, RANKING, ByMethod, Slot, option
 from .softness import k_of, refuse
+
+if TYPE_CHECKING:
+    from ..core.rankings import Rankings
 
 
 @dataclass(frozen=True)
