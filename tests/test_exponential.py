@@ -1,10 +1,10 @@
-"""The polynomial exponential against the C library's in extended precision: the bounds that laplace.py states."""
+"""The polynomial exponential against the C library's in extended precision: the bounds that functions.py states."""
 
 import numpy as np
 import pytest
 
 from lapsum_cli.kernels.jit import kernel
-from lapsum_cli.kernels.scalars.laplace import exp_nonpositive
+from lapsum_cli.kernels.scalars.functions import exp_nonpositive
 
 
 @kernel

@@ -32,7 +32,7 @@ KERNELS_MAY_IMPORT = {
     "scalars": {"jit"},
     "cpu": {"scalars", "jit"},
     "losses": {"cpu", "scalars", "jit"},
-    "cuda": {"cpu", "losses", "scalars", "jit"},
+    "cuda": {"losses", "scalars", "jit"},
 }
 MOST_ENTRIES = 15
 

@@ -10,9 +10,10 @@ NumPy's: float32 packed with their places (2 ns a score of 100), float64 by args
 
 import numpy as np
 
-from ..jit import inlined, kernel
+from ..jit import kernel
+from ..scalars.keys import bit_order, bits_of, key_of
 from . import parallel
-from .sweeps import copy
+from .vectors import copy
 
 # Scores in one matrix: 2^17 packed keys are 1 MiB, an L2 cache; Python's share of a call is then below 1 %.
 _MATRIX = 1 << 17
@@ -138,31 +139,6 @@ def _by_bytes(values, offsets, group, descending, width, workspace, threads, wit
     return scores.view(values.dtype), places
 
 
-def bit_order(dtype, descending):
-    """(all bits, sign bit, all or none): what turns the bits of a float into an integer that orders like it.
-
-    All bits of negative ones are inverted and the sign bit of the others, then all for a descending order.
-    """
-    every, sign = dtype.type(-1 % (1 << 8 * dtype.itemsize)), dtype.type(1 << (8 * dtype.itemsize - 1))
-    return every, sign, every if descending else dtype.type(0)
-
-
-@inlined
-def key_of(bits, order):
-    """The integer of the bits of a float; -0 is 0."""
-    every, sign, flip = order
-    b = bits if bits != sign else type(sign)(0)
-    return b ^ (every if b & sign else sign) ^ flip
-
-
-@inlined
-def bits_of(key, order):
-    """The bits of the float that has this integer."""
-    every, sign, flip = order
-    b = key ^ flip
-    return b ^ (sign if b & sign else every)
-
-
 def _radix_sort_by(threads, bits, order, keys, places, spare, spare_places):
     """What _radix_sort does, each step of it by several threads, a stretch of the ranking each."""
     stretches = parallel.parts(len(bits), -(-len(bits) // (4 * threads)))  # several a thread, so that all end at once
@@ -193,11 +169,12 @@ def _radix_sort_by(threads, bits, order, keys, places, spare, spare_places):
 
 def _packed(values, offsets, group, descending, width, workspace):
     keys = workspace.array("keys", (len(group), width), np.uint64)
-    _pack(values.view(np.uint32), offsets, group, descending, keys)
+    bits, order = values.view(np.uint32), bit_order(np.dtype(np.uint32), descending)
+    _pack(bits, offsets, group, order, keys)
     keys.sort(axis=1)
     scores = workspace.array("scores", keys.shape, np.float32)
     places = workspace.array("places", keys.shape, np.uint32)
-    _unpack(keys, descending, scores.view(np.uint32), places)
+    _unpack(keys, order, scores.view(np.uint32), places)
     return scores, places
 
 
@@ -287,33 +264,26 @@ def _scatter(keys, places, to_keys, to_places, digit, begins):
             to_places[at] = places[i]
 
 
-_SIGN = np.uint32(1 << 31)
-_ALL = np.uint32(0xFFFFFFFF)
 _PADDING = np.uint64(0xFFFFFFFFFFFFFFFF)
 _HALF = np.uint64(32)
 
 
 @kernel
-def _pack(bits, offsets, group, descending, keys):
-    """Float bits order like integers once negative ones are inverted and positive ones get the top bit."""
-    flip = _ALL if descending else np.uint32(0)
+def _pack(bits, offsets, group, order, keys):
+    """Float32 scores and their places as one integer, which orders by the score and then by the place."""
     for row in range(group.size):
         x, out = bits[offsets[group[row]] : offsets[group[row] + 1]], keys[row]
         for i in range(x.size):
-            b = x[i] if x[i] != _SIGN else np.uint32(0)  # -0 is 0
-            key = np.uint32(b ^ (_ALL if b & _SIGN else _SIGN)) ^ flip
-            out[i] = (np.uint64(key) << _HALF) | np.uint64(i)
+            out[i] = (np.uint64(np.uint32(key_of(x[i], order))) << _HALF) | np.uint64(i)
         out[x.size :] = _PADDING
 
 
 @kernel
-def _unpack(keys, descending, bits, places):
-    flip = _ALL if descending else np.uint32(0)
+def _unpack(keys, order, bits, places):
     for row in range(keys.shape[0]):
         packed, out, place = keys[row], bits[row], places[row]
         for i in range(packed.size):
-            key = np.uint32(np.uint32(packed[i] >> _HALF) ^ flip)
-            out[i] = key ^ (_SIGN if key & _SIGN else _ALL)
+            out[i] = bits_of(np.uint32(packed[i] >> _HALF), order)
             place[i] = np.uint32(packed[i])
 
 

@@ -16,7 +16,8 @@ import numpy as np
 from ...core.rankings import frozen
 from ..jit import uncounted
 from . import parallel
-from .sweeps import BLOCK, approach, both_sums, copy, factors, fade, finite_part, meet, parts_of_sorted
+from .sweeps import approach, both_sums, factors, fade, finite_part, meet, parts_of_sorted
+from .vectors import BLOCK, copy
 
 
 def soft_rank(order, alphas, base=1, dtype=None, upstream=None, results=True):

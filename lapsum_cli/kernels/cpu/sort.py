@@ -18,9 +18,11 @@ import numpy as np
 
 from ...core.rankings import frozen
 from ..jit import kernel
-from ..scalars.laplace import exp_nonpositive, log_nearness
+from ..scalars.functions import exp_nonpositive
+from ..scalars.laplace import LARGEST_RATE, log_nearness
 from . import parallel
-from .sweeps import BLOCK, approach, both_sums, copy, factors, fade, finite_part, meet, parts_of_sorted
+from .sweeps import approach, both_sums, factors, fade, finite_part, meet, parts_of_sorted
+from .vectors import BLOCK, copy
 
 
 def soft_sort(order, alphas, upstream=None, results=True):
@@ -150,9 +152,6 @@ def _sort_rows(
             gradient[first + np.int64(places[row, start + i])] = g
             total += v[i] * (found[0, i] - middle + found[1, i]) - g * (y[i] - middle)
         alpha_gradient[r] = total / alpha
-
-
-LARGEST_RATE = 1.7e308
 
 
 @kernel

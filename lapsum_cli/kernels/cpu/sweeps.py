@@ -21,9 +21,8 @@ import math
 import numpy as np
 
 from ..jit import uncounted
-from ..scalars.laplace import exp_nonpositive
-
-BLOCK = 1024  # scores; a row of float64 is 8 KiB, so the few rows of a sweep stay in an L1 or L2 cache
+from ..scalars.functions import exp_nonpositive
+from .vectors import BLOCK, copy
 
 
 @uncounted
@@ -153,9 +152,3 @@ def meet(y, ends, rate, sums):
         for p in range(ends.size - 1, -1, -1):
             own, sums[p, w, 1] = sums[p, w, 1], behind
             behind = own + behind * (fade(y, ends[p - 1] - 1, ends[p] - 1, rate) if p > 0 else 0.0)
-
-
-@uncounted
-def copy(values, out):
-    for i in range(values.size):
-        out[i] = values[i]

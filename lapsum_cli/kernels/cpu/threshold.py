@@ -14,10 +14,10 @@ import math
 
 import numpy as np
 
-from ..jit import block_sum, kernel, uncounted
-from ..scalars.laplace import exp_nonpositive, largest
+from ..jit import kernel, uncounted
+from ..scalars.functions import exp_nonpositive
+from .vectors import BLOCK, block_total, count_from, gather, largest, sort
 
-BLOCK = 1024  # scores whose exponentials are summed in the dtype of the scores, in L1; totals of blocks are float64
 FEW = 24  # scores that are worth no sample
 SOFT = 4.0  # sum of e^-distance/alpha from which the slope of the soft count says more than the places of its steps
 LONG = 1 << 15  # scores from which a bracket that misses costs more than a wide one
@@ -38,7 +38,7 @@ def neighbours(x, k, finite, alpha, rate, sign, inside, buffers, sample):
         at_low, at_high = ends(inside[:size], outside, alpha, rate, buffers)
         if at_high < k <= at_low:
             return between(inside[:size], outside, at_low, at_high, k, alpha, rate, buffers)
-    candidates = inside[: _gather(x, sign, -np.inf, np.inf, inside, buffers[0])]
+    candidates = inside[: gather(x, sign, -np.inf, np.inf, inside, buffers[0])]
     return between(candidates, (-np.inf, np.inf, 0, 0.0, 0.0), float(finite), 0.0, k, alpha, rate, buffers)
 
 
@@ -62,7 +62,7 @@ def pivots(x, k, alpha, sign, sample):
     stride = n // size
     for i in range(size):  # a stride, with a jitter against periodic data
         y[i] = sign * x[i * n // size + (i * 2654435761 >> 8) % stride]
-    _sort(y)
+    sort(y)
     weight = n / size
     carry, carry_squares = 0.0, 0.0
     for i in range(size):
@@ -100,7 +100,7 @@ def collapse(x, sign, low, high, rate, inside, buffers):
         block = x[start : start + BLOCK]
         more_over, more_above, more_below = _outer_sums(block, sign, low, high, rate, buffers)
         over, above, below = over + more_over, above + more_above, below + more_below
-        size += _gather(block, sign, low, high, inside[size:], buffers[0])
+        size += gather(block, sign, low, high, inside[size:], buffers[0])
     return over, above, below, size
 
 
@@ -195,7 +195,7 @@ def _outer_sums(x, sign, low, high, rate, buffers):
     for start in range(0, x.size, BLOCK):
         block = x[start : start + BLOCK]
         _outer_exponentials(block, sign, low, high, rate, buffers[0], buffers[1])
-        over += _count_from(block, sign, high)
+        over += count_from(block, sign, high)
         above += block_total(buffers[0], block.size)
         below += block_total(buffers[1], block.size)
     return over, above, below
@@ -211,85 +211,6 @@ def _outer_exponentials(x, sign, low, high, rate, above, below):
         e = exp_nonpositive(-abs(v - (highest if up else lowest)) * rate)
         above[i] = e if up else zero
         below[i] = e if v <= lowest else zero
-
-
-@block_sum
-def _count_from(x, sign, t):
-    count, least = np.int32(0), x.dtype.type(t)
-    for i in range(x.size):
-        count += np.int32(sign * x[i] >= least)
-    return count
-
-
-@block_sum
-def block_total(x, size):
-    total = x.dtype.type(0)
-    for i in range(size):
-        total += x[i]
-    return total
-
-
-@kernel
-def count_infinite(x, best):
-    """How many scores are `best`, one of the infinities, and how many are the other; one pass."""
-    top, masked = 0, 0
-    for start in range(0, x.size, BLOCK):
-        block = x[start : start + BLOCK]
-        top += _count_equal(block, best)
-        masked += _count_equal(block, -best)
-    return top, masked
-
-
-@block_sum
-def _count_equal(x, t):
-    count = np.int32(0)
-    for i in range(x.size):
-        count += np.int32(x[i] == t)
-    return count
-
-
-@kernel
-def _gather(x, sign, lo, hi, out, flags):
-    """The scores sign x strictly between lo and hi, written to the front of `out`, which may be x itself; their number.
-
-    Eight scores are passed over at once when none of them counts; otherwise every score is written, and the next over
-    it unless it counts: no branch to mispredict. At the 1.5 % that a bracket holds it takes a third of the time of the
-    latter alone.
-    """
-    flags, size = flags.view(np.uint8)[:BLOCK], 0
-    words = flags.view(np.uint64)
-    for start in range(0, x.size, BLOCK):
-        block = x[start : start + BLOCK]
-        flags[block.size :] = 0
-        _mark(block, sign, lo, hi, flags)
-        for word in range((block.size + 7) // 8):
-            if words[word] != 0:
-                for i in range(8 * word, min(8 * word + 8, block.size)):
-                    out[size] = sign * block[i]
-                    size += np.int64(flags[i])
-    return size
-
-
-@kernel
-def _mark(x, sign, lo, hi, flags):
-    lowest, highest = x.dtype.type(lo), x.dtype.type(hi)
-    for i in range(x.size):
-        v = sign * x[i]
-        flags[i] = np.uint8((v > lowest) & (v < highest))
-
-
-@kernel
-def _sort(y):
-    """Numba's own sort takes twice as long for 30 scores."""
-    if y.size > 64:
-        y.sort()
-        return
-    for i in range(1, y.size):
-        j, v = i, y[i]
-        while j > 0 and y[j - 1] > v:
-            y[j] = y[j - 1]
-            j -= 1
-        y[j] = v
 
 
 @uncounted

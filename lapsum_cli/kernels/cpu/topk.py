@@ -21,22 +21,13 @@ import numpy as np
 from ...core.rankings import Rankings, frozen
 from ..jit import kernel, uncounted
 from ..scalars.cut import LOGARITHM, MEMBERSHIP, beyond_float32, rates_of, thresholds_of
-from ..scalars.laplace import LOG_2, exp_nonpositive, log_nearness, log_one_minus, log_or_minus_inf, log_shares
+from ..scalars.functions import LOG_2, exp_nonpositive, log_one_minus
+from ..scalars.laplace import log_nearness, log_or_minus_inf, log_shares
 from . import parallel
 from .order import longest, matrices, sort_values
 from .sweeps import finite_part
-from .threshold import (
-    BLOCK,
-    between,
-    block_total,
-    collapse,
-    count_infinite,
-    ends,
-    neighbours,
-    neighbours_in_order,
-    pivots,
-    sample_size,
-)
+from .threshold import between, collapse, ends, neighbours, neighbours_in_order, pivots, sample_size
+from .vectors import BLOCK, block_total, count_infinite
 
 # Rankings up to this length are sorted, at most a block: 0.17 us for 100 scores, of 0.4 in all, where a bracket takes
 # 1.3; of 300 both take 2.

@@ -12,7 +12,7 @@ import importlib
 
 import numpy as np
 
-from ..cpu.order import bit_order, bits_of, key_of
+from ..scalars.keys import bit_order, bits_of, key_of
 from .adapter import IS_SIMULATED, Lane, cuda, kernel
 from .tiles import Layout
 

@@ -5,9 +5,8 @@ import math
 import numpy as np
 
 from ...core.rankings import Rankings
-from ..cpu import permute
-from ..cpu.permute import distance, probability
 from ..losses.permutation import surprise
+from ..scalars.places import Boundaries, distance, probability, shared_places
 from .adapter import Lane, cuda, float64, kernel
 from .blocks import block_sums, put_results
 from .order import Order
@@ -15,8 +14,8 @@ from .rank import middle_of
 from .sort import pull_back, solve
 
 
-def boundaries(order: Order, alphas) -> permute.Boundaries:
-    """What ..permute.boundaries returns, in memory here: its rows are made of them by the same functions."""
+def boundaries(order: Order, alphas) -> Boundaries:
+    """What ..cpu.permute.boundaries returns, in memory here: its rows are made of them by the same functions."""
     lane, layout = order.lane, order.layout
     at = solve(order, alphas, 1.0)
     found, spans = np.empty((2, layout.size)), lane.get(at.spans)
@@ -27,7 +26,7 @@ def boundaries(order: Order, alphas) -> permute.Boundaries:
         whole = slice(layout.here[r], layout.here[r + 1])
         found[:, whole] = np.roll(found[:, whole], -spans[r, 0], axis=1)
     values = order.values if isinstance(order.values, np.ndarray) else lane.get(order.values)
-    return permute.Boundaries(values, layout.here, alphas, order.descending, found, spans)
+    return Boundaries(values, layout.here, alphas, order.descending, found, spans)
 
 
 def dense(order: Order, alphas):
@@ -57,8 +56,8 @@ def _dense(values, anchors, steps, spans, alphas, up, n, out):
         return
     item, place, r = i // n, i % n, i // (n * n)
     x, start, first, last = values[item], r * n, spans[r, 0], spans[r, 1]
-    if abs(x) == np.inf:
-        from_place, to_place = (0, first) if up * x > 0 else (last, n)
+    from_place, to_place = shared_places(x, up, first, last, n)
+    if to_place > 0:  # an infinite score
         out[i] = 1.0 / (to_place - from_place) if from_place <= place < to_place else 0.0
         return
     low, high = -np.inf, np.inf

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..cpu.sort import LARGEST_RATE
-from ..scalars.laplace import exp_nonpositive, log_nearness
+from ..scalars.functions import exp_nonpositive
+from ..scalars.laplace import LARGEST_RATE, log_nearness
 from .adapter import cuda, device, float64, kernel
 from .blocks import block_sums, put_results
 from .order import Order

@@ -9,7 +9,8 @@ import math
 
 import numpy as np
 
-from ..scalars.laplace import exp_nonpositive, log_nearness, log_shares
+from ..scalars.functions import exp_nonpositive
+from ..scalars.laplace import log_nearness, log_shares
 from .adapter import cuda, device
 from .blocks import block_maxima, block_sums
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...core.rankings import Rankings
 from ..scalars.cut import LOGARITHM, MEMBERSHIP, beyond_float32, is_hard, rates_of, thresholds_of
-from ..scalars.laplace import LOG_2, log_one_minus
+from ..scalars.functions import LOG_2, log_one_minus
 from . import tiles
 from .adapter import Lane, cuda, device, float64, kernel
 from .blocks import block_sums, put_results

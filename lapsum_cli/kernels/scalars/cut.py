@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...core.rankings import frozen
-from .laplace import LOG_2
+from .functions import LOG_2
 
 # What an upstream gradient is with respect to.
 MEMBERSHIP, LOGARITHM, GIVEN = 0, 1, 2
