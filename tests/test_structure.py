@@ -30,7 +30,8 @@ MAY_IMPORT = {
 KERNELS_MAY_IMPORT = {
     "jit": set(),
     "scalars": {"jit"},
-    "cpu": {"scalars", "jit"},
+    "parts": set(),
+    "cpu": {"parts", "scalars", "jit"},
     "losses": {"cpu", "scalars", "jit"},
     "cuda": {"losses", "scalars", "jit"},
 }

@@ -36,6 +36,6 @@ from . import jit
 # Numba picks the cache directory of a kernel when it decorates it: every kernel module is imported here and nowhere
 # else first.
 with jit.cache_directory():
-    from . import cpu, losses, scalars
+    from . import cpu, losses, parts, scalars
 
-__all__ = ["cpu", "jit", "losses", "scalars"]
+__all__ = ["cpu", "jit", "losses", "parts", "scalars"]

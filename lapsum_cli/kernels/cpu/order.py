@@ -13,14 +13,12 @@ import numpy as np
 from ..jit import kernel
 from ..scalars.keys import bit_order, bits_of, key_of
 from . import parallel
+from .matrices import longest, matrices
 from .vectors import copy
 
-# Scores in one matrix: 2^17 packed keys are 1 MiB, an L2 cache; Python's share of a call is then below 1 %.
-_MATRIX = 1 << 17
 # From this width a row is sorted by bytes: a shorter one does not repay the counting of 4 or 8 times 256 digits.
 _LONG = {np.dtype(np.float32): 512, np.dtype(np.float64): 800}
 _LONG_ALONE = 4096  # of scores without their places
-_WIDTHS_PER_DOUBLING = 8  # padding wastes at most 1/8; more widths would mean more, smaller matrices
 
 
 class Order:
@@ -60,39 +58,6 @@ class Order:
 
     def _given(self, group):
         return self.values, self.offsets, group, self.descending
-
-
-def matrices(offsets: np.ndarray) -> list[np.ndarray]:
-    """The rankings in groups of like length, each group to be sorted as one matrix; empty rankings are left out.
-
-    Deterministic, and without bearing on the result: padding sorts last. Lengths rise in a group.
-    """
-    lengths = np.diff(offsets)
-    if len(lengths) and lengths.min() == lengths.max():  # as in a matrix, whose rows need no sort by length
-        by_length, rising = np.arange(len(lengths)), lengths[:1]
-    else:
-        by_length = np.argsort(lengths, kind="stable")
-        rising = lengths[by_length]
-    starts = np.flatnonzero(np.diff(rising, prepend=0))  # of each length above 0
-    widths = _padded(rising[starts])
-    starts = starts[np.flatnonzero(np.diff(widths, prepend=0))].tolist()
-    groups = []
-    for start, stop, width in zip(starts, (*starts, len(lengths))[1:], np.unique(widths).tolist(), strict=True):
-        step = max(1, _MATRIX // width)
-        groups += [by_length[at : min(at + step, stop)] for at in range(start, stop, step)]
-    return groups
-
-
-def longest(offsets: np.ndarray, group: np.ndarray) -> int:
-    """Scores of the longest ranking of a group, which is its last."""
-    return int(offsets[group[-1] + 1] - offsets[group[-1]])
-
-
-def _padded(lengths: np.ndarray) -> np.ndarray:
-    """Lengths rounded up to one of eight widths per doubling; from a whole matrix up a ranking is its own width."""
-    step = np.exp2(np.maximum(0, np.ceil(np.log2(np.maximum(lengths, 1))) - np.log2(2 * _WIDTHS_PER_DOUBLING)))
-    rounded = (np.ceil(lengths / step) * step).astype(np.int64)
-    return np.where(lengths >= _MATRIX, lengths, rounded)
 
 
 def sort_rows(values, offsets, group, descending, workspace, threads=1):
@@ -141,7 +106,8 @@ def _by_bytes(values, offsets, group, descending, width, workspace, threads, wit
 
 def _radix_sort_by(threads, bits, order, keys, places, spare, spare_places):
     """What _radix_sort does, each step of it by several threads, a stretch of the ranking each."""
-    stretches = parallel.parts(len(bits), -(-len(bits) // (4 * threads)))  # several a thread, so that all end at once
+    # Several a thread, so that all end at once.
+    stretches = list(enumerate(parallel.parts(len(bits), -(-len(bits) // (4 * threads)))))
     counts = np.empty((len(stretches), 256), np.int64)
     here, origin, there, target = keys, places, spare, spare_places
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..jit import kernel, uncounted
 from ..scalars.functions import exp_nonpositive
+from ..scalars.summary import faded, merged, sample_deviation, soft_count
 from .vectors import BLOCK, block_total, count_from, gather, largest, sort
 
 FEW = 24  # scores that are worth no sample
@@ -35,11 +36,28 @@ def neighbours(x, k, finite, alpha, rate, sign, inside, buffers, sample):
         low, high = pivots(x, k, alpha, sign, sample)
         over, above, below, size = collapse(x, sign, low, high, rate, inside, buffers)
         outside = (low, high, over, above, below)
-        at_low, at_high = ends(inside[:size], outside, alpha, rate, buffers)
-        if at_high < k <= at_low:
-            return between(inside[:size], outside, at_low, at_high, k, alpha, rate, buffers)
+        is_found, found = neighbours_within(inside[:size], outside, k, alpha, rate, buffers)
+        if is_found:
+            return found
+    return neighbours_of_all(x, k, finite, alpha, rate, sign, inside, buffers)
+
+
+@kernel
+def neighbours_within(candidates, outside, k, alpha, rate, buffers):
+    """Whether a bracket holds the threshold, and then `neighbours`, from the scores strictly inside and what `collapse`
+    found of the others: outside = (low, high, over, above, below).
+    """
+    at_low, at_high = _ends(candidates, outside, alpha, rate, buffers)
+    if at_high < k <= at_low:
+        return True, _between(candidates, outside, at_low, at_high, k, alpha, rate, buffers)
+    return False, (0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@kernel
+def neighbours_of_all(x, k, finite, alpha, rate, sign, inside, buffers):
+    """`neighbours` without a bracket, which take some passes over all finite scores."""
     candidates = inside[: gather(x, sign, -np.inf, np.inf, inside, buffers[0])]
-    return between(candidates, (-np.inf, np.inf, 0, 0.0, 0.0), float(finite), 0.0, k, alpha, rate, buffers)
+    return _between(candidates, (-np.inf, np.inf, 0, 0.0, 0.0), float(finite), 0.0, k, alpha, rate, buffers)
 
 
 @kernel
@@ -77,9 +95,9 @@ def pivots(x, k, alpha, sign, sample):
         if j > 0:
             factor = math.exp(-(y[i + 1] - y[i]) / alpha)
             carry, carry_squares = (carry + 1.0) * factor, (carry_squares + 1.0) * factor * factor
-        soft = j + 0.5 * (1.0 - carry + below[i])
+        soft = soft_count(j, carry - 1.0, below[i])  # of the score itself a half counts
         squares = j + 0.25 - carry + 0.25 * (carry_squares + below_squares[i])
-        margin = deviations * n * math.sqrt(max(0.0, squares / size - (soft / size) ** 2) / size) + weight
+        margin = deviations * n * sample_deviation(soft, squares, size) + weight
         if weight * soft < k:
             middle = y[i]
         if weight * soft + margin < k:
@@ -105,7 +123,7 @@ def collapse(x, sign, low, high, rate, inside, buffers):
 
 
 @kernel
-def ends(candidates, outside, alpha, rate, buffers):
+def _ends(candidates, outside, alpha, rate, buffers):
     """The soft counts at low and at high, given the scores strictly between and what `collapse` found on either side:
     outside = (low, high, over, above, below).
     """
@@ -114,13 +132,12 @@ def ends(candidates, outside, alpha, rate, buffers):
     _, over_low, _ = _outer_sums(candidates, one, -np.inf, low, rate, buffers)
     _, _, under_high = _outer_sums(candidates, one, high, np.inf, rate, buffers)
     fade = math.exp(-(high - low) / alpha)
-    at_low = over + candidates.size + 0.5 * (below - over_low - above * fade)
-    at_high = over + 0.5 * (under_high + below * fade - above)
-    return at_low, at_high
+    at_low = soft_count(over + candidates.size, above * fade, below - over_low)
+    return at_low, soft_count(over, above, merged(under_high, below, fade))
 
 
 @kernel
-def between(candidates, outside, at_low, at_high, k, alpha, rate, buffers):
+def _between(candidates, outside, at_low, at_high, k, alpha, rate, buffers):
     """`neighbours` among the candidates, for soft counts at_high < k <= at_low at the ends of their bracket.
 
     A guess falls into a gap between two scores; the soft counts at both tell whether it is the one, or on which side
@@ -136,10 +153,10 @@ def between(candidates, outside, at_low, at_high, k, alpha, rate, buffers):
         lower, higher = _around(candidates, guess, lo, hi, buffers)
         over, above, below = _outer_sums(candidates, candidates.dtype.type(1), lower, higher, rate, buffers)
         over += count
-        above += sum_above * math.exp(-(hi - higher) / alpha) if sum_above > 0.0 else 0.0
-        below += sum_below * math.exp(-(lower - lo) / alpha) if sum_below > 0.0 else 0.0
+        above += faded(sum_above, hi - higher, alpha)
+        below += faded(sum_below, lower - lo, alpha)
         fade = math.exp(-(higher - lower) / alpha)
-        at_higher, at_lower = over + 0.5 * (below * fade - above), over + 0.5 * (below - above * fade)
+        at_higher, at_lower = soft_count(over, above, below * fade), soft_count(over, above * fade, below)
         tries += 1
         # By rounding two neighbouring gaps may pass the threshold to each other: either will do.
         if at_higher >= k and higher < high:
@@ -231,7 +248,8 @@ def neighbours_in_order(y, k, alpha, rate, e):
         sum_above, sum_below = block_total(e, above), block_total(e[above:], n - above)
         gap = (np.float64(lower) - np.float64(higher)) / alpha if 0 < above < n else np.inf
         fade = math.exp(-gap)
-        at_higher, at_lower = above + 0.5 * (sum_below * fade - sum_above), above + 0.5 * (sum_below - sum_above * fade)
+        at_higher = soft_count(above, sum_above, sum_below * fade)
+        at_lower = soft_count(above, sum_above * fade, sum_below)
         is_higher = above > 0 and at_higher >= k
         if is_higher:
             most, count = above - 1, at_higher

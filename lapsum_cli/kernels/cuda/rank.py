@@ -6,6 +6,7 @@ them, infinite scores the mean of their places.
 
 import numpy as np
 
+from ..scalars.summary import soft_count
 from .adapter import cuda, device, float64, kernel
 from .blocks import block_sums, put_results
 from .order import Order
@@ -70,7 +71,7 @@ def _ranks(numbers, ranking, begin, end, offsets, y, places, before, behind, bas
         else:
             if i > low and y[i - 1] == y[i]:
                 at, _ = tie(y, low, i, i)
-            rank = base + (at - low) + 0.5 * (behind[at] - before[at])
+            rank = soft_count(base + (at - low), before[at], behind[at])
         ranks[low + places[i]] = rank
 
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..scalars.functions import exp_nonpositive
-from ..scalars.laplace import LARGEST_RATE, log_nearness
+from ..scalars.laplace import LARGEST_RATE, log_nearness, to_neighbours
+from ..scalars.summary import nearer, soft_count, softmax_parts
 from .adapter import cuda, device, float64, kernel
 from .blocks import block_sums, put_results
 from .order import Order
@@ -150,11 +150,10 @@ def _solve(
             gap = min(gap, 1e300)
             excess = target - (at - start)
             near = log_nearness(excess, sum_above, sum_below, gap)
-            far = -gap - near
-            above, below = (near, far) if excess < 0.0 else (far, near)
+            below, above = to_neighbours(near, excess, gap)
             gaps[i], to_above[i], to_below[i] = at - start, above, below
-            anchors[i] = y[at] if below >= above else y[at - 1]
-            steps[i] = -up * below if below >= above else up * above
+            anchors[i] = y[at] if below >= above else y[at - 1]  # the other may lie beyond the scores
+            steps[i] = nearer(above, below, up * above, -up * below)
 
 
 @device
@@ -163,7 +162,7 @@ def _gap(before, behind, start, stop, target):
     low, high = start, stop
     while low < high:
         middle = (low + high) // 2
-        if (middle - start) + 0.5 * (1.0 + behind[middle] - before[middle]) < target:
+        if soft_count(middle - start, before[middle], 1.0 + behind[middle]) < target:
             low = middle + 1
         else:
             high = middle
@@ -201,11 +200,7 @@ def _put_down(numbers, ranking, begin, end, offsets, spans, before, behind, gaps
             at = start + np.int64(gaps[i])
             sum_above = before[at - 1] + 1.0 if at > start else 0.0
             sum_below = behind[at] + 1.0 if at < stop else 0.0
-            lead = to_above[i] - to_below[i]
-            lesser = exp_nonpositive(-abs(lead))
-            from_above, from_below = (1.0, lesser) if lead >= 0.0 else (lesser, 1.0)
-            weight = v[i] / (from_above * sum_above + from_below * sum_below)
-            above[i], below[i] = weight * from_above, weight * from_below
+            above[i], below[i] = softmax_parts(v[i], sum_above, sum_below, to_above[i], to_below[i])
 
 
 @kernel

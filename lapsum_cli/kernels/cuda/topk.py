@@ -12,8 +12,19 @@ from typing import NamedTuple
 import numpy as np
 
 from ...core.rankings import Rankings
-from ..scalars.cut import LOGARITHM, MEMBERSHIP, beyond_float32, is_hard, rates_of, thresholds_of
-from ..scalars.functions import LOG_2, log_one_minus
+from ..scalars.cut import (
+    LOGARITHM,
+    MEMBERSHIP,
+    beyond_float32,
+    is_hard,
+    log_membership,
+    membership,
+    rates_of,
+    settled,
+    slope_of,
+    thresholds_of,
+)
+from ..scalars.functions import LOG_2
 from . import tiles
 from .adapter import Lane, cuda, device, float64, kernel
 from .blocks import block_sums, put_results
@@ -194,12 +205,9 @@ def _walk(x, start, stop, sign, cut, share, rate, log, out, v, slope):
 
 @device
 def _membership(score, z, e, up, share_below, share_above, log_below, log):
-    kind = type(score)
-    if up:
-        return log_one_minus(share_above * e) if log else kind(1) - share_above * e
-    if not log:
-        return share_below * e
-    return log_below + z if score > kind(-np.inf) else score
+    if log:
+        return log_membership(score, z, share_above * e, up, log_below)
+    return membership(e, up, share_below, share_above)
 
 
 @device
@@ -229,12 +237,7 @@ def _slope(v, z, e, up, scale, slope):
     kind = type(e)
     if not abs(z) < kind(np.inf):  # NaN where there is no neighbour either
         return kind(0)
-    if slope == MEMBERSHIP:
-        return e * v
-    if slope == LOGARITHM and up:
-        tail = scale * e
-        return tail / (kind(1) - tail) * v
-    return kind(v)
+    return slope_of(e, up, scale, slope) * v
 
 
 @kernel
@@ -256,7 +259,7 @@ def _settle(numbers, ranking, begin, end, x, rates, sign, slope, cuts, shares, v
             g = kind(0)
             if not is_hard:
                 z, e, up = _distance(kind(sign * x[i]), below, above, low, high, rate)
-                g = factor * (_slope(kind(v[i]), z, e, up, scale, slope) - e * mean)
+                g = settled(_slope(kind(v[i]), z, e, up, scale, slope), e, mean, factor)
                 part += z * g if abs(z) < kind(np.inf) else kind(0)
                 part_above, part_below = part_above + (g if up else kind(0)), part_below + (kind(0) if up else g)
             out[i] = g

@@ -41,6 +41,13 @@ def log_nearness(excess, sum_above, sum_below, gap):
     return 0.5 * (log - gap) if is_even else log
 
 
+@inlined
+def to_neighbours(near, excess, gap):
+    """Log of e^-(t-r) and of e^-(s-t), given the one that log_nearness tells."""
+    far = -gap - near
+    return far if excess < 0.0 else near, near if excess < 0.0 else far
+
+
 @uncounted
 def log_shares(near, excess, gap):
     """Log of e^-(t-r)/2 and of e^-(s-t)/2, given the one that log_nearness tells.
@@ -48,8 +55,8 @@ def log_shares(near, excess, gap):
     A score x <= r has membership share_below e^-(r-x), one x >= s has 1 - share_above e^-(x-s). Both exponents are <=
     0, and no absolute coordinate appears: an offset of the scores costs no digit.
     """
-    far = -gap - near
-    return (far if excess < 0.0 else near) - LOG_2, (near if excess < 0.0 else far) - LOG_2
+    to_below, to_above = to_neighbours(near, excess, gap)
+    return to_below - LOG_2, to_above - LOG_2
 
 
 @uncounted
