@@ -1,12 +1,12 @@
 """Loops on the cores of this machine: rankings in memory, NumPy arrays in and out.
 
-    parallel        threads: groups of rankings side by side, or the parts of a long one
-    matrices        rankings of like length as rows of one matrix
-    vectors         sums, counts, the largest, a filter: loops over one array that a compiler vectorises
-    order           sorting, best first, with places
-    sweeps          the recurrence along sorted scores, in blocks and in parts
-    threshold       where a soft count meets its target, without a sort
-    rank, sort, topk, topk_gradient, permute, deviations    the operations
+parallel        threads: groups of rankings side by side, or the parts of a long one
+matrices        rankings of like length as rows of one matrix
+vectors         sums, counts, the largest, a filter: loops over one array that a compiler vectorises
+order           sorting, best first, with places
+sweeps          the recurrence along sorted scores, in blocks and in parts
+threshold       where a soft count meets its target, without a sort
+rank, sort, topk, topk_gradient, permute, deviations    the operations
 """
 
 from . import (

@@ -32,6 +32,7 @@ def _standard_deviations(values, offsets, first, last, out):
 
 @kernel
 def _standard_deviation(x):
+    """Of one ranking: (n,) scores -> float64, in the unit of the scores; three passes, in blocks."""
     anchor = np.inf
     for i in range(x.size):
         if np.isfinite(x[i]):

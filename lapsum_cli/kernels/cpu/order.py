@@ -56,7 +56,7 @@ class Order:
         none = np.empty((len(group), 0), np.uint32)
         return (np.negative(scores, out=scores) if self.descending else scores), none
 
-    def _given(self, group):
+    def _given(self, group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
         return self.values, self.offsets, group, self.descending
 
 

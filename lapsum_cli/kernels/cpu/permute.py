@@ -156,6 +156,10 @@ def _widths(values, offsets, alphas, descending, found, spans, tolerance, first,
 def _sparse_rows(
     values, offsets, alphas, descending, found, spans, tolerance, first, last, buffers, items, positions, probabilities
 ):
+    """Write the positions that items first .. last keep, with their probabilities; returns how many entries that are.
+
+    buffers: two rows as long as the widest item. Of equal probabilities at the end of what is kept the first stand.
+    """
     up = 1.0 if descending else -1.0
     size = 0
     for i in range(first, last):

@@ -111,6 +111,11 @@ def _rank_rows(
     gradient,
     alpha_gradient,
 ):
+    """Rankings `group` of a batch, each as one part: ranks, unless there is no room for them, and gradients if wanted.
+
+    scores, places  (rows, width), best first, as order.Order gives them; a row's padding comes last
+    v, ahead, outside, buffers  room for the longest: pulls in order, carries, nothing outside, rows for a block
+    """
     nothing = outside[:0]
     for row in range(group.size):
         r = group[row]

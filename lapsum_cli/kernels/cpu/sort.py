@@ -143,6 +143,11 @@ def _sort_rows(
     gradient,
     alpha_gradient,
 ):
+    """Rankings `group` of a batch, each as one part: values, unless there is no room for them, and gradients if wanted.
+
+    scores, places  (rows, width), best first, as order.Order gives them; a row's padding comes last
+    ahead .. moved  `room` for the longest
+    """
     for row in range(group.size):
         r = group[row]
         first, length, alpha = offsets[r], offsets[r + 1] - offsets[r], alphas[r]

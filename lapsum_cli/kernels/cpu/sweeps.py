@@ -80,7 +80,7 @@ def fade(y, i, j, rate):
 
 
 class Stretch(NamedTuple):
-    """A part of a sorted ranking: where it begins and ends, and what a sweep from behind leaves for that from the front.
+    """A part of a sorted ranking: where it begins and ends, and what a sweep from behind leaves one from the front.
 
     ahead  (weights, blocks) float64, as `approach` leaves it
     """

@@ -5,7 +5,7 @@ keep what lies inside, each thread its own, and then pack it. The next bracket i
 can finish (threshold.py). Whether a bracket holds the threshold is known exactly from the sums; one that does not is
 left aside, and costs a pass. Nothing is read back in between.
 
-State of a ranking: low, high, over, above, below: as ..threshold.collapse; the soft counts at low and at high; the
+State of a ranking: low, high, over, above, below: as cpu.threshold.collapse; the soft counts at low and at high; the
 number of scores strictly between; and how often these were packed. Counts include infinite scores.
 """
 

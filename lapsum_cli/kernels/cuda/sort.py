@@ -1,4 +1,4 @@
-"""Soft sort and its gradient on a card: ..sort from the sums of sweeps.py, one target a thread.
+"""Soft sort and its gradient on a card: cpu.sort from the sums of sweeps.py, one target a thread.
 
 Where the CPU marks the scores that reach each target, a thread here finds its gap by bisection of the soft counts. All
 compare with the same counts, so gaps rise with their targets, whatever rounding does to the counts: those of one gap
@@ -32,7 +32,7 @@ class Solved(NamedTuple):
 
 
 def soft_sort(order: Order, alphas, upstream=None, results=True):
-    """Soft-sorted scores (N,) on the card, and with `upstream` gradients for scores (N,) and alpha (m,); as ..sort."""
+    """Soft-sorted scores (N,) on the card, and with `upstream` gradients for scores (N,), alpha (m,); as cpu.sort."""
     lane, layout, table = order.lane, order.layout, order.layout.tiles
     y, places = order.sorted()
     at = solve(order, alphas, 0.5)
@@ -132,6 +132,7 @@ def _solve(
     to_above,
     to_below,
 ):
+    """Every target of a tile: its gap by bisection, then the closed form there. A column each of `Solved`."""
     tile = numbers[cuda.blockIdx.x]
     r = ranking[tile]
     start, stop = offsets[r] + spans[r, 0], offsets[r] + spans[r, 1]

@@ -1,6 +1,6 @@
 """The one recurrence on a card: sums of weights times e^(-distance / alpha) to either side of every sorted score.
 
-The same sums, and the same merge law, as ..sweeps: a tile is summarised by its sums seen from its two ends
+The same sums, and the same merge law, as cpu.sweeps: a tile is summarised by its sums seen from its two ends
 (`_summarise`), those of a ranking's tiles are scanned (`_meet`), and each tile is swept with what comes from outside
 (`_sweep`). Within a tile a thread composes the affine maps of a few scores, the threads scan theirs, and each runs its
 own again. Everything else that is sorted is made of this: ranks, gradients, soft sorts, permutations.

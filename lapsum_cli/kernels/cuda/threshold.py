@@ -1,6 +1,6 @@
-"""The threshold of a soft top-k on a card, without a sort: ..threshold, by the threads of one block.
+"""The threshold of a soft top-k on a card, without a sort: cpu.threshold, by the threads of one block.
 
-One block finds the neighbours of a ranking's threshold as ..threshold.between does: a guess falls into a gap, the soft
+One block finds the neighbours of a ranking's threshold as cpu.threshold does: a guess falls into a gap, the soft
 counts at both its ends tell on which side the threshold is, and the next guess is Newton's. A long ranking is narrowed
 down by many blocks before (narrowing.py). Counts include infinite scores.
 """
@@ -22,7 +22,7 @@ SOFT = 4.0  # sum of e^-distance/alpha from which the slope of the soft count sa
 
 @device
 def find_cut(s, x, start, size, sign, outside, at_low, at_high, k, alpha, rate, cut, shares):
-    """The cut of a ranking (..topk) from the scores that may be next to its threshold, by the threads of a block.
+    """The cut of a ranking (cpu.topk) from the scores that may be next to its threshold, by the threads of a block.
 
     x[start : start + size] hold the threshold between the ends of the bracket `outside` (low, high, over, above,
     below), whose soft counts are at_high < k <= at_low.

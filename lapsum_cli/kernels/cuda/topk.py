@@ -1,4 +1,4 @@
-"""Soft top-k and its gradients on a card: ..topk, a block for each short ranking, many for a long one.
+"""Soft top-k and its gradients on a card: cpu.topk, a block for each short ranking, many for a long one.
 
 A short ranking is read once from memory, and then from the cache, until its threshold is found (threshold.py) and its
 memberships are written. A long one takes a pass that collapses it, some on what is left, and one that writes. Where the
@@ -36,13 +36,13 @@ from .tiles import Layout
 class Cuts(NamedTuple):
     """What a threshold leaves for a gradient, on the card."""
 
-    cuts: object  # (m, 4) float64, as those of ..topk
+    cuts: object  # (m, 4) float64, as those of cpu.topk
     shares: object  # (m, 5) float64: of the cut below and above, the same relative to the larger, and that
     pulled: object = None  # (2, m) float64: the sums of h_i v_i and of e_i, where the upstream gradient was known
 
 
 def soft_topk(lane: Lane, rankings, ks, alphas, largest=True, log=False, upstream=None, results=True, name="scores"):
-    """Memberships (N,), or their logarithms, on the card; and the Cuts of the rankings. As ..topk.soft_topk.
+    """Memberships (N,), or their logarithms, on the card; and the Cuts of the rankings. As cpu.topk.soft_topk.
 
     upstream: (N,) gradient with respect to the results, for a topk_gradient that follows and takes a pass less then.
     """
@@ -94,7 +94,7 @@ def _by_length(lengths):
 
 
 def topk_gradient(lane: Lane, rankings, upstream, cuts: Cuts, alphas, largest=True, slope=MEMBERSHIP):
-    """Gradients for scores (N,) on the card, for k (m,) and for alpha (m,) in memory here. As ..topk.topk_gradient."""
+    """Gradients for scores (N,) on the card, for k (m,) and for alpha (m,) in memory here. As in cpu.topk."""
     values, layout = rankings.values, Layout.of(lane, rankings.offsets)
     dtype = np.dtype(values.dtype)
     x, v, sign = lane.put(values, "scores"), lane.put(upstream, "upstream"), dtype.type(1 if largest else -1)
