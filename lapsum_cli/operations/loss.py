@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from ..core.errors import OptionError
@@ -74,7 +75,7 @@ class Loss(Operation):
         if len(self.ks) > 1:
             raise OptionError("a loss takes a single k")
 
-    @property
+    @cached_property
     def gives(self) -> tuple[Slot, ...]:
         first = Slot(GRADIENT) if self.gradient else Slot("loss", RANKING)
         return (first, *([Slot(f"{GRADIENT}_alpha", RANKING)] if self.grad_alpha else []))

@@ -106,7 +106,7 @@ class Operation:
     in_pieces: ClassVar[bool] = True  # some rankings can be computed apart from the others
     of_constant: ClassVar[float | None] = None  # alpha of a constant ranking; None where its gradient is 0 instead
 
-    @property
+    @cached_property
     def gives(self) -> tuple[Slot, ...]:
         """The slots of the result, in order."""
         gradients = [Slot(GRADIENT)] if self.gradient else []
@@ -174,6 +174,8 @@ class Operation:
 
     def compute(self, rankings: Rankings, on: Any, results: bool = True) -> Result:
         """Every slot that it gives, for rankings with what it needs in `beside` and `each`, on a device."""
+        import numpy as np
+
         rankings, gives = self.ready(rankings, on), self.gives
         made: dict[Slot, Any] = {}
         result = Result(made)
@@ -187,7 +189,7 @@ class Operation:
             made |= {slot: found[slot.name] for slot in gives if slot.k == k}
             result.losses = found.get("loss")
             if "k" in of_k.each:
-                result.short += int((of_k.each["k"] > of_k.lengths).sum())
+                result.short += int(np.count_nonzero(of_k.each["k"] > of_k.lengths))
         result.values = {slot: made[slot] for slot in gives}
         return result
 
@@ -216,8 +218,8 @@ class ByMethod(Operation):
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), **({} if self.method == "lapsum" else {"method": self.method})}
 
-    @property
-    def kernels(self) -> str:
+    @cached_property
+    def kernels(self) -> str:  # type: ignore[override]
         own = "" if self.method == "lapsum" else f"-{self.method}"
         return (super().kernels if self.way.has_gradient_kernels else self.name) + own
 

@@ -1,5 +1,7 @@
 """Rankings of like length as the rows of one matrix, so that one call serves thousands."""
 
+import functools
+
 import numpy as np
 
 # Scores in one matrix: 2^17 packed keys are 1 MiB, an L2 cache; Python's share of a call is then below 1 %.
@@ -12,25 +14,34 @@ def matrices(offsets: np.ndarray) -> list[np.ndarray]:
 
     Deterministic, and without bearing on the result: padding sorts last. Lengths rise in a group.
     """
-    lengths = np.diff(offsets)
-    if len(lengths) and lengths.min() == lengths.max():  # as in a matrix, whose rows need no sort by length
-        by_length, rising = np.arange(len(lengths)), lengths[:1]
-    else:
-        by_length = np.argsort(lengths, kind="stable")
-        rising = lengths[by_length]
+    lengths = offsets[1:] - offsets[:-1]
+    if len(lengths) == 1 or (
+        len(lengths) and lengths.min() == lengths.max()
+    ):  # as in an array, whose rows need no sort by length
+        return _groups(np.arange(len(lengths)), _padded_length(int(lengths[0]))) if lengths[0] else []
+    by_length = np.argsort(lengths, kind="stable")
+    rising = lengths[by_length]
     starts = np.flatnonzero(np.diff(rising, prepend=0))  # of each length above 0
     widths = _padded(rising[starts])
     starts = starts[np.flatnonzero(np.diff(widths, prepend=0))].tolist()
-    groups = []
-    for start, stop, width in zip(starts, (*starts, len(lengths))[1:], np.unique(widths).tolist(), strict=True):
-        step = max(1, _MATRIX // width)
-        groups += [by_length[at : min(at + step, stop)] for at in range(start, stop, step)]
-    return groups
+    spans = zip(starts, (*starts, len(lengths))[1:], np.unique(widths).tolist(), strict=True)
+    return [group for start, stop, width in spans for group in _groups(by_length[start:stop], width)]
+
+
+def _groups(rankings: np.ndarray, width: int) -> list[np.ndarray]:
+    """Rankings padded to one width, in as many as make a matrix."""
+    step = max(1, _MATRIX // width)
+    return [rankings[at : at + step] for at in range(0, len(rankings), step)]
 
 
 def longest(offsets: np.ndarray, group: np.ndarray) -> int:
     """Scores of the longest ranking of a group, which is its last."""
     return int(offsets[group[-1] + 1] - offsets[group[-1]])
+
+
+@functools.lru_cache(4096)
+def _padded_length(length: int) -> int:
+    return int(_padded(np.array([length]))[0])
 
 
 def _padded(lengths: np.ndarray) -> np.ndarray:

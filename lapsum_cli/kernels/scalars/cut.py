@@ -37,13 +37,14 @@ def is_hard(cuts: np.ndarray) -> np.ndarray:
 
 def rates_of(alphas: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """1 / alpha in the dtype of the scores, within its bounds."""
-    return np.clip(1.0 / alphas, *_RATES[dtype]).astype(dtype)
+    least, most = _RATES[dtype]
+    return np.minimum(np.maximum(1.0 / alphas, least), most).astype(dtype)
 
 
 def beyond_float32(dtype, offsets: np.ndarray, alphas: np.ndarray) -> Iterator[tuple[int, slice, np.ndarray]]:
     """Rankings of float32 scores whose alpha asks for float64: their number, their scores, their offsets alone."""
     if dtype == np.float32:
-        for r in np.flatnonzero((alphas < _LEAST_ALPHA_32) | (alphas > 1 / _LEAST_ALPHA_32)):
+        for r in ((alphas < _LEAST_ALPHA_32) | (alphas > 1 / _LEAST_ALPHA_32)).nonzero()[0]:
             yield int(r), slice(offsets[r], offsets[r + 1]), frozen(np.array([0, offsets[r + 1] - offsets[r]]))
 
 
