@@ -24,23 +24,21 @@ class Form:
 
     rankings: Rankings
     dtype: str
-    scores: Callable
+    scores: Callable[[Any], Any]
     shape: tuple[int, ...]
 
-    def each(self, values: np.ndarray):
+    def each(self, values: np.ndarray) -> Any:
         """A value for each ranking; a single number for one ranking by itself."""
         return values.reshape(self.shape)[()]
 
-    def per_ranking(self, name: str, values) -> np.ndarray | None:
+    def per_ranking(self, name: str, values: Any) -> np.ndarray:
         """An option that was given for each ranking, flat."""
-        if values is None:
-            return None
         values = np.array(_in_memory(values), np.float64).reshape(-1)
         if len(values) != len(self.rankings):
             raise OptionError(f"{name} has {len(values)} values for {len(self.rankings)} rankings")
         return values
 
-    def per_score(self, name: str, values, dtype, on=None):
+    def per_score(self, name: str, values: Any, dtype: Any, on: Any = None) -> Any:
         """What was given for each score, flat, where the scores are: it must have the form of the scores."""
         is_on_card_too = is_on_card(values)
         if is_on_card_too != self.rankings.is_on_card:
@@ -56,8 +54,8 @@ def _sizes(rankings: Rankings) -> str:
     return f"{len(rankings)} rankings of {len(rankings.values)} values in all"
 
 
-def refuse_nan(rankings: Rankings, what: str, on=None) -> None:
-    """on: the processor of rankings on a card."""
+def refuse_nan(rankings: Rankings, what: str, on: Any = None) -> None:
+    """DataError names the first number that is NaN; on: the device of rankings on a card."""
     if on.has_nan(rankings.values) if rankings.is_on_card else has_nan(rankings.values):
         values = on.here(rankings).values if rankings.is_on_card else rankings.values
         at = int(np.argmax(np.isnan(values)))
@@ -66,14 +64,14 @@ def refuse_nan(rankings: Rankings, what: str, on=None) -> None:
         raise DataError(f"ranking {r}, score {at - rankings.offsets[r]}: {what} is NaN{hint}")
 
 
-def is_on_card(x) -> bool:
+def is_on_card(x: Any) -> bool:
     """Whether an array is on a GPU, by the CUDA Array Interface."""
     if type(x).__module__.startswith("torch"):
         return x.is_cuda  # PyTorch raises for a tensor that is not, instead of having no such attribute
     return hasattr(x, "__cuda_array_interface__")
 
 
-def _in_memory(values):
+def _in_memory(values: Any) -> Any:
     """Values that may be on a card, as something NumPy reads."""
     if not is_on_card(values):
         return values
@@ -82,7 +80,7 @@ def _in_memory(values):
     return adapter.as_array(values).copy_to_host()
 
 
-def rankings_of(x, name: str = "x") -> Form:
+def rankings_of(x: Any, name: str = "x") -> Form:
     """The rankings in an array, a column of another library, a list of either, or Rankings."""
     try:
         return _form(x)
@@ -125,12 +123,12 @@ def _array(array: np.ndarray) -> Form:
     return Form(rankings, "float16" if half else rankings.dtype, lambda flat: flat.reshape(shape), shape[:-1])
 
 
-def _rows(rows) -> Form:
+def _rows(rows: Any) -> Form:
     rankings = Rankings.of(rows)
     return Form(rankings, str(rankings.values.dtype), lambda flat: _split(flat, rankings), (len(rankings),))
 
 
-def _on_card(x) -> Form:
+def _on_card(x: Any) -> Form:
     from ..kernels.cuda import adapter
 
     array = adapter.as_array(x)
@@ -143,13 +141,13 @@ def _on_card(x) -> Form:
     offsets = np.arange(count + 1, dtype=np.int64) * length
     rankings = Rankings(array.reshape(count * length), offsets)
 
-    def scores(flat):
+    def scores(flat: Any) -> Any:
         return (adapter.to_card(flat) if isinstance(flat, np.ndarray) else flat).reshape(shape)
 
     return Form(rankings, str(array.dtype), scores, shape[:-1])
 
 
-def _arrow(x) -> Form:
+def _arrow(x: Any) -> Form:
     """A column of another library through Arrow's C protocols: numbers are one ranking, lists a ranking each."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -170,5 +168,5 @@ def _arrow(x) -> Form:
     return Form(rankings, dtype, lambda flat: _split(flat, rankings), (len(rankings),))
 
 
-def _split(flat, rankings):
+def _split(flat: np.ndarray, rankings: Rankings) -> list[np.ndarray]:
     return np.split(flat, rankings.offsets[1:-1]) if len(rankings) else []

@@ -18,6 +18,7 @@ used raises OptionError or DataError, both a ValueError: alpha <= 0, k < 0, NaN.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,8 @@ from ..operations.sort import Sort
 from ..operations.topk import TopK
 from ..operations.warm import warm
 from .forms import Form, is_on_card, rankings_of, refuse_nan
+
+EACH = object()  # in place of an option that is given for each ranking
 
 
 class Gradients(NamedTuple):
@@ -66,7 +69,7 @@ def soft_rank(
     float16 gives float32, a ranking longer than 2^24 float64. O(n log n).
     Source: LapSum, ICML 2025, section 3.
     """
-    operation = Rank(_alpha(alpha), descending, method=method, base=base)
+    operation = _made(Rank, _option(alpha), descending, method=method, base=base)
     return _result(operation, x, alpha, threads, device)
 
 
@@ -84,7 +87,7 @@ def soft_rank_vjp(
 
     (1 / 2 alpha) (sum_j e_ij v_j - v_i sum_j e_ij) over j != i, with e_ij = e^(-|x_i - x_j| / alpha), v = upstream.
     """
-    operation = Rank(_alpha(alpha), descending, gradient=True, grad_alpha=True, method=method)
+    operation = _made(Rank, _option(alpha), descending, gradient=True, grad_alpha=True, method=method)
     return _gradients(operation, x, upstream, alpha, threads, device)
 
 
@@ -103,7 +106,7 @@ def soft_sort(
     sum_j F((x_j - t) / alpha) is l - 1/2. Infinite scores stay at their end. O(n log n).
     Source: LapSum, ICML 2025, section 4.
     """
-    return _result(Sort(_alpha(alpha), descending, method=method), x, alpha, threads, device)
+    return _result(_made(Sort, _option(alpha), descending, method=method), x, alpha, threads, device)
 
 
 def soft_sort_vjp(
@@ -120,7 +123,7 @@ def soft_sort_vjp(
 
     The l-th result moves with the scores by softmax_j(-|y_l - x_j| / alpha); upstream goes by position.
     """
-    operation = Sort(_alpha(alpha), descending, gradient=True, grad_alpha=True, method=method)
+    operation = _made(Sort, _option(alpha), descending, gradient=True, grad_alpha=True, method=method)
     return _gradients(operation, x, upstream, alpha, threads, device)
 
 
@@ -143,7 +146,8 @@ def soft_topk(
 
     O(n). Source: LapSum, ICML 2025, section 4.
     """
-    return _result(TopK(_alpha(alpha), largest, method=method, ks=_ks(k)), x, alpha, threads, device, k)
+    operation = _made(TopK, _option(alpha), largest, method=method, k=_option(k))
+    return _result(operation, x, alpha, threads, device, k)
 
 
 def soft_topk_vjp(
@@ -179,7 +183,8 @@ def log_soft_topk(
 
     x, k   as for soft_topk; -inf where the membership is 0
     """
-    return _result(TopK(_alpha(alpha), largest, method=method, ks=_ks(k), log=True), x, alpha, threads, device, k)
+    operation = _made(TopK, _option(alpha), largest, method=method, k=_option(k), log=True)
+    return _result(operation, x, alpha, threads, device, k)
 
 
 def log_soft_topk_vjp(
@@ -217,7 +222,7 @@ def soft_permutation(
     """
     from ..kernels.cpu import permute
 
-    operation = Permute(_alpha(alpha), descending)
+    operation = _made(Permute, _option(alpha), descending)
     if is_on_card(x):
         form, rankings, on = _asked(operation, x, alpha, threads, device)
         with on.alone(operation, rankings):
@@ -236,17 +241,18 @@ def soft_permutation(
     return np.concatenate(matrices or [np.empty((0, n), form.dtype)]).reshape(*form.shape, n, n)
 
 
-def _alpha(alpha: Any) -> Alpha:
-    """The option alpha; where an array gives it for each ranking, that does not matter."""
-    return _GIVEN if _is_each(alpha) else Alpha.parse(alpha)
+@functools.lru_cache(1024)
+def _made(kind: type[Operation], alpha: Any, descending: bool, *, k: Any = EACH, **options: Any) -> Operation:
+    """An operation, which is made once for the same options."""
+    ks = {} if k is EACH else {"ks": (K.parse(k),)}
+    return kind(Alpha(1.0) if alpha is EACH else Alpha.parse(alpha), descending, **ks, **options)
 
 
-_GIVEN = Alpha(1.0)
-
-
-def _ks(k: Any) -> tuple[K, ...]:
-    """The option k; none where an array gives it for each ranking."""
-    return () if _is_each(k) else (K.parse(k),)
+def _option(given: Any) -> Any:
+    """An option that all rankings share; EACH where they have one each."""
+    if given is None or isinstance(given, str | float | int):
+        return given
+    return EACH if np.ndim(given) else np.asarray(given).item()
 
 
 def _is_each(given: Any) -> bool:
@@ -277,8 +283,8 @@ def _topk_gradients(
     threads: int,
     device: str | None,
 ) -> TopKGradients:
-    options = {"gradient": True, "grad_alpha": True, "grad_k": True, "method": method}
-    operation = TopK(_alpha(alpha), largest, ks=_ks(k), log=log, **options)
+    gradients = {"gradient": True, "grad_alpha": True, "grad_k": True}
+    operation = _made(TopK, _option(alpha), largest, method=method, k=_option(k), log=log, **gradients)
     form, result = compute(operation, x, alpha, threads, device, k, upstream, results=False)
     found = {slot.name: values for slot, values in result.values.items()}
     to_k, to_alpha = (form.each(found[f"{GRADIENT}_{name}"]) for name in ("k", "alpha"))

@@ -25,7 +25,7 @@ from ..core.errors import OptionError
 from ..operations import LOSSES
 from ..operations.loss import Loss, check_reduction
 from ..operations.operation import GRADIENT
-from .functions import Gradients, _alpha, _ks, compute
+from .functions import EACH, Gradients, _made, _option, compute
 
 
 def loss(
@@ -82,8 +82,9 @@ def loss_vjp(
 def _operation(name: str, alpha: Any, descending: bool, k: Any, options: dict[str, Any]) -> Loss:
     if k is None and name in LOSSES and LOSSES[name].k == "needed":
         raise OptionError(f"loss {name} needs k, how many are at the top")
-    ks = () if k is None else _ks(k)
-    return Loss(_alpha(alpha), descending, loss=name, ks=ks, **options)
+    made = _made(Loss, _option(alpha), descending, k=EACH if k is None else _option(k), loss=name, **options)
+    assert isinstance(made, Loss)
+    return made
 
 
 def doors(name: str, about: str) -> tuple[Callable[..., Any], Callable[..., Gradients]]:
@@ -93,7 +94,7 @@ def doors(name: str, about: str) -> tuple[Callable[..., Any], Callable[..., Grad
     """
     entry = LOSSES[name]
     needed = {"k": ()} if entry.k == "needed" else {}
-    own = {"at": None} if entry.k == "optional" else {}
+    own: dict[str, Any] = {"at": None} if entry.k == "optional" else {}
     own |= {option: Loss.__dataclass_fields__[option].default for option in entry.options}
     shared = {"alpha": "0.1std", "descending": True, "reduction": "mean", "threads": 1, "device": None}
 

@@ -24,7 +24,8 @@ class WithoutNeighbours:
     """An importer that refuses pandas and SciPy, which no command uses but the one that times them.
 
     Where they are installed, PyArrow imports the one to see whether an array is one of its, and Numba the other for
-    linear algebra: half a second and 50 MB for nothing.
+    linear algebra: half a second and 50 MB for nothing. None in sys.modules would do for Numba; PyArrow (26) takes it
+    for the module.
     """
 
     @staticmethod

@@ -77,7 +77,13 @@ class Rankings:
     @classmethod
     def equal_length(cls, values: Array, count: int, length: int) -> Rankings:
         """`count` consecutive rankings of `length` scores each, without a copy."""
-        return cls(values.reshape(count * length), np.arange(count + 1, dtype=np.int64) * length)
+        offsets = np.arange(0, (count + 1) * length, length) if length else np.zeros(count + 1, np.int64)
+        values = values.reshape(count * length)
+        if not isinstance(values, np.ndarray) or values.dtype.char not in _NAMES:
+            return cls(values, offsets)
+        made = object.__new__(cls)  # nothing else is left to check
+        made.__dict__.update(values=frozen(values), offsets=frozen(offsets), beside={}, each={})
+        return made
 
     @property
     def is_on_card(self) -> bool:

@@ -23,8 +23,10 @@ def choose(device: str, threads: int, say: Say = lambda line: None) -> Cpu | InP
     """The device of this name, for rankings in memory here; DeviceError where it is not there."""
     if device not in DEVICES:
         raise OptionError(f"device must be {', '.join(list(DEVICES)[:-1])} or {list(DEVICES)[-1]}, got {device!r}")
-    return DEVICES[device](Cpu(threads), say)
+    return DEVICES[device](_cpu(threads), say)
 
+
+_cpu = functools.lru_cache(Cpu)
 
 _CARDS: list[Card] = []  # its lanes, once they are made
 

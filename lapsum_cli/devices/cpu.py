@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -20,14 +21,14 @@ class Cpu:
     batch: ClassVar[int] = 8 << 20  # bytes of a batch: small ones keep every stage busy, and more only waits
     has_own_memory: ClassVar[bool] = False
 
-    @property
+    @cached_property
     def kernels(self) -> ModuleType:
         """The table of kernels: modules by the names that both devices use."""
         from ..kernels import cpu
 
         return cpu
 
-    @property
+    @cached_property
     def place(self) -> Any:
         """Where kernels run: their first argument."""
         from ..kernels.cpu.parallel import PART, Cores

@@ -28,7 +28,12 @@ memberships and ranks within 1e-6 of k and n (n + 1) / 2, relative, at n = 10^6 
 against the dense Jacobian, as tests/test_gradients.py measures them, relative to the largest entry: 1e-12 in float64,
 2e-6 in float32, where the terms that meet there do not cancel; they may exceed float32 (inf) at an alpha below 1e-37.
 
-The folder cuda has twins of these kernels for GPUs, imported by whoever asks for one: the same contract holds there.
+    scalars   one number at a time, for both devices: functions, the Laplace root, the merge law, keys, places, cuts
+    parts     the road of a ranking larger than a part: summarise, merge, finish
+    cpu       loops on cores
+    losses    of soft results against targets
+    cuda      twins for GPUs, imported by whoever asks for one: the same contract holds there
+    jit       how kernels are compiled, and kept
 """
 
 from . import jit
@@ -36,6 +41,6 @@ from . import jit
 # Numba picks the cache directory of a kernel when it decorates it: every kernel module is imported here and nowhere
 # else first.
 with jit.cache_directory():
-    from . import cpu, losses, scalars
+    from . import cpu, losses, parts, scalars
 
-__all__ = ["cpu", "jit", "losses", "scalars"]
+__all__ = ["cpu", "jit", "losses", "parts", "scalars"]

@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import llvmlite.binding
 import numba
@@ -74,7 +75,7 @@ def cache_directory():
         numba.config.CACHE_DIR = before
 
 
-def _known(**options) -> dict:
+def _known(**options: Any) -> dict[str, Any]:
     """Options without a public name, where this version of Numba has them."""
     try:
         numba.njit(**options)(lambda: None)
@@ -84,7 +85,7 @@ def _known(**options) -> dict:
 
 
 # "contract" lets a*b+c become one instruction. No flag lets the compiler drop a NaN check or reorder a sum.
-OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+OPTIONS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 kernel = numba.njit(cache=CACHE is not None, **OPTIONS)
 
 # Numba counts references to arrays, by an atomic instruction at either end of every slice: of a ranking of 100 scores
@@ -98,7 +99,7 @@ uncounted = numba.njit(cache=CACHE is not None, **OPTIONS, **_UNCOUNTED)
 inlined = numba.njit(inline="always", **OPTIONS)
 
 # For sums and counts over one short block only: reordering is what lets the compiler add in SIMD lanes.
-REORDERED = {**OPTIONS, "fastmath": {"contract", "reassoc"}}
+REORDERED: Any = {**OPTIONS, "fastmath": {"contract", "reassoc"}}
 block_sum = numba.njit(cache=CACHE is not None, **REORDERED, **_UNCOUNTED)
 
 
@@ -111,7 +112,7 @@ def is_compiled(name: str, dtype) -> bool:
     return CACHE is not None and _marker(name, dtype).exists()
 
 
-_prepared = set()
+_prepared: set[tuple[str, np.dtype]] = set()
 
 
 def prepare(name: str, dtype, run, run_all) -> None:

@@ -14,9 +14,13 @@ The three tables are the places to plug in: a name, a line about it, and the mod
 from __future__ import annotations
 
 import importlib
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.errors import OptionError
+
+if TYPE_CHECKING:
+    from .method import Method
+    from .operation import Operation
 
 
 class Entry(NamedTuple):
@@ -85,12 +89,13 @@ LOSSES = {
 }
 
 
-def operation_called(name: str) -> type:
+def operation_called(name: str) -> type[Operation]:
     """The class of an operation; OptionError names those that are known."""
     if name not in OPERATIONS:
         raise OptionError(f"no operation {name!r}; known are {', '.join(OPERATIONS)}")
     entry = OPERATIONS[name]
-    return getattr(importlib.import_module(entry.module), entry.name)
+    made: type[Operation] = getattr(importlib.import_module(entry.module), entry.name)
+    return made
 
 
 def methods_of(operation: str) -> list[str]:
@@ -98,12 +103,13 @@ def methods_of(operation: str) -> list[str]:
     return [name for name, entry in METHODS.items() if operation in entry.operations]
 
 
-def method_called(name: str, operation: str) -> Any:
+def method_called(name: str, operation: str) -> Method:
     """The method of this name; OptionError names those that compute the operation."""
     known = methods_of(operation)
     if name not in known:
         raise OptionError(f"no method {name!r} for {operation}; known are {', '.join(known)}")
-    return importlib.import_module(METHODS[name].module).METHOD
+    made: Method = importlib.import_module(METHODS[name].module).METHOD
+    return made
 
 
 def loss_called(name: str) -> Any:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from ..core.errors import OptionError
 from ..core.quantities import K
-from ..core.rankings import Array, Rankings, frozen
 from . import LOSSES, loss_called
 from .operation import GRADIENT, RANKING, Derivatives, Forward, Operation, Slot, option
 from .softness import k_of, refuse
+
+if TYPE_CHECKING:
+    from ..core.rankings import Array, Rankings
 
 REDUCTIONS = ("none", "sum", "mean")
 
@@ -72,7 +75,7 @@ class Loss(Operation):
         if len(self.ks) > 1:
             raise OptionError("a loss takes a single k")
 
-    @property
+    @cached_property
     def gives(self) -> tuple[Slot, ...]:
         first = Slot(GRADIENT) if self.gradient else Slot("loss", RANKING)
         return (first, *([Slot(f"{GRADIENT}_alpha", RANKING)] if self.grad_alpha else []))
@@ -99,7 +102,7 @@ class Loss(Operation):
     def kernels(self) -> str:
         return f"{self.name}-{self.loss}"
 
-    def on_a_tiny_ranking(self) -> Operation:
+    def on_a_tiny_ranking(self) -> Self:
         """With its gradient, so that one compilation serves both."""
         gradient = replace(super().on_a_tiny_ranking(), gradient=True)
         return replace(gradient, ks=() if LOSSES[self.loss].k == "none" else (K(1.0),))
@@ -125,6 +128,7 @@ class Loss(Operation):
         """Losses (m,), NaN where there is none, as the number "loss"; rankings.beside has the target (N,)."""
         import numpy as np
 
+        from ..core.rankings import Rankings, frozen
         from ..kernels import losses
 
         here = on.here(rankings)  # masked scores are taken out, and undefined rankings

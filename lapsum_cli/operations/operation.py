@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from ..core.quantities import Alpha
-from ..core.rankings import Array, Rankings
+from .method import Way
 from .softness import DEFAULT_ALPHA, alphas_of
+
+if TYPE_CHECKING:  # NumPy
+    from ..core.rankings import Array, Rankings
 
 SCORE, RANKING, PAIR = "score", "ranking", "pair"
 GRADIENT = "grad"  # the slot of gradients with respect to the scores
@@ -103,7 +106,7 @@ class Operation:
     in_pieces: ClassVar[bool] = True  # some rankings can be computed apart from the others
     of_constant: ClassVar[float | None] = None  # alpha of a constant ranking; None where its gradient is 0 instead
 
-    @property
+    @cached_property
     def gives(self) -> tuple[Slot, ...]:
         """The slots of the result, in order."""
         gradients = [Slot(GRADIENT)] if self.gradient else []
@@ -131,7 +134,7 @@ class Operation:
         """A name for the kernels that it runs: what is compiled, or not, together."""
         return self.name + ("-gradient" if self.gradient else "")
 
-    def on_a_tiny_ranking(self) -> Operation:
+    def on_a_tiny_ranking(self) -> Self:
         """The same kernels, with options that a ranking of one score can take."""
         return replace(self, alpha=DEFAULT_ALPHA)
 
@@ -171,6 +174,8 @@ class Operation:
 
     def compute(self, rankings: Rankings, on: Any, results: bool = True) -> Result:
         """Every slot that it gives, for rankings with what it needs in `beside` and `each`, on a device."""
+        import numpy as np
+
         rankings, gives = self.ready(rankings, on), self.gives
         made: dict[Slot, Any] = {}
         result = Result(made)
@@ -184,7 +189,7 @@ class Operation:
             made |= {slot: found[slot.name] for slot in gives if slot.k == k}
             result.losses = found.get("loss")
             if "k" in of_k.each:
-                result.short += int((of_k.each["k"] > of_k.lengths).sum())
+                result.short += int(np.count_nonzero(of_k.each["k"] > of_k.lengths))
         result.values = {slot: made[slot] for slot in gives}
         return result
 
@@ -198,7 +203,7 @@ class ByMethod(Operation):
     )
 
     @cached_property
-    def way(self) -> Any:
+    def way(self) -> Way:
         """The Way of the method."""
         from . import method_called
 
@@ -213,8 +218,8 @@ class ByMethod(Operation):
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), **({} if self.method == "lapsum" else {"method": self.method})}
 
-    @property
-    def kernels(self) -> str:
+    @cached_property
+    def kernels(self) -> str:  # type: ignore[override]
         own = "" if self.method == "lapsum" else f"-{self.method}"
         return (super().kernels if self.way.has_gradient_kernels else self.name) + own
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import OptionError
-from ..core.rankings import Rankings
 from .operation import PAIR, ByMethod, Slot, option
+
+if TYPE_CHECKING:
+    from ..core.rankings import Rankings
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Permute(ByMethod):
         if not 0 <= self.tolerance < 1:
             raise OptionError(f"--tol must be 0 or more and below 1, got {self.tolerance:g}")
 
-    @property
+    @cached_property
     def gives(self) -> tuple[Slot, ...]:
         """Boundaries between positions, of which kernels.cpu.permute makes dense or sparse rows."""
         return (Slot(self.result, PAIR),)

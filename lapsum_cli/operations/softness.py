@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import BadRanking
 from ..core.quantities import Alpha, K
-from ..core.rankings import Rankings
+
+if TYPE_CHECKING:
+    from ..core.rankings import Rankings
 
 DEFAULT_ALPHA = Alpha(0.1, relative=True)
 

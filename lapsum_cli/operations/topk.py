@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..core.errors import OptionError
 from ..core.quantities import K
-from ..core.rankings import Rankings
-from .operation import GRADIENT, RANKING, ByMethod, Operation, Slot, option
+from .operation import GRADIENT, RANKING, ByMethod, Slot, option
 from .softness import k_of, refuse
+
+if TYPE_CHECKING:
+    from ..core.rankings import Rankings
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class TopK(ByMethod):
     def result(self) -> str:  # type: ignore[override]
         return "log_soft_topk" if self.log else "soft_topk"
 
-    @property
+    @cached_property
     def gives(self) -> tuple[Slot, ...]:
         gradients = {GRADIENT: self.gradient}
         numbers = {"threshold": self.threshold, f"{GRADIENT}_alpha": self.grad_alpha, f"{GRADIENT}_k": self.grad_k}
@@ -60,17 +63,22 @@ class TopK(ByMethod):
             **({} if self.minimum is None else {"min": self.minimum}),
         }
 
-    def on_a_tiny_ranking(self) -> Operation:
+    def on_a_tiny_ranking(self) -> Self:
         return replace(super().on_a_tiny_ranking(), ks=(K(1.0),), strict=False, minimum=None)
 
     def by_k(self, rankings: Rankings) -> Iterator[tuple[str, Rankings]]:
-        """BadRanking for the first ranking whose k cannot be used."""
+        """BadRanking for the first ranking whose k cannot be used; one that was parsed can."""
         lengths = rankings.lengths
-        wanted = {"": rankings.each["k"]} if "k" in rankings.each else {str(k): k_of(k, lengths) for k in self.ks}
-        for name, k in wanted.items():
-            refuse(~(k >= 0), "k must be 0 or more, got {:g}", k)
-            refuse(self.strict & (k > lengths), "it has fewer scores than k = {:g}", k)
-            yield name if len(wanted) > 1 else "", rankings.with_each({**rankings.each, "k": k})
+        if "k" in rankings.each:
+            wanted = [("", rankings.each["k"])]
+            refuse(~(rankings.each["k"] >= 0), "k must be 0 or more, got {:g}", rankings.each["k"])
+        else:
+            several = len(self.ks) > 1
+            wanted = [(str(k) if several else "", k_of(k, lengths)) for k in self.ks]
+        for name, k in wanted:
+            if self.strict:
+                refuse(k > lengths, "it has fewer scores than k = {:g}", k)
+            yield name, rankings.with_each({**rankings.each, "k": k})
 
 
 def _wanted(slots: dict[str, bool]) -> list[str]:

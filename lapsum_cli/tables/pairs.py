@@ -15,7 +15,8 @@ from ..core.rankings import Rankings
 from ..flow.batching import Batch
 from ..formats import FOR_KIND, FORMATS
 from ..formats.sources import Sources
-from ..operations.operation import Operation, Result, Slot
+from ..operations.operation import Result, Slot
+from ..operations.permute import Permute
 from .layout import Layout
 from .results import Asked, Table
 
@@ -31,15 +32,16 @@ class Pairs(Table):
     """
 
     keeps_rows = False
+    operation: Permute
 
-    def __init__(self, operation: Operation, layout: Layout, source: Sources, asked: Asked, on: Any):
+    def __init__(self, operation: Permute, layout: Layout, source: Sources, asked: Asked, on: Any):
         super().__init__(operation, layout, source, asked, on)
         self.dense, self.tolerance = operation.dense, operation.tolerance
         self.item, self.say, self.free, self.threads = asked.item, asked.say, asked.free, asked.threads
         self.ranked = self.written = 0
-        self.is_array = self.dense
+        self.is_array = operation.dense
         # Lines of several matrices make an array of three dimensions.
-        self.of_matrices = self.dense and bool(layout.closes_with_row or layout.group)
+        self.of_matrices = operation.dense and bool(layout.closes_with_row or layout.group)
 
     def kept(self) -> pa.Schema:
         if self.operation.dense:
@@ -58,7 +60,7 @@ class Pairs(Table):
 
     def put_back(self, batch: Batch, rankings: Rankings, result: Result) -> Iterator[pa.Table]:
         [at] = result.values.values()
-        if self.dense:
+        if self.operation.dense:
             yield from self._dense(rankings, at)
             return
         from ..kernels.cpu import permute
@@ -86,10 +88,10 @@ class Pairs(Table):
 
     def check(self, format):
         is_array, npy = FORMATS[format].kind == "array", FOR_KIND["array"]
-        if self.dense and not is_array:
+        if self.operation.dense and not is_array:
             known = f"name the output something{FORMATS[npy].extensions[0]}, or pass --to {npy}"
             raise OptionError(f"--dense is for {npy.upper()}, not {format}; {known}")
-        if not self.dense and is_array:
+        if not self.operation.dense and is_array:
             raise OptionError("a permutation has a row for each item and position; write a table, or pass --dense")
 
     def _keys(self, batch, rankings) -> list[pa.ChunkedArray]:
@@ -106,9 +108,9 @@ class Pairs(Table):
         sample = np.unique(np.linspace(0, len(widths) - 1, SAMPLE).astype(np.int64))
         kept = [len(permute.sparse(at, self.tolerance, i, i + 1, widths[i : i + 1])[0]) for i in sample]
         in_batch = float(np.mean(kept)) * len(widths)
-        known = self.source.rows is not None
-        rows = int(in_batch * (self.source.rows / batch.rows if known else 1))
-        self.say(f"about {rows} rows" + ("" if known else " from the first batch of unknown many"))
+        known = self.source.rows
+        rows = int(in_batch * (known / batch.rows if known is not None else 1))
+        self.say(f"about {rows} rows" + ("" if known is not None else " from the first batch of unknown many"))
         beside = sum(column.nbytes / max(len(column), 1) for column in [*keys, *([items] if items else [])])
         self._refuse(
             rows, int(rows * (beside + 8 + 8 * (items is None) + np.dtype(self.result_dtype).itemsize)), "some "
@@ -137,8 +139,8 @@ class Pairs(Table):
         lengths = rankings.lengths
         if self.written == 0 and len(lengths):
             size = int((lengths.astype(float) ** 2).sum()) * np.dtype(self.result_dtype).itemsize
-            known = self.source.rows is not None and self.layout.closes_with_row
-            size = int(size * (self.source.rows / len(lengths) if known else 1))
+            known = self.source.rows if self.layout.closes_with_row else None
+            size = int(size * (known / len(lengths) if known is not None else 1))
             if size > self.free:
                 raise OutputError(
                     f"the matrix has {size >> 20} MiB, and {int(self.free) >> 20} MiB are free; leave out --dense, or "

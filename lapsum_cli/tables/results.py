@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -102,7 +102,7 @@ class Table:
 
     keeps_rows: bool = True  # a row of the result for every row of the input
     is_array: bool = False  # where nothing says otherwise, the result is written as NPY
-    of_matrices: ClassVar[bool] = False  # a row of the result is a line of one of several square matrices
+    of_matrices: bool = False  # a row of the result is a line of one of several square matrices
 
     def __init__(self, operation: Operation, layout: Layout, source: Sources, asked: Asked, on: Any):
         if asked.nan not in ("error", "last", "drop"):

@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from lapsum_cli.operations.menu import LOSSES, Loss, Permute, Rank, Sort, TopK
 from onecard import IS_SIMULATED, counting_lane, run_every_operation
 
 import lapsum_cli as lapsum
@@ -18,7 +19,6 @@ from lapsum_cli.core.errors import DataError, DeviceError, OptionError
 from lapsum_cli.core.quantities import Alpha, K
 from lapsum_cli.core.rankings import Rankings, frozen
 from lapsum_cli.devices import processors
-from lapsum_cli.operations.menu import LOSSES, Loss, Permute, Rank, Sort, TopK
 from lapsum_cli.operations.operation import Given
 
 # A GPU warns of no overflow and no NaN. NumPy does, in whose scalars the simulator computes.

@@ -294,3 +294,32 @@ def test_a_terminal_is_spared_binary_output(folder, to):
     code, shown, words = on_a_terminal("rank", "scores.parquet", "-q", "--to", to, cwd=folder)
     assert (code, shown) == (2, "")
     assert f"--to {to}" in refusal(words)
+
+
+def on_an_error_terminal(*args, cwd) -> tuple[int, bytes, str]:
+    """Exit code, standard output, and what a terminal shows of stderr, colours and movements of the cursor included."""
+    ours, theirs = pty.openpty()
+    process = popen(*args, cwd=cwd, stderr=theirs, env=os.environ | {"COLUMNS": "100", "TERM": "xterm"})
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):
+        while part := os.read(ours, 1 << 16):
+            shown += part
+    os.close(ours)
+    out, _ = process.communicate(timeout=30)
+    return process.returncode, out, shown.decode()
+
+
+def test_a_terminal_sees_a_bar_that_goes_and_words_that_stay(folder):
+    sink = folder / "ranks.parquet"
+    code, out, shown = on_an_error_terminal("rank", "scores.parquet", "-o", sink, cwd=folder)
+    assert (code, out) == (0, b"")
+    assert re.search(r"rows .*\d+/(30000|\?)", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown))
+    left = re.split(r"\x1b\[2K", shown)[-1]  # after the line of the bar was erased for the last time
+    assert [line for line in left.splitlines() if line] == [f"lapsum: 30000 scores in 300 rankings -> {sink}"]
+    assert 'lapsum: scores from "score", grouped by "qid"' in shown
+
+
+def test_quiet_shows_a_terminal_nothing(folder):
+    code, out, shown = on_an_error_terminal("rank", "scores.parquet", "-q", "-o", folder / "quiet.csv", cwd=folder)
+    assert (code, out, shown) == (0, b"", "")

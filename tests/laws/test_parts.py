@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lapsum_cli import soft_topk
 from lapsum_cli.core.rankings import Rankings
+from lapsum_cli.kernels import parts
 from lapsum_cli.kernels.cpu import order, parallel, rank, sort, threshold, topk
 from lapsum_cli.kernels.scalars import laplace
 from lapsum_cli.study.bench.check import soft_count
@@ -164,6 +165,23 @@ def test_the_closed_form_where_floats_end():
     assert laplace.log_nearness(1e-200, 1.0, 1.0, 0.0) == pytest.approx(0.0, abs=1e-12)
     assert laplace.log_nearness(0.0, 2.0, 2.0, 1e4) == -5e3
     assert laplace.log_nearness(0.5, 0.0, 1.0, np.inf) == pytest.approx(0.0, abs=1e-12)  # F = 1/2 at the score itself
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_every_part_is_told_what_the_others_said_in_each_round(threads):
+    """Running totals in one round, and shares of the largest of them in a second."""
+    numbers = [3, 1, 4, 1, 5]
+
+    def merge(summaries):
+        return [sum(summaries[:p]) for p in range(len(summaries))]
+
+    rounds = [
+        parts.Round(lambda number, _: number, merge),
+        parts.Round(lambda number, before: number + before, lambda totals: [max(totals)] * len(totals)),
+    ]
+    each = parallel.each(threads)
+    assert parts.run(numbers, rounds, lambda number, most: number / most, each) == [n / 14 for n in numbers]
+    assert parts.run([], rounds, None, each) == []
 
 
 def test_the_first_exception_of_a_task_comes_out_and_the_pool_goes_on():

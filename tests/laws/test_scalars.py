@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lapsum_cli.kernels.jit import kernel
-from lapsum_cli.kernels.scalars.laplace import exp_nonpositive, log_normal, log_one_minus
+from lapsum_cli.kernels.scalars.functions import exp_nonpositive, log_normal, log_one_minus
 
 
 @kernel

@@ -27,12 +27,12 @@ def _result(process):
 
 
 def test_a_change_in_a_helper_of_another_file_is_seen(tmp_path):
-    """Numba's own cache looks at the file of the kernel alone: rank.py does not change here, laplace.py does."""
+    """Numba's own cache looks at the file of the kernel alone: rank.py does not change here, functions.py does."""
     folder, cache = tmp_path / "program", tmp_path / "cache"
     shutil.copytree(PACKAGE, folder / "lapsum_cli", ignore=shutil.ignore_patterns("__pycache__"))
     assert round(_result(_start(folder, cache)), 4) == 0.8161  # 1 - e^-1 / 2
 
-    helper = folder / "lapsum_cli" / "kernels" / "scalars" / "laplace.py"
+    helper = folder / "lapsum_cli" / "kernels" / "scalars" / "functions.py"
     changed = helper.read_text().replace("_T2 = [1 / math", "_T2 = [2 / math")
     assert changed != helper.read_text()
     helper.write_text(changed)

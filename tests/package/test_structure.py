@@ -31,9 +31,10 @@ MAY_IMPORT = {
 KERNELS_MAY_IMPORT = {
     "jit": set(),
     "scalars": {"jit"},
-    "cpu": {"scalars", "jit"},
+    "parts": set(),
+    "cpu": {"parts", "scalars", "jit"},
     "losses": {"cpu", "scalars", "jit"},
-    "cuda": {"cpu", "losses", "scalars", "jit"},
+    "cuda": {"losses", "scalars", "jit"},
 }
 MOST_ENTRIES = 15
 

@@ -1,5 +1,42 @@
-"""Loops on the cores of this machine: rankings in memory, NumPy arrays in and out."""
+"""Loops on the cores of this machine: rankings in memory, NumPy arrays in and out.
 
-from . import deviations, losses, order, parallel, permute, rank, sort, sweeps, threshold, topk
+parallel        threads: groups of rankings side by side, or the parts of a long one
+matrices        rankings of like length as rows of one matrix
+vectors         sums, counts, the largest, a filter: loops over one array that a compiler vectorises
+order           sorting, best first, with places
+sweeps          the recurrence along sorted scores, in blocks and in parts
+threshold       where a soft count meets its target, without a sort
+rank, sort, topk, topk_gradient, permute, deviations, losses    what is made of these
+"""
 
-__all__ = ["deviations", "losses", "order", "parallel", "permute", "rank", "sort", "sweeps", "threshold", "topk"]
+from . import (
+    deviations,
+    losses,
+    matrices,
+    order,
+    parallel,
+    permute,
+    rank,
+    sort,
+    sweeps,
+    threshold,
+    topk,
+    topk_gradient,
+    vectors,
+)
+
+__all__ = [
+    "deviations",
+    "losses",
+    "matrices",
+    "order",
+    "parallel",
+    "permute",
+    "rank",
+    "sort",
+    "sweeps",
+    "threshold",
+    "topk",
+    "topk_gradient",
+    "vectors",
+]

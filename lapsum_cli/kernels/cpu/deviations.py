@@ -4,8 +4,7 @@ import numpy as np
 
 from ..jit import block_sum, kernel
 from . import parallel
-
-_BLOCK = 1024
+from .vectors import BLOCK
 
 
 def standard_deviations(cores, rankings):
@@ -33,25 +32,26 @@ def _standard_deviations(values, offsets, first, last, out):
 
 @kernel
 def _standard_deviation(x):
+    """Of one ranking: (n,) scores -> float64, in the unit of the scores; three passes, in blocks."""
     anchor = np.inf
     for i in range(x.size):
         if np.isfinite(x[i]):
             anchor = 0.5 * np.float64(x[i])
             break
     farthest = 0.0
-    for start in range(0, x.size, _BLOCK):
-        farthest = max(farthest, _block_farthest(x[start : start + _BLOCK], anchor))
+    for start in range(0, x.size, BLOCK):
+        farthest = max(farthest, _block_farthest(x[start : start + BLOCK], anchor))
     if not farthest > 0.0:
         return 0.0
     scale = 1.0 / farthest if farthest > 1e-300 else 1e300
     total, count, squares = 0.0, 0, 0.0
-    for start in range(0, x.size, _BLOCK):
-        part, finite = _block_total(x[start : start + _BLOCK], anchor, scale)
+    for start in range(0, x.size, BLOCK):
+        part, finite = _block_total(x[start : start + BLOCK], anchor, scale)
         total += part
         count += finite
     mean = total / count
-    for start in range(0, x.size, _BLOCK):
-        squares += _block_squares(x[start : start + _BLOCK], anchor, scale, mean)
+    for start in range(0, x.size, BLOCK):
+        squares += _block_squares(x[start : start + BLOCK], anchor, scale, mean)
     return 2.0 * np.sqrt(squares / count) / scale
 
 

@@ -10,16 +10,15 @@ NumPy's: float32 packed with their places (2 ns a score of 100), float64 by args
 
 import numpy as np
 
-from ..jit import inlined, kernel
+from ..jit import kernel
+from ..scalars.keys import bit_order, bits_of, key_of
 from . import parallel
-from .sweeps import copy
+from .matrices import longest, matrices
+from .vectors import copy
 
-# Scores in one matrix: 2^17 packed keys are 1 MiB, an L2 cache; Python's share of a call is then below 1 %.
-_MATRIX = 1 << 17
 # From this width a row is sorted by bytes: a shorter one does not repay the counting of 4 or 8 times 256 digits.
 _LONG = {np.dtype(np.float32): 512, np.dtype(np.float64): 800}
 _LONG_ALONE = 4096  # of scores without their places
-_WIDTHS_PER_DOUBLING = 8  # padding wastes at most 1/8; more widths would mean more, smaller matrices
 
 
 class Order:
@@ -68,41 +67,8 @@ class Order:
         parallel.for_each(work, [(group,) for group in self.groups], self.cores.threads)
         return out
 
-    def _given(self, group):
+    def _given(self, group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
         return self.values, self.offsets, group, self.descending
-
-
-def matrices(offsets: np.ndarray) -> list[np.ndarray]:
-    """The rankings in groups of like length, each group to be sorted as one matrix; empty rankings are left out.
-
-    Deterministic, and without bearing on the result: padding sorts last. Lengths rise in a group.
-    """
-    lengths = np.diff(offsets)
-    if len(lengths) and lengths.min() == lengths.max():  # as in a matrix, whose rows need no sort by length
-        by_length, rising = np.arange(len(lengths)), lengths[:1]
-    else:
-        by_length = np.argsort(lengths, kind="stable")
-        rising = lengths[by_length]
-    starts = np.flatnonzero(np.diff(rising, prepend=0))  # of each length above 0
-    widths = _padded(rising[starts])
-    starts = starts[np.flatnonzero(np.diff(widths, prepend=0))].tolist()
-    groups = []
-    for start, stop, width in zip(starts, (*starts, len(lengths))[1:], np.unique(widths).tolist(), strict=True):
-        step = max(1, _MATRIX // width)
-        groups += [by_length[at : min(at + step, stop)] for at in range(start, stop, step)]
-    return groups
-
-
-def longest(offsets: np.ndarray, group: np.ndarray) -> int:
-    """Scores of the longest ranking of a group, which is its last."""
-    return int(offsets[group[-1] + 1] - offsets[group[-1]])
-
-
-def _padded(lengths: np.ndarray) -> np.ndarray:
-    """Lengths rounded up to one of eight widths per doubling; from a whole matrix up a ranking is its own width."""
-    step = np.exp2(np.maximum(0, np.ceil(np.log2(np.maximum(lengths, 1))) - np.log2(2 * _WIDTHS_PER_DOUBLING)))
-    rounded = (np.ceil(lengths / step) * step).astype(np.int64)
-    return np.where(lengths >= _MATRIX, lengths, rounded)
 
 
 def sort_rows(values, offsets, group, descending, workspace, threads=1):
@@ -149,34 +115,10 @@ def _by_bytes(values, offsets, group, descending, width, workspace, threads, wit
     return scores.view(values.dtype), places
 
 
-def bit_order(dtype, descending):
-    """(all bits, sign bit, all or none): what turns the bits of a float into an integer that orders like it.
-
-    All bits of negative ones are inverted and the sign bit of the others, then all for a descending order.
-    """
-    every, sign = dtype.type(-1 % (1 << 8 * dtype.itemsize)), dtype.type(1 << (8 * dtype.itemsize - 1))
-    return every, sign, every if descending else dtype.type(0)
-
-
-@inlined
-def key_of(bits, order):
-    """The integer of the bits of a float; -0 is 0."""
-    every, sign, flip = order
-    b = bits if bits != sign else type(sign)(0)
-    return b ^ (every if b & sign else sign) ^ flip
-
-
-@inlined
-def bits_of(key, order):
-    """The bits of the float that has this integer."""
-    every, sign, flip = order
-    b = key ^ flip
-    return b ^ (sign if b & sign else every)
-
-
 def _radix_sort_by(threads, bits, order, keys, places, spare, spare_places):
     """What _radix_sort does, each step of it by several threads, a stretch of the ranking each."""
-    stretches = parallel.parts(len(bits), -(-len(bits) // (4 * threads)))  # several a thread, so that all end at once
+    # Several a thread, so that all end at once.
+    stretches = list(enumerate(parallel.parts(len(bits), -(-len(bits) // (4 * threads)))))
     counts = np.empty((len(stretches), 256), np.int64)
     here, origin, there, target = keys, places, spare, spare_places
 
@@ -204,11 +146,12 @@ def _radix_sort_by(threads, bits, order, keys, places, spare, spare_places):
 
 def _packed(values, offsets, group, descending, width, workspace):
     keys = workspace.array("keys", (len(group), width), np.uint64)
-    _pack(values.view(np.uint32), offsets, group, descending, keys)
+    bits, order = values.view(np.uint32), bit_order(np.dtype(np.uint32), descending)
+    _pack(bits, offsets, group, order, keys)
     keys.sort(axis=1)
     scores = workspace.array("scores", keys.shape, np.float32)
     places = workspace.array("places", keys.shape, np.uint32)
-    _unpack(keys, descending, scores.view(np.uint32), places)
+    _unpack(keys, order, scores.view(np.uint32), places)
     return scores, places
 
 
@@ -298,33 +241,26 @@ def _scatter(keys, places, to_keys, to_places, digit, begins):
             to_places[at] = places[i]
 
 
-_SIGN = np.uint32(1 << 31)
-_ALL = np.uint32(0xFFFFFFFF)
 _PADDING = np.uint64(0xFFFFFFFFFFFFFFFF)
 _HALF = np.uint64(32)
 
 
 @kernel
-def _pack(bits, offsets, group, descending, keys):
-    """Float bits order like integers once negative ones are inverted and positive ones get the top bit."""
-    flip = _ALL if descending else np.uint32(0)
+def _pack(bits, offsets, group, order, keys):
+    """Float32 scores and their places as one integer, which orders by the score and then by the place."""
     for row in range(group.size):
         x, out = bits[offsets[group[row]] : offsets[group[row] + 1]], keys[row]
         for i in range(x.size):
-            b = x[i] if x[i] != _SIGN else np.uint32(0)  # -0 is 0
-            key = np.uint32(b ^ (_ALL if b & _SIGN else _SIGN)) ^ flip
-            out[i] = (np.uint64(key) << _HALF) | np.uint64(i)
+            out[i] = (np.uint64(np.uint32(key_of(x[i], order))) << _HALF) | np.uint64(i)
         out[x.size :] = _PADDING
 
 
 @kernel
-def _unpack(keys, descending, bits, places):
-    flip = _ALL if descending else np.uint32(0)
+def _unpack(keys, order, bits, places):
     for row in range(keys.shape[0]):
         packed, out, place = keys[row], bits[row], places[row]
         for i in range(packed.size):
-            key = np.uint32(np.uint32(packed[i] >> _HALF) ^ flip)
-            out[i] = key ^ (_SIGN if key & _SIGN else _ALL)
+            out[i] = bits_of(np.uint32(packed[i] >> _HALF), order)
             place[i] = np.uint32(packed[i])
 
 

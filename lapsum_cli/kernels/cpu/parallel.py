@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..parts import Each
+
 # Scores in a slice: large enough to hide 10 us of Python, small enough to stay in the L2 cache and to balance skewed
 # lengths.
 SLICE = 1 << 16
@@ -42,16 +44,9 @@ class Workspace(threading.local):
         return held[:size].view(dtype).reshape(shape)
 
 
-def apart(groups: list[np.ndarray], offsets: np.ndarray, part: int) -> tuple[list[int], list[np.ndarray]]:
-    """The rankings longer than a part, and the groups of all others."""
-    is_long = [len(group) == 1 and offsets[group[0] + 1] - offsets[group[0]] > part for group in groups]
-    long = [int(group[0]) for group, alone in zip(groups, is_long, strict=True) if alone]
-    return long, [group for group, alone in zip(groups, is_long, strict=True) if not alone]
-
-
-def parts(length: int, part: int) -> list[tuple[int, slice]]:
-    """The parts of a long ranking, numbered."""
-    return [(i, slice(start, min(start + part, length))) for i, start in enumerate(range(0, length, part))]
+def parts(length: int, part: int) -> list[slice]:
+    """The parts of a long ranking."""
+    return [slice(start, min(start + part, length)) for start in range(0, length, part)]
 
 
 def slices(offsets: np.ndarray, size: int = SLICE) -> list[tuple[int, int]]:
@@ -85,3 +80,30 @@ def for_each(work, tasks, threads: int) -> None:
         for future in futures:
             future.cancel()
         wait(futures)
+
+
+def each(threads: int) -> Each:
+    """`map` by so many threads, as parts.run takes it."""
+
+    def of_threads(function, *sequences):
+        tasks = list(zip(*sequences, strict=True))
+        results = [None] * len(tasks)
+
+        def work(i, *task):
+            results[i] = function(*task)
+
+        for_each(work, [(i, *task) for i, task in enumerate(tasks)], threads)
+        return results
+
+    return of_threads
+
+
+def each_ranking(groups: list[np.ndarray], offsets: np.ndarray, cores: Cores, of_group, of_long) -> None:
+    """Call of_group(group) for every group of rankings, side by side, and of_long(ranking) for one longer than a part,
+    alone, so that it can have all threads.
+    """
+    is_long = [len(group) == 1 and offsets[group[0] + 1] - offsets[group[0]] > cores.part for group in groups]
+    for_each(of_group, [(group,) for group, alone in zip(groups, is_long, strict=True) if not alone], cores.threads)
+    for group, alone in zip(groups, is_long, strict=True):
+        if alone:
+            of_long(int(group[0]))

@@ -9,25 +9,14 @@ item, beyond which no position can be among those kept.
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
 from ..jit import kernel
+from ..scalars.places import Boundaries, distance, probability, shared_places
 from . import parallel
 from .sort import invert_all, room
 from .sweeps import finite_part
-
-
-class Boundaries(NamedTuple):
-    """Where the positions of every ranking meet: found[:, offsets[r] + j] ends position j, of finite scores."""
-
-    values: np.ndarray
-    offsets: np.ndarray
-    alphas: np.ndarray
-    descending: bool
-    found: np.ndarray  # (2, N) float64: a score, and a step from it
-    spans: np.ndarray  # (m, 2): positions from .. to that finite scores take
 
 
 def boundaries(order, alphas) -> Boundaries:
@@ -162,31 +151,8 @@ def _edge_gradient_rows(
 
 
 @kernel
-def distance(x, anchor, step, alpha, up):
-    """(x - boundary) / alpha, positive where the score is better; a difference of scores, then the step."""
-    return up * (np.float64(x) - anchor - step) / alpha
-
-
-@kernel
-def probability(low, high):
-    """F(high) - F(low) for low <= high, from tails on the side where they lie."""
-    at_low, at_high = 0.5 * math.exp(-abs(low)), 0.5 * math.exp(-abs(high))
-    if high <= 0.0:
-        return max(at_high - at_low, 0.0)
-    return max(at_low - at_high, 0.0) if low >= 0.0 else 1.0 - at_low - at_high
-
-
-@kernel
 def _ranking_of(offsets, item):
     return np.searchsorted(offsets, item, side="right") - 1
-
-
-@kernel
-def _shared_places(x, up, start, stop, length):
-    """First and last + 1 of the places that an infinite score shares with its like; (0, 0) for a finite one."""
-    if abs(x) < np.inf:
-        return 0, 0
-    return (0, start) if up * x > 0 else (stop, length)
 
 
 @kernel
@@ -196,7 +162,7 @@ def _dense_rows(values, offsets, alphas, descending, found, spans, ranking, firs
     for row in range(out.shape[0]):
         x, line = values[base + first + row], out[row]
         line[:] = 0
-        from_place, to_place = _shared_places(x, up, start, stop, line.size)
+        from_place, to_place = shared_places(x, up, start, stop, line.size)
         for j in range(from_place, to_place):
             line[j] = 1.0 / (to_place - from_place)
         if to_place > 0:
@@ -247,7 +213,7 @@ def _widths(values, offsets, alphas, descending, found, spans, tolerance, first,
         base, length, (start, stop) = offsets[r], offsets[r + 1] - offsets[r], spans[r]
         inner = slice(base + start, base + max(stop - 1, start))
         for i in range(base, base + length):
-            from_place, to_place = _shared_places(values[i], up, start, stop, length)
+            from_place, to_place = shared_places(values[i], up, start, stop, length)
             if to_place == 0:
                 from_place, to_place = _window(
                     values[i], found[0, inner], found[1, inner], alphas[r], up, _tail(tolerance, length)
@@ -260,12 +226,16 @@ def _widths(values, offsets, alphas, descending, found, spans, tolerance, first,
 def _sparse_rows(
     values, offsets, alphas, descending, found, spans, tolerance, first, last, buffers, items, positions, probabilities
 ):
+    """Write the positions that items first .. last keep, with their probabilities; returns how many entries that are.
+
+    buffers: two rows as long as the widest item. Of equal probabilities at the end of what is kept the first stand.
+    """
     up = 1.0 if descending else -1.0
     size = 0
     for i in range(first, last):
         r = _ranking_of(offsets, i)
         base, length, (start, stop) = offsets[r], offsets[r + 1] - offsets[r], spans[r]
-        from_place, to_place = _shared_places(values[i], up, start, stop, length)
+        from_place, to_place = shared_places(values[i], up, start, stop, length)
         unseen, shift = 0.0, 0
         if to_place > 0:
             buffers[0, : to_place - from_place] = 1.0 / (to_place - from_place)

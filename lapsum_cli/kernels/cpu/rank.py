@@ -14,9 +14,12 @@ hand.
 import numpy as np
 
 from ...core.rankings import frozen
+from .. import parts
 from ..jit import uncounted
+from ..scalars.summary import merged, soft_count
 from . import parallel
-from .sweeps import BLOCK, approach, both_sums, copy, factors, fade, finite_part, meet, parts_of_sorted
+from .sweeps import Summary, approach, blocks_of, both_sums, factors, fade, finite_part, merge, stretches
+from .vectors import BLOCK, copy
 
 
 def soft_rank(order, alphas, base=1, dtype=None, upstream=None, results=True):
@@ -29,7 +32,6 @@ def soft_rank(order, alphas, base=1, dtype=None, upstream=None, results=True):
     results   False where nobody reads the ranks: then they are None
     """
     values, offsets, descending = order.values, order.offsets, order.descending
-    threads, part = order.cores
     ranks = np.empty(len(values) if results else 0, dtype or values.dtype)
     wanted = upstream is not None
     upstream = frozen(upstream if wanted else np.empty(0, ranks.dtype))
@@ -39,7 +41,7 @@ def soft_rank(order, alphas, base=1, dtype=None, upstream=None, results=True):
     def room(length):
         return (
             workspace.array("v", (length if wanted else 0,), upstream.dtype),
-            workspace.array("ahead", (2, -(-length // BLOCK)), np.float64),
+            workspace.array("ahead", (2, blocks_of(length)), np.float64),
             np.zeros((2, 2)),
             _buffers(workspace),
         )
@@ -49,15 +51,15 @@ def soft_rank(order, alphas, base=1, dtype=None, upstream=None, results=True):
         given = (offsets, group, rates, float(base), descending, upstream)
         _rank_rows(scores, places, *given, *room(scores.shape[1]), ranks, gradient, alpha_gradient)
 
-    long, others = parallel.apart(order.groups, offsets, part)
-    parallel.for_each(work, [(group,) for group in others], threads)
-    for r in long:
+    def of_long(r):
         whole = slice(offsets[r], offsets[r + 1])
-        scores, places = order.sorted(np.array([r]), threads)
+        scores, places = order.sorted(np.array([r]), order.cores.threads)
         given = (rates[r], float(base), descending, upstream[whole] if wanted else upstream)
         out = (ranks[whole] if results else ranks, gradient[whole] if wanted else gradient)
-        total = _rank_of_parts(scores[0], places[0], *given, *out, part, threads)
+        total = _rank_of_parts(scores[0], places[0], *given, *out, order.cores)
         alpha_gradient[r] = -total * rates[r]
+
+    parallel.each_ranking(order.groups, offsets, order.cores, work, of_long)
     return (ranks if results else None), *((gradient, alpha_gradient) if wanted else (None, None))
 
 
@@ -68,31 +70,27 @@ def _buffers(workspace):
     return buffers
 
 
-def _rank_of_parts(scores, places, rate, base, descending, upstream, ranks, gradient, part, threads):
+def _rank_of_parts(scores, places, rate, base, descending, upstream, ranks, gradient, cores):
     """One long ranking, as _rank_rows does short ones, in parts that no tie lies across; returns sum gradient_i x_i."""
     start, stop = finite_part(scores, np.inf if descending else -np.inf)
     _tied(places, ranks, 0, start, base)
     _tied(places, ranks, stop, len(scores), base)
     y, place, base = scores[start:stop], places[start:stop], base + start
-    parts = parts_of_sorted(y, part)
-    v = np.empty(len(y) if len(upstream) else 0, upstream.dtype)
-    ahead = [np.empty((2, -(-(end - begin) // BLOCK))) for _, begin, end in parts]
-    sums, moments = np.empty((len(parts), 2, 2)), np.empty(len(parts))
-    workspace = parallel.Workspace()
+    v, workspace = np.empty(len(y) if len(upstream) else 0, upstream.dtype), parallel.Workspace()
 
-    def begin_part(i, begin, end):
+    def begin(part, _):
         if len(v):
-            _put_in_order(upstream, place, begin, end, v)
-        approach(y, begin, end, rate, v, ahead[i], _buffers(workspace), sums[i])
+            _put_in_order(upstream, place, part.begin, part.end, v)
+        sums = np.empty((2, 2))
+        approach(y, part.begin, part.end, rate, v, part.ahead, _buffers(workspace), sums)
+        return Summary(y[part.end - 1], sums)
 
-    def finish_part(i, begin, end):
-        given = (rate, base, descending, v, ahead[i], sums[i], _buffers(workspace), ranks, gradient)
-        moments[i] = _finish(y, place, begin, end, *given)
+    def finish(part, outside):
+        given = (rate, base, descending, v, part.ahead, outside, _buffers(workspace), ranks, gradient)
+        return _finish(y, place, part.begin, part.end, *given)
 
-    parallel.for_each(begin_part, parts, threads)
-    meet(y, np.array([end for _, _, end in parts], np.int64), rate, sums)
-    parallel.for_each(finish_part, parts, threads)
-    return moments.sum()
+    only = parts.Round(begin, lambda summaries: merge(summaries, rate))
+    return np.sum(parts.run(stretches(y, cores.part, 2), [only], finish, parallel.each(cores.threads)))
 
 
 @uncounted
@@ -113,6 +111,11 @@ def _rank_rows(
     gradient,
     alpha_gradient,
 ):
+    """Rankings `group` of a batch, each as one part: ranks, unless there is no room for them, and gradients if wanted.
+
+    scores, places  (rows, width), best first, as order.Order gives them; a row's padding comes last
+    v, ahead, outside, buffers  room for the longest: pulls in order, carries, nothing outside, rows for a block
+    """
     nothing = outside[:0]
     for row in range(group.size):
         r = group[row]
@@ -146,7 +149,10 @@ def _put_in_order(upstream, place, begin, end, v):
 
 @uncounted
 def _finish(y, place, begin, end, rate, base, descending, v, ahead, sums, buffers, ranks, gradient):
-    """Ranks of a part and, unless v is empty, gradients; returns sum gradient_i x_i. sums: as left by sweeps.meet."""
+    """Ranks of a part and, unless v is empty, gradients; returns sum gradient_i x_i.
+
+    sums: what lies outside the part, as sweeps.merge tells it.
+    """
     factor, weights, before, behind = buffers[0], buffers[1:3], buffers[3:5], buffers[5:7]
     carry, carry_v, total, last, rank = sums[0, 0], sums[1, 0], 0.0, np.nan, 0.0
     middle = np.float64(y[y.size // 2]) if y.size > 0 else 0.0
@@ -156,10 +162,11 @@ def _finish(y, place, begin, end, rate, base, descending, v, ahead, sums, buffer
         here, origin = y[start : start + size], place[start : start + size]
         to_end = fade(y, start + size - 1, end - 1, rate) if end < y.size else 0.0
         factors(y, start, size, rate, factor)
-        carry = both_sums(factor, weights[0], size, carry, ahead[0, b] + sums[0, 1] * to_end, before[0], behind[0])
+        outer = merged(ahead[0, b], sums[0, 1], to_end)
+        carry = both_sums(factor, weights[0], size, carry, outer, before[0], behind[0])
         if v.size > 0:
             copy(v[start : start + size], weights[1])
-            outer = ahead[1, b] + sums[1, 1] * to_end
+            outer = merged(ahead[1, b], sums[1, 1], to_end)
             carry_v = both_sums(factor, weights[1], size, carry_v, outer, before[1], behind[1])
             total += _gradients(here, weights[1], half, middle, before, behind, factor)
             _scatter(factor[:size], origin, gradient)
@@ -173,7 +180,7 @@ def _finish(y, place, begin, end, rate, base, descending, v, ahead, sums, buffer
 def _ranks(y, base, before, behind, last, rank):
     """Turn the sums before each score of a block into ranks; last and rank are those of the score before it."""
     for i in range(y.size):
-        before[i] = base + i + 0.5 * (behind[i] - before[i])
+        before[i] = soft_count(base + i, before[i], behind[i])
     if y[0] != last and not _has_ties(y[1:], y[:-1]):
         return np.float64(y[y.size - 1]), before[y.size - 1]
     for i in range(y.size):

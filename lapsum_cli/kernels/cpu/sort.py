@@ -17,10 +17,13 @@ import math
 import numpy as np
 
 from ...core.rankings import frozen
-from ..jit import kernel
-from ..scalars.laplace import exp_nonpositive, log_nearness
+from .. import parts
+from ..jit import kernel, uncounted
+from ..scalars.laplace import LARGEST_RATE, log_nearness, to_neighbours
+from ..scalars.summary import merged, nearer, soft_count, softmax_parts
 from . import parallel
-from .sweeps import BLOCK, approach, both_sums, copy, factors, fade, finite_part, meet, parts_of_sorted
+from .sweeps import Summary, approach, blocks_of, both_sums, factors, fade, finite_part, merge, stretches
+from .vectors import BLOCK, copy
 
 
 def soft_sort(order, alphas, upstream=None, results=True):
@@ -33,7 +36,6 @@ def soft_sort(order, alphas, upstream=None, results=True):
     The gradient for alpha is that of y(c x, c alpha) = c y(x, alpha): (sum v_l y_l - sum gradient_i x_i) / alpha.
     """
     values, offsets, descending = order.values, order.offsets, order.descending
-    threads, part = order.cores
     out = np.empty(len(values) if results else 0, values.dtype)
     wanted = upstream is not None
     upstream = frozen(upstream if wanted else np.empty(0, values.dtype))
@@ -47,41 +49,52 @@ def soft_sort(order, alphas, upstream=None, results=True):
             scores, places, *given, *room(scores.shape[1], wanted, wanted, workspace), out, gradient, alpha_gradient
         )
 
-    # The gradient of a target goes to the scores on either side, which may be another part's: then there is one part.
-    long, others = parallel.apart(order.groups, offsets, len(values) if wanted else part)
-    parallel.for_each(work, [(group,) for group in others], threads)
-    for r in long:
-        scores, _ = order.sorted_scores(np.array([r]), threads)
+    def of_long(r):
+        scores, _ = order.sorted_scores(np.array([r]), order.cores.threads)
         whole = slice(offsets[r], offsets[r + 1])
-        _sort_of_parts(scores[0, : whole.stop - whole.start], alphas[r], descending, out[whole], part, threads)
+        _sort_of_parts(scores[0, : whole.stop - whole.start], alphas[r], descending, out[whole], order.cores)
+
+    # The gradient of a target goes to the scores on either side, which may be another part's: then there is one part.
+    cores = order.cores._replace(part=len(values)) if wanted else order.cores
+    parallel.each_ranking(order.groups, offsets, cores, work, of_long)
     return (out if results else None), *((gradient, alpha_gradient) if wanted else (None, None))
 
 
-def _sort_of_parts(scores, alpha, descending, out, part, threads):
+def _sort_of_parts(scores, alpha, descending, out, cores):
     """One long ranking, as _sort_rows does short ones, in parts: each has the targets of the counts at its ends."""
     start, stop = finite_part(scores, np.inf if descending else -np.inf)
     out[:start], out[stop:] = scores[:start], scores[stop:]
-    y, inner = scores[start:stop], out[start:stop]
-    parts, rate = parts_of_sorted(y, part), min(1.0 / alpha, LARGEST_RATE)
-    ahead, sums = [np.empty((1, -(-(end - begin) // BLOCK))) for _, begin, end in parts], np.empty((len(parts), 1, 2))
-    none, workspace = np.empty(0, out.dtype), parallel.Workspace()
+    y, inner, rate = scores[start:stop], out[start:stop], min(1.0 / alpha, LARGEST_RATE)
+    every, none, workspace = stretches(y, cores.part, 1), np.empty(0, out.dtype), parallel.Workspace()
 
-    def begin_part(i, begin, end):
-        approach(y, begin, end, rate, none, ahead[i], _buffers(workspace)[0], sums[i])
+    def begin(part, _):
+        sums = np.empty((1, 2))
+        approach(y, part.begin, part.end, rate, none, part.ahead, _buffers(workspace)[0], sums)
+        return Summary(y[part.end - 1], sums)
 
-    def finish_part(i, begin, end):
-        targets = (0.5, first[i], first[i + 1])
-        given = (ahead[i], sums[i], *_buffers(workspace), *_nothing())
-        invert(y, begin, end, alpha, descending, targets, none, *given, inner)
+    def merged_with_targets(summaries):
+        sums, first = merge(summaries, rate), np.zeros(len(every) + 1, np.int64)
+        _first_targets(np.array([part.end for part in every]), sums, first)
+        return list(zip(sums, first[:-1].tolist(), first[1:].tolist(), strict=True))
 
-    parallel.for_each(begin_part, parts, threads)
-    ends = np.array([end for _, _, end in parts], np.int64)
-    meet(y, ends, rate, sums)
-    # The soft count at the last score of a part, whose own two halves are in the sums on either side of the cut.
-    counts = ends[:-1] + 0.5 * (sums[:-1, 0, 1] - sums[1:, 0, 0])
-    first = np.clip(np.maximum.accumulate(np.floor(counts + 0.5)), 0, len(y)).astype(np.int64)
-    first = [0, *first.tolist(), len(y)]
-    parallel.for_each(finish_part, parts, threads)
+    def finish(part, seen):
+        outside, first, last = seen
+        given = (part.ahead, outside, *_buffers(workspace), *_nothing())
+        invert(y, part.begin, part.end, alpha, descending, (0.5, first, last), none, *given, inner)
+
+    parts.run(every, [parts.Round(begin, merged_with_targets)], finish, parallel.each(cores.threads))
+
+
+@uncounted
+def _first_targets(ends, sums, first):
+    """Of every part, and one past the last: from the soft count at the last score of the part before, whose own two
+    halves are in the sums on either side of the cut. Rounding may not make them fall.
+    """
+    n = ends[ends.size - 1]
+    for p in range(ends.size - 1):
+        count = soft_count(ends[p], sums[p + 1, 0, 0], sums[p, 0, 1])
+        first[p + 1] = min(max(np.int64(math.floor(count + 0.5)), first[p]), n)
+    first[ends.size] = n
 
 
 def _buffers(workspace):
@@ -103,7 +116,7 @@ def room(length, found, gradient, workspace):
     where wanted for the places of targets and for gradients.
     """
     return (
-        workspace.array("ahead", (1, -(-length // BLOCK)), np.float64),
+        workspace.array("ahead", (1, blocks_of(length)), np.float64),
         np.zeros((1, 2)),
         *_buffers(workspace),
         workspace.array("found", (2, length if found else 0), np.float64),
@@ -130,6 +143,11 @@ def _sort_rows(
     gradient,
     alpha_gradient,
 ):
+    """Rankings `group` of a batch, each as one part: values, unless there is no room for them, and gradients if wanted.
+
+    scores, places  (rows, width), best first, as order.Order gives them; a row's padding comes last
+    ahead .. moved  `room` for the longest
+    """
     for row in range(group.size):
         r = group[row]
         first, length, alpha = offsets[r], offsets[r + 1] - offsets[r], alphas[r]
@@ -152,9 +170,6 @@ def _sort_rows(
         alpha_gradient[r] = total / alpha
 
 
-LARGEST_RATE = 1.7e308
-
-
 @kernel
 def invert_all(y, alpha, descending, target, count, v, ahead, outside, buffers, marks, found, moved, out):
     """`invert` of a ranking as one part: `count` targets, the first of which is `target`."""
@@ -170,7 +185,7 @@ def invert(y, begin, end, alpha, descending, targets, v, ahead, outside, buffers
     y        finite scores, best first; (n,)
     targets  (first, from, to); first is a multiple of 1/2, all are between 0 and n
     v        empty, or a gradient with respect to all of them: moved[0] is then that for the scores, by position
-    ahead, outside  as sweeps.approach and sweeps.meet leave them
+    ahead, outside  as sweeps.approach and sweeps.merge leave them
     found    found[0] takes the score next to each target, found[1] the step from there, in the unit of the scores; and
     out      their sum; each unless it is empty
 
@@ -195,7 +210,7 @@ def invert(y, begin, end, alpha, descending, targets, v, ahead, outside, buffers
         if b < blocks:
             factors(y, start, size, rate, factor)
             to_end = fade(y, start + size - 1, end - 1, rate) if end < y.size else 0.0
-            here = ahead[0, b] + outside[0, 1] * to_end
+            here = merged(ahead[0, b], outside[0, 1], to_end)
             carry = both_sums(factor, ones, size, carry, here, prior[1:], behind)
             copy(y[start : start + size], scores[1:])
             _reach(start - first + 1.5, prior[1 : size + 1], behind, reached)
@@ -219,7 +234,7 @@ def invert(y, begin, end, alpha, descending, targets, v, ahead, outside, buffers
 def _reach(base, before, behind, reached):
     """How many targets the soft count at each score of a block is at or above: floor(count - first) + 1."""
     for i in range(before.size):
-        reached[i] = np.int64(math.floor(base + i + 0.5 * (behind[i] - before[i])))
+        reached[i] = np.int64(math.floor(soft_count(base + i, before[i], behind[i])))
 
 
 @kernel
@@ -282,28 +297,22 @@ def _nearness(excess, above, below, higher, lower, rate, held, to_below, to_abov
     for i in range(held):
         near[i] = log_nearness(excess[i], above[i], below[i], gap[i])
     for i in range(held):
-        far = -gap[i] - near[i]
-        gap[i] = near[i] if excess[i] < 0.0 else far
-        near[i] = far if excess[i] < 0.0 else near[i]
+        to_below[i], to_above[i] = to_neighbours(near[i], excess[i], gap[i])
 
 
 @kernel
 def _steps(higher, lower, to_below, to_above, up, anchors, steps):
     for i in range(anchors.size):
-        anchors[i] = lower[i] if to_below[i] >= to_above[i] else higher[i]  # the nearer neighbour loses less
+        anchors[i] = nearer(to_above[i], to_below[i], higher[i], lower[i])
     for i in range(anchors.size):
-        steps[i] = -up * to_below[i] if to_below[i] >= to_above[i] else up * to_above[i]
+        steps[i] = nearer(to_above[i], to_below[i], up * to_above[i], -up * to_below[i])
 
 
 @kernel
 def _put_down(above, below, to_below, to_above, gaps, start, v, moved):
     """The gradient of each target at the scores on either side, by their weights among all in its softmax."""
     for i in range(v.size):
-        lead = to_above[i] - to_below[i]
-        lesser = exp_nonpositive(-abs(lead))
-        from_above, from_below = (1.0, lesser) if lead >= 0.0 else (lesser, 1.0)
-        weight = v[i] / (from_above * above[i] + from_below * below[i])
-        above[i], below[i] = weight * from_above, weight * from_below
+        above[i], below[i] = softmax_parts(v[i], above[i], below[i], to_above[i], to_below[i])
     for i in range(v.size):
         at = start + gaps[i]
         if at > 0:

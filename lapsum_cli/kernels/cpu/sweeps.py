@@ -9,7 +9,7 @@ can overflow. Weight 1 gives ranks and what sorting inverts; an upstream gradien
 A ranking is swept in blocks, from behind to leave the carry of every block, then from the front with both sums of a
 block at hand: exponentials are computed twice, and no array of the ranking's length is needed. A long ranking is swept
 in parts, side by side: each is summarised by its own sums at both of its ends (`approach`), and those of all parts
-before and behind it, faded to its ends (`meet`), are all that it needs of them.
+before and behind it, faded to its ends (`merge`), are all that it needs of them.
 
 Factors and carries are float64 for float32 scores too: a float32 chain of 10^6 factors is off by 1e-3 n at a large
 alpha.
@@ -17,13 +17,14 @@ alpha.
 
 import itertools
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from ..jit import uncounted
-from ..scalars.laplace import exp_nonpositive
-
-BLOCK = 1024  # scores; a row of float64 is 8 KiB, so the few rows of a sweep stay in an L1 or L2 cache
+from ..scalars.functions import exp_nonpositive
+from ..scalars.summary import merged, step
+from .vectors import BLOCK, copy
 
 
 @uncounted
@@ -55,7 +56,7 @@ def factors(y, start, size, rate, out):
 def carry_behind(factor, weight, size, carry):
     """The sum behind the score before a block, given that behind its last score."""
     for i in range(size - 1, -1, -1):
-        carry = carry * factor[i] + weight[i] * factor[i]  # not (carry + weight) factor: one FMA between steps, not two
+        carry = step(carry, weight[i], factor[i])
     return carry
 
 
@@ -65,8 +66,8 @@ def carry_both(factor, weight, size, carry):
     before = 0.0
     for i in range(size):
         j = size - 1 - i
-        carry = carry * factor[j] + weight[j] * factor[j]
-        before = before * factor[i] + weight[i]
+        carry = step(carry, weight[j], factor[j])
+        before = merged(weight[i], before, factor[i])
     return carry, before
 
 
@@ -78,11 +79,27 @@ def fade(y, i, j, rate):
     return math.exp(-abs(np.float64(y[i]) - np.float64(y[j])) * rate)
 
 
-def parts_of_sorted(y, part):
-    """Parts of about so many sorted scores, numbered, with their ends; no tie lies across two of them."""
+class Stretch(NamedTuple):
+    """A part of a sorted ranking: where it begins and ends, and what a sweep from behind leaves one from the front.
+
+    ahead  (weights, blocks) float64, as `approach` leaves it
+    """
+
+    begin: int
+    end: int
+    ahead: np.ndarray
+
+
+def stretches(y: np.ndarray, part: int, weights: int) -> list[Stretch]:
+    """Parts of about so many of the sorted scores y; no tie lies across two of them."""
     begins = [0, *(_next_rise(y, at) for at in range(part, len(y), part)), len(y)]
     spans = [(begin, end) for begin, end in itertools.pairwise(begins) if begin < end]
-    return [(i, begin, end) for i, (begin, end) in enumerate(spans)]
+    return [Stretch(begin, end, np.empty((weights, blocks_of(end - begin)))) for begin, end in spans]
+
+
+def blocks_of(length: int) -> int:
+    """How many blocks so many scores take."""
+    return -(-length // BLOCK)
 
 
 @uncounted
@@ -103,9 +120,9 @@ def both_sums(factor, weight, size, carry, ahead, before, behind):
     for i in range(size):
         j = size - 1 - i
         behind[j] = ahead
-        ahead = ahead * factor[j] + weight[j] * factor[j]
+        ahead = step(ahead, weight[j], factor[j])
         before[i] = carry * factor[i]
-        carry = carry * factor[i] + weight[i]
+        carry = merged(weight[i], carry, factor[i])
     return carry
 
 
@@ -135,27 +152,35 @@ def approach(y, begin, end, rate, v, ahead, buffers, sums):
                 ahead[w, b - 1] = carry_behind(factor, weights[w], size, ahead[w, b])
                 continue
             sums[w, 1], own = carry_both(factor, weights[w], size, ahead[w, b])
-            sums[w, 0] += own * fade(y, start + size - 1, end - 1, rate)
+            sums[w, 0] = merged(sums[w, 0], own, fade(y, start + size - 1, end - 1, rate))
             if b > 0:
                 ahead[w, b - 1] = sums[w, 1]
 
 
-@uncounted
-def meet(y, ends, rate, sums):
-    """Turn the sums of every part alone into those of all parts before it, seen from the last score of the part before,
-    and of all behind it, seen from its own last score. ends[p]: the place after the last score of part p.
+class Summary(NamedTuple):
+    """What the other parts see of one: its last score, and its sums as `approach` leaves them, (weights, 2)."""
+
+    last: float
+    sums: np.ndarray
+
+
+def merge(summaries: list[Summary], rate: float) -> np.ndarray:
+    """What every part sees of all others, (parts, weights, 2): the sum before it, seen from the last score of the part
+    before, and the sum behind it, seen from its own last score.
     """
+    sums = np.stack([summary.sums for summary in summaries])
+    _merge(np.array([summary.last for summary in summaries], np.float64), rate, sums)
+    return sums
+
+
+@uncounted
+def _merge(last, rate, sums):
+    """`merge` in place: sums are at first those of every part alone."""
     for w in range(sums.shape[1]):
         before, behind = 0.0, 0.0
-        for p in range(ends.size):
+        for p in range(last.size):
             own, sums[p, w, 0] = sums[p, w, 0], before
-            before = own + before * (fade(y, ends[p - 1] - 1, ends[p] - 1, rate) if p > 0 else 0.0)
-        for p in range(ends.size - 1, -1, -1):
+            before = merged(own, before, fade(last, p - 1, p, rate))
+        for p in range(last.size - 1, -1, -1):
             own, sums[p, w, 1] = sums[p, w, 1], behind
-            behind = own + behind * (fade(y, ends[p - 1] - 1, ends[p] - 1, rate) if p > 0 else 0.0)
-
-
-@uncounted
-def copy(values, out):
-    for i in range(values.size):
-        out[i] = values[i]
+            behind = merged(own, behind, fade(last, p - 1, p, rate))

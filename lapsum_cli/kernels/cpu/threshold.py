@@ -14,10 +14,11 @@ import math
 
 import numpy as np
 
-from ..jit import block_sum, kernel, uncounted
-from ..scalars.laplace import exp_nonpositive, largest
+from ..jit import kernel, uncounted
+from ..scalars.functions import exp_nonpositive
+from ..scalars.summary import faded, merged, sample_deviation, soft_count
+from .vectors import BLOCK, block_total, count_from, gather, largest, sort
 
-BLOCK = 1024  # scores whose exponentials are summed in the dtype of the scores, in L1; totals of blocks are float64
 FEW = 24  # scores that are worth no sample
 SOFT = 4.0  # sum of e^-distance/alpha from which the slope of the soft count says more than the places of its steps
 LONG = 1 << 15  # scores from which a bracket that misses costs more than a wide one
@@ -35,11 +36,28 @@ def neighbours(x, k, finite, alpha, rate, sign, inside, buffers, sample):
         low, high = pivots(x, k, alpha, sign, sample)
         over, above, below, size = collapse(x, sign, low, high, rate, inside, buffers)
         outside = (low, high, over, above, below)
-        at_low, at_high = ends(inside[:size], outside, alpha, rate, buffers)
-        if at_high < k <= at_low:
-            return between(inside[:size], outside, at_low, at_high, k, alpha, rate, buffers)
-    candidates = inside[: _gather(x, sign, -np.inf, np.inf, inside, buffers[0])]
-    return between(candidates, (-np.inf, np.inf, 0, 0.0, 0.0), float(finite), 0.0, k, alpha, rate, buffers)
+        is_found, found = neighbours_within(inside[:size], outside, k, alpha, rate, buffers)
+        if is_found:
+            return found
+    return neighbours_of_all(x, k, finite, alpha, rate, sign, inside, buffers)
+
+
+@kernel
+def neighbours_within(candidates, outside, k, alpha, rate, buffers):
+    """Whether a bracket holds the threshold, and then `neighbours`, from the scores strictly inside and what `collapse`
+    found of the others: outside = (low, high, over, above, below).
+    """
+    at_low, at_high = _ends(candidates, outside, alpha, rate, buffers)
+    if at_high < k <= at_low:
+        return True, _between(candidates, outside, at_low, at_high, k, alpha, rate, buffers)
+    return False, (0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@kernel
+def neighbours_of_all(x, k, finite, alpha, rate, sign, inside, buffers):
+    """`neighbours` without a bracket, which take some passes over all finite scores."""
+    candidates = inside[: gather(x, sign, -np.inf, np.inf, inside, buffers[0])]
+    return _between(candidates, (-np.inf, np.inf, 0, 0.0, 0.0), float(finite), 0.0, k, alpha, rate, buffers)
 
 
 @kernel
@@ -62,7 +80,7 @@ def pivots(x, k, alpha, sign, sample):
     stride = n // size
     for i in range(size):  # a stride, with a jitter against periodic data
         y[i] = sign * x[i * n // size + (i * 2654435761 >> 8) % stride]
-    _sort(y)
+    sort(y)
     weight = n / size
     carry, carry_squares = 0.0, 0.0
     for i in range(size):
@@ -77,9 +95,9 @@ def pivots(x, k, alpha, sign, sample):
         if j > 0:
             factor = math.exp(-(y[i + 1] - y[i]) / alpha)
             carry, carry_squares = (carry + 1.0) * factor, (carry_squares + 1.0) * factor * factor
-        soft = j + 0.5 * (1.0 - carry + below[i])
+        soft = soft_count(j, carry - 1.0, below[i])  # of the score itself a half counts
         squares = j + 0.25 - carry + 0.25 * (carry_squares + below_squares[i])
-        margin = deviations * n * math.sqrt(max(0.0, squares / size - (soft / size) ** 2) / size) + weight
+        margin = deviations * n * sample_deviation(soft, squares, size) + weight
         if weight * soft < k:
             middle = y[i]
         if weight * soft + margin < k:
@@ -100,12 +118,12 @@ def collapse(x, sign, low, high, rate, inside, buffers):
         block = x[start : start + BLOCK]
         more_over, more_above, more_below = _outer_sums(block, sign, low, high, rate, buffers)
         over, above, below = over + more_over, above + more_above, below + more_below
-        size += _gather(block, sign, low, high, inside[size:], buffers[0])
+        size += gather(block, sign, low, high, inside[size:], buffers[0])
     return over, above, below, size
 
 
 @kernel
-def ends(candidates, outside, alpha, rate, buffers):
+def _ends(candidates, outside, alpha, rate, buffers):
     """The soft counts at low and at high, given the scores strictly between and what `collapse` found on either side:
     outside = (low, high, over, above, below).
     """
@@ -114,13 +132,12 @@ def ends(candidates, outside, alpha, rate, buffers):
     _, over_low, _ = _outer_sums(candidates, one, -np.inf, low, rate, buffers)
     _, _, under_high = _outer_sums(candidates, one, high, np.inf, rate, buffers)
     fade = math.exp(-(high - low) / alpha)
-    at_low = over + candidates.size + 0.5 * (below - over_low - above * fade)
-    at_high = over + 0.5 * (under_high + below * fade - above)
-    return at_low, at_high
+    at_low = soft_count(over + candidates.size, above * fade, below - over_low)
+    return at_low, soft_count(over, above, merged(under_high, below, fade))
 
 
 @kernel
-def between(candidates, outside, at_low, at_high, k, alpha, rate, buffers):
+def _between(candidates, outside, at_low, at_high, k, alpha, rate, buffers):
     """`neighbours` among the candidates, for soft counts at_high < k <= at_low at the ends of their bracket.
 
     A guess falls into a gap between two scores; the soft counts at both tell whether it is the one, or on which side
@@ -136,10 +153,10 @@ def between(candidates, outside, at_low, at_high, k, alpha, rate, buffers):
         lower, higher = _around(candidates, guess, lo, hi, buffers)
         over, above, below = _outer_sums(candidates, candidates.dtype.type(1), lower, higher, rate, buffers)
         over += count
-        above += sum_above * math.exp(-(hi - higher) / alpha) if sum_above > 0.0 else 0.0
-        below += sum_below * math.exp(-(lower - lo) / alpha) if sum_below > 0.0 else 0.0
+        above += faded(sum_above, hi - higher, alpha)
+        below += faded(sum_below, lower - lo, alpha)
         fade = math.exp(-(higher - lower) / alpha)
-        at_higher, at_lower = over + 0.5 * (below * fade - above), over + 0.5 * (below - above * fade)
+        at_higher, at_lower = soft_count(over, above, below * fade), soft_count(over, above * fade, below)
         tries += 1
         # By rounding two neighbouring gaps may pass the threshold to each other: either will do.
         if at_higher >= k and higher < high:
@@ -195,7 +212,7 @@ def _outer_sums(x, sign, low, high, rate, buffers):
     for start in range(0, x.size, BLOCK):
         block = x[start : start + BLOCK]
         _outer_exponentials(block, sign, low, high, rate, buffers[0], buffers[1])
-        over += _count_from(block, sign, high)
+        over += count_from(block, sign, high)
         above += block_total(buffers[0], block.size)
         below += block_total(buffers[1], block.size)
     return over, above, below
@@ -211,85 +228,6 @@ def _outer_exponentials(x, sign, low, high, rate, above, below):
         e = exp_nonpositive(-abs(v - (highest if up else lowest)) * rate)
         above[i] = e if up else zero
         below[i] = e if v <= lowest else zero
-
-
-@block_sum
-def _count_from(x, sign, t):
-    count, least = np.int32(0), x.dtype.type(t)
-    for i in range(x.size):
-        count += np.int32(sign * x[i] >= least)
-    return count
-
-
-@block_sum
-def block_total(x, size):
-    total = x.dtype.type(0)
-    for i in range(size):
-        total += x[i]
-    return total
-
-
-@kernel
-def count_infinite(x, best):
-    """How many scores are `best`, one of the infinities, and how many are the other; one pass."""
-    top, masked = 0, 0
-    for start in range(0, x.size, BLOCK):
-        block = x[start : start + BLOCK]
-        top += _count_equal(block, best)
-        masked += _count_equal(block, -best)
-    return top, masked
-
-
-@block_sum
-def _count_equal(x, t):
-    count = np.int32(0)
-    for i in range(x.size):
-        count += np.int32(x[i] == t)
-    return count
-
-
-@kernel
-def _gather(x, sign, lo, hi, out, flags):
-    """The scores sign x strictly between lo and hi, written to the front of `out`, which may be x itself; their number.
-
-    Eight scores are passed over at once when none of them counts; otherwise every score is written, and the next over
-    it unless it counts: no branch to mispredict. At the 1.5 % that a bracket holds it takes a third of the time of the
-    latter alone.
-    """
-    flags, size = flags.view(np.uint8)[:BLOCK], 0
-    words = flags.view(np.uint64)
-    for start in range(0, x.size, BLOCK):
-        block = x[start : start + BLOCK]
-        flags[block.size :] = 0
-        _mark(block, sign, lo, hi, flags)
-        for word in range((block.size + 7) // 8):
-            if words[word] != 0:
-                for i in range(8 * word, min(8 * word + 8, block.size)):
-                    out[size] = sign * block[i]
-                    size += np.int64(flags[i])
-    return size
-
-
-@kernel
-def _mark(x, sign, lo, hi, flags):
-    lowest, highest = x.dtype.type(lo), x.dtype.type(hi)
-    for i in range(x.size):
-        v = sign * x[i]
-        flags[i] = np.uint8((v > lowest) & (v < highest))
-
-
-@kernel
-def _sort(y):
-    """Numba's own sort takes twice as long for 30 scores."""
-    if y.size > 64:
-        y.sort()
-        return
-    for i in range(1, y.size):
-        j, v = i, y[i]
-        while j > 0 and y[j - 1] > v:
-            y[j] = y[j - 1]
-            j -= 1
-        y[j] = v
 
 
 @uncounted
@@ -310,7 +248,8 @@ def neighbours_in_order(y, k, alpha, rate, e):
         sum_above, sum_below = block_total(e, above), block_total(e[above:], n - above)
         gap = (np.float64(lower) - np.float64(higher)) / alpha if 0 < above < n else np.inf
         fade = math.exp(-gap)
-        at_higher, at_lower = above + 0.5 * (sum_below * fade - sum_above), above + 0.5 * (sum_below - sum_above * fade)
+        at_higher = soft_count(above, sum_above, sum_below * fade)
+        at_lower = soft_count(above, sum_above * fade, sum_below)
         is_higher = above > 0 and at_higher >= k
         if is_higher:
             most, count = above - 1, at_higher

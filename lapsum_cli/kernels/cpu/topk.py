@@ -1,42 +1,41 @@
-"""Soft top-k and its gradients: memberships in [0, 1] that sum to k, or their logarithms.
+"""Soft top-k: memberships in [0, 1] that sum to k, or their logarithms.
 
 p_i = F((x_i - b) / alpha), with the threshold b such that the p_i sum to k (LapSum, ICML 2025, section 4). threshold.py
 finds b; what is kept of it, its `cut`, are the scores on either side and the logarithms of the shares that they would
 lose across it: no absolute coordinate, and nothing that underflows across a wide gap.
 
-With e_i = e^(-|x_i - b| / alpha) / 2, q = e / sum e and h_i = d result_i / d (x_i / alpha) at a fixed b, which is e_i
-for memberships and e_i / p_i for their logarithms, the gradient of sum v_i result_i is
-
-    scores  (h_i v_i - q_i <h, v>) / alpha        k  <h, v> / sum e        alpha  -sum gradient_i (x_i - b) / alpha
-
 Short rankings are sorted, many at a time. A long one is read twice, for its infinities and for what lies outside and
-inside a bracket, and a third time as the memberships are written; what is inside, 1 or 2 %, is read a few times more. A
-gradient makes 2 more passes, each reading the scores and writing it.
+inside a bracket, and a third time as the memberships are written; what is inside, 1 or 2 %, is read a few times more.
+topk_gradient.py makes gradients of the cut.
 """
 
 import math
 
 import numpy as np
 
-from ...core.rankings import Rankings, frozen
+from ...core.rankings import Rankings
+from .. import parts
 from ..jit import kernel, uncounted
-from ..scalars.cut import LOGARITHM, MEMBERSHIP, beyond_float32, rates_of, thresholds_of
-from ..scalars.laplace import LOG_2, exp_nonpositive, log_nearness, log_one_minus, log_or_minus_inf, log_shares
+from ..scalars.cut import beyond_float32, hard_cut, log_membership, membership, rates_of, thresholds_of
+from ..scalars.functions import exp_nonpositive
+from ..scalars.laplace import log_nearness, log_or_minus_inf, log_shares
 from . import parallel
-from .order import longest, matrices, sort_values
+from .matrices import longest, matrices
+from .order import sort_values
 from .sweeps import finite_part
 from .threshold import (
-    BLOCK,
-    between,
-    block_total,
     collapse,
-    count_infinite,
-    ends,
     neighbours,
     neighbours_in_order,
+    neighbours_of_all,
+    neighbours_within,
     pivots,
     sample_size,
 )
+from .topk_gradient import topk_gradient
+from .vectors import BLOCK, count_infinite
+
+__all__ = ["soft_topk", "thresholds", "topk_gradient"]
 
 # Rankings up to this length are sorted, at most a block: 0.17 us for 100 scores, of 0.4 in all, where a bracket takes
 # 1.3; of 300 both take 2.
@@ -66,15 +65,15 @@ def soft_topk(cores, rankings, ks, alphas, largest=True, log=False, upstream=Non
             roots = workspace.array("roots", (5, len(group)), np.float64)
             _topk_of_sorted(values, offsets, group, ordered, ks, alphas, rates, sign, log, e, roots, out, cuts)
         else:
-            room = _room(length, values.dtype, workspace)
+            room = (*_room(length, values.dtype, workspace), _sample(length, workspace))
             _topk_of_any(values, offsets, group, ks, alphas, rates, sign, log, *room, out, cuts)
 
-    long, others = parallel.apart(matrices(offsets), offsets, cores.part)
-    parallel.for_each(work, [(group,) for group in others], cores.threads)
-    for r in long:
+    def of_long(r):
         whole = slice(offsets[r], offsets[r + 1])
         given = (ks[r], alphas[r], rates[r], sign, log, out[whole] if results else out, cuts[r])
-        _topk_of_parts(values[whole], *given, cores.part, cores.threads)
+        _topk_of_parts(values[whole], *given, cores)
+
+    parallel.each_ranking(matrices(offsets), offsets, cores, work, of_long)
     for r, part, whole in beyond_float32(values.dtype, offsets, alphas):
         wide = Rankings(values[part].astype(np.float64), whole)
         exact, cuts[r : r + 1] = soft_topk(cores, wide, ks[[r]], alphas[[r]], largest, log)
@@ -83,69 +82,50 @@ def soft_topk(cores, rankings, ks, alphas, largest=True, log=False, upstream=Non
     return (out if results else None), cuts
 
 
-def _topk_of_parts(x, k, alpha, rate, sign, log, p, cut, part, threads):
-    """One long ranking, every pass over it in parts."""
-    parts = parallel.parts(len(x), part)
-    infinite, sums = np.empty((len(parts), 2), np.int64), np.empty((len(parts), 3))
-    candidates, workspace = [None] * len(parts), parallel.Workspace()
+def _topk_of_parts(x, k, alpha, rate, sign, log, p, cut, cores):
+    """One long ranking, every pass over it in parts: count infinities, collapse to a bracket, write; cut is filled in.
 
-    def count(i, here):
-        infinite[i] = count_infinite(x[here], sign * x.dtype.type(np.inf))
+    Where infinities stand among the scores, or the bracket misses, all scores are gathered in memory.
+    """
+    workspace, top, finite = parallel.Workspace(), 0, len(x)
 
-    def collect(i, here):
-        inside, buffers, _ = _room(here.stop - here.start, x.dtype, workspace)
-        *sums[i], size = collapse(x[here], sign, low, high, rate, inside, buffers)
-        candidates[i] = inside[:size].copy()
+    def count(here, _):
+        return count_infinite(x[here], sign * x.dtype.type(np.inf))
 
-    def write(i, here):
+    def bracket(counts):
+        nonlocal top, finite
+        top, masked = np.sum(counts, axis=0).tolist()
+        finite = len(x) - top - masked
+        is_soft = finite == len(x) and 0 < k < finite
+        return [pivots(x, k, alpha, sign, _sample(len(x), parallel.Workspace())) if is_soft else None] * len(counts)
+
+    def outside_of(here, ends):
+        if ends is None:
+            return None
+        inside, buffers = _room(here.stop - here.start, x.dtype, workspace)
+        *sums, size = collapse(x[here], sign, *ends, rate, inside, buffers)
+        return ends, sums, inside[:size].copy()
+
+    def settle(summaries):
+        if top < k < top + finite:
+            cut[:] = _cut(found(summaries), alpha)
+        return [None] * len(summaries)
+
+    def found(summaries):
+        if summaries[0] is not None:
+            ends, sums, inside = zip(*summaries, strict=True)
+            over, above, below = np.sum(sums, axis=0)
+            given = (np.concatenate(inside), (*ends[0], int(over), above, below))
+            is_found, neighbours = neighbours_within(*given, k, alpha, rate, _room(0, x.dtype, workspace)[1])
+            if is_found:
+                return neighbours
+        return neighbours_of_all(x, k - top, finite, alpha, rate, sign, *_room(len(x), x.dtype, parallel.Workspace()))
+
+    def write(here, _):
         _write(x[here], sign, k, top, finite, cut, rate, log, p[here] if len(p) else p)
 
-    parallel.for_each(count, parts, threads)
-    top, masked = infinite.sum(axis=0).tolist()
-    finite = len(x) - top - masked
-    if top < k < top + finite:
-        room, buffers, sample = _room(len(x), x.dtype, parallel.Workspace())
-        is_found = False
-        if finite == len(x):
-            low, high = pivots(x, k, alpha, sign, sample)
-            parallel.for_each(collect, parts, threads)
-            inside, (over, above, below) = np.concatenate(candidates), sums.sum(axis=0)
-            outside = (low, high, int(over), above, below)
-            at_low, at_high = ends(inside, outside, alpha, rate, buffers)
-            is_found = at_high < k <= at_low
-        if is_found:
-            found = between(inside, outside, at_low, at_high, k, alpha, rate, buffers)
-        else:
-            found = neighbours(x, k - top, finite, alpha, rate, sign, room, buffers, sample)
-        cut[:] = _cut(found, alpha)
-    parallel.for_each(write, parts, threads)
-
-
-def topk_gradient(cores, rankings, upstream, cuts, alphas, largest=True, slope=MEMBERSHIP):
-    """Gradients for scores (N,), for k (m,) and for alpha (m,), given the cuts.
-
-    upstream  (N,) gradient with respect to the memberships, to their logarithms (slope=LOGARITHM), or to x / alpha at a
-              fixed threshold (slope=GIVEN)
-
-    All are 0 where k takes nothing or everything. Infinite scores have gradient 0, whatever their upstream.
-    """
-    values, offsets = rankings.values, rankings.offsets
-    out, upstream = np.empty(len(values), values.dtype), frozen(upstream)
-    ends = np.empty((2, len(offsets) - 1))
-    sign = values.dtype.type(1 if largest else -1)
-    rates = rates_of(alphas, values.dtype)
-
-    def work(first, last):
-        buffers = np.empty((3, BLOCK), values.dtype)
-        _topk_gradient(values, offsets, first, last, upstream, cuts, rates, sign, slope, buffers, out, ends)
-
-    parallel.for_each(work, parallel.slices(offsets), cores.threads)
-    for r, part, whole in beyond_float32(values.dtype, offsets, alphas):
-        wide, pull = Rankings(values[part].astype(np.float64), whole), upstream[part].astype(np.float64)
-        exact, ends[:1, r], ends[1:, r] = topk_gradient(cores, wide, pull, cuts[[r]], alphas[[r]], largest, slope)
-        with np.errstate(over="ignore"):  # at an alpha of 1e-40 a gradient may well be beyond float32: inf
-            out[part] = exact
-    return out, ends[0], ends[1]
+    rounds = [parts.Round(count, bracket), parts.Round(outside_of, settle)]
+    parts.run(parallel.parts(len(x), cores.part), rounds, write, parallel.each(cores.threads))
 
 
 def thresholds(cores: parallel.Cores, cuts, alphas, largest=True):
@@ -154,12 +134,12 @@ def thresholds(cores: parallel.Cores, cuts, alphas, largest=True):
 
 
 def _room(length, dtype, workspace):
-    """What finding the threshold needs: room for the scores in a bracket, for a block's exponentials, for a sample."""
-    return (
-        workspace.array("inside", (length,), dtype),
-        workspace.array("buffers", (2, BLOCK), dtype),
-        workspace.array("sample", (3, sample_size(length)), np.float64),
-    )
+    """What finding the threshold needs: room for the scores in a bracket, and for a block's exponentials."""
+    return workspace.array("inside", (length,), dtype), workspace.array("buffers", (2, BLOCK), dtype)
+
+
+def _sample(length, workspace):
+    return workspace.array("sample", (3, sample_size(length)), np.float64)
 
 
 @kernel
@@ -226,14 +206,12 @@ def _write(x, sign, k, top, finite, cut, rate, log, p):
         else:
             _memberships(x, sign, cut, rate, p)
         return
-    # Infinite scores that are too many share k as ties do.
-    share = min(1.0, max(0.0, k) / top) if top > 0 else 0.0
-    others = 0.0 if k <= top else 1.0
+    side, share, others = hard_cut(k, top)
     if log:
         _fill(x, sign, log_or_minus_inf(share), log_or_minus_inf(others), -np.inf, p)
     else:
         _fill(x, sign, share, others, 0.0, p)
-    cut[:2], cut[2:] = np.inf if k <= top else -np.inf, -np.inf
+    cut[:2], cut[2:] = side, -np.inf
 
 
 @uncounted
@@ -246,129 +224,22 @@ def _fill(x, sign, infinite, finite, masked, p):
 @uncounted
 def _memberships(x, sign, cut, rate, p):
     """p = share_below e^-(below-x) from `below` down, 1 - share_above e^-(x-above) from `above` up."""
-    one, below, above = x.dtype.type(1), x.dtype.type(cut[0]), x.dtype.type(cut[1])
+    below, above = x.dtype.type(cut[0]), x.dtype.type(cut[1])
     share_below, share_above = x.dtype.type(math.exp(cut[2])), x.dtype.type(math.exp(cut[3]))
     for i in range(x.size):
         v = sign * x[i]
         is_above = v >= above
         e = exp_nonpositive((above - v if is_above else v - below) * rate)
-        p[i] = one - share_above * e if is_above else share_below * e
+        p[i] = membership(e, is_above, share_below, share_above)
 
 
 @uncounted
 def _log_memberships(x, sign, cut, rate, p):
     below, above = x.dtype.type(cut[0]), x.dtype.type(cut[1])
     log_below, share_above = x.dtype.type(cut[2]), x.dtype.type(math.exp(cut[3]))
-    masked = x.dtype.type(-np.inf)  # also where no score is below the threshold, from which its distance would be NaN
     for i in range(x.size):
         v = sign * x[i]
         is_above = v >= above
         exponent = (above - v if is_above else v - below) * rate
         tail = share_above * exp_nonpositive(exponent if is_above else x.dtype.type(0))
-        p[i] = log_one_minus(tail) if is_above else (log_below + exponent if v > masked else masked)
-
-
-@kernel
-def _topk_gradient(values, offsets, first, last, upstream, cuts, rates, sign, slope, buffers, out, ends):
-    for r in range(first, last):
-        part = slice(offsets[r], offsets[r + 1])
-        x, v, g, cut = values[part], upstream[part], out[part], cuts[r]
-        if cut[2] == -np.inf and cut[3] == -np.inf:
-            g[:] = 0
-            ends[:, r] = 0.0
-            continue
-        pulled, total = _pull(x, sign, cut, rates[r], v, slope, buffers, g)
-        # h is e for memberships: relative to the larger share, as e is, it does not vanish across a wide gap.
-        scale = math.exp(max(cut[2], cut[3]))
-        unit, density = (scale, total) if slope == MEMBERSHIP else (1.0, total * scale)
-        ends[0, r] = pulled / density if pulled != 0.0 else 0.0
-        ends[1, r] = -_settle(x, sign, cut, rates[r], unit, pulled / total, buffers, g) * sign
-
-
-@kernel
-def _scaled_shares(cut, dtype):
-    """The shares on both sides relative to the larger one, which may itself be too small for a float."""
-    larger = max(cut[2], cut[3])
-    return dtype(math.exp(cut[2] - larger)), dtype(math.exp(cut[3] - larger))
-
-
-@kernel
-def _pull(x, sign, cut, rate, v, slope, buffers, h):
-    """h_i v_i for every score, their sum, and that of the scaled e_i; memberships have h scaled as e is."""
-    scale = x.dtype.type(math.exp(max(cut[2], cut[3])))
-    pulled, total = 0.0, 0.0
-    distance, e, is_above = buffers[0], buffers[1], buffers[2]
-    for start in range(0, x.size, BLOCK):
-        size = min(BLOCK, x.size - start)
-        _distances(x[start : start + size], sign, cut, rate, distance, e, is_above)
-        _slopes(v[start : start + size], distance, e, is_above, scale, slope, h[start : start + size])
-        total += block_total(e, size)
-        pulled += block_total(h[start : start + size], size)
-    return pulled, total
-
-
-@kernel
-def _settle(x, sign, cut, rate, unit, mean, buffers, h):
-    """Turn h_i v_i, in some unit, into the gradient (h_i v_i - e_i mean) / alpha; returns sum gradient_i (x_i - b) /
-    alpha.
-    """
-    factor, mean = sign * rate * x.dtype.type(unit), x.dtype.type(mean)
-    from_neighbours, above_b, below_b = 0.0, 0.0, 0.0
-    distance, e, is_above = buffers[0], buffers[1], buffers[2]
-    for start in range(0, x.size, BLOCK):
-        size = min(BLOCK, x.size - start)
-        part = h[start : start + size]
-        _distances(x[start : start + size], sign, cut, rate, distance, e, is_above)
-        _gradients(part, e, mean, factor)
-        _moments(part, distance, is_above, e)
-        from_neighbours += block_total(e, size)
-        above = block_total(is_above, size)
-        above_b += above
-        below_b += block_total(part, size) - above
-    # From the neighbours to b it is log(2 share), which may be -inf on a side without scores.
-    to_b = -above_b * (cut[3] + LOG_2) if above_b != 0.0 else 0.0
-    return from_neighbours + to_b + (below_b * (cut[2] + LOG_2) if below_b != 0.0 else 0.0)
-
-
-# One loop each, over rows of a buffer: LLVM vectorises these, and not one loop of all of them.
-
-
-@kernel
-def _distances(x, sign, cut, rate, distance, e, is_above):
-    """(x - neighbour) / alpha, with the scaled e^-|x - b|/alpha, and 1 for scores above b."""
-    below, above = x.dtype.type(cut[0]), x.dtype.type(cut[1])
-    share_below, share_above = _scaled_shares(cut, x.dtype.type)
-    zero, one = x.dtype.type(0), x.dtype.type(1)
-    for i in range(x.size):
-        score = sign * x[i]
-        up = score >= above
-        z = (score - (above if up else below)) * rate
-        distance[i] = z
-        is_above[i] = one if up else zero
-        e[i] = exp_nonpositive(-abs(z)) * (share_above if up else share_below)
-
-
-@kernel
-def _slopes(v, distance, e, is_above, scale, slope, h):
-    """h_i v_i; nothing for infinite scores."""
-    zero, one, infinity = h.dtype.type(0), h.dtype.type(1), h.dtype.type(np.inf)
-    for i in range(h.size):
-        tail = scale * e[i]
-        of_log = tail / (one - tail) if is_above[i] > zero else one
-        of_result = e[i] if slope == MEMBERSHIP else (of_log if slope == LOGARITHM else one)
-        h[i] = of_result * v[i] if abs(distance[i]) < infinity else zero
-
-
-@kernel
-def _gradients(h, e, mean, factor):
-    for i in range(h.size):
-        h[i] = factor * (h[i] - e[i] * mean)
-
-
-@kernel
-def _moments(g, distance, is_above, moment):
-    """g_i distance_i, and g_i for scores above b alone."""
-    zero, infinity = g.dtype.type(0), g.dtype.type(np.inf)
-    for i in range(g.size):
-        moment[i] = distance[i] * g[i] if abs(distance[i]) < infinity else zero
-        is_above[i] *= g[i]
+        p[i] = log_membership(v, exponent, tail, is_above, log_below)

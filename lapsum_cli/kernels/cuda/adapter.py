@@ -13,21 +13,21 @@ from numba import cuda as here  # what is asked for outside kernels
 from numba import types
 
 from .. import jit
-from ..scalars import laplace
+from ..scalars import functions
 
-# Math is written once, in laplace.py; its polynomials are for the SIMD of a CPU. A GPU has instructions for exp.
+# The polynomials of these functions are for the SIMD of a CPU; a GPU has instructions.
 if not numba.config.ENABLE_CUDASIM:
     from numba.cuda.extending import overload
 
-    @overload(laplace.exp_nonpositive)
+    @overload(functions.exp_nonpositive)
     def _exp(z):
         return lambda z: math.exp(z)
 
-    @overload(laplace.log_one_minus)
+    @overload(functions.log_one_minus)
     def _log_one_minus(u):
         return lambda u: math.log1p(-u)
 
-    @overload(laplace.log_normal)
+    @overload(functions.log_normal)
     def _log(x):
         return lambda x: math.log(x)
 

@@ -1,4 +1,4 @@
-"""The standard deviation of every ranking on a card, as ..spread: three passes, for the ends, the mean, the squares."""
+"""The standard deviation of every ranking on a card: three passes, for the ends, the mean, the squares."""
 
 import numpy as np
 

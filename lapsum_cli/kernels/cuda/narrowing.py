@@ -5,7 +5,7 @@ keep what lies inside, each thread its own, and then pack it. The next bracket i
 can finish (threshold.py). Whether a bracket holds the threshold is known exactly from the sums; one that does not is
 left aside, and costs a pass. Nothing is read back in between.
 
-State of a ranking: low, high, over, above, below: as ..threshold.collapse; the soft counts at low and at high; the
+State of a ranking: low, high, over, above, below: as cpu.threshold.collapse; the soft counts at low and at high; the
 number of scores strictly between; and how often these were packed. Counts include infinite scores.
 """
 
@@ -13,6 +13,7 @@ import math
 
 import numpy as np
 
+from ..scalars.summary import faded, merged, sample_deviation, soft_count
 from .adapter import cuda, device, float64, kernel
 from .blocks import block_maxima, block_sums, put_results, scan_maps
 from .threshold import find_cut, find_whole_cut, near
@@ -97,14 +98,12 @@ def _settle(s, r, level, first, partials, pivots, rooms, state, k, alpha):
     block_sums(s, (over, above, below, inside, from_low, from_high))
     if t == 0:
         low, high, mine = pivots[r, 0], pivots[r, 1], state[r]
-        over, above, below, inside = s[0] + mine[OVER], s[threads], s[2 * threads], s[3 * threads]
-        if mine[ABOVE] > 0.0:
-            above += mine[ABOVE] * math.exp(-(mine[HIGH] - high) / alpha)
-        if mine[BELOW] > 0.0:
-            below += mine[BELOW] * math.exp(-(low - mine[LOW]) / alpha)
+        over, inside = s[0] + mine[OVER], s[3 * threads]
+        above = s[threads] + faded(mine[ABOVE], mine[HIGH] - high, alpha)
+        below = s[2 * threads] + faded(mine[BELOW], low - mine[LOW], alpha)
         fade = math.exp(-(high - low) / alpha)
-        at_low = over + inside + 0.5 * (below - s[4 * threads] - above * fade)
-        at_high = over + 0.5 * (s[5 * threads] + below * fade - above)
+        at_low = soft_count(over + inside, above * fade, below - s[4 * threads])
+        at_high = soft_count(over, above, merged(s[5 * threads], below, fade))
         if at_high < k <= at_low and inside <= rooms[level, r]:
             mine[LOW], mine[HIGH], mine[OVER], mine[ABOVE], mine[BELOW] = low, high, over, above, below
             mine[AT_LOW], mine[AT_HIGH], mine[SIZE], mine[LEVEL] = at_low, at_high, inside, level
@@ -189,14 +188,11 @@ def _choose(s, base, size, mine, k, alpha):
     for j in range(SAMPLES):
         i = SAMPLES - 1 - j
         y, above = s[mine_from + i], SAMPLE - 1.0 - (t * SAMPLES + i)
-        soft = above + 0.5 * (1.0 - ahead + below[i])
+        soft = soft_count(above, ahead - 1.0, below[i])  # of the score itself a half counts
         square = above + 0.25 - ahead + 0.25 * (ahead_of_squares + squares[i])
-        margin = math.sqrt(max(0.0, square / SAMPLE - (soft / SAMPLE) ** 2) / SAMPLE)
-        margin, soft = DEVIATIONS * size * margin + weight, weight * soft + mine[OVER]
-        if mine[ABOVE] > 0.0:
-            soft -= 0.5 * mine[ABOVE] * math.exp(-(mine[HIGH] - y) / alpha)
-        if mine[BELOW] > 0.0:
-            soft += 0.5 * mine[BELOW] * math.exp(-(y - mine[LOW]) / alpha)
+        margin = DEVIATIONS * size * sample_deviation(soft, square, SAMPLE) + weight
+        outer_above, outer_below = faded(mine[ABOVE], mine[HIGH] - y, alpha), faded(mine[BELOW], y - mine[LOW], alpha)
+        soft = soft_count(weight * soft + mine[OVER], outer_above, outer_below)
         if abs(y) < np.inf:
             if soft + margin < k:
                 high = min(high, y)

@@ -1,8 +1,8 @@
 """Sorting every ranking on a card, best first, with the place each score came from: a library's work.
 
-A float's bits become an unsigned integer that orders like it, as in ..order, so that every library sorts the same keys:
--0 as 0, ties in the order of the input. cuda.compute of cuda-cccl sorts one ranking by radix and several as segments;
-else CuPy or PyTorch sort twice, by key and then, stably, by ranking. The simulator sorts with NumPy.
+A float's bits become an unsigned integer that orders like it (scalars/keys.py), so that every library sorts the same
+keys: -0 as 0, ties in the order of the input. cuda.compute of cuda-cccl sorts one ranking by radix and several as
+segments; else CuPy or PyTorch sort twice, by key and then, stably, by ranking. The simulator sorts with NumPy.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import importlib
 
 import numpy as np
 
-from ..cpu.order import bit_order, bits_of, key_of
+from ..scalars.keys import bit_order, bits_of, key_of
 from .adapter import IS_SIMULATED, Lane, cuda, kernel
 from .tiles import Layout
 
@@ -83,6 +83,7 @@ def _is_installed(package: str) -> bool:
 
 
 def _by_cccl(lane, layout, keys, places, out_keys, out_places):
+    """A radix sort for every long ranking, and one sort of segments for all others."""
     from cuda.compute import SortOrder, radix_sort, segmented_sort
 
     def given(part):

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from ..cpu import permute
-from ..cpu.permute import distance, probability
+from ..scalars.places import Boundaries, distance, probability, shared_places
 from .adapter import cuda, float64, kernel
 from .blocks import block_sums, put_results
 from .order import Order
@@ -11,15 +10,15 @@ from .rank import middle_of
 from .sort import pull_back, solve
 
 
-def boundaries(order: Order, alphas) -> permute.Boundaries:
-    """What ..permute.boundaries returns, in memory here: its rows are made of them by the same functions."""
+def boundaries(order: Order, alphas) -> Boundaries:
+    """What ..cpu.permute.boundaries returns, in memory here: its rows are made of them by the same functions."""
     lane, layout = order.lane, order.layout
     at = solve(order, alphas, 1.0)
     found, spans = np.empty((2, layout.size)), lane.get(at.spans)
     lane.get(at.anchors, found[0])
     lane.get(at.steps, found[1])
     values = order.values if isinstance(order.values, np.ndarray) else lane.get(order.values)
-    return permute.Boundaries(values, layout.here, alphas, order.descending, found, spans)
+    return Boundaries(values, layout.here, alphas, order.descending, found, spans)
 
 
 def dense(order: Order, alphas):
@@ -49,8 +48,8 @@ def _dense(values, anchors, steps, spans, alphas, up, n, out):
         return
     item, place, r = i // n, i % n, i // (n * n)
     x, start, first, last = values[item], r * n, spans[r, 0], spans[r, 1]
-    if abs(x) == np.inf:
-        from_place, to_place = (0, first) if up * x > 0 else (last, n)
+    from_place, to_place = shared_places(x, up, first, last, n)
+    if to_place > 0:  # an infinite score
         out[i] = 1.0 / (to_place - from_place) if from_place <= place < to_place else 0.0
         return
     low, high = -np.inf, np.inf

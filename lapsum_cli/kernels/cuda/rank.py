@@ -1,4 +1,4 @@
-"""Soft ranks and their gradients on a card: ..rank from the sums of sweeps.py, one score a thread.
+"""Soft ranks and their gradients on a card: cpu.rank from the sums of sweeps.py, one score a thread.
 
 On scores sorted best first, the i-th (from 0) has rank base + i - A_i / 2 + B_i / 2; ties have that of the first among
 them, infinite scores the mean of their places.
@@ -6,6 +6,7 @@ them, infinite scores the mean of their places.
 
 import numpy as np
 
+from ..scalars.summary import soft_count
 from .adapter import cuda, device, float64, kernel
 from .blocks import block_sums, put_results
 from .order import Order
@@ -15,7 +16,7 @@ from .sweeps import sums
 def soft_rank(order: Order, alphas, base=1, dtype=None, upstream=None, results=True):
     """Ranks (N,) on the card, and where `upstream` is given the gradients for scores (N,) and alpha (m,), else None.
 
-    As ..rank.soft_rank; alphas (m,) are in memory here, upstream (N,) is wherever the scores are.
+    As cpu.rank.soft_rank; alphas (m,) are in memory here, upstream (N,) is wherever the scores are.
     """
     lane, layout = order.lane, order.layout
     y, places = order.sorted()
@@ -59,6 +60,7 @@ def tie(y, low, high, at):
 
 @kernel
 def _ranks(numbers, ranking, begin, end, offsets, y, places, before, behind, base, ranks):
+    """Ranks, where the scores came from: of a tie that of its first, of infinite scores the mean of their places."""
     tile = numbers[cuda.blockIdx.x]
     r = ranking[tile]
     low, high = offsets[r], offsets[r + 1]
@@ -70,7 +72,7 @@ def _ranks(numbers, ranking, begin, end, offsets, y, places, before, behind, bas
         else:
             if i > low and y[i - 1] == y[i]:
                 at, _ = tie(y, low, i, i)
-            rank = base + (at - low) + 0.5 * (behind[at] - before[at])
+            rank = soft_count(base + (at - low), before[at], behind[at])
         ranks[low + places[i]] = rank
 
 
@@ -109,6 +111,10 @@ def _gradients(
     gradient,
     moments,
 ):
+    """The gradient for scores, where they came from; and of each tile sum gradient_i x_i, from a score in the middle.
+
+    before, behind and before_v, behind_v: sums of weight 1 and of weight v.
+    """
     s, tile = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x]
     r = ranking[tile]
     low = offsets[r]

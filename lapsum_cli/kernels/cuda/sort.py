@@ -1,4 +1,4 @@
-"""Soft sort and its gradient on a card: ..sort from the sums of sweeps.py, one target a thread.
+"""Soft sort and its gradient on a card: cpu.sort from the sums of sweeps.py, one target a thread.
 
 Where the CPU marks the scores that reach each target, a thread here finds its gap by bisection of the soft counts. All
 compare with the same counts, so gaps rise with their targets, whatever rounding does to the counts: those of one gap
@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..cpu.sort import LARGEST_RATE
-from ..scalars.laplace import exp_nonpositive, log_nearness
+from ..scalars.laplace import LARGEST_RATE, log_nearness, to_neighbours
+from ..scalars.summary import nearer, soft_count, softmax_parts
 from .adapter import cuda, device, float64, kernel
 from .blocks import block_sums, put_results
 from .order import Order
@@ -32,7 +32,7 @@ class Solved(NamedTuple):
 
 
 def soft_sort(order: Order, alphas, upstream=None, results=True):
-    """Soft-sorted scores (N,) on the card, and with `upstream` gradients for scores (N,) and alpha (m,); as ..sort."""
+    """Soft-sorted scores (N,) on the card, and with `upstream` gradients for scores (N,), alpha (m,); as cpu.sort."""
     lane, layout, table = order.lane, order.layout, order.layout.tiles
     y, places = order.sorted()
     at = solve(order, alphas, 0.5)
@@ -132,6 +132,7 @@ def _solve(
     to_above,
     to_below,
 ):
+    """Every target of a tile: its gap by bisection, then the closed form there. A column each of `Solved`."""
     tile = numbers[cuda.blockIdx.x]
     r = ranking[tile]
     start, stop = offsets[r] + spans[r, 0], offsets[r] + spans[r, 1]
@@ -150,11 +151,10 @@ def _solve(
             gap = min(gap, 1e300)
             excess = target - (at - start)
             near = log_nearness(excess, sum_above, sum_below, gap)
-            far = -gap - near
-            above, below = (near, far) if excess < 0.0 else (far, near)
+            below, above = to_neighbours(near, excess, gap)
             gaps[i], to_above[i], to_below[i] = at - start, above, below
-            anchors[i] = y[at] if below >= above else y[at - 1]
-            steps[i] = -up * below if below >= above else up * above
+            anchors[i] = y[at] if below >= above else y[at - 1]  # the other may lie beyond the scores
+            steps[i] = nearer(above, below, up * above, -up * below)
 
 
 @device
@@ -163,7 +163,7 @@ def _gap(before, behind, start, stop, target):
     low, high = start, stop
     while low < high:
         middle = (low + high) // 2
-        if (middle - start) + 0.5 * (1.0 + behind[middle] - before[middle]) < target:
+        if soft_count(middle - start, before[middle], 1.0 + behind[middle]) < target:
             low = middle + 1
         else:
             high = middle
@@ -201,11 +201,7 @@ def _put_down(numbers, ranking, begin, end, offsets, spans, before, behind, gaps
             at = start + np.int64(gaps[i])
             sum_above = before[at - 1] + 1.0 if at > start else 0.0
             sum_below = behind[at] + 1.0 if at < stop else 0.0
-            lead = to_above[i] - to_below[i]
-            lesser = exp_nonpositive(-abs(lead))
-            from_above, from_below = (1.0, lesser) if lead >= 0.0 else (lesser, 1.0)
-            weight = v[i] / (from_above * sum_above + from_below * sum_below)
-            above[i], below[i] = weight * from_above, weight * from_below
+            above[i], below[i] = softmax_parts(v[i], sum_above, sum_below, to_above[i], to_below[i])
 
 
 @kernel

@@ -1,6 +1,6 @@
 """The one recurrence on a card: sums of weights times e^(-distance / alpha) to either side of every sorted score.
 
-The same sums, and the same merge law, as ..sweeps: a tile is summarised by its sums seen from its two ends
+The same sums, and the same merge law, as cpu.sweeps: a tile is summarised by its sums seen from its two ends
 (`_summarise`), those of a ranking's tiles are scanned (`_meet`), and each tile is swept with what comes from outside
 (`_sweep`). Within a tile a thread composes the affine maps of a few scores, the threads scan theirs, and each runs its
 own again. Everything else that is sorted is made of this: ranks, gradients, soft sorts, permutations.
@@ -13,6 +13,7 @@ import math
 
 import numpy as np
 
+from ..scalars.summary import merged
 from . import tiles
 from .adapter import cuda, device, float64, kernel
 from .blocks import block_sums, put_results, scan_maps
@@ -82,20 +83,20 @@ def _meet(several, first, carries):
     mine, last = min(start + t * each, stop), min(start + (t + 1) * each, stop)
     factor, term = 1.0, 0.0
     for p in range(mine, last):
-        factor, term = factor * carries[2, p], term * carries[2, p] + carries[0, p]
+        factor, term = factor * carries[2, p], merged(carries[0, p], term, carries[2, p])
     _, carry = scan_maps(s, t, factor, term)
     for p in range(mine, last):
         own, carries[0, p] = carries[0, p], carry
-        carry = own + carry * carries[2, p]
+        carry = merged(own, carry, carries[2, p])
     factor, term = 1.0, 0.0
     for j in range(last - mine):
         p = last - 1 - j
-        factor, term = factor * carries[2, p], term * carries[2, p] + carries[1, p]
+        factor, term = factor * carries[2, p], merged(carries[1, p], term, carries[2, p])
     _, carry = scan_maps(s, threads - 1 - t, factor, term)
     for j in range(last - mine):
         p = last - 1 - j
         own, carries[1, p] = carries[1, p], carry
-        carry = own + carry * carries[2, p]
+        carry = merged(own, carry, carries[2, p])
 
 
 @kernel
@@ -114,14 +115,14 @@ def _sweep(numbers, ranking, begin, end, offsets, y, rates, weights, carries, be
     mine, last = min(t * each, size), min((t + 1) * each, size)
     factor, term, back_term = 1.0, 0.0, 0.0
     for i in range(mine, last):
-        factor, term = factor * s[factors + i], term * s[factors + i] + weight_of(y, weights, low + i)
+        factor, term = factor * s[factors + i], merged(weight_of(y, weights, low + i), term, s[factors + i])
     for j in range(last - mine):
         i = last - 1 - j
         back_term = (back_term + weight_of(y, weights, low + i)) * s[factors + i]
     outer_factor, outer = scan_maps(s, t, factor, term)
-    carry = outer + (0.0 if is_alone else outer_factor * carries[0, tile])
+    carry = outer if is_alone else merged(outer, carries[0, tile], outer_factor)
     outer_factor, outer = scan_maps(s, threads - 1 - t, factor, back_term)
-    ahead = outer + (0.0 if is_alone else outer_factor * carries[1, tile])
+    ahead = outer if is_alone else merged(outer, carries[1, tile], outer_factor)
     for i in range(mine, last):
         s[results + i] = carry * s[factors + i]
         carry = s[results + i] + weight_of(y, weights, low + i)

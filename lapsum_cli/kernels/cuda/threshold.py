@@ -1,6 +1,6 @@
-"""The threshold of a soft top-k on a card, without a sort: ..threshold, by the threads of one block.
+"""The threshold of a soft top-k on a card, without a sort: cpu.threshold, by the threads of one block.
 
-One block finds the neighbours of a ranking's threshold as ..threshold.between does: a guess falls into a gap, the soft
+One block finds the neighbours of a ranking's threshold as cpu.threshold does: a guess falls into a gap, the soft
 counts at both its ends tell on which side the threshold is, and the next guess is Newton's. A long ranking is narrowed
 down by many blocks before (narrowing.py). Counts include infinite scores.
 """
@@ -9,7 +9,10 @@ import math
 
 import numpy as np
 
-from ..scalars.laplace import exp_nonpositive, log_nearness, log_shares
+from ..scalars.cut import hard_cut
+from ..scalars.functions import exp_nonpositive
+from ..scalars.laplace import log_nearness, log_shares
+from ..scalars.summary import faded, soft_count
 from .adapter import cuda, device
 from .blocks import block_maxima, block_sums
 
@@ -19,7 +22,7 @@ SOFT = 4.0  # sum of e^-distance/alpha from which the slope of the soft count sa
 
 @device
 def find_cut(s, x, start, size, sign, outside, at_low, at_high, k, alpha, rate, cut, shares):
-    """The cut of a ranking (..topk) from the scores that may be next to its threshold, by the threads of a block.
+    """The cut of a ranking (cpu.topk) from the scores that may be next to its threshold, by the threads of a block.
 
     x[start : start + size] hold the threshold between the ends of the bracket `outside` (low, high, over, above,
     below), whose soft counts are at_high < k <= at_low.
@@ -36,11 +39,11 @@ def find_cut(s, x, start, size, sign, outside, at_low, at_high, k, alpha, rate, 
         lower, higher = _around(s, x, start, size, sign, guess, lo, hi)
         over, above, below = _outer_sums(s, x, start, size, sign, lower, higher, rate)
         over += count
-        above += sum_above * math.exp(-(hi - higher) / alpha) if sum_above > 0.0 else 0.0
-        below += sum_below * math.exp(-(lower - lo) / alpha) if sum_below > 0.0 else 0.0
+        above += faded(sum_above, hi - higher, alpha)
+        below += faded(sum_below, lower - lo, alpha)
         gap = (higher - lower) / alpha
         fade = math.exp(-gap)
-        at_higher, at_lower = over + 0.5 * (below * fade - above), over + 0.5 * (below - above * fade)
+        at_higher, at_lower = soft_count(over, above, below * fade), soft_count(over, above * fade, below)
         tries += 1
         if at_higher >= k and higher < high:
             low, at_low, slope = higher, at_higher, above + below * fade
@@ -75,10 +78,8 @@ def find_whole_cut(s, x, start, size, sign, k, alpha, rate, cut, shares):
         outside = (-np.inf, np.inf, 0.0, 0.0, 0.0)
         find_cut(s, x, start, size, sign, outside, top + finite, top, k, alpha, rate, cut, shares)
     elif cuda.threadIdx.x == 0:
-        cut[0] = np.inf if k <= top else -np.inf
+        cut[0], shares[0], shares[1] = hard_cut(k, top)
         cut[1], cut[2], cut[3] = cut[0], -np.inf, -np.inf
-        shares[0] = min(1.0, max(0.0, k) / top) if top > 0 else 0.0
-        shares[1] = 0.0 if k <= top else 1.0
         shares[2], shares[3], shares[4] = 0.0, 0.0, 0.0
 
 

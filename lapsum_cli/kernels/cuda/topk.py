@@ -1,4 +1,4 @@
-"""Soft top-k and its gradients on a card: ..topk, a block for each short ranking, many for a long one.
+"""Soft top-k and its gradients on a card: cpu.topk, a block for each short ranking, many for a long one.
 
 A short ranking is read once from memory, and then from the cache, until its threshold is found (threshold.py) and its
 memberships are written. A long one takes a pass that collapses it, some on what is left, and one that writes. Where the
@@ -12,8 +12,19 @@ from typing import NamedTuple
 import numpy as np
 
 from ...core.rankings import Rankings
-from ..scalars.cut import LOGARITHM, MEMBERSHIP, beyond_float32, is_hard, rates_of, thresholds_of
-from ..scalars.laplace import LOG_2, log_one_minus
+from ..scalars.cut import (
+    LOGARITHM,
+    MEMBERSHIP,
+    beyond_float32,
+    is_hard,
+    log_membership,
+    membership,
+    rates_of,
+    settled,
+    slope_of,
+    thresholds_of,
+)
+from ..scalars.functions import LOG_2
 from . import tiles
 from .adapter import Lane, cuda, device, float64, kernel
 from .blocks import block_sums, put_results
@@ -25,13 +36,13 @@ from .tiles import Layout
 class Cuts(NamedTuple):
     """What a threshold leaves for a gradient, on the card."""
 
-    cuts: object  # (m, 4) float64, as those of ..topk
+    cuts: object  # (m, 4) float64, as those of cpu.topk
     shares: object  # (m, 5) float64: of the cut below and above, the same relative to the larger, and that
     pulled: object = None  # (2, m) float64: the sums of h_i v_i and of e_i, where the upstream gradient was known
 
 
 def soft_topk(lane: Lane, rankings, ks, alphas, largest=True, log=False, upstream=None, results=True, name="scores"):
-    """Memberships (N,), or their logarithms, on the card; and the Cuts of the rankings. As ..topk.soft_topk.
+    """Memberships (N,), or their logarithms, on the card; and the Cuts of the rankings. As cpu.topk.soft_topk.
 
     upstream: (N,) gradient with respect to the results, for a topk_gradient that follows and takes a pass less then.
     """
@@ -83,7 +94,7 @@ def _by_length(lengths):
 
 
 def topk_gradient(lane: Lane, rankings, upstream, cuts: Cuts, alphas, largest=True, slope=MEMBERSHIP):
-    """Gradients for scores (N,) on the card, for k (m,) and for alpha (m,) in memory here. As ..topk.topk_gradient."""
+    """Gradients for scores (N,) on the card, for k (m,) and for alpha (m,) in memory here. As in cpu.topk."""
     values, layout = rankings.values, Layout.of(lane, rankings.offsets)
     dtype = np.dtype(values.dtype)
     x, v, sign = lane.put(values, "scores"), lane.put(upstream, "upstream"), dtype.type(1 if largest else -1)
@@ -194,12 +205,9 @@ def _walk(x, start, stop, sign, cut, share, rate, log, out, v, slope):
 
 @device
 def _membership(score, z, e, up, share_below, share_above, log_below, log):
-    kind = type(score)
-    if up:
-        return log_one_minus(share_above * e) if log else kind(1) - share_above * e
-    if not log:
-        return share_below * e
-    return log_below + z if score > kind(-np.inf) else score
+    if log:
+        return log_membership(score, z, share_above * e, up, log_below)
+    return membership(e, up, share_below, share_above)
 
 
 @device
@@ -229,12 +237,7 @@ def _slope(v, z, e, up, scale, slope):
     kind = type(e)
     if not abs(z) < kind(np.inf):  # NaN where there is no neighbour either
         return kind(0)
-    if slope == MEMBERSHIP:
-        return e * v
-    if slope == LOGARITHM and up:
-        tail = scale * e
-        return tail / (kind(1) - tail) * v
-    return kind(v)
+    return slope_of(e, up, scale, slope) * v
 
 
 @kernel
@@ -256,7 +259,7 @@ def _settle(numbers, ranking, begin, end, x, rates, sign, slope, cuts, shares, v
             g = kind(0)
             if not is_hard:
                 z, e, up = _distance(kind(sign * x[i]), below, above, low, high, rate)
-                g = factor * (_slope(kind(v[i]), z, e, up, scale, slope) - e * mean)
+                g = settled(_slope(kind(v[i]), z, e, up, scale, slope), e, mean, factor)
                 part += z * g if abs(z) < kind(np.inf) else kind(0)
                 part_above, part_below = part_above + (g if up else kind(0)), part_below + (kind(0) if up else g)
             out[i] = g

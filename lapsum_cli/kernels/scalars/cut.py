@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...core.rankings import frozen
-from .laplace import LOG_2
+from ..jit import inlined
+from .functions import LOG_2, log_one_minus
 
 # What an upstream gradient is with respect to.
 MEMBERSHIP, LOGARITHM, GIVEN = 0, 1, 2
@@ -36,11 +37,50 @@ def is_hard(cuts: np.ndarray) -> np.ndarray:
 
 def rates_of(alphas: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """1 / alpha in the dtype of the scores, within its bounds."""
-    return np.clip(1.0 / alphas, *_RATES[dtype]).astype(dtype)
+    least, most = _RATES[dtype]
+    return np.minimum(np.maximum(1.0 / alphas, least), most).astype(dtype)
 
 
 def beyond_float32(dtype, offsets: np.ndarray, alphas: np.ndarray) -> Iterator[tuple[int, slice, np.ndarray]]:
     """Rankings of float32 scores whose alpha asks for float64: their number, their scores, their offsets alone."""
     if dtype == np.float32:
-        for r in np.flatnonzero((alphas < _LEAST_ALPHA_32) | (alphas > 1 / _LEAST_ALPHA_32)):
+        for r in ((alphas < _LEAST_ALPHA_32) | (alphas > 1 / _LEAST_ALPHA_32)).nonzero()[0]:
             yield int(r), slice(offsets[r], offsets[r + 1]), frozen(np.array([0, offsets[r + 1] - offsets[r]]))
+
+
+@inlined
+def hard_cut(k, top):
+    """Where k takes no finite score or all of them: the cut's two scores, the share of k of each of the `top` infinite
+    ones at the top, which are alike as ties are, and that of each finite one.
+    """
+    side, others = (np.inf, 0.0) if k <= top else (-np.inf, 1.0)
+    return side, min(1.0, max(0.0, k) / top) if top > 0 else 0.0, others
+
+
+@inlined
+def membership(e, is_above, share_below, share_above):
+    """Of a score at e = e^-distance/alpha from its neighbour of the threshold, and on that side of it."""
+    return type(e)(1) - share_above * e if is_above else share_below * e
+
+
+@inlined
+def log_membership(v, z, tail, is_above, log_below):
+    """Of a score v, the larger the better; z = -distance/alpha to its neighbour, tail = share_above e^z if above."""
+    return log_one_minus(tail) if is_above else (log_below + z if v > type(v)(-np.inf) else v)
+
+
+@inlined
+def slope_of(e, is_above, scale, slope):
+    """How a result moves with x / alpha at a fixed threshold: e for memberships, in units of scale; e / p for their
+    logarithms, where scale e is the membership lost above and below is 1; or 1.
+    """
+    one = type(e)(1)
+    tail = scale * e
+    of_log = tail / (one - tail) if is_above else one
+    return e if slope == MEMBERSHIP else (of_log if slope == LOGARITHM else one)
+
+
+@inlined
+def settled(pull, e, mean, factor):
+    """The gradient of a score, from its own pull and its share of that of all on the threshold."""
+    return factor * (pull - e * mean)

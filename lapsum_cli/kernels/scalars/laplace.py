@@ -1,180 +1,19 @@
-"""Scalar mathematics of the Laplace distribution, shared by every kernel.
+"""The Laplace distribution: where a sum of its CDF meets a target, in closed form, and what scores lose across it.
 
 F(z) = e^z / 2 for z <= 0, 1 - e^-z / 2 for z > 0. A sum of F over scores, cut at t between the neighbours r < t < s,
-needs only the number of scores above and the sums of e^(-distance / alpha) on either side. Every exponent is <= 0.
+needs only the number of scores above and the sums of e^(-distance / alpha) on either side (summary.py). Every exponent
+is <= 0.
 """
 
 import math
 
 import numpy as np
-from numba import types
-from numba.extending import overload
 
-from ..jit import OPTIONS, inlined, uncounted
+from ..jit import inlined, uncounted
+from .functions import LOG_2, exp_nonpositive, log_normal
 
-LOG_2 = math.log(2.0)
 HARD = 1e-300  # an alpha at which a soft result is the hard one, its ties shared
-
-# --- e^z for z <= 0, in array loops ---------------------------------------------------------------------------------
-# LLVM does not vectorise math.exp (0.24 G/s). Written out, the loop runs at the speed of memory: z = n log 2 + r with
-# |r| <= log(2) / 2, a polynomial in r, and n added to the exponent bits. Adding 1.5 * 2^(mantissa bits) rounds z /
-# log 2 to the integer n and leaves it in the lowest bits. log 2 is split in two so that n * high is exact (Cody &
-# Waite 1980). Relative error: float32 below 1.2e-7, float64 below 4e-16; test_exponential.py.
-# Below the cutoff it is 0.
-
-_F = np.float32
-_CUTOFF_32, _ROUND_32, _LOG2E_32 = _F(-87.0), _F(1.5 * 2**23), _F(1 / math.log(2))
-_HIGH_32, _LOW_32 = _F(0.693359375), _F(math.log(2) - 0.693359375)
-# Minimax coefficients of (e^r - 1 - r) / r^2, from Cephes' expf (Moshier 1992).
-_P5, _P4, _P3 = _F(1.9875691500e-4), _F(1.3981999507e-3), _F(8.3334519073e-3)
-_P2, _P1, _P0 = _F(4.1665795894e-2), _F(1.6666665459e-1), _F(5.0000001201e-1)
-_ONE_32, _ZERO_32, _SHIFT_32 = _F(1), _F(0), np.int32(23)
-
-
-def _exp_32(z):
-    c = max(z, _CUTOFF_32)
-    t = c * _LOG2E_32 + _ROUND_32
-    n = t - _ROUND_32
-    r = c - n * _HIGH_32 - n * _LOW_32
-    p = (((((_P5 * r + _P4) * r + _P3) * r + _P2) * r + _P1) * r + _P0) * r * r + r + _ONE_32
-    bits = _F(p).view(np.int32) + (_F(t).view(np.int32) << _SHIFT_32)
-    return np.int32(bits).view(_F) if z >= _CUTOFF_32 else _ZERO_32
-
-
-_CUTOFF_64, _ROUND_64, _LOG2E_64 = -708.0, 1.5 * 2.0**52, 1 / math.log(2)
-_HIGH_64, _LOW_64 = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # fdlibm's split (Sun 1993)
-# Taylor's coefficients 1/i!: at |r| <= 0.347 the next term is 4e-18.
-_T13, _T12, _T11, _T10, _T9, _T8, _T7, _T6, _T5, _T4, _T3, _T2 = [1 / math.factorial(i) for i in range(13, 1, -1)]
-_SHIFT_64 = np.int64(52)
-
-
-def _exp_64(z):
-    c = max(z, _CUTOFF_64)
-    t = c * _LOG2E_64 + _ROUND_64
-    n = t - _ROUND_64
-    r = c - n * _HIGH_64 - n * _LOW_64
-    p = (((((_T13 * r + _T12) * r + _T11) * r + _T10) * r + _T9) * r + _T8) * r + _T7
-    p = (((((p * r + _T6) * r + _T5) * r + _T4) * r + _T3) * r + _T2) * r * r + r + 1.0
-    bits = np.float64(p).view(np.int64) + (np.float64(t).view(np.int64) << _SHIFT_64)
-    return np.int64(bits).view(np.float64) if z >= _CUTOFF_64 else 0.0
-
-
-def exp_nonpositive(z):
-    """e^z for z <= 0 (float32 or float64, -inf included), in the type of z; 0 for the NaN of two equal infinities."""
-    return np.exp(np.fmax(z, -np.inf))  # where nothing is compiled; a GPU takes its own exp
-
-
-@overload(exp_nonpositive, jit_options=OPTIONS, inline="always", target="cpu")
-def _exp_nonpositive(z):
-    return _exp_32 if z is types.float32 else _exp_64
-
-
-# --- log(1 - u) for 0 <= u <= 1/2, in array loops ---------------------------------------------------------------------
-# -2 artanh(w) with w = u / (2 - u) <= 1/3, by its series: relative error below 1.2e-7 and 4e-16, also for a tiny u,
-# where log of a rounded 1 - u would be 0.
-
-_ATANH_32 = tuple(_F(1 / (2 * i + 1)) for i in range(7))
-_A6, _A5, _A4, _A3, _A2, _A1, _A0 = _ATANH_32[::-1]
-_TWO_32 = _F(2)
-
-
-def _log_one_minus_32(u):
-    w = u / (_TWO_32 - u)
-    s = w * w
-    return -_TWO_32 * w * ((((((_A6 * s + _A5) * s + _A4) * s + _A3) * s + _A2) * s + _A1) * s + _A0)
-
-
-_H15, _H14, _H13, _H12, _H11, _H10, _H9, _H8, _H7, _H6, _H5, _H4, _H3, _H2, _H1 = [
-    1 / (2 * i + 1) for i in range(15, 0, -1)
-]
-
-
-def _log_one_minus_64(u):
-    w = u / (2.0 - u)
-    s = w * w
-    p = (((((((_H15 * s + _H14) * s + _H13) * s + _H12) * s + _H11) * s + _H10) * s + _H9) * s + _H8) * s + _H7
-    p = ((((((p * s + _H6) * s + _H5) * s + _H4) * s + _H3) * s + _H2) * s + _H1) * s + 1.0
-    return -2.0 * w * p
-
-
-def log_one_minus(u):
-    """log(1 - u) for 0 <= u <= 1/2 (float32 or float64), in the type of u."""
-    return np.log1p(-u)
-
-
-@overload(log_one_minus, jit_options=OPTIONS, inline="always", target="cpu")
-def _log_one_minus(u):
-    return _log_one_minus_32 if u is types.float32 else _log_one_minus_64
-
-
-# --- log(x) of a normal positive float64, in array loops --------------------------------------------------------------
-# x = 2^e m with m in [sqrt(1/2), sqrt(2)]; log m = 2 artanh((m - 1) / (m + 1)), by its series up to the 21st power:
-# relative error below 4e-16, also next to 1, where e is 0.
-
-_G10, _G9, _G8, _G7, _G6, _G5, _G4, _G3, _G2, _G1 = [1 / (2 * i + 1) for i in range(10, 0, -1)]
-_MANTISSA, _EXPONENT_OF_1 = np.int64((1 << 52) - 1), np.int64(1023 << 52)
-_SQRT_2 = math.sqrt(2.0)
-
-
-def _log_64(x):
-    bits = np.float64(x).view(np.int64)
-    m = np.int64((bits & _MANTISSA) | _EXPONENT_OF_1).view(np.float64)
-    e = np.float64((bits >> _SHIFT_64) - np.int64(1023))
-    large = m > _SQRT_2
-    m, e = (0.5 * m if large else m), (e + 1.0 if large else e)
-    f = (m - 1.0) / (m + 1.0)
-    s = f * f
-    p = ((((_G10 * s + _G9) * s + _G8) * s + _G7) * s + _G6) * s + _G5
-    p = ((((p * s + _G4) * s + _G3) * s + _G2) * s + _G1) * s * f + f
-    return e * LOG_2 + 2.0 * p
-
-
-def log_normal(x):
-    """log(x) for a normal x > 0, float64."""
-    return np.log(x)
-
-
-@overload(log_normal, jit_options=OPTIONS, inline="always", target="cpu")
-def _log_normal(x):
-    return _log_64
-
-
-# --- the largest of an array ----------------------------------------------------------------------------------------
-# LLVM compares floats one after the other, in case one is NaN; of integers it takes 16 at once, in a tenth of the time.
-
-
-_INVERTED_32, _SIGN_32 = np.int32(0x7FFFFFFF), np.int32(31)
-_INVERTED_64, _SIGN_64 = np.int64(0x7FFFFFFFFFFFFFFF), np.int64(63)
-
-
-def _largest_32(x):
-    bits, found = x.view(np.int32), np.int32(-_INVERTED_32)
-    for i in range(bits.size):
-        b = bits[i]
-        # Integers in the order of the floats: the bits of a negative one are inverted, but for the sign.
-        found = max(found, np.int32(b ^ ((b >> _SIGN_32) & _INVERTED_32)))
-    return np.int32(found ^ ((found >> _SIGN_32) & _INVERTED_32)).view(_F)
-
-
-def _largest_64(x):
-    bits, found = x.view(np.int64), -_INVERTED_64
-    for i in range(bits.size):
-        b = bits[i]
-        found = max(found, b ^ ((b >> _SIGN_64) & _INVERTED_64))
-    return np.int64(found ^ ((found >> _SIGN_64) & _INVERTED_64)).view(np.float64)
-
-
-def largest(x):
-    """The largest of a non-empty array without NaN (float32 or float64)."""
-    return _largest_32(x) if x.dtype == np.float32 else _largest_64(x)
-
-
-@overload(largest, jit_options=OPTIONS)
-def _largest(x):
-    return _largest_32 if x.dtype is types.float32 else _largest_64
-
-
-# --- the threshold in closed form -----------------------------------------------------------------------------------
+LARGEST_RATE = 1.7e308  # of 1 / alpha: 0 times it is 0
 
 _LEAST_NORMAL, _LARGEST_GAP = 2.3e-308, 1e300
 
@@ -202,6 +41,13 @@ def log_nearness(excess, sum_above, sum_below, gap):
     return 0.5 * (log - gap) if is_even else log
 
 
+@inlined
+def to_neighbours(near, excess, gap):
+    """Log of e^-(t-r) and of e^-(s-t), given the one that log_nearness tells."""
+    far = -gap - near
+    return far if excess < 0.0 else near, near if excess < 0.0 else far
+
+
 @uncounted
 def log_shares(near, excess, gap):
     """Log of e^-(t-r)/2 and of e^-(s-t)/2, given the one that log_nearness tells.
@@ -209,8 +55,8 @@ def log_shares(near, excess, gap):
     A score x <= r has membership share_below e^-(r-x), one x >= s has 1 - share_above e^-(x-s). Both exponents are <=
     0, and no absolute coordinate appears: an offset of the scores costs no digit.
     """
-    far = -gap - near
-    return (far if excess < 0.0 else near) - LOG_2, (near if excess < 0.0 else far) - LOG_2
+    to_below, to_above = to_neighbours(near, excess, gap)
+    return to_below - LOG_2, to_above - LOG_2
 
 
 @uncounted

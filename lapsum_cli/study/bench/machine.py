@@ -11,7 +11,8 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ... import __version__, devices
+from ... import __version__
+from ...devices.machine import cores
 from .peers import Peer
 
 
@@ -21,7 +22,7 @@ def machine(peers: list[Peer], device: str = "cpu") -> str:
     packages = ("numpy", "numba", *on_card, "pyarrow", *(peer.module.partition(".")[0] for peer in peers))
     versions = ", ".join(filter(None, map(_version, dict.fromkeys(packages))))
     card = "" if device == "cpu" else f"{_card()}; "
-    return f"{card}{_processor()}, {devices.cores()} cores; lapsum {__version__}, {versions}; {datetime.date.today()}"
+    return f"{card}{_processor()}, {cores()} cores; lapsum {__version__}, {versions}; {datetime.date.today()}"
 
 
 def _version(package: str) -> str | None:

@@ -1,0 +1,151 @@
+"""The gradients of a soft top-k, given the cut that the forward pass left: two passes over the scores.
+
+With e_i = e^(-|x_i - b| / alpha) / 2, q = e / sum e and h_i = d result_i / d (x_i / alpha) at a fixed b, which is e_i
+for memberships and e_i / p_i for their logarithms, the gradient of sum v_i result_i is
+
+    scores  (h_i v_i - q_i <h, v>) / alpha        k  <h, v> / sum e        alpha  -sum gradient_i (x_i - b) / alpha
+
+The first pass sums h_i v_i and e_i (_pull), the second makes the gradient of them (_settle).
+"""
+
+import math
+
+import numpy as np
+
+from ...core.rankings import Rankings, frozen
+from ..jit import kernel
+from ..scalars.cut import MEMBERSHIP, beyond_float32, rates_of, settled, slope_of
+from ..scalars.functions import LOG_2, exp_nonpositive
+from . import parallel
+from .vectors import BLOCK, block_total
+
+
+def topk_gradient(cores, rankings, upstream, cuts, alphas, largest=True, slope=MEMBERSHIP):
+    """Gradients for scores (N,), for k (m,) and for alpha (m,), given the cuts.
+
+    upstream  (N,) gradient with respect to the memberships, to their logarithms (slope=LOGARITHM), or to x / alpha at a
+              fixed threshold (slope=GIVEN)
+
+    All are 0 where k takes nothing or everything. Infinite scores have gradient 0, whatever their upstream.
+    """
+    values, offsets = rankings.values, rankings.offsets
+    out, upstream = np.empty(len(values), values.dtype), frozen(upstream)
+    ends = np.empty((2, len(offsets) - 1))
+    sign = values.dtype.type(1 if largest else -1)
+    rates = rates_of(alphas, values.dtype)
+
+    def work(first, last):
+        buffers = np.empty((3, BLOCK), values.dtype)
+        _topk_gradient(values, offsets, first, last, upstream, cuts, rates, sign, slope, buffers, out, ends)
+
+    parallel.for_each(work, parallel.slices(offsets), cores.threads)
+    for r, part, whole in beyond_float32(values.dtype, offsets, alphas):
+        wide, pull = Rankings(values[part].astype(np.float64), whole), upstream[part].astype(np.float64)
+        exact, ends[:1, r], ends[1:, r] = topk_gradient(cores, wide, pull, cuts[[r]], alphas[[r]], largest, slope)
+        with np.errstate(over="ignore"):  # at an alpha of 1e-40 a gradient may well be beyond float32: inf
+            out[part] = exact
+    return out, ends[0], ends[1]
+
+
+@kernel
+def _topk_gradient(values, offsets, first, last, upstream, cuts, rates, sign, slope, buffers, out, ends):
+    for r in range(first, last):
+        part = slice(offsets[r], offsets[r + 1])
+        x, v, g, cut = values[part], upstream[part], out[part], cuts[r]
+        if cut[2] == -np.inf and cut[3] == -np.inf:
+            g[:] = 0
+            ends[:, r] = 0.0
+            continue
+        pulled, total = _pull(x, sign, cut, rates[r], v, slope, buffers, g)
+        # h is e for memberships: relative to the larger share, as e is, it does not vanish across a wide gap.
+        scale = math.exp(max(cut[2], cut[3]))
+        unit, density = (scale, total) if slope == MEMBERSHIP else (1.0, total * scale)
+        ends[0, r] = pulled / density if pulled != 0.0 else 0.0
+        ends[1, r] = -_settle(x, sign, cut, rates[r], unit, pulled / total, buffers, g) * sign
+
+
+@kernel
+def _scaled_shares(cut, dtype):
+    """The shares on both sides relative to the larger one, which may itself be too small for a float."""
+    larger = max(cut[2], cut[3])
+    return dtype(math.exp(cut[2] - larger)), dtype(math.exp(cut[3] - larger))
+
+
+@kernel
+def _pull(x, sign, cut, rate, v, slope, buffers, h):
+    """h_i v_i for every score, their sum, and that of the scaled e_i; memberships have h scaled as e is."""
+    scale = x.dtype.type(math.exp(max(cut[2], cut[3])))
+    pulled, total = 0.0, 0.0
+    distance, e, is_above = buffers[0], buffers[1], buffers[2]
+    for start in range(0, x.size, BLOCK):
+        size = min(BLOCK, x.size - start)
+        _distances(x[start : start + size], sign, cut, rate, distance, e, is_above)
+        _slopes(v[start : start + size], distance, e, is_above, scale, slope, h[start : start + size])
+        total += block_total(e, size)
+        pulled += block_total(h[start : start + size], size)
+    return pulled, total
+
+
+@kernel
+def _settle(x, sign, cut, rate, unit, mean, buffers, h):
+    """Turn h_i v_i, in some unit, into the gradient (h_i v_i - e_i mean) / alpha; returns sum gradient_i (x_i - b) /
+    alpha.
+    """
+    factor, mean = sign * rate * x.dtype.type(unit), x.dtype.type(mean)
+    from_neighbours, above_b, below_b = 0.0, 0.0, 0.0
+    distance, e, is_above = buffers[0], buffers[1], buffers[2]
+    for start in range(0, x.size, BLOCK):
+        size = min(BLOCK, x.size - start)
+        part = h[start : start + size]
+        _distances(x[start : start + size], sign, cut, rate, distance, e, is_above)
+        _gradients(part, e, mean, factor)
+        _moments(part, distance, is_above, e)
+        from_neighbours += block_total(e, size)
+        above = block_total(is_above, size)
+        above_b += above
+        below_b += block_total(part, size) - above
+    # From the neighbours to b it is log(2 share), which may be -inf on a side without scores.
+    to_b = -above_b * (cut[3] + LOG_2) if above_b != 0.0 else 0.0
+    return from_neighbours + to_b + (below_b * (cut[2] + LOG_2) if below_b != 0.0 else 0.0)
+
+
+# One loop each, over rows of a buffer: LLVM vectorises these, and not one loop of all of them.
+
+
+@kernel
+def _distances(x, sign, cut, rate, distance, e, is_above):
+    """(x - neighbour) / alpha, with the scaled e^-|x - b|/alpha, and 1 for scores above b."""
+    below, above = x.dtype.type(cut[0]), x.dtype.type(cut[1])
+    share_below, share_above = _scaled_shares(cut, x.dtype.type)
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    for i in range(x.size):
+        score = sign * x[i]
+        up = score >= above
+        z = (score - (above if up else below)) * rate
+        distance[i] = z
+        is_above[i] = one if up else zero
+        e[i] = exp_nonpositive(-abs(z)) * (share_above if up else share_below)
+
+
+@kernel
+def _slopes(v, distance, e, is_above, scale, slope, h):
+    """h_i v_i; nothing for infinite scores."""
+    zero, infinity = h.dtype.type(0), h.dtype.type(np.inf)
+    for i in range(h.size):
+        of_result = slope_of(e[i], is_above[i] > zero, scale, slope)
+        h[i] = of_result * v[i] if abs(distance[i]) < infinity else zero
+
+
+@kernel
+def _gradients(h, e, mean, factor):
+    for i in range(h.size):
+        h[i] = settled(h[i], e[i], mean, factor)
+
+
+@kernel
+def _moments(g, distance, is_above, moment):
+    """g_i distance_i, and g_i for scores above b alone."""
+    zero, infinity = g.dtype.type(0), g.dtype.type(np.inf)
+    for i in range(g.size):
+        moment[i] = distance[i] * g[i] if abs(distance[i]) < infinity else zero
+        is_above[i] *= g[i]

@@ -1,0 +1,46 @@
+"""`lapsum doctor`: a line for each thing that a report of a fault needs, and kernels compiled ahead."""
+
+import os
+import platform
+import re
+
+import numpy as np
+import pyarrow as pa
+from commands import run
+
+import lapsum_cli
+from lapsum_cli.kernels import jit
+
+
+def report(*options, **environment) -> dict:
+    done = run("doctor", *options, env=os.environ | environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    lines = [re.fullmatch(r"(\w+) +(.+)", line) for line in done.stdout.decode().splitlines()]
+    assert all(lines), done.stdout
+    return {line[1]: line[2] for line in lines}
+
+
+def test_a_line_for_each_thing():
+    said = report()
+    assert list(said) == ["lapsum", "packages", "cores", "memory", "cache", "kernels", "cuda"]
+    assert said["lapsum"].startswith(f"{lapsum_cli.__version__} on Python {platform.python_version()}, ")
+    assert f"numpy {np.__version__}," in said["packages"]
+    assert f"pyarrow {pa.__version__}" in said["packages"]
+    assert 1 <= int(said["cores"]) <= os.cpu_count()
+    limit, default = map(int, re.findall(r"(\d+) MiB", said["memory"]))
+    assert 240 <= default <= min(limit, 4096)
+    assert said["cache"] == str(jit.CACHE)
+    assert re.match(r"\d+ of \d+ compiled", said["kernels"])
+    assert said["cuda"]
+
+
+def test_warm_compiles_every_kernel():
+    found, of = re.match(r"(\d+) of (\d+) compiled: .*rank float32", report("--warm")["kernels"]).groups()
+    assert found == of
+    assert int(of) >= 20
+
+
+def test_a_new_cache_has_nothing_compiled(tmp_path):
+    said = report(LAPSUM_CACHE_DIR=str(tmp_path))
+    assert said["cache"].startswith(str(tmp_path))
+    assert re.fullmatch(r"0 of \d+ compiled; --warm compiles them", said["kernels"])
