@@ -5,10 +5,10 @@ from unittest import mock
 
 import numpy as np
 
-from lapsum_cli import devices
+from lapsum_cli.devices import machine
 
 IS_SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") != "0"
-RUNS_CUDA = devices.cuda_problem() is None
+RUNS_CUDA = machine.cuda_problem() is None
 
 
 class Held:
@@ -80,6 +80,7 @@ def _run_every_operation(lane, offsets, dtype):
     from lapsum_cli.core.rankings import Rankings
     from lapsum_cli.kernels import cuda, losses
     from lapsum_cli.kernels.cuda import deviations, order, permute, rank, sort, tiles, topk
+    from lapsum_cli.operations import LOSSES
 
     n, m = int(offsets[-1]), len(offsets) - 1
     x, alphas, ks, target = np.zeros(n, dtype), np.ones(m), np.ones(m), np.zeros(n)
@@ -96,7 +97,7 @@ def _run_every_operation(lane, offsets, dtype):
     deviations.standard_deviations(lane, rankings)
     tiles.has_nan(lane, lane.put(x))
     tiles.Layout.of(lane, offsets).clear(np.ones(m, bool), lane.put(x))
-    for name, k in (("spearman", None), ("topk", ks), ("recall", ks), ("ndcg", ks), ("permutation", None)):
-        loss, how = losses.find(name), {"exponential": True}
+    for entry in LOSSES.values():
+        loss, how, k = losses.find(entry.module), {"exponential": True}, None if entry.k == "none" else ks
         _, state = losses.forward(cuda, lane, loss, rankings, target, alphas, k, how, descending=True, keep=True)
         losses.backward(cuda, lane, loss, state)

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lapsum_cli.operations import menu as operators
-from lapsum_cli.operations import operation
+from lapsum_cli.devices.cpu import Cpu
+from lapsum_cli.operations import warm
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read as Linux accounts for it")
 
@@ -38,8 +38,8 @@ def peak_memory(*arguments):
 @pytest.fixture(scope="module", autouse=True)
 def compiled():
     """The compiler itself takes more than a run: a first run is not what is measured."""
-    for made in operators.every_kernel():
-        operation.prepare(made, np.float32)
+    for operation in warm.every_operation():
+        warm.warm(operation, "float32", Cpu())
 
 
 def long_table(path):

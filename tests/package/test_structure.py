@@ -18,14 +18,15 @@ MAY_IMPORT = {
     "kernels": {"core"},
     "devices": {"kernels", "core"},
     "formats": {"core"},
-    "flow": {"formats", "devices", "kernels", "core"},
-    "operations": {"devices", "kernels", "core"},
+    "flow": {"formats", "devices", "core"},
+    "operations": {"kernels", "core"},
     "tables": {"flow", "operations", "formats", "kernels", "core"},
-    "stream": {"tables", "flow", "operations", "formats", "devices", "core"},
-    "api": {"stream", "operations", "tables", "formats", "devices", "kernels", "core"},
+    "stream": {"tables", "flow", "operations", "formats", "core"},
+    "engines": {"core"},
+    "api": {"engines", "stream", "tables", "operations", "flow", "formats", "devices", "kernels", "core"},
     "torch": {"operations", "devices", "kernels", "core"},
     "study": {"api", "operations", "devices", "formats", "kernels", "core"},
-    "cli": {"study", "api", "stream", "operations", "formats", "devices", "kernels", "core"},
+    "cli": {"study", "api", "engines", "operations", "formats", "devices", "kernels", "core"},
 }
 # The same within the room of kernels.
 KERNELS_MAY_IMPORT = {
@@ -34,7 +35,7 @@ KERNELS_MAY_IMPORT = {
     "parts": set(),
     "cpu": {"parts", "scalars", "jit"},
     "losses": {"cpu", "scalars", "jit"},
-    "cuda": {"losses", "scalars", "jit"},
+    "cuda": {"scalars", "jit"},
 }
 MOST_ENTRIES = 15
 

@@ -1,0 +1,63 @@
+"""Rankings for a card, and how what it makes of them is compared with the CPU's."""
+
+import numpy as np
+from onecard import IS_SIMULATED
+
+from lapsum_cli import devices
+from lapsum_cli.core.rankings import Rankings, frozen
+from lapsum_cli.devices.cpu import Cpu
+
+# A warp, a few warps, several tiles; more tiles than threads that join them; a top-k by one block, and by many.
+LENGTHS = (1, 0, 2, 5, 7, 33, 150) if IS_SIMULATED else (1, 0, 2, 5, 100, 256, 257, 2049, 40_000, 1_000_000)
+TOLERANCE = {"float32": 2e-6, "float64": 1e-12}
+KINDS = [
+    ("float32", True, "normal"),
+    ("float64", False, "ties"),
+    ("float32", False, "infinite"),
+    ("float64", True, "shifted"),
+]
+
+
+def rows_of(dtype, kind, lengths=LENGTHS, seed=0):
+    rng = np.random.default_rng(seed)
+    rows = [rng.standard_normal(n) for n in lengths]
+    if kind == "ties":
+        rows = [np.round(2 * x) / 2 for x in rows]
+    if kind == "shifted":
+        rows = [x + 1000 for x in rows]
+    if kind == "infinite":
+        for x in rows:
+            x[1::5], x[2::7] = -np.inf, np.inf
+    return [x.astype(dtype) for x in rows]
+
+
+def rankings_of(rows, alpha=None, k=None, **beside):
+    """Rankings with alpha and k (m,) of each, where they are given, and what goes beside every score (N,)."""
+    made, each = Rankings.of(rows), {"alpha": alpha, "k": k}
+    return Rankings(made.values, made.offsets, beside, {name: v for name, v in each.items() if v is not None})
+
+
+def both(operation, rankings):
+    """What the card and the CPU make of rankings."""
+    cpu = Cpu()
+    return [on.compute(operation, rankings) for on in (devices.card(cpu), cpu)]
+
+
+def agree(card, cpu, dtype, scale=1.0, floor=1e-3):
+    """The same slots of the same dtypes: each entry within a tolerance of its own size, of `floor` of the slot's
+    largest where it is smaller: what cancels leaves a rounding of the terms behind.
+    """
+    assert list(card.values) == list(cpu.values)
+    for slot, expected in cpu.values.items():
+        got = card.values[slot]
+        assert got.dtype == expected.dtype
+        is_finite = np.isfinite(expected)
+        np.testing.assert_array_equal(got[~is_finite], expected[~is_finite])
+        got, expected = got[is_finite], expected[is_finite]
+        size = np.maximum(np.abs(expected), floor * np.abs(expected).max(initial=1.0))
+        worst = (np.abs(got - expected) / size).max(initial=0)
+        assert worst <= TOLERANCE[dtype] * scale, (slot, worst)
+
+
+def upstream_of(rows, dtype):
+    return frozen(np.random.default_rng(1).standard_normal(sum(map(len, rows))).astype(dtype))

@@ -1,0 +1,203 @@
+"""A card as a device: arrays that are there already, its memory, what it refuses; where one works, else simulated."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from cardcases import agree, both, rankings_of, rows_of
+from onecard import IS_SIMULATED, counting_lane
+
+import lapsum_cli as lapsum
+from lapsum_cli import Loss, Rank, Sort, TopK, devices
+from lapsum_cli.core.errors import DataError, DeviceError, OptionError
+from lapsum_cli.core.quantities import K
+from lapsum_cli.core.rankings import Rankings
+from lapsum_cli.devices import pieces
+from lapsum_cli.devices.card import Card
+from lapsum_cli.devices.cpu import Cpu
+from lapsum_cli.operations import LOSSES
+
+# A GPU warns of no overflow and no NaN. NumPy does, in whose scalars the simulator computes.
+pytestmark = [pytest.mark.cuda, pytest.mark.filterwarnings("ignore::RuntimeWarning")]
+
+
+def test_arrays_on_the_card_stay_there():
+    x = np.stack([rows_of("float32", "normal", (20,), seed)[0] for seed in range(2)])
+    v = np.random.default_rng(0).standard_normal((2, 20)).astype("f")
+    gpu = devices.lane()
+    each = {"alpha": np.array([0.1, 1.0]), "k": np.array([3.0, 4.0])}
+    scores, upstream = (gpu.place.put(a.reshape(-1)) for a in (x, v))
+    there = Rankings(scores, np.array([0, 20, 40]), {"upstream": upstream}, each)
+    here = Rankings(x.reshape(-1), np.array([0, 20, 40]), {"upstream": v.reshape(-1)}, each)
+    for operation in (Rank(gradient=True), Sort(gradient=True), TopK(ks=(K(1.0),), gradient=True)):
+        on_card, expected = gpu.compute(operation, there), Cpu().compute(operation, here)
+        for slot, values in expected.values.items():
+            assert not isinstance(on_card.values[slot], np.ndarray)
+            got = gpu.place.get(on_card.values[slot])
+            np.testing.assert_allclose(got, values, rtol=0, atol=3e-6 * max(1.0, np.abs(values).max()))
+    np.testing.assert_array_equal(gpu.place.get(scores), x.reshape(-1))  # inputs are not modified
+
+
+class Foreign:
+    """An array on the card that is another library's."""
+
+    __cuda_array_interface__ = "the simulator reads none"
+
+    def __init__(self, array, lane):
+        self.inner, self.ndim, self.shape = lane.put(array), array.ndim, array.shape
+
+
+@pytest.mark.simulated
+def test_arrays_of_another_library(monkeypatch):
+    from lapsum_cli.kernels.cuda import adapter
+
+    monkeypatch.setattr(adapter, "as_array", lambda array: array.inner)
+    x, v = (np.random.default_rng(seed).standard_normal((2, 5)).astype("f") for seed in (0, 1))
+    lane, given = devices.lane().place, {"alpha": np.array([0.3, 1.0])}
+    there, upstream = Foreign(x, lane), Foreign(v, lane)
+    for function, arguments in ((lapsum.soft_rank, ()), (lapsum.soft_topk, (2,)), (lapsum.soft_permutation, ())):
+        got = function(there, *arguments, **given)
+        np.testing.assert_allclose(got.copy_to_host(), function(x, *arguments, **given), rtol=0, atol=2e-6)
+    got, expected = (lapsum.soft_topk_vjp(a, 2, b, **given) for a, b in ((there, upstream), (x, v)))
+    np.testing.assert_allclose(got.scores.copy_to_host(), expected.scores, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(got.k, expected.k, rtol=0, atol=2e-6)
+    with pytest.raises(DataError, match="must both be on the GPU"):
+        lapsum.soft_rank_vjp(there, v)
+    with pytest.raises(OptionError, match="x is on a GPU"):
+        lapsum.soft_rank(there, device="cpu")
+    x[1, 3] = np.nan
+    with pytest.raises(DataError, match="ranking 1, score 3: the score is NaN"):
+        lapsum.soft_rank(Foreign(x, lane))
+
+
+if not IS_SIMULATED:
+
+    @pytest.mark.parametrize("library", ["torch", "cupy"])
+    def test_tensors_and_arrays_on_the_card(library):
+        module = pytest.importorskip(library)
+        x, v = (np.random.default_rng(seed).standard_normal((50, 300)).astype("f") for seed in (0, 1))
+        there = [module.as_tensor(a, device="cuda") if library == "torch" else module.asarray(a) for a in (x, v)]
+        got, expected = lapsum.soft_rank(there[0]), lapsum.soft_rank(x)
+        np.testing.assert_allclose(got.copy_to_host(), expected, rtol=0, atol=1e-4)
+        got, expected = lapsum.soft_sort_vjp(*there), lapsum.soft_sort_vjp(x, v)
+        np.testing.assert_allclose(got.scores.copy_to_host(), expected.scores, rtol=0, atol=1e-5)
+
+    @pytest.mark.parametrize("function", ["soft_rank", "soft_sort", "soft_topk", "topk_loss"])
+    def test_autograd_on_the_card(function):
+        torch = pytest.importorskip("torch")
+        import lapsum_cli.torch
+
+        x = torch.randn(20, 300, generator=torch.Generator().manual_seed(0))
+        target = torch.randint(0, 5, x.shape, generator=torch.Generator().manual_seed(1))
+        arguments = {"soft_topk": (10,), "topk_loss": (target, 10)}.get(function, ())
+        results = []
+        for device in ("cpu", "cuda"):
+            scores = x.to(device).requires_grad_()
+            moved = [a.to(device) if isinstance(a, torch.Tensor) else a for a in arguments]
+            result = getattr(lapsum_cli.torch, function)(scores, *moved, alpha=0.1)
+            torch.sin(result).sum().backward()
+            results.append((result.detach().cpu(), scores.grad.cpu()))
+        for cpu, card in zip(*results, strict=True):
+            torch.testing.assert_close(card, cpu, rtol=1e-3, atol=1e-4 * float(cpu.abs().max()))
+
+
+def test_scores_that_were_written_over_are_read_again():
+    x = np.array([3.0, 1.0, 2.0])
+    rankings = Rankings.equal_length(x, 1, 3).with_each({"alpha": np.ones(1)})
+    card = devices.card(Cpu())
+    [first] = card.compute(Rank(), rankings).values.values()
+    x[:] = [1.0, 2.0, 4.0]
+    [second] = card.compute(Rank(), rankings).values.values()
+    np.testing.assert_array_equal(second, lapsum.soft_rank(x, alpha=1.0))
+    assert first[0] != second[0]
+
+
+def test_nan_on_the_card_is_found():
+    gpu = devices.lane()
+    x = np.zeros(1000)
+    assert not gpu.has_nan(gpu.place.put(x))
+    x[997] = np.nan
+    assert gpu.has_nan(gpu.place.put(x))
+
+
+def test_a_ranking_without_room_on_the_card_is_computed_by_the_cpu():
+    rows = rows_of("float32", "normal", (5, 33, 7))
+    said, cpu = [], Cpu()
+    card = devices.card(cpu, said.append)
+    card.free = lambda: 20 * Rank().card_bytes(4) * len(card.lanes) / 0.8
+    rankings = rankings_of(rows, np.ones(3))
+    agree(card.compute(Rank(), rankings), cpu.compute(Rank(), rankings), "float32")
+    [line] = said
+    assert line.startswith("33 scores need")
+    assert line.endswith("the CPU computes them, and whatever else has no room")
+
+
+def test_a_card_without_memory_is_a_line():
+    from lapsum_cli.kernels.cuda import adapter
+
+    class Full(adapter.Lane):
+        def empty(self, shape, dtype):
+            raise RuntimeError("Call to cuMemAlloc results in CUDA_ERROR_OUT_OF_MEMORY")
+
+    rankings = rankings_of([np.zeros(1000, np.float32)], np.ones(1))
+    with pytest.raises(DeviceError, match="out of memory on the GPU: 1000 scores need"):
+        Card(Full()).compute(TopK(ks=(K(1.0),)), rankings)
+
+
+def test_a_bad_ranking_is_named_by_its_number_in_the_batch(monkeypatch):
+    monkeypatch.setattr(pieces, "PIECE", 5)
+    with pytest.raises(DataError, match="ranking 2: k must be 0 or more, got -1"):
+        both(TopK(ks=(K(1.0),)), rankings_of(rows_of("float32", "normal", (5, 5, 5)), k=np.array([1.0, 1.0, -1.0])))
+
+
+def test_the_memory_that_operations_say_they_need_on_a_card():
+    n, ks = 200_000, (K(10.0),)
+    for dtype in (np.float32, np.float64):
+        itemsize = np.dtype(dtype).itemsize
+        sorting = 2 * (itemsize + 4)  # what a library takes to sort so many
+        for operation, extra in (
+            (Rank(), sorting),
+            (Rank(gradient=True), sorting),
+            (Sort(), sorting),
+            (Sort(gradient=True), sorting),
+            (TopK(ks=ks), 0),
+            (TopK(ks=ks, gradient=True), 0),
+            *((Loss(loss=name, ks=ks * (LOSSES[name].k == "needed"), gradient=True), 0) for name in LOSSES),
+        ):
+            lane = counting_lane(lambda *launch: None)
+            beside = {"upstream": np.zeros(n, dtype), "target": np.arange(float(n))}
+            Card(lane).compute(operation, rankings_of([np.zeros(n, dtype)], np.ones(1), **beside))
+            needed, said = lane.bytes / n + extra, operation.card_bytes(itemsize)
+            assert needed <= said, (operation, dtype)
+            assert said <= 2 * needed, (operation, dtype)
+
+
+def test_the_command(tmp_path):
+    x = np.random.default_rng(0).standard_normal((2, 6)).astype("f")
+    np.save(tmp_path / "x.npy", x)
+    small = "from lapsum_cli.kernels.cuda import tiles\ntiles.FEW_THREADS = 4\n"
+    program = small + "from lapsum_cli.cli.startup import main\nmain()"
+    command = [sys.executable, "-W", "ignore", "-c", program, "topk", "x.npy", "--k", "2", "--device", "cuda", "-o"]
+    subprocess.run([*command, "p.npy"], check=True, cwd=tmp_path, capture_output=True)
+    np.testing.assert_allclose(np.load(tmp_path / "p.npy"), lapsum.soft_topk(x, 2), rtol=0, atol=2e-6)
+
+
+def test_where_the_scores_are_decides():
+    assert devices.choose("auto", 1).name == "cuda"
+    assert devices.cuda().startswith("a kernel runs")
+    with pytest.raises(OptionError, match="cpu, cuda or auto"):
+        lapsum.soft_rank([1.0], device="tpu")
+
+
+def test_a_kernel_that_fails_is_a_line(monkeypatch):
+    from lapsum_cli.kernels.cuda import adapter
+
+    def fail():
+        raise RuntimeError("CUDA_ERROR_UNSUPPORTED_PTX_VERSION\nthe rest")
+
+    monkeypatch.setattr(adapter, "check", fail)
+    devices._adapter.cache_clear()
+    with pytest.raises(DeviceError, match="the GPU does not run a kernel: CUDA_ERROR_UNSUPPORTED_PTX_VERSION the rest"):
+        devices.lane()
+    devices._adapter.cache_clear()
