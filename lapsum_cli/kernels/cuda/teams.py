@@ -27,11 +27,11 @@ class Block(NamedTuple):
     threads: int
     s: object
 
-    def sums(self, values):
+    def sums(self, values: tuple) -> tuple:
         block_sums(self.s, values)
         return tuple(self.s[row * self.threads] for row in range(len(values)))
 
-    def maxima(self, values):
+    def maxima(self, values: tuple) -> tuple:
         block_maxima(self.s, values)
         return tuple(self.s[row * self.threads] for row in range(len(values)))
 
