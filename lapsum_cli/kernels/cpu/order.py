@@ -31,7 +31,7 @@ class Order:
     name: of use to a card alone.
     """
 
-    def __init__(self, cores: parallel.Cores, rankings, descending: bool = True, keep: bool = False, name: str = "scores"):
+    def __init__(self, cores: parallel.Cores, rankings, descending: bool = True, keep: bool = False, name="scores"):
         self.cores, self.rankings, self.descending = cores, rankings, descending
         self.values, self.offsets = rankings.values, rankings.offsets
         self.groups = matrices(self.offsets)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..scalars import team
 from .adapter import IS_SIMULATED, cuda, device, float64
@@ -25,7 +25,7 @@ class Block(NamedTuple):
     last: int
     t: int
     threads: int
-    s: object
+    s: Any
 
     def sums(self, values: tuple) -> tuple:
         block_sums(self.s, values)
