@@ -15,22 +15,23 @@ import numpy as np
 from ..jit import kernel
 from ..scalars.places import Boundaries, distance, probability, shared_places
 from . import parallel
+from .order import Order
 from .sort import invert_all, room
 from .sweeps import finite_part
 
 
-def boundaries(order, alphas) -> Boundaries:
+def boundaries(order: Order, alphas: np.ndarray) -> Boundaries:
     """Boundaries between the positions of every ranking; order and alphas as for rank.soft_rank."""
     return Boundaries(order.values, order.offsets, alphas, order.descending, *_found(order, alphas))
 
 
-def edges(order, alphas) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def edges(order: Order, alphas: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Where the positions of every ranking meet, on the order's device: found of Boundaries in two, and its spans."""
     (anchors, steps), spans = _found(order, alphas)
     return anchors, steps, spans
 
 
-def _found(order, alphas):
+def _found(order: Order, alphas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     found, spans = np.empty((2, len(order.values))), np.zeros((len(alphas), 2), np.int64)
     workspace = parallel.Workspace()
 
@@ -43,7 +44,9 @@ def _found(order, alphas):
     return found, spans
 
 
-def edges_gradient(order, alphas, places, upstream) -> tuple[np.ndarray, np.ndarray]:
+def edges_gradient(
+    order: Order, alphas: np.ndarray, places: np.ndarray, upstream: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Gradients for scores (N,) and alpha (m,) of what depends on how far every item is from the edges of one position.
 
     places    (N,) int64, which position that is: no two items of a ranking have the same

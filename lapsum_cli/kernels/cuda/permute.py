@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ...core.rankings import Array
 from ..scalars.places import Boundaries, distance, probability, shared_places
 from .adapter import cuda, float64, kernel
 from .blocks import block_sums, put_results
@@ -60,13 +61,13 @@ def _dense(values, anchors, steps, spans, alphas, up, n, out):
     out[i] = probability(low, high) if first <= place < last else 0.0
 
 
-def edges(order: Order, alphas):
+def edges(order: Order, alphas: np.ndarray) -> tuple[Array, Array, Array]:
     """Where the positions of every ranking meet, on the card; as ..cpu.permute.edges."""
     at = solve(order, alphas, 1.0)
     return at.anchors, at.steps, at.spans
 
 
-def edges_gradient(order: Order, alphas, positions, upstream):
+def edges_gradient(order: Order, alphas: np.ndarray, positions: Array, upstream: Array) -> tuple[Array, np.ndarray]:
     """Gradients for scores (N,) on the card and alpha (m,) in memory here; as ..cpu.permute.edges_gradient.
 
     The boundaries are solved for again: what a lane found is whoever's comes next.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..scalars import team
 from .adapter import IS_SIMULATED, cuda, device, float64
@@ -25,13 +25,13 @@ class Block(NamedTuple):
     last: int
     t: int
     threads: int
-    s: object
+    s: Any
 
-    def sums(self, values):
+    def sums(self, values: tuple) -> tuple:
         block_sums(self.s, values)
         return tuple(self.s[row * self.threads] for row in range(len(values)))
 
-    def maxima(self, values):
+    def maxima(self, values: tuple) -> tuple:
         block_maxima(self.s, values)
         return tuple(self.s[row * self.threads] for row in range(len(values)))
 

@@ -141,6 +141,10 @@ class Parts:
         rankings, hard = Rankings(self.target, self.rankings.offsets), np.full(len(self.rankings), HARD)
         return self.kernels.topk.soft_topk(self.place, rankings, self.ks, hard, name="target")[0]
 
+    def depends_on(self, name: str) -> bool:
+        """Whether this soft part moves with the scores: memberships do where there is a k."""
+        return name != "members" or self.ks is not None
+
     def forget(self) -> None:
         """Drop what no gradient needs."""
         for name in ("ranks", "edges", "target_order", "target_ranks", "target_members"):
@@ -204,8 +208,7 @@ def forward(
     parts = Parts(kernels, place, rankings, target, alphas, ks, descending, keep, how)
     given = {name: parts.read(name) for name in loss.reads}
     size = int(rankings.offsets[-1]) if keep else 0
-    is_moved = [keep and not (name == "members" and ks is None) for name in loss.moves]
-    shapes = [(*WAYS_BACK[name].shape, size * moved) for name, moved in zip(loss.moves, is_moved, strict=True)]
+    shapes = [(*WAYS_BACK[name].shape, size * parts.depends_on(name)) for name in loss.moves]
     losses, parts.upstreams = kernels.losses.each_ranking(place, loss, rankings.offsets, given, shapes)
     parts.forget()
     return losses, parts
@@ -216,7 +219,7 @@ def backward(kernels: Any, place: Any, loss: Loss, state: Parts) -> tuple[Array,
     found = [
         WAYS_BACK[name].back(state, upstream)
         for name, upstream in zip(loss.moves, state.upstreams, strict=True)
-        if upstream.size or not state.scores.size
+        if state.depends_on(name)
     ]
     gradient, to_alpha = found[0]
     for more, more_alpha in found[1:]:

@@ -41,10 +41,11 @@ class Alone(NamedTuple):
     t: int
     threads: int
 
-    def sums(self, values):
+    def sums(self, values: Values) -> Values:
         return values
 
-    maxima = sums
+    def maxima(self, values: Values) -> Values:
+        return values
 
 
 def join(rankings):
