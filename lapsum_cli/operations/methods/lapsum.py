@@ -67,7 +67,9 @@ def _topk(operation: Any, rankings: Rankings, on: Any, results: bool, keep: bool
 
 
 def _topk_gradient(operation: Any, rankings: Rankings, cuts: Any, upstream: Array, on: Any) -> Derivatives:
-    slope = on.kernels.topk.LOGARITHM if operation.log else on.kernels.topk.MEMBERSHIP
+    from ...kernels.scalars import cut
+
+    slope = cut.LOGARITHM if operation.log else cut.MEMBERSHIP
     given = (upstream, cuts, rankings.each["alpha"], operation.descending, slope)
     scores, to_k, to_alpha = on.kernels.topk.topk_gradient(on.place, rankings, *given)
     return Derivatives(scores, to_alpha, to_k)
