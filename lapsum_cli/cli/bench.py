@@ -114,7 +114,7 @@ def bench(
             "KIND is shapes, growth or files, with --device cuda cuda-shapes and so on.",
         ),
     ] = None,
-):
+) -> None:
     """Times on this machine, beside the hard counterparts of other libraries and a copy; every output is checked first.
 
     A ratio is lapsum's time over the other's: below 1, lapsum is faster. In memory PyTorch gets as many threads as

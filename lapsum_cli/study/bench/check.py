@@ -13,9 +13,10 @@ Sums are compared in every ranking, values in a few.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ...core.errors import LapsumError
 from ...core.reference import BLOCK, laplace_cdf, laplace_pdf, rank_gradient, soft_count, threshold
@@ -33,7 +34,7 @@ def check_output(case: Case, inputs: list[np.ndarray], outputs: list[np.ndarray]
     CHECKS[case.operation](case, *inputs, *outputs)
 
 
-def _check_sorted(case, scores, values):
+def _check_sorted(case: Case, scores: np.ndarray, values: np.ndarray) -> None:
     """No value exceeds the one before it, and the soft count at a value, give or take its rounding, is its place."""
     rises = np.diff(values, axis=1) > 0
     if rises.any():
@@ -54,7 +55,7 @@ def _check_sorted(case, scores, values):
             )
 
 
-def _check_logs(case, scores, logs):
+def _check_logs(case: Case, scores: np.ndarray, logs: np.ndarray) -> None:
     """Memberships as those of topk; and below the threshold the logarithm falls with the score, to the last digit."""
     _check_memberships(case, scores, np.exp(logs))
     tolerance = 1e-5 if case.dtype == "float32" else 1e-9
@@ -66,7 +67,7 @@ def _check_logs(case, scores, logs):
         _compare(what, np.flatnonzero(below), (found - expected) / np.abs(expected), 0.0, tolerance)
 
 
-def _check_ranks(case, scores, ranks):
+def _check_ranks(case: Case, scores: np.ndarray, ranks: np.ndarray) -> None:
     n = case.length
     total, tolerance = n * (n + 1) / 2, n * (2e-7 if case.dtype == "float32" else 1e-10)
     _compare(f"{case}: sum of ranking", range(case.rankings), ranks.sum(axis=1, dtype=np.float64), total, 1e-6 * total)
@@ -76,7 +77,9 @@ def _check_ranks(case, scores, ranks):
         _compare(f"{case}: ranking {r}, score", items, ranks[r, items], expected, tolerance)
 
 
-def _check_rank_gradient(case, scores, upstream, ranks, gradient):
+def _check_rank_gradient(
+    case: Case, scores: np.ndarray, upstream: np.ndarray, ranks: np.ndarray, gradient: np.ndarray
+) -> None:
     _check_ranks(case, scores, ranks)
     _check_balance(case, gradient, np.abs(gradient).sum(axis=1, dtype=np.float64))
     items, tolerance = _some_of(case.length, ITEMS), 1e-6 if case.dtype == "float32" else 1e-10
@@ -86,13 +89,13 @@ def _check_rank_gradient(case, scores, upstream, ranks, gradient):
         _compare(f"{case}: ranking {r}, relative error of the gradient of score", items, error, 0.0, tolerance)
 
 
-def _check_balance(case, gradient, size):
+def _check_balance(case: Case, gradient: np.ndarray, size: np.ndarray) -> None:
     """What one item gains another loses, as the sum of ranks or memberships is given; size (m,) is what it goes by."""
     excess = np.abs(gradient.sum(axis=1, dtype=np.float64)) / np.maximum(size, np.finfo(case.dtype).tiny)
     _compare(f"{case}: relative sum of the gradient of ranking", range(case.rankings), excess, 0.0, 1e-5)
 
 
-def _check_memberships(case, scores, memberships):
+def _check_memberships(case: Case, scores: np.ndarray, memberships: np.ndarray) -> None:
     k, tolerance = case.k, 2e-6 if case.dtype == "float32" else 1e-9
     _compare(f"{case}: sum of ranking", range(case.rankings), memberships.sum(axis=1, dtype=np.float64), k, 1e-6 * k)
     for r in _some_of(case.rankings, RANKINGS):
@@ -101,7 +104,9 @@ def _check_memberships(case, scores, memberships):
             _compare(f"{case}: ranking {r}, score", range(x.size)[part], found[part], laplace_cdf(z), tolerance)
 
 
-def _check_topk_gradient(case, scores, upstream, memberships, gradient):
+def _check_topk_gradient(
+    case: Case, scores: np.ndarray, upstream: np.ndarray, memberships: np.ndarray, gradient: np.ndarray
+) -> None:
     """Errors count relative to the largest that a gradient can be."""
     _check_memberships(case, scores, memberships)
     # From e^-distance/alpha, which is twice the smaller of p and 1 - p. Gradients cancel where one score has all of it.
@@ -144,7 +149,9 @@ def _some_of(size: int, count: int) -> np.ndarray:
     return np.unique(np.linspace(0, size - 1, count).astype(np.int64))
 
 
-def _compare(what: str, labels, got, expected, tolerance: float) -> None:
+def _compare(
+    what: str, labels: Sequence[int] | np.ndarray, got: np.ndarray, expected: ArrayLike, tolerance: float
+) -> None:
     wrong = ~(np.abs(got - expected) <= tolerance)  # NaN is wrong
     if wrong.any():
         at = int(np.argmax(wrong))

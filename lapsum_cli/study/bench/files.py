@@ -44,7 +44,7 @@ class FileCase(Case):
 
     file: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.operation} {self.file} {self.shape}"
 
 
@@ -79,7 +79,7 @@ class FileBench:
     peers: list[Peer]
     runs: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not QUERY <= self.rows <= MOST_ROWS:
             raise OptionError(f"--rows must be from {QUERY} to {MOST_ROWS:g}, got {self.rows:g}")
         if not any(self.cases(file) for file in self.files()):
