@@ -220,7 +220,7 @@ class ByMethod(Operation):
         return {**super().describe(), **({} if self.method == "lapsum" else {"method": self.method})}
 
     @cached_property
-    def kernels(self) -> str:  # type: ignore[override]
+    def kernels(self) -> str:
         own = "" if self.method == "lapsum" else f"-{self.method}"
         return (super().kernels if self.way.has_gradient_kernels else self.name) + own
 
