@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import pyarrow as pa
 
+from .core.device import Device
 from .core.errors import BadRanking, DataError
 from .flow.ahead import ahead
 from .flow.batching import Batch, whole_rankings
@@ -31,7 +31,7 @@ class Silent:
 
 
 def run(
-    source: Sources, operation: Operation, table: Table, out: Sink, how: dict, on: Any, budget: Budget, words: Silent
+    source: Sources, operation: Operation, table: Table, out: Sink, how: dict, on: Device, budget: Budget, words: Silent
 ) -> Counts:
     """Apply the operation to every ranking of a source and write what the table makes of it, within the budget.
 
@@ -56,7 +56,7 @@ def run(
 
 
 def results(
-    operation: Operation, table: Table, batches: Iterable[Batch], on: Any, counts: Counts
+    operation: Operation, table: Table, batches: Iterable[Batch], on: Device, counts: Counts
 ) -> Iterator[tuple[pa.Table | None, int]]:
     """The rows of the result, and behind those of a batch how much of the budget is free once they are written."""
     for batch in batches:

@@ -193,7 +193,7 @@ class _Operation(torch.autograd.Function):
     """Any operation: its forward pass, whose state is kept for the way back."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         rows: torch.Tensor,
         alphas: torch.Tensor | None,
@@ -213,7 +213,7 @@ class _Operation(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[Any, ...]:
         (rows,) = ctx.saved_tensors
         on, of_scores = _device(rows), upstream.ndim == 2
         given = _flat(upstream.to(rows.dtype)) if of_scores else _number(upstream.double())

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from .. import __version__, devices
 from ..core.errors import OptionError
@@ -21,7 +21,7 @@ from ..formats.files import Output
 from ..formats.sinks import Made, open_sink
 from ..formats.sources import Sources
 from ..operations import LOSSES, operation_called
-from ..operations.loss import check_reduction
+from ..operations.loss import Loss, check_reduction
 from ..operations.operation import PAIR, RANKING, SCORE, Operation
 from ..operations.warm import warm
 from ..stream import Silent, results, run
@@ -91,7 +91,7 @@ def run_file(
     asked = Asked(nan, column, reduction, item)
     job = Job(made, names, asked, from_format, to_format, force, memory, threads, device, words or Silent())
     if reduction == "mean" and "target" in made.takes and made.gradient:
-        job = replace(job, operation=replace(made, scale=1 / max(1, _count_losses(job, sources))))
+        job = replace(job, operation=replace(cast(Loss, made), scale=1 / max(1, _count_losses(job, sources))))
     shard = Shard(sources, None if sink is None else str(sink))
     [counts] = engine_called(engine).run(partial(_run_shard, job), [shard])
     return counts

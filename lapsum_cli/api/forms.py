@@ -93,6 +93,7 @@ def rankings_of(x: Any, name: str = "x") -> Form:
 
 
 def _form(x: Any) -> Form:
+    """The rankings in x by what it is; whatever NumPy and Arrow raise for what holds none comes out."""
     if type(x) is np.ndarray and x.ndim and x.dtype.char in "fd":  # what most calls bring
         return _array(x)
     if isinstance(x, Rankings):

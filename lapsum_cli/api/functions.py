@@ -244,8 +244,9 @@ def soft_permutation(
 @functools.lru_cache(1024)
 def _made(kind: type[Operation], alpha: Any, descending: bool, *, k: Any = EACH, **options: Any) -> Operation:
     """An operation, which is made once for the same options."""
-    ks = {} if k is EACH else {"ks": (K.parse(k),)}
-    return kind(Alpha(1.0) if alpha is EACH else Alpha.parse(alpha), descending, **ks, **options)
+    if k is not EACH:
+        options["ks"] = (K.parse(k),)
+    return kind(Alpha(1.0) if alpha is EACH else Alpha.parse(alpha), descending, **options)
 
 
 def _option(given: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..operations import METHODS
+from ..operations import METHODS, methods_of
 from ..study.bench.peers import PEERS
 from ..study.bench.scores import SCORES
 from ..study.bench.timed import DTYPES, FROM_FILE_TO_FILE, SHAPES, TIMED
@@ -114,7 +114,7 @@ def bench(
             "KIND is shapes, growth or files, with --device cuda cuda-shapes and so on.",
         ),
     ] = None,
-):
+) -> None:
     """Times on this machine, beside the hard counterparts of other libraries and a copy; every output is checked first.
 
     A ratio is lapsum's time over the other's: below 1, lapsum is faster. In memory PyTorch gets as many threads as
@@ -128,8 +128,10 @@ def bench(
     from ..study.report.record import Record
     from .terminal import Voice
 
+    methods = _listed(method) or list(METHODS)[:1]
+    by_all = [name for name, timed in TIMED.items() if set(methods) <= set(methods_of(timed.operation))]
     choice = Choice(
-        operations=operations or list(TIMED),
+        operations=operations or by_all,
         shapes=_listed(shape) or list(SHAPES.get(device, ())),
         dtypes=_listed(dtype) or list(DTYPES[:1]),
         scores=_listed(scores) or list(SCORES)[:1],
@@ -137,7 +139,7 @@ def bench(
         k=k,
         threads=threads,
         device=device,
-        methods=_listed(method) or list(METHODS)[:1],
+        methods=methods,
     )
     kinds = [kind for kind, chosen in (("shapes", shapes), ("growth", growth), ("files", files)) if chosen] or [
         "shapes"

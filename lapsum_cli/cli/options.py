@@ -118,7 +118,7 @@ def shared(
         str, typer.Option(metavar="|".join(ENGINES), help="Who runs the shards of a job: this process.")
     ] = "threads",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
-):
+) -> None:
     """The signature is the declaration."""
 
 
@@ -135,7 +135,7 @@ def k(
     k_column: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Take k of each ranking from this column.")
     ] = None,
-):
+) -> None:
     """k of every ranking."""
 
 
@@ -151,7 +151,7 @@ def upstream(
     grad_alpha: Annotated[
         bool, typer.Option("--grad-alpha", help="With a gradient, also that with respect to each ranking's alpha.")
     ] = False,
-):
+) -> None:
     """The gradient of a result."""
 
 
@@ -182,7 +182,7 @@ def loss(
     list_losses: Annotated[
         bool, typer.Option("--list", callback=_list_losses, is_eager=True, help="Print the losses, defined, and exit.")
     ] = False,
-):
+) -> None:
     """Which loss, against what, and of how many rankings."""
 
 
@@ -195,7 +195,7 @@ def item(
             "Default: found by name (docid, docno, item ...).",
         ),
     ] = None,
-):
+) -> None:
     """What items are called."""
 
 

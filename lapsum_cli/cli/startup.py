@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 def main() -> None:
     """The entry point of the process."""
     if sys.argv[1:2] != ["bench"]:
-        sys.meta_path.insert(0, WithoutNeighbours)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, WithoutNeighbours)
     if sys.platform == "linux":  # before PyArrow is imported: the pool that its C++ takes where Python names none
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+import pyarrow as pa
+
+from ..formats.sinks import Sink
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 class Voice:
@@ -12,20 +19,23 @@ class Voice:
 
     def __init__(self, quiet: bool):
         self.quiet = quiet
-        self.bar = None
+        self.bar: Progress | None = None
 
     def say(self, line: str) -> None:
+        """A line of words."""
         if not self.quiet:
             print(f"lapsum: {line}", file=sys.stderr, flush=True)
 
     def progress(self, rows: int, total: int | None) -> None:
+        """So many rows are written, of so many if that is known."""
         if self.bar:
             self.bar.update(self.bar.task_ids[0], completed=rows, total=total)
 
-    def preview(self, schema):
+    def preview(self, schema: pa.Schema) -> Sink | None:
+        """What shows a result that was given no place to go; None where standard output is no terminal."""
         return Preview(schema) if sys.stdout.isatty() else None
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         if not self.quiet and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -36,29 +46,28 @@ class Voice:
             self.bar.start()
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         if self.bar:
             self.bar.stop()
 
 
-class Preview:
+class Preview(Sink):
     """What a terminal gets instead of a file: the first rows as a table, and how many follow."""
 
     ROWS = 10
 
-    def __init__(self, schema):
-        self.schema, self.tables, self.rows = schema, [], 0
+    def __init__(self, schema: pa.Schema):
+        self.schema, self.rows = schema, 0
+        self.tables: list[pa.Table] = []
 
-    def write(self, table) -> None:
+    def write(self, table: pa.Table) -> None:
+        """Some more rows, of which the first are kept."""
         if self.rows < self.ROWS:
             self.tables.append(table.slice(0, self.ROWS - self.rows))
         self.rows += len(table)
 
-    def abandon(self) -> None:
-        pass
-
-    def close(self, metadata: dict) -> None:
-        import pyarrow as pa
+    def close(self, metadata: Mapping[str, object]) -> None:
+        """Print the table."""
         from rich.console import Console
         from rich.table import Table
 
@@ -71,7 +80,7 @@ class Preview:
             console.print(f"and {self.rows - self.ROWS} more rows; write them all with -o PATH")
 
 
-def _cell(value) -> str:
+def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list):

@@ -15,7 +15,7 @@ class Alpha:
     value: float
     relative: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 < self.value < math.inf:
             raise OptionError(
                 f"alpha must be positive and finite, got {self.value:g}; for the hard limit use one such as 1e-6std"
@@ -23,9 +23,10 @@ class Alpha:
 
     @classmethod
     def parse(cls, text: str | float) -> Alpha:
+        """Of a number, or of a text such as 0.1 or 0.1std; OptionError where it is none."""
         return cls(*_number(text, "std", "alpha must be a number such as 0.1, or 0.1std"))
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.value!r}{'std' if self.relative else ''}"
 
 
@@ -36,7 +37,7 @@ class K:
     value: float
     percent: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.value < math.inf:
             raise OptionError(f"k must be 0 or more and finite, got {self.value:g}")
         if self.percent and self.value > 100:
@@ -44,16 +45,18 @@ class K:
 
     @classmethod
     def parse(cls, text: str | float) -> K:
+        """Of a number, or of a text such as 10 or 10%; OptionError where it is none."""
         return cls(*_number(text, "%", "k must be a number such as 10, or a share such as 10%"))
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.value:.15g}{'%' if self.percent else ''}"
 
 
 def _number(text: str | float, unit: str, rule: str) -> tuple[float, bool]:
     """A number, and whether the unit follows it."""
     has_unit = isinstance(text, str) and text.endswith(unit)
+    number = text.removesuffix(unit) if isinstance(text, str) else text
     try:
-        return float(text.removesuffix(unit) if has_unit else text), has_unit
+        return float(number), has_unit
     except (TypeError, ValueError):
         raise OptionError(f"{rule}, got {text!r}") from None

@@ -18,6 +18,7 @@ class Card:
     """
 
     name: ClassVar[str] = "cuda"
+    batch: ClassVar[int] = 64 << 20
     has_own_memory: ClassVar[bool] = True
 
     def __init__(self, lane: Any):

@@ -20,8 +20,8 @@ class InPieces:
     cross the bus. A ranking that the card has no room for is computed by the CPU, and `say` is told.
     """
 
-    name: ClassVar[str] = "cuda"
-    batch: ClassVar[int] = 64 << 20
+    name: ClassVar[str] = Card.name
+    batch: ClassVar[int] = Card.batch
     has_own_memory: ClassVar[bool] = True
 
     def __init__(

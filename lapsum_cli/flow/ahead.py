@@ -6,23 +6,27 @@ import contextlib
 import queue
 import threading
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from .budget import Budget
 
+Item = TypeVar("Item")
 
-def ahead(items: Iterable, budget: Budget) -> Iterator:
+
+def ahead(items: Iterable[Item], budget: Budget) -> Iterator[Item]:
     """The items, made on a thread of their own one ahead of who asks for them. An exception there comes out here.
 
     Once the budget is closed, both ends let go within a tenth of a second.
     """
     ready: queue.Queue = queue.Queue(1)
 
-    def put(item, error) -> None:
+    def put(item: Item | None, error: BaseException | None) -> None:
         while not budget.closed:
             with contextlib.suppress(queue.Full):
-                return ready.put((item, error), timeout=0.1)
+                ready.put((item, error), timeout=0.1)
+                return
 
-    def work():
+    def work() -> None:
         try:
             for item in items:
                 put(item, None)

@@ -28,6 +28,7 @@ class Batch:
 
     @property
     def rows(self) -> int:
+        """How many rows of the input."""
         return sum(chunk.batch.num_rows for chunk in self.chunks)
 
     def table(self) -> pa.Table:
@@ -155,7 +156,7 @@ def _largest_row(chunk: Chunk, layout: Any, score_cost: int) -> tuple[str, int, 
 
 def _rest_of_run(
     held: _Pieces,
-    chunk: Chunk | None,
+    chunk: Chunk,
     starts: np.ndarray,
     rest: Iterator[Chunk],
     layout: Any,
@@ -165,11 +166,12 @@ def _rest_of_run(
     """Name, scores and cost of the open ranking: the input is read to its end, and nothing of it kept."""
     first = held.chunks[0] if held.chunks else chunk
     cost, rows = held.cost, held.rows
-    while chunk is not None:
+    current: Chunk | None = chunk
+    while current is not None:
         later = starts[starts > 0] if rows == 0 else starts
-        stop = int(later[0]) if len(later) else chunk.batch.num_rows
-        cost += _cost(chunk.slice(0, stop), layout, score_cost)
+        stop = int(later[0]) if len(later) else current.batch.num_rows
+        cost += _cost(current.slice(0, stop), layout, score_cost)
         rows += stop
-        chunk = None if len(later) else next(rest, None)
-        starts = layout.starts(chunk, seen) if chunk is not None else starts
+        current = None if len(later) else next(rest, None)
+        starts = layout.starts(current, seen) if current is not None else starts
     return layout.name(Batch([first], np.zeros(1, np.int64), 0), 0), rows, cost

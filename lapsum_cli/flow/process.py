@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -37,7 +38,7 @@ def memory_budget(size: int, batch: int) -> Budget:
 
 
 @contextlib.contextmanager
-def returning_memory(size: int):
+def returning_memory(size: int) -> Iterator[None]:
     """Arrow's memory from jemalloc, which gives it back, where Arrow has it; the default is restored after.
 
     With 256 MiB a long Parquet file peaked at 225 MiB so, at 234 with malloc, 251 with its default decay, and 281 with

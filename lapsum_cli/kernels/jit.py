@@ -10,12 +10,14 @@ import hashlib
 import os
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import llvmlite.binding
 import numba
 import numpy as np
+from numpy.typing import DTypeLike
 
 _SOURCES_OF = Path(__file__).parent
 _SOURCES = sorted(_SOURCES_OF.rglob("*.py"))
@@ -65,7 +67,7 @@ CACHE = _choose_cache()
 
 
 @contextlib.contextmanager
-def cache_directory():
+def cache_directory() -> Iterator[None]:
     """Numba's cache goes to CACHE while the kernels are imported; what a caller set stands again afterwards."""
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(CACHE or "")
@@ -103,19 +105,19 @@ REORDERED: Any = {**OPTIONS, "fastmath": {"contract", "reassoc"}}
 block_sum = numba.njit(cache=CACHE is not None, **REORDERED, **_UNCOUNTED)
 
 
-def _marker(name: str, dtype) -> Path:
-    return CACHE / f"{name}-{np.dtype(dtype).name}.compiled"
+def _marker(cache: Path, name: str, dtype: DTypeLike) -> Path:
+    return cache / f"{name}-{np.dtype(dtype).name}.compiled"
 
 
-def is_compiled(name: str, dtype) -> bool:
+def is_compiled(name: str, dtype: DTypeLike) -> bool:
     """Whether the kernels of this operation and dtype load from the cache rather than compile."""
-    return CACHE is not None and _marker(name, dtype).exists()
+    return CACHE is not None and _marker(CACHE, name, dtype).exists()
 
 
 _prepared: set[tuple[str, np.dtype]] = set()
 
 
-def prepare(name: str, dtype, run, run_all) -> None:
+def prepare(name: str, dtype: DTypeLike, run: Callable[[], object], run_all: Callable[[], object]) -> None:
     """Have the kernels of an operation ready: `run_all()` runs each of them on a tiny input, one process at a time.
 
     Where they are compiled, `run()` loads those that most inputs need.
@@ -129,12 +131,12 @@ def prepare(name: str, dtype, run, run_all) -> None:
     else:
         with open(CACHE / "lock", "w") as lock, _exclusive(lock):
             run_all()
-            _marker(name, dtype).touch()
+            _marker(CACHE, name, dtype).touch()
     _prepared.add((name, np.dtype(dtype)))
 
 
 @contextlib.contextmanager
-def _exclusive(lock):
+def _exclusive(lock: TextIO) -> Iterator[None]:
     try:
         import fcntl
     except ImportError:  # Windows: no lock; Numba's own file replacement still keeps the cache whole

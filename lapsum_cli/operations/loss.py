@@ -6,11 +6,12 @@ have in common: masked scores take no part, and a ranking whose target cannot de
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
+from ..core.device import DeviceWithKernels
 from ..core.errors import OptionError
 from ..core.quantities import K
 from . import LOSSES, loss_called
@@ -107,7 +108,7 @@ class Loss(Operation):
         gradient = replace(super().on_a_tiny_ranking(), gradient=True)
         return replace(gradient, ks=() if LOSSES[self.loss].k == "none" else (K(1.0),))
 
-    def run_once(self, tiny: Rankings, cpus: list[Any]) -> None:
+    def run_once(self, tiny: Rankings, cpus: Sequence[DeviceWithKernels]) -> None:
         """The parts that losses are made of, too."""
         from .rank import Rank
         from .topk import TopK
@@ -124,7 +125,7 @@ class Loss(Operation):
             refuse(~(each["k"] >= 0), "k must be 0 or more, got {:g}", each["k"])
         yield "", rankings.with_each(each)
 
-    def forward(self, rankings: Rankings, on: Any, results: bool = True, keep: bool = False) -> Forward:
+    def forward(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True, keep: bool = False) -> Forward:
         """Losses (m,), NaN where there is none, as the number "loss"; rankings.beside has the target (N,)."""
         import numpy as np
 
@@ -142,7 +143,7 @@ class Loss(Operation):
         kept = Kept(state, part, taken, defined, ~np.isnan(found))
         return Forward(None, kept, {"loss": _spread(found, defined, np.nan)})
 
-    def backward(self, rankings: Rankings, state: Kept, upstream: Array, on: Any) -> Derivatives:
+    def backward(self, rankings: Rankings, state: Kept, upstream: Array, on: DeviceWithKernels) -> Derivatives:
         """upstream: (m,) gradient with respect to the losses, or None for 1; of a ranking without a loss it is moot."""
         import numpy as np
 

@@ -7,11 +7,12 @@ them. Nothing here needs Numba until it computes, so that `lapsum --help` is ins
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
+from ..core.device import DeviceWithKernels
 from ..core.quantities import Alpha
 from .method import Way
 from .softness import DEFAULT_ALPHA, alphas_of
@@ -138,12 +139,12 @@ class Operation:
         """The same kernels, with options that a ranking of one score can take."""
         return replace(self, alpha=DEFAULT_ALPHA)
 
-    def run_once(self, tiny: Rankings, cpus: list[Any]) -> None:
+    def run_once(self, tiny: Rankings, cpus: Sequence[DeviceWithKernels]) -> None:
         """Run every kernel that it needs on a CPU; cpus: as a whole, and with parts of a single score."""
         for cpu in cpus:
             self.compute(tiny, cpu)
 
-    def ready(self, rankings: Rankings, on: Any) -> Rankings:
+    def ready(self, rankings: Rankings, on: DeviceWithKernels) -> Rankings:
         """The rankings with alpha of each, in the unit of the scores, and which of them are constant (`each`).
 
         BadRanking for the first whose alpha or k cannot be used.
@@ -158,7 +159,7 @@ class Operation:
         """For each k that was asked for what slots call it, and the rankings with it."""
         yield "", rankings
 
-    def forward(self, rankings: Rankings, on: Any, results: bool = True, keep: bool = False) -> Forward:
+    def forward(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True, keep: bool = False) -> Forward:
         """The result, and what a backward pass needs of it.
 
         rankings  as `ready` and `by_k` give them; an upstream gradient beside them is one that `backward` will be asked
@@ -168,11 +169,11 @@ class Operation:
         """
         raise NotImplementedError
 
-    def backward(self, rankings: Rankings, state: Any, upstream: Array, on: Any) -> Derivatives:
+    def backward(self, rankings: Rankings, state: Any, upstream: Array, on: DeviceWithKernels) -> Derivatives:
         """The gradients of sum(upstream * result), given the state of a forward pass; upstream None stands for ones."""
         raise NotImplementedError
 
-    def compute(self, rankings: Rankings, on: Any, results: bool = True) -> Result:
+    def compute(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True) -> Result:
         """Every slot that it gives, for rankings with what it needs in `beside` and `each`, on a device."""
         import numpy as np
 
@@ -219,14 +220,14 @@ class ByMethod(Operation):
         return {**super().describe(), **({} if self.method == "lapsum" else {"method": self.method})}
 
     @cached_property
-    def kernels(self) -> str:  # type: ignore[override]
+    def kernels(self) -> str:
         own = "" if self.method == "lapsum" else f"-{self.method}"
         return (super().kernels if self.way.has_gradient_kernels else self.name) + own
 
-    def forward(self, rankings: Rankings, on: Any, results: bool = True, keep: bool = False) -> Forward:
+    def forward(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True, keep: bool = False) -> Forward:
         return self.way.forward(self, rankings, on, results, keep)
 
-    def backward(self, rankings: Rankings, state: Any, upstream: Array, on: Any) -> Derivatives:
+    def backward(self, rankings: Rankings, state: Any, upstream: Array, on: DeviceWithKernels) -> Derivatives:
         found = self.way.backward(self, rankings, state, upstream, on)
         constant = rankings.each.get("constant")
         if constant is not None:  # no direction is better than another, and there is no scale

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..core.device import DeviceWithKernels
 from ..core.errors import OptionError
 from .operation import PAIR, ByMethod, Slot, option
 
@@ -44,7 +46,7 @@ class Permute(ByMethod):
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), **({"dense": True} if self.dense else {"tol": self.tolerance})}
 
-    def run_once(self, tiny: Rankings, cpus: list[Any]) -> None:
+    def run_once(self, tiny: Rankings, cpus: Sequence[DeviceWithKernels]) -> None:
         from ..kernels.cpu import permute
 
         [at] = self.compute(tiny, cpus[0]).values.values()

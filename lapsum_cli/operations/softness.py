@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..core.device import DeviceWithKernels
 from ..core.errors import BadRanking
 from ..core.quantities import Alpha, K
 
@@ -27,7 +28,7 @@ def k_of(k: K, lengths: Any) -> Any:
     return lengths * k.value / 100 if k.percent else np.full(len(lengths), k.value)
 
 
-def alphas_of(alpha: Alpha, rankings: Rankings, on: Any, of_constant: float | None) -> tuple[Any, Any]:
+def alphas_of(alpha: Alpha, rankings: Rankings, on: DeviceWithKernels, of_constant: float | None) -> tuple[Any, Any]:
     """(m,) alphas in the unit of the scores, float64; and which rankings are constant where alpha is in deviations.
 
     rankings.each["alpha"] goes before the option. A constant ranking has no deviation: its alpha is of_constant, or 1.

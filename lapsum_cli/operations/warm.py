@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
+from ..core.device import Device
 from ..core.quantities import K
 from . import LOSSES, METHODS, OPERATIONS, operation_called
 from .loss import Loss
-from .operation import Operation
+from .operation import ByMethod, Operation
 
 _READY: set[tuple[str, str, str]] = set()  # kernels, dtype, device: asked for at every call
 
 
-def warm(operation: Operation, dtype: str, on: Any, notice: Callable[[str], None] = lambda line: None) -> None:
+def warm(operation: Operation, dtype: str, on: Device, notice: Callable[[str], None] = lambda line: None) -> None:
     """Have every kernel that an operation may need on a device ready, once in a process; `notice` is told of a wait.
 
     Kernels compile as they run on tiny rankings, one process at a time (kernels/jit.py).
@@ -50,11 +51,12 @@ def every_operation() -> list[Operation]:
         if name == Loss.name:
             found += [Loss(loss=loss, gradient=True).on_a_tiny_ranking() for loss in LOSSES]
             continue
-        given = {"ks": (K(1.0),)} if "k" in operation_called(name).takes else {}
+        kind = cast(type[ByMethod], operation_called(name))
+        given: dict[str, Any] = {"ks": (K(1.0),)} if "k" in kind.takes else {}
         for method, entry in METHODS.items():
             if name in entry.operations:
-                made = operation_called(name)(method=method, **given)
+                made = kind(method=method, **given)
                 found.append(made)
                 if made.way.has_gradient_kernels:
-                    found.append(operation_called(name)(method=method, gradient=True, **given))
+                    found.append(kind(method=method, gradient=True, **given))
     return found

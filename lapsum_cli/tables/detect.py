@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import pyarrow as pa
 
 from ..core.errors import DataError, OptionError
@@ -11,6 +13,8 @@ from .lists import Lists
 from .long import Long
 from .roles import ITEM_NAMES, SCORE_NAMES, Names, matching
 from .wide import Wide
+
+Notice = Callable[[str], None]
 
 # Names that groups usually have, in lower case.
 GROUP_NAMES = (
@@ -28,7 +32,7 @@ GROUP_NAMES = (
 )
 
 
-def detect(schema: pa.Schema, names: Names, is_array: bool, source: str, notice) -> Layout:
+def detect(schema: pa.Schema, names: Names, is_array: bool, source: str, notice: Notice) -> Layout:
     """The layout of a table with these columns; what was found rather than named is said through `notice`."""
     beside = names.beside.values()
     one_each = [] if names.columns else beside
@@ -43,7 +47,7 @@ def detect(schema: pa.Schema, names: Names, is_array: bool, source: str, notice)
     return layout
 
 
-def find_item(schema: pa.Schema, layout: Layout, source: str, notice) -> str | None:
+def find_item(schema: pa.Schema, layout: Layout, source: str, notice: Notice) -> str | None:
     """The column that says what an item is called: as named, else by the usual names; None to count the items."""
     given = layout.names.item
     if given == "":
@@ -67,7 +71,7 @@ def find_item(schema: pa.Schema, layout: Layout, source: str, notice) -> str | N
     return found[0] if found else None
 
 
-def _check_beside(schema: pa.Schema, name: str, layout, source: str) -> None:
+def _check_beside(schema: pa.Schema, name: str, layout: Layout, source: str) -> None:
     found = matching(name, schema.names) if isinstance(layout, Wide) else [name]
     if not found:
         raise OptionError(f"{source}: no column matches {name}; the columns are {_listed(schema.names)}")
@@ -78,7 +82,8 @@ def _check_beside(schema: pa.Schema, name: str, layout, source: str) -> None:
             raise DataError(f'{source}: column "{column}" has type {kind}; it must hold {wanted}')
 
 
-def _layout(schema: pa.Schema, names: Names, is_array: bool, source: str, notice) -> Layout:
+def _layout(schema: pa.Schema, names: Names, is_array: bool, source: str, notice: Notice) -> Layout:
+    """The layout: wide where columns are named, else of lists or long by the type of the score's column."""
     if names.columns is not None:
         return _wide(schema, names, source)
     score = names.score or ("score" if is_array else _find_score(schema, names, source))
@@ -141,6 +146,6 @@ def _find_group(schema: pa.Schema, source: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _listed(names) -> str:
-    names = [f'"{name}"' for name in names]
-    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+def _listed(names: Iterable[str]) -> str:
+    quoted = [f'"{name}"' for name in names]
+    return ", ".join(quoted[:20]) + (f" and {len(quoted) - 20} more" if len(quoted) > 20 else "")

@@ -28,6 +28,9 @@ def _differs(after: pa.Array, before: pa.Array) -> np.ndarray:
     return np.asarray(pc.or_(differs, pc.xor(after.is_null(), before.is_null())))
 
 
+Returned = int | tuple[object, int]  # the index of a group that was seen before, or (TooMany, index)
+
+
 class ClosedGroups:
     """The groups seen so far. While they come in ascending or descending order a comparison tells; otherwise a set
     does.
@@ -47,7 +50,7 @@ class ClosedGroups:
         self.orders = {"ascending", "descending"}
         self.sets: list[np.ndarray] = []
 
-    def add(self, keys: list[pa.Array]):
+    def add(self, keys: list[pa.Array]) -> Returned | None:
         """Enter groups that begin now. Returns the index of the first that was seen before, (TooMany, index), or
         None.
         """
@@ -59,7 +62,9 @@ class ClosedGroups:
             self.orders = {order for order, at in broken.items() if at is None}
             self.last = [key[-1:] for key in keys]
             if not self.orders and self.kept is None:
-                return self.TooMany, max(broken.values()) - (len(joined[0]) - len(keys[0]))
+                return self.TooMany, max(at for at in broken.values() if at is not None) - (
+                    len(joined[0]) - len(keys[0])
+                )
         if self.orders:
             self._keep(keys)
             return None
@@ -68,7 +73,7 @@ class ClosedGroups:
         self.kept = []
         return self._enter(_hashes(keys))
 
-    def _keep(self, keys):
+    def _keep(self, keys: list[pa.Array]) -> None:
         if self.kept is None:
             return
         self.kept.append(keys)
@@ -76,7 +81,7 @@ class ClosedGroups:
         if self.bytes > self.limit:
             self.kept = None
 
-    def _enter(self, hashes: np.ndarray):
+    def _enter(self, hashes: np.ndarray) -> Returned | None:
         seen = np.zeros(len(hashes), bool)
         for level in self.sets:
             at = np.minimum(np.searchsorted(level, hashes), len(level) - 1)

@@ -110,4 +110,5 @@ class Layout:
 
 
 def as_array(values: np.ndarray, valid: np.ndarray | None, kind: pa.DataType) -> pa.Array:
+    """The values as a column of this type, null where not valid."""
     return pa.array(values.astype(kind.to_pandas_dtype(), copy=False), kind, mask=None if valid is None else ~valid)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..core.errors import DataError
+from ..formats.sources import Chunk
 from ..formats.types import floats, score_type
 from .layout import Layout, as_array
 from .roles import Names
@@ -18,37 +22,37 @@ class Lists(Layout):
     def __init__(self, score: str, names: Names):
         self.score, self.names = score, names
 
-    def value_type(self, schema):
+    def value_type(self, schema: pa.Schema) -> pa.DataType:
         return score_type(schema.field(self.score).type.value_type, self.score, "")
 
-    def width(self, schema):
+    def width(self, schema: pa.Schema) -> int:
         kind = schema.field(self.score).type
         return kind.list_size if pa.types.is_fixed_size_list(kind) else 0
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"score": self.score}
 
-    def lengths(self, batch):
+    def lengths(self, batch: pa.RecordBatch) -> np.ndarray:
         return np.asarray(pc.fill_null(pc.list_value_length(batch.column(self.score)), 0)).astype(np.int64)
 
-    def scores(self, batch, dtype):
+    def scores(self, batch: Any, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
         parts = [floats(c.batch.column(self.score).flatten(), dtype, c.file) for c in batch.chunks]
         return np.concatenate(parts), self.offsets(batch)
 
-    def offsets(self, batch):
+    def offsets(self, batch: Any) -> np.ndarray:
         lengths = np.concatenate([self.lengths(c.batch) for c in batch.chunks])
         return np.concatenate([[0], np.cumsum(lengths)])
 
-    def beside(self, name, batch, dtype):
+    def beside(self, name: str, batch: Any, dtype: np.dtype) -> np.ndarray:
         return np.concatenate([floats(part, dtype, c.file) for c, part in self._flat(name, batch)])
 
-    def item_field(self, name, schema):
+    def item_field(self, name: str, schema: pa.Schema) -> pa.Field:
         return pa.field(name, schema.field(name).type.value_type)
 
-    def items(self, name, batch):
+    def items(self, name: str, batch: Any) -> pa.ChunkedArray:
         return pa.chunked_array([part for _, part in self._flat(name, batch)])
 
-    def _flat(self, name, batch):
+    def _flat(self, name: str, batch: Any) -> Iterator[tuple[Chunk, pa.Array]]:
         """The values in the lists of a column, chunk by chunk; they must be as long as those of the scores."""
         for chunk in batch.chunks:
             lists = chunk.batch.column(name)
@@ -62,13 +66,13 @@ class Lists(Layout):
                 )
             yield chunk, lists.flatten()
 
-    def place(self, batch, score: int) -> str:
+    def place(self, batch: Any, score: int) -> str:
         lengths = np.concatenate([self.lengths(c.batch) for c in batch.chunks])
         ends = np.cumsum(lengths)
         row = int(np.searchsorted(ends, score, side="right"))
         return f"{self.name(batch, row)}, score {score - int(ends[row] - lengths[row]) + 1}"
 
-    def fields(self, schema, name, kind):
+    def fields(self, schema: pa.Schema, name: str, kind: pa.DataType) -> list[pa.Field]:
         outer = schema.field(self.score).type
         if pa.types.is_fixed_size_list(outer):
             made = pa.list_(kind, outer.list_size)
@@ -76,7 +80,9 @@ class Lists(Layout):
             made = pa.large_list(kind) if pa.types.is_large_list(outer) else pa.list_(kind)
         return [pa.field(name, made)]
 
-    def columns(self, batch, values, valid, kind):
+    def columns(
+        self, batch: Any, values: np.ndarray, valid: np.ndarray | None, kind: pa.DataType
+    ) -> list[list[pa.Array]]:
         chunks, start = [], 0
         for chunk in batch.chunks:
             lists = chunk.batch.column(self.score)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 
 from ..core.errors import DataError
 from ..formats.sources import Chunk
 from ..formats.types import floats, score_type
-from .groups import ClosedGroups, comparable, run_starts
+from .groups import ClosedGroups, Returned, comparable, run_starts
 from .layout import Layout, as_array
 from .roles import Names
 
@@ -30,10 +32,10 @@ class Long(Layout):
     def __init__(self, score: str, group: tuple[str, ...], names: Names):
         self.score, self.group, self.names = score, group, names
 
-    def value_type(self, schema):
+    def value_type(self, schema: pa.Schema) -> pa.DataType:
         return score_type(schema.field(self.score).type, self.score, "")
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"score": self.score, "group": list(self.group)}
 
     def seen(self, limit: int) -> Seen:
@@ -53,9 +55,8 @@ class Long(Layout):
             self._refuse(returned, keys, starts, chunk)
         return starts
 
-    def _refuse(self, returned, keys, starts, chunk):
-        too_many = isinstance(returned, tuple)
-        at = returned[1] if too_many else returned
+    def _refuse(self, returned: Returned, keys: list[pa.Array], starts: np.ndarray, chunk: Chunk) -> None:
+        too_many, at = (True, returned[1]) if isinstance(returned, tuple) else (False, returned)
         row = chunk.row + int(starts[at])
         name = self._key([key[at] for key in keys])
         by = ",".join(self.group)
@@ -68,38 +69,38 @@ class Long(Layout):
             f'{chunk.file}, row {row}: {name} appears again after its ranking was closed; sort by "{by}" first'
         )
 
-    def _key(self, values) -> str:
+    def _key(self, values: list[pa.Scalar]) -> str:
         return ", ".join(f'{name} "{value.as_py()}"' for name, value in zip(self.group, values, strict=True))
 
     def lengths(self, batch: pa.RecordBatch) -> np.ndarray:
         return np.ones(batch.num_rows, np.int64)
 
-    def scores(self, batch, dtype):
+    def scores(self, batch: Any, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
         parts = [floats(c.batch.column(self.score), dtype, c.file) for c in batch.chunks]
         return np.concatenate(parts), self.offsets(batch)
 
-    def offsets(self, batch):
+    def offsets(self, batch: Any) -> np.ndarray:
         return np.append(batch.starts, batch.rows).astype(np.int64)
 
-    def beside(self, name, batch, dtype):
+    def beside(self, name: str, batch: Any, dtype: np.dtype) -> np.ndarray:
         return np.concatenate([floats(c.batch.column(name), dtype, c.file) for c in batch.chunks])
 
-    def item_field(self, name, schema):
+    def item_field(self, name: str, schema: pa.Schema) -> pa.Field:
         return schema.field(name)
 
-    def items(self, name, batch):
+    def items(self, name: str, batch: Any) -> pa.ChunkedArray:
         return pa.chunked_array([chunk.batch.column(name) for chunk in batch.chunks])
 
-    def place(self, batch, score: int) -> str:
+    def place(self, batch: Any, score: int) -> str:
         """Where a score stands, for a message."""
         chunk, row = batch.locate(score)
         keys = [chunk.batch.column(name)[row] for name in self.group]
         return f"{chunk.file}, row {chunk.row + row}" + (f" ({self._key(keys)})" if keys else "")
 
-    def name(self, batch, ranking: int) -> str:
+    def name(self, batch: Any, ranking: int) -> str:
         return self.place(batch, int(batch.starts[ranking]))
 
-    def _one_per_ranking(self, values, name, batch):
+    def _one_per_ranking(self, values: np.ndarray, name: str, batch: Any) -> np.ndarray:
         starts = np.append(batch.starts, len(values))
         first = values[starts[:-1]]
         expected = np.repeat(first, np.diff(starts))
@@ -110,11 +111,13 @@ class Long(Layout):
             )
         return first
 
-    def fields(self, schema, name, kind):
+    def fields(self, schema: pa.Schema, name: str, kind: pa.DataType) -> list[pa.Field]:
         return [pa.field(name, kind)]
 
-    def columns(self, batch, values, valid, kind):
+    def columns(
+        self, batch: Any, values: np.ndarray, valid: np.ndarray | None, kind: pa.DataType
+    ) -> list[list[pa.Array]]:
         return [[as_array(values, valid, kind)]]
 
-    def ranking_column(self, batch, values):
+    def ranking_column(self, batch: Any, values: np.ndarray) -> pa.Array:
         return pa.array(np.repeat(values, np.diff(np.append(batch.starts, batch.rows))))

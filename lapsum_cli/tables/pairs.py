@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..core.cuts import cut, sizes_before
+from ..core.device import Device
 from ..core.errors import OptionError, OutputError
 from ..core.rankings import Rankings
 from ..flow.batching import Batch
@@ -34,7 +35,7 @@ class Pairs(Table):
     keeps_rows = False
     operation: Permute
 
-    def __init__(self, operation: Permute, layout: Layout, source: Sources, asked: Asked, on: Any):
+    def __init__(self, operation: Permute, layout: Layout, source: Sources, asked: Asked, on: Device):
         super().__init__(operation, layout, source, asked, on)
         self.dense, self.tolerance = operation.dense, operation.tolerance
         self.item, self.say, self.free, self.threads = asked.item, asked.say, asked.free, asked.threads
@@ -59,6 +60,7 @@ class Pairs(Table):
         return [pa.field("position", pa.int64()), pa.field(self.name_of(slot), kind)]
 
     def put_back(self, batch: Batch, rankings: Rankings, result: Result) -> Iterator[pa.Table]:
+        """The rows of a batch, some at a time: the items of its rankings in order, the positions of each ascending."""
         [at] = result.values.values()
         if self.operation.dense:
             yield from self._dense(rankings, at)
@@ -86,7 +88,7 @@ class Pairs(Table):
             yield pa.table([*columns, named, pa.array(position + 1), p], schema=self.schema)
         self.ranked += len(rankings)
 
-    def check(self, format):
+    def check(self, format: str) -> None:
         is_array, npy = FORMATS[format].kind == "array", FOR_KIND["array"]
         if self.operation.dense and not is_array:
             known = f"name the output something{FORMATS[npy].extensions[0]}, or pass --to {npy}"
@@ -94,14 +96,21 @@ class Pairs(Table):
         if not self.operation.dense and is_array:
             raise OptionError("a permutation has a row for each item and position; write a table, or pass --dense")
 
-    def _keys(self, batch, rankings) -> list[pa.ChunkedArray]:
+    def _keys(self, batch: Batch, rankings: Rankings) -> list[pa.ChunkedArray]:
         """Columns with a value for each ranking of the batch."""
         if self.layout.closes_with_row:
             return [pa.chunked_array([pa.array(np.arange(len(rankings)) + self.ranked + 1)])]
         table = batch.table()
         return [table.column(name).take(pa.array(batch.starts)) for name in self.layout.group]
 
-    def _estimate(self, at, widths, batch, keys, items) -> None:
+    def _estimate(
+        self,
+        at: Any,
+        widths: np.ndarray,
+        batch: Batch,
+        keys: list[pa.ChunkedArray],
+        items: pa.ChunkedArray | None,
+    ) -> None:
         """Count the rows of a few items of the first batch, and say what all will have; refuse what is too much."""
         from ..kernels.cpu import permute
 
@@ -132,7 +141,8 @@ class Pairs(Table):
                 f"{int(self.free) >> 20} MiB are free; {hint}"
             )
 
-    def _dense(self, rankings, at) -> Iterator[pa.Table]:
+    def _dense(self, rankings: Rankings, at: Any) -> Iterator[pa.Table]:
+        """The lines of the matrices of a batch, some at a time; the size of all is said, and refused without room."""
         from ..kernels.cpu import permute
 
         kind = self.schema.field(0).type

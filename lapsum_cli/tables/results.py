@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..core.device import Device
 from ..core.errors import DataError, OptionError
 from ..core.rankings import Rankings, has_nan
 from ..flow.batching import Batch
@@ -104,7 +104,7 @@ class Table:
     is_array: bool = False  # where nothing says otherwise, the result is written as NPY
     of_matrices: bool = False  # a row of the result is a line of one of several square matrices
 
-    def __init__(self, operation: Operation, layout: Layout, source: Sources, asked: Asked, on: Any):
+    def __init__(self, operation: Operation, layout: Layout, source: Sources, asked: Asked, on: Device):
         if asked.nan not in ("error", "last", "drop"):
             raise OptionError(f"--nan must be error, last or drop, got {asked.nan!r}")
         self.operation, self.layout, self.source, self.asked, self.on = operation, layout, source, asked, on
@@ -212,7 +212,7 @@ class Table:
 class Beside(Table):
     """Every row of the input, with the results beside it."""
 
-    def __init__(self, operation: Operation, layout: Layout, source: Sources, asked: Asked, on: Any):
+    def __init__(self, operation: Operation, layout: Layout, source: Sources, asked: Asked, on: Device):
         super().__init__(operation, layout, source, asked, on)
         self.minimum = getattr(operation, "minimum", None)
         if self.minimum is not None and layout.closes_with_row:
@@ -253,7 +253,7 @@ class RowEach(Table):
     numbers. Reduced to a sum or a mean, a single row.
     """
 
-    def __init__(self, operation: Operation, layout: Layout, source: Sources, asked: Asked, on: Any):
+    def __init__(self, operation: Operation, layout: Layout, source: Sources, asked: Asked, on: Device):
         super().__init__(operation, layout, source, asked, on)
         self.keeps_rows = layout.closes_with_row and asked.reduction == "none"
         self.is_array = source.is_array and asked.reduction == "none"

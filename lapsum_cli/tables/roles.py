@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from dataclasses import dataclass, replace
+from typing import Any
 
 # Names that items usually have, in lower case.
 ITEM_NAMES = ("docid", "doc_id", "docno", "document", "document_id", "item", "items", "item_id", "product_id", "pid")
@@ -38,7 +39,8 @@ class Names:
 
     def for_array(self) -> Names:
         """The names that arrays read together get as columns."""
-        return replace(self, **{what: what for what in self.beside})
+        given: dict[str, Any] = {what: what for what in self.beside}
+        return replace(self, **given)
 
     def is_number(self, column: str) -> bool:
         """Whether a text format must read this column as numbers."""

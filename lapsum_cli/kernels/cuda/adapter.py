@@ -6,18 +6,26 @@ NUMBA_ENABLE_CUDASIM is set, which runs every line of a kernel in Python.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numba
 import numpy as np
-from numba import cuda as here  # what is asked for outside kernels
+from numba import cuda as numba_cuda
 from numba import types
+from numpy.typing import DTypeLike
 
+from ...core.rankings import Array
 from .. import jit
 from ..scalars import functions
 
+here = numba_cuda  # what is asked for outside kernels
+Shape = int | tuple[int, ...]
+Key = tuple[str, np.dtype]  # of memory that is used again
+
 # The polynomials of these functions are for the SIMD of a CPU; a GPU has instructions.
 if not numba.config.ENABLE_CUDASIM:
-    from numba.cuda.extending import overload
+    from numba.cuda.extending import overload as overload
 
     @overload(functions.exp_nonpositive)
     def _exp(z):
@@ -48,7 +56,7 @@ else:
         and into that of a device function only until its first thread returns; this is the same in every module.
         """
 
-        def __getattr__(self, name):
+        def __getattr__(self, name: str) -> Any:
             return getattr(simulator._get_kernel_context(), name)
 
     cuda, kernel, device = _Running(), here.jit, lambda function: function
@@ -61,32 +69,37 @@ class Lane:
     enqueued on a lane runs in order; two lanes run side by side. A lane is one thread's at a time.
     """
 
-    def __init__(self, stream=None):
+    def __init__(self, stream: Any = None):
         self.stream = here.stream() if stream is None else stream
-        self._rooms, self._pinned, self._put, self.tables = {}, {}, {}, {}
-        self._crossing = set()  # what is still read from pinned memory
+        self._rooms: dict[Key, Any] = {}
+        self._pinned: dict[Key, Any] = {}
+        self._put: dict[str, tuple[np.ndarray, Any]] = {}  # what is named, and where it is on the card
+        self.tables: dict[Any, Any] = {}
+        self._crossing: set[str] = set()  # what is still read from pinned memory
 
-    def room(self, name: str, shape, dtype):
+    def room(self, name: str, shape: Shape, dtype: DTypeLike) -> Any:
         """An array of this shape, until it is asked for by this name again."""
         return _held(self._rooms, (name, np.dtype(dtype)), shape, dtype, self.empty)
 
-    def result(self, name: str, shape, dtype, given):
+    def result(self, name: str, shape: Shape, dtype: DTypeLike, given: Array) -> Any:
         """An array for what is made of the given one: a room, to be copied back, or one that stays on the card."""
         return self.room(name, shape, dtype) if isinstance(given, np.ndarray) else self.empty(shape, dtype)
 
-    def empty(self, shape, dtype):
+    def empty(self, shape: Shape, dtype: DTypeLike) -> Any:
         """A fresh array on the card."""
         return here.device_array(shape, dtype, stream=self.stream)
 
-    def zeros(self, name: str, shape, dtype):
+    def zeros(self, name: str, shape: Shape, dtype: DTypeLike) -> Any:
+        """A room of zeros."""
         room = self.room(name, shape, dtype)
         self.fill(room, 0)
         return room
 
-    def fill(self, array, value) -> None:
+    def fill(self, array: Any, value: float) -> None:
+        """Set every element of an array on the card."""
         self.launch(_fill, -(-array.size // 256), 256, 0, array.reshape(array.size), array.dtype.type(value))
 
-    def put(self, array, name: str | None = None):
+    def put(self, array: Array, name: str | None = None) -> Any:
         """The array on the card: itself if it is there already, else a copy, by way of pinned memory if it is named."""
         if not isinstance(array, np.ndarray):
             return array
@@ -108,7 +121,7 @@ class Lane:
         """Forget what was put: within one operation scores cross the bus once, for a deviation, a rank, a gradient."""
         self._put.clear()
 
-    def get(self, array, out=None) -> np.ndarray:
+    def get(self, array: Any, out: np.ndarray | None = None) -> np.ndarray:
         """A copy of an array on the card, once all work of this lane is done."""
         out = np.empty(array.shape, array.dtype) if out is None else out
         if array.size:
@@ -119,31 +132,33 @@ class Lane:
         return out
 
     def wait(self) -> None:
+        """Until all that was enqueued is done."""
         self.stream.synchronize()
         self._crossing.clear()
 
     def drop(self) -> None:
         """Give all rooms back to the card."""
         self.wait()
-        for held in (self._rooms, self._put, self.tables):
-            held.clear()
+        self._rooms.clear()
+        self._put.clear()
+        self.tables.clear()
 
     @property
     def held(self) -> int:
         """Bytes of the rooms."""
         return sum(room.size * room.dtype.itemsize for room in self._rooms.values())
 
-    def launch(self, function, blocks: int, threads: int, rows: int, *arguments) -> None:
+    def launch(self, function: Any, blocks: int, threads: int, rows: int, *arguments: Any) -> None:
         """Run a kernel on so many blocks of threads, with `rows` float64 of shared memory for each thread."""
         if blocks:
             function[blocks, threads, self.stream, rows * threads * 8](*arguments)
 
-    def _way(self, name, shape, dtype):
+    def _way(self, name: str, shape: Shape, dtype: DTypeLike) -> Any:
         """Pinned memory, which the card reads and writes by itself."""
         return _held(self._pinned, (name, np.dtype(dtype)), shape, dtype, here.pinned_array)
 
 
-def _held(held: dict, key, shape, dtype, make):
+def _held(held: dict[Key, Any], key: Key, shape: Shape, dtype: DTypeLike, make: Callable[..., Any]) -> Any:
     """An array of this shape out of what is held by this key, or else made."""
     size = math.prod(shape) if isinstance(shape, tuple) else shape
     if key not in held or held[key].size < size:
@@ -173,17 +188,20 @@ def free_bytes() -> int:
 
 
 def compute_capability() -> tuple[int, int]:
+    """That of the card, such as (9, 0)."""
     return here.current_context().device.compute_capability
 
 
-def as_array(interface):
+def as_array(interface: Any) -> Any:
     """An array on the card, from any object with the CUDA Array Interface; waits for the stream that it names."""
     return here.as_cuda_array(interface)
 
 
-def to_card(array: np.ndarray):
+def to_card(array: np.ndarray) -> Any:
+    """A copy of the array on the card."""
     return here.to_device(array)
 
 
-def external_stream(handle: int):
+def external_stream(handle: int) -> Any:
+    """The stream of another library, by its address."""
     return here.external_stream(handle)

@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from ..jit import uncounted
-from ..scalars.laplace import LOG_2
+from ..scalars.functions import LOG_2
 from ..scalars.team import join, team_maxima, team_sums
 from .parts import Loss
 

@@ -62,10 +62,12 @@ class Parts:
     upstreams: tuple[Array, ...] = ()
 
     def read(self, name: str) -> Any:
+        """What a loss reads by this name: an option of its own, or a part."""
         return self.options[name] if name in self.options else getattr(self, name)
 
     @property
     def scores(self) -> Array:
+        """(N,) without masked ones."""
         return self.rankings.values
 
     @property
@@ -75,6 +77,7 @@ class Parts:
 
     @cached_property
     def order(self) -> Any:
+        """The scores, sorted."""
         return self.kernels.order.Order(self.place, self.rankings, self.descending, keep=self.keep)
 
     @cached_property
@@ -89,6 +92,7 @@ class Parts:
 
     @cached_property
     def members_and_cuts(self) -> tuple[Array, Any]:
+        """Memberships (N,) in the top k, and the thresholds that make them."""
         return self.kernels.topk.soft_topk(self.place, self.wide, self.ks, self.alphas, self.descending)
 
     @property
@@ -103,6 +107,7 @@ class Parts:
 
     @cached_property
     def edges(self) -> tuple[Array, Array, Array]:
+        """Anchors, steps and spans of the ends of places."""
         return self.kernels.permute.edges(self.order, self.alphas)
 
     @property
@@ -122,6 +127,7 @@ class Parts:
 
     @cached_property
     def target_order(self) -> Any:
+        """The targets, sorted, the largest first."""
         rankings = Rankings(self.target, self.rankings.offsets)
         return self.kernels.order.Order(self.place, rankings, name="target")
 
@@ -161,20 +167,20 @@ class Way(NamedTuple):
     shape: tuple[int, ...] = ()
 
 
-def _of_ranks(parts, upstream):
+def _of_ranks(parts: Parts, upstream: Array) -> tuple[Array, np.ndarray]:
     given = {"dtype": np.float64, "upstream": upstream, "results": False}
     return parts.kernels.rank.soft_rank(parts.order, parts.alphas, **given)[1:]
 
 
-def _of_topk(slope):
-    def back(parts, upstream):
+def _of_topk(slope: int) -> Callable[[Parts, Array], tuple[Array, np.ndarray]]:
+    def back(parts: Parts, upstream: Array) -> tuple[Array, np.ndarray]:
         (_, cuts), gradient = parts.members_and_cuts, parts.kernels.topk.topk_gradient
         return gradient(parts.place, parts.wide, upstream, cuts, parts.alphas, parts.descending, slope)[::2]
 
     return back
 
 
-def _of_edges(parts, upstream):
+def _of_edges(parts: Parts, upstream: Array) -> tuple[Array, np.ndarray]:
     return parts.kernels.permute.edges_gradient(parts.order, parts.alphas, parts.target_places, upstream)
 
 

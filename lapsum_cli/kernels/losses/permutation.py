@@ -8,9 +8,9 @@ import math
 
 import numpy as np
 
-from ..cpu.permute import distance
 from ..jit import uncounted
-from ..scalars.laplace import LOG_2
+from ..scalars.functions import LOG_2
+from ..scalars.places import distance
 from ..scalars.team import join, team_sums
 from .parts import Loss
 

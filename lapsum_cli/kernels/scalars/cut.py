@@ -76,8 +76,7 @@ def slope_of(e, is_above, scale, slope):
     """
     one = type(e)(1)
     tail = scale * e
-    of_log = tail / (one - tail) if is_above else one
-    return e if slope == MEMBERSHIP else (of_log if slope == LOGARITHM else one)
+    return e if slope == MEMBERSHIP else (tail / (one - tail) if slope == LOGARITHM and is_above else one)
 
 
 @inlined

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ...core.device import DeviceWithKernels
 from ...core.rankings import Array, Rankings
 from ..method import Method, Way
 from ..operation import Derivatives, Forward
@@ -20,7 +21,7 @@ class Sorted(NamedTuple):
     known: Derivatives | None
 
 
-def _order(operation: Any, rankings: Rankings, on: Any, keep: bool) -> Any:
+def _order(operation: Any, rankings: Rankings, on: DeviceWithKernels, keep: bool) -> Any:
     return on.kernels.order.Order(on.place, rankings, operation.descending, keep=keep)
 
 
@@ -28,7 +29,7 @@ def _known(rankings: Rankings, gradient: Any, to_alpha: Any) -> Derivatives | No
     return Derivatives(gradient, to_alpha) if "upstream" in rankings.beside else None
 
 
-def _rank(operation: Any, rankings: Rankings, on: Any, results: bool, keep: bool) -> Forward:
+def _rank(operation: Any, rankings: Rankings, on: DeviceWithKernels, results: bool, keep: bool) -> Forward:
     order = _order(operation, rankings, on, keep)
     dtype = operation.dtype(rankings.dtype, rankings.longest)
     given = (operation.base, dtype, rankings.beside.get("upstream"), results)
@@ -36,27 +37,31 @@ def _rank(operation: Any, rankings: Rankings, on: Any, results: bool, keep: bool
     return Forward(ranks, Sorted(order, _known(rankings, *gradients)))
 
 
-def _rank_gradient(operation: Any, rankings: Rankings, state: Sorted, upstream: Array, on: Any) -> Derivatives:
+def _rank_gradient(
+    operation: Any, rankings: Rankings, state: Sorted, upstream: Array, on: DeviceWithKernels
+) -> Derivatives:
     if state.known is not None:
         return state.known
     given = (operation.base, None, upstream, False)
     return Derivatives(*on.kernels.rank.soft_rank(state.order, rankings.each["alpha"], *given)[1:])
 
 
-def _sort(operation: Any, rankings: Rankings, on: Any, results: bool, keep: bool) -> Forward:
+def _sort(operation: Any, rankings: Rankings, on: DeviceWithKernels, results: bool, keep: bool) -> Forward:
     order = _order(operation, rankings, on, keep)
     given = (rankings.beside.get("upstream"), results)
     values, *gradients = on.kernels.sort.soft_sort(order, rankings.each["alpha"], *given)
     return Forward(values, Sorted(order, _known(rankings, *gradients)))
 
 
-def _sort_gradient(operation: Any, rankings: Rankings, state: Sorted, upstream: Array, on: Any) -> Derivatives:
+def _sort_gradient(
+    operation: Any, rankings: Rankings, state: Sorted, upstream: Array, on: DeviceWithKernels
+) -> Derivatives:
     if state.known is not None:
         return state.known
     return Derivatives(*on.kernels.sort.soft_sort(state.order, rankings.each["alpha"], upstream, False)[1:])
 
 
-def _topk(operation: Any, rankings: Rankings, on: Any, results: bool, keep: bool) -> Forward:
+def _topk(operation: Any, rankings: Rankings, on: DeviceWithKernels, results: bool, keep: bool) -> Forward:
     topk, alphas, upstream = on.kernels.topk, rankings.each["alpha"], rankings.beside.get("upstream")
     given = (rankings.each["k"], alphas, operation.descending, operation.log, upstream, results)
     memberships, cuts = topk.soft_topk(on.place, rankings, *given)
@@ -66,16 +71,18 @@ def _topk(operation: Any, rankings: Rankings, on: Any, results: bool, keep: bool
     return Forward(memberships, cuts, numbers)
 
 
-def _topk_gradient(operation: Any, rankings: Rankings, cuts: Any, upstream: Array, on: Any) -> Derivatives:
-    from ...kernels.scalars.cut import LOGARITHM, MEMBERSHIP
+def _topk_gradient(
+    operation: Any, rankings: Rankings, cuts: Any, upstream: Array, on: DeviceWithKernels
+) -> Derivatives:
+    from ...kernels.scalars import cut
 
-    slope = LOGARITHM if operation.log else MEMBERSHIP
+    slope = cut.LOGARITHM if operation.log else cut.MEMBERSHIP
     given = (upstream, cuts, rankings.each["alpha"], operation.descending, slope)
     scores, to_k, to_alpha = on.kernels.topk.topk_gradient(on.place, rankings, *given)
     return Derivatives(scores, to_alpha, to_k)
 
 
-def _permute(operation: Any, rankings: Rankings, on: Any, results: bool, keep: bool) -> Forward:
+def _permute(operation: Any, rankings: Rankings, on: DeviceWithKernels, results: bool, keep: bool) -> Forward:
     """The boundaries between positions, of which kernels.cpu.permute makes dense or sparse rows."""
     order = _order(operation, rankings, on, keep)
     return Forward(None, order, {operation.result: on.kernels.permute.boundaries(order, rankings.each["alpha"])})

@@ -20,11 +20,13 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ...core.errors import DeviceError, is_out_of_memory
-from ...core.rankings import Rankings
+from ...core.rankings import Array, Rankings
 from ...devices.card import Card
 from ...kernels.cuda import adapter
 from .cases import Case, Measured
@@ -98,7 +100,7 @@ class Work:
         result = Card(lane).compute(self.case.made(), Rankings(scores, self.offsets, beside))
         return list(result.values.values())
 
-    def side(self, function: Callable[[int], object], within=contextlib.nullcontext) -> Side:
+    def side(self, function: Callable[[int], object], within: Callable[[], Any] = contextlib.nullcontext) -> Side:
         """Runs of function(number of a copy), whose launches go to the stream of the lane."""
         return between_events(lambda: function(next(self.turns)), self.lane.stream, adapter.here.event, within)
 
@@ -110,7 +112,7 @@ def _copies(work: Work, scores: np.ndarray) -> dict[str, Side]:
     pinned = adapter.here.pinned_array(scores.size, scores.dtype)
     np.copyto(pinned, scores.reshape(-1))
 
-    def copy(i):
+    def copy(i: int) -> None:
         for target, array in zip(targets, copies[i], strict=True):
             target.copy_to_device(array, stream=stream)
 
@@ -135,9 +137,11 @@ class Repeating(adapter.Lane):
     A graph that is captured there holds nothing but kernels, on arrays that stay.
     """
 
-    def __init__(self, stream):
+    def __init__(self, stream: Any):
         super().__init__(stream)
-        self._results, self._taken, self._numbers = [], 0, {}
+        self._results: list[Any] = []
+        self._numbers: dict[tuple[str, tuple[int, ...], bytes], Any] = {}
+        self._taken = 0
 
     def learn(self, work: Callable[[], list]) -> None:
         """Do the work twice: rooms are made the first time, and so only results the second."""
@@ -151,14 +155,14 @@ class Repeating(adapter.Lane):
         self._taken = 0
         return work()
 
-    def empty(self, shape, dtype):
+    def empty(self, shape: adapter.Shape, dtype: DTypeLike) -> Any:
         """A new array, or the one that the same place of the work got before."""
         if self._taken == len(self._results):
             self._results.append(super().empty(shape, dtype))
         self._taken += 1
         return self._results[self._taken - 1]
 
-    def put(self, array, name=None):
+    def put(self, array: Array, name: str | None = None) -> Any:
         """Numbers of this machine on the card: those that were there before are there still."""
         if not isinstance(array, np.ndarray):
             return array

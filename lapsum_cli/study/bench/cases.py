@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from typing import Any, cast
 
 import numpy as np
 
 from ...api.functions import compute
 from ...core.errors import OptionError
 from ...core.quantities import Alpha, K
-from ...operations import METHODS, operation_called
-from ...operations.operation import Operation
+from ...operations import METHODS, methods_of, operation_called
+from ...operations.operation import ByMethod, Operation
 from .clock import Times
 from .scores import SCORES, draw
 from .timed import DTYPES, SHAPES, TIMED
@@ -34,7 +35,7 @@ class Case:
     threads: int | None
     method: str = field(default="lapsum", kw_only=True)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.operation} {self.shape} {self.dtype} {self.scores}"
 
     @property
@@ -59,8 +60,8 @@ class Case:
     def made(self) -> Operation:
         """The operation, with its options."""
         name, options = TIMED[self.operation]
-        made = operation_called(name)
-        k = {"ks": (K(self.k),)} if "k" in made.takes else {}
+        made = cast(type[ByMethod], operation_called(name))
+        k: dict[str, Any] = {"ks": (K(self.k),)} if "k" in made.takes else {}
         return made(alpha=Alpha(self.alpha), method=self.method, **k, **options)
 
 
@@ -110,7 +111,7 @@ class Choice:
     device: str = "cpu"
     methods: list[str] = field(default_factory=lambda: ["lapsum"])
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for what, given, known in (
             ("--device", [self.device], SHAPES),
             ("operation", self.operations, TIMED),
@@ -121,6 +122,11 @@ class Choice:
             for value in given:
                 if value not in known:
                     raise OptionError(f"{what} {value!r} is unknown; known are {', '.join(known)}")
+        for operation in self.operations:
+            for method in self.methods:
+                known = methods_of(TIMED[operation].operation)
+                if method not in known:
+                    raise OptionError(f"no method {method!r} for {operation}; known are {', '.join(known)}")
         Alpha(self.alpha)
         self.shape_cases()
 

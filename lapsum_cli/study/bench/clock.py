@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...core.errors import IOFailed
 
@@ -88,7 +88,12 @@ def call(function: Callable[[], object]) -> Side:
     return side
 
 
-def between_events(function: Callable[[], object], stream, event: Callable, within=contextlib.nullcontext) -> Side:
+def between_events(
+    function: Callable[[], object],
+    stream: Any,
+    event: Callable[[], Any],
+    within: Callable[[], Any] = contextlib.nullcontext,
+) -> Side:
     """Work that a function enqueues on a stream of a card, between two events there; memory is not counted.
 
     event makes one. `within` is entered before, off the clock: the function's library then works on that stream.

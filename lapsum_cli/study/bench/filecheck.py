@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .cases import Case
@@ -42,5 +43,5 @@ def keeps_order(tool: str, source: Path, sink: Path) -> bool:
     return _column(source, "docid").equals(_column(sink, "docid"))
 
 
-def _column(path: Path, name: str):
+def _column(path: Path, name: str) -> pa.ChunkedArray:
     return pq.read_table(path, columns=[name]).column(name)

@@ -44,7 +44,7 @@ class FileCase(Case):
 
     file: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.operation} {self.file} {self.shape}"
 
 
@@ -79,13 +79,15 @@ class FileBench:
     peers: list[Peer]
     runs: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not QUERY <= self.rows <= MOST_ROWS:
             raise OptionError(f"--rows must be from {QUERY} to {MOST_ROWS:g}, got {self.rows:g}")
         if not any(self.cases(file) for file in self.files()):
             raise OptionError(
                 f"--files times {' and '.join(FROM_FILE_TO_FILE)}, not {', '.join(self.choice.operations)}"
             )
+        if self.choice.methods != ["lapsum"]:
+            raise OptionError(f"--files times the method lapsum, not {', '.join(self.choice.methods)}")
         directory = self.temp_dir or tempfile.gettempdir()
         if not os.path.isdir(directory):
             raise OptionError(f"--temp-dir {directory}: no such directory")

@@ -117,6 +117,8 @@ def _conditions(choice: Choice, measured: Sequence[Measured], is_on_card: bool =
     same = [*(dtypes if len(dtypes) == 1 else ()), *(f"{kind} scores" for kind in scores if len(scores) == 1)]
     [n] = threads
     used = "threads as each likes" if n is None else f"threads used: {n}"
+    if (methods := {m.case.method for m in measured}) != {"lapsum"}:
+        same += [f"method {name}" for name in methods if len(methods) == 1]
     options = [f"alpha {choice.alpha:g}", f"k {choice.k}"]
     return ", ".join([*same, *options, "on the card"] if is_on_card else [*same, *options, used])
 

@@ -17,8 +17,8 @@ and, where it has more to offer,
                         more, compressed by zstd; where threads is None, on as many cores as it likes
     set_threads(n)      for a library that must be told how many cores it has in memory
 
-It imports libraries inside its functions, and nothing of lapsum but its neighbours here. Hard ranks come best first and
-from 1 only where that costs nothing: peers are timed at what they are quickest at.
+It imports libraries inside its functions, and nothing of lapsum but its neighbours here (and types, for the checker).
+Hard ranks come best first and from 1 only where that costs nothing: peers are timed at what they are quickest at.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Peer(NamedTuple):
         """The same, of arrays on a card."""
         return getattr(self.file, "ON_CARD", {})
 
-    def on_stream(self, stream) -> tuple[Callable, Callable]:
+    def on_stream(self, stream: Any) -> tuple[Callable, Callable]:
         """How it takes an array of the card without a copy, and a context in which its work goes to the stream."""
         return self.file.on_stream(stream)
 

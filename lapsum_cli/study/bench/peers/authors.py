@@ -1,9 +1,17 @@
 """The authors' LapSum, in PyTorch, of which most builds hold only a part. Its sign of alpha is the direction."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..cases import Case
+
 LABEL = "authors' LapSum"
 
 
-def ranks(case, scores):
+def ranks(case: Case, scores: Any) -> Any:
     """Soft ranks, from 1 for the highest score."""
     import torch
     from lapsum.rank import soft_rank
@@ -11,7 +19,7 @@ def ranks(case, scores):
     return soft_rank(torch.from_numpy(scores), -case.alpha)
 
 
-def gradient(case, scores, upstream):
+def gradient(case: Case, scores: Any, upstream: Any) -> Any:
     """Soft ranks, forward and backward."""
     import torch
     from lapsum.rank import soft_rank
@@ -22,7 +30,7 @@ def gradient(case, scores, upstream):
     return ranks, x.grad
 
 
-def sort(case, scores):
+def sort(case: Case, scores: Any) -> Any:
     """A soft sort, highest first."""
     import torch
     from lapsum.sort import soft_sort
@@ -30,21 +38,21 @@ def sort(case, scores):
     return soft_sort(torch.from_numpy(scores), -case.alpha)
 
 
-def topk(case, scores):
+def topk(case: Case, scores: Any) -> Any:
     """Soft memberships."""
     from lapsum.topk import soft_topk
 
     return _members(soft_topk, case, scores)
 
 
-def log_topk(case, scores):
+def log_topk(case: Case, scores: Any) -> Any:
     """Their logarithms."""
     from lapsum.topk import log_soft_topk
 
     return _members(log_soft_topk, case, scores)
 
 
-def _members(function, case, scores):
+def _members(function: Callable[..., Any], case: Case, scores: Any) -> Any:
     import torch
 
     x = torch.from_numpy(scores)

@@ -1,13 +1,19 @@
 """DFTopK, in PyTorch: another soft top-k."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING, Any
 
 from .torch import set_threads as set_threads
+
+if TYPE_CHECKING:
+    from ..cases import Case
 
 LABEL = "DFTopK"
 
 
-def topk(case, scores):
+def topk(case: Case, scores: Any) -> Any:
     """A sigmoid around the middle between the k-th and the next largest score. It does not sum to k."""
     import torch
 

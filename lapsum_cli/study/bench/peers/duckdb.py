@@ -1,22 +1,28 @@
 """DuckDB, on as many cores as it likes."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..cases import Case
 
 LABEL = "duckdb"
 
 
-def ranks(case, scores):
+def ranks(case: Case, scores: Any) -> Any:
     """rank() over the scores of each query."""
     return _queried(case, scores, "select rank() over (partition by query order by score desc) from scores")
 
 
-def topk(case, scores):
+def topk(case: Case, scores: Any) -> Any:
     """The rows of the k largest."""
     row = "row_number() over (partition by query order by score desc)"
     return _queried(case, scores, f"select * from scores qualify {row} <= {math.ceil(case.k)}")
 
 
-def _queried(case, scores, query: str):
+def _queried(case: Case, scores: Any, query: str) -> Any:
     import duckdb
     import numpy as np
     import pyarrow as pa
@@ -27,7 +33,7 @@ def _queried(case, scores, query: str):
         return connection.sql(query).fetchnumpy()
 
 
-def from_file_to_file(source, sink, threads):
+def from_file_to_file(source: str, sink: str, threads: int | None) -> None:
     """rank() over the scores of each query."""
     import duckdb
 

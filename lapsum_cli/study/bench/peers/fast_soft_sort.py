@@ -1,9 +1,16 @@
 """What torchsort does, by Google's code in NumPy."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..cases import Case
+
 LABEL = "fast-soft-sort"
 
 
-def gradient(case, scores, upstream):
+def gradient(case: Case, scores: Any, upstream: Any) -> Any:
     """SoftRank, forward and backward, a ranking at a time."""
     from fast_soft_sort.numpy_ops import SoftRank
 

@@ -1,11 +1,17 @@
 """NumPy, on one core."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..cases import Case
 
 LABEL = "numpy"
 
 
-def ranks(case, scores):
+def ranks(case: Case, scores: Any) -> Any:
     """argsort, and a scatter of the places."""
     import numpy as np
 
@@ -15,14 +21,14 @@ def ranks(case, scores):
     return ranks
 
 
-def sort(case, scores):
+def sort(case: Case, scores: Any) -> Any:
     """The scores, highest first: a view of an ascending sort."""
     import numpy as np
 
     return np.sort(scores, axis=-1)[:, ::-1]
 
 
-def topk(case, scores):
+def topk(case: Case, scores: Any) -> Any:
     """argpartition: indices, of which the last k are those of the k largest."""
     import numpy as np
 

@@ -1,11 +1,17 @@
 """Polars, on as many cores as it likes."""
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..cases import Case
 
 LABEL = "polars"
 
 
-def ranks(case, scores):
+def ranks(case: Case, scores: Any) -> Any:
     """rank, over a column of groups if there are several."""
     import numpy as np
     import polars as pl
@@ -17,7 +23,7 @@ def ranks(case, scores):
     return pl.DataFrame({"query": queries, "score": scores.reshape(-1)}).select(rank.over("query"))
 
 
-def from_file_to_file(source, sink, threads):
+def from_file_to_file(source: str, sink: str, threads: int | None) -> None:
     """rank over the scores of each query, streamed."""
     if threads:
         os.environ["POLARS_MAX_THREADS"] = str(threads)

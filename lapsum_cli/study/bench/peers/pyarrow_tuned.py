@@ -6,7 +6,7 @@ LABEL = "pyarrow tuned"
 MODULES: dict[str, dict] = {"pyarrow": {}}
 
 
-def from_file_to_file(source, sink, threads):
+def from_file_to_file(source: str, sink: str, threads: int | None) -> None:
     """The copy of pyarrow.py, with dictionaries for all other columns."""
     import pyarrow as pa
 

@@ -1,12 +1,19 @@
 """PyTorch, on as many cores as lapsum, and on a card."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..cases import Case
 
 LABEL = "torch"
 
 
-def ranks(case, scores):
+def ranks(case: Case, scores: Any) -> Any:
     """argsort, and a scatter of the places."""
     import torch
 
@@ -15,17 +22,17 @@ def ranks(case, scores):
     return torch.empty(order.shape, dtype=torch.int32).scatter_(-1, order, places)
 
 
-def sort(case, scores):
+def sort(case: Case, scores: Any) -> Any:
     """The scores highest first, with their indices."""
     return _tensor(scores).sort(-1, descending=True)
 
 
-def topk(case, scores):
+def topk(case: Case, scores: Any) -> Any:
     """The k largest, with their indices."""
     return _tensor(scores).topk(math.ceil(case.k), -1)
 
 
-def _tensor(scores):
+def _tensor(scores: Any) -> Any:
     """On a card it is one already."""
     import numpy as np
     import torch
@@ -33,21 +40,21 @@ def _tensor(scores):
     return torch.from_numpy(scores) if isinstance(scores, np.ndarray) else scores
 
 
-def set_threads(threads):
+def set_threads(threads: int) -> None:
     """From now on PyTorch works on so many cores."""
     import torch
 
     torch.set_num_threads(threads)
 
 
-def sees_card():
+def sees_card() -> bool:
     """Whether there is a card that it can work on."""
     import torch
 
     return torch.cuda.is_available()
 
 
-def on_stream(stream):
+def on_stream(stream: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """How it takes an array of the card without a copy, and a function whose context has its work go to the stream."""
     import torch
 

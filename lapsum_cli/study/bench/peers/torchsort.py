@@ -1,9 +1,16 @@
 """torchsort: soft ranks by projection on the permutahedron, in PyTorch."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..cases import Case
+
 LABEL = "torchsort"
 
 
-def gradient(case, scores, upstream):
+def gradient(case: Case, scores: Any, upstream: Any) -> Any:
     """soft_rank (l2), forward and backward; its softness has another unit."""
     import torch
     import torchsort
