@@ -7,8 +7,9 @@ every law looks at it.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 
 import lapsum_cli
 from lapsum_cli.core import reference
+from lapsum_cli.operations import METHODS, MethodEntry
 
 SHARE = 0.4  # of each ranking's scores are at the top, where no other k is given
 
@@ -37,13 +39,15 @@ class Entry:
     total         (n, k) -> what the results of a ranking sum to
     hard          (x, target, k) -> the results as alpha tends to 0
     flat          (x, k, alpha) -> the results as alpha tends to infinity
-    error         float32, float64: what a result may differ by from the definition, see `bound`
+    error         float32, float64: what a result may differ by from the definition, see `bound`; without a definition,
+                  from what a law has of it
+    promises      of a method whose results are not those of the definition: what it does promise; None where they are
     of            what `error` is relative to: "1", "n", "largest" or "each" result
     """
 
     name: str
     function: str
-    definition: Callable
+    definition: Callable | None
     per: str
     error: tuple[float, float]
     of: str = "1"
@@ -60,9 +64,10 @@ class Entry:
     hard: Callable | None = None
     flat: Callable | None = None
     devices: tuple[str, ...] = ("cpu", "cuda")
+    promises: tuple[str, ...] | None = None
 
     def __str__(self) -> str:
-        return self.name
+        return " by ".join([self.name, *([self.options["method"]] if "method" in self.options else [])])
 
     def __call__(self, x, target=None, *, on: ModuleType = lapsum_cli, **given):
         """The results; of a loss those of each ranking, whatever the reduction would be."""
@@ -74,6 +79,7 @@ class Entry:
 
     def define(self, x, target=None, **given) -> np.ndarray:
         """The results by the definition, of one ranking."""
+        assert self.definition is not None
         return self._by_reference(self.definition, x, target, **given)
 
     def dense(self, x, **given) -> tuple[np.ndarray, ...]:
@@ -265,24 +271,48 @@ LOSSES = [
 ]
 
 
+OF_THE_MENU = {  # functions, as operations
+    "soft_rank": "rank",
+    "soft_sort": "sort",
+    "soft_topk": "topk",
+    "log_soft_topk": "topk",
+    "soft_permutation": "permute",
+}
+
+
 def entries() -> Iterator[Entry]:
-    """All of them. What the package's own tables add to the menu is entered here."""
+    """All of them, and the operations by every other method: as the definition's, less what is not promised."""
     yield from OPERATIONS
     yield from LOSSES
+    for name, listed in METHODS.items():
+        if name != "lapsum":
+            yield from _by(name, listed)
+
+
+def _by(name: str, listed: MethodEntry) -> Iterator[Entry]:
+    """The operations that a method computes; of gradients laws say more than of results."""
+    promises, devices = import_module(listed.module).METHOD.promises, import_module(listed.module).METHOD.devices
+    for entry in OPERATIONS:
+        if OF_THE_MENU[entry.function] in listed.operations:
+            how = {**entry.options, "method": name}
+            without = {"definition": None, "jacobian": None, "flat": None, "tensors": False}
+            yield replace(entry, options=how, promises=promises, devices=devices, **without)
 
 
 def every(where: Callable[[Entry], bool] = lambda entry: True, **but: str):
     """Parametrise a law with every entry, or those `where` it has a meaning, but for those that it does not hold for.
 
-    but: an entry's name, "_" for a space, and the reason. A name that is not, or no longer, in the catalogue is an
-    error, so that an exception does not outlive what it was made for.
+    but: an entry's name, "_" for a space, and the reason, which holds by whatever method it is computed. A name that is
+    not, or no longer, in the catalogue is an error, so that an exception does not outlive what it was made for.
     """
-    meant = {entry.name: entry for entry in entries() if where(entry)}
+    meant = [entry for entry in entries() if where(entry)]
     for name, reason in but.items():
-        assert meant.pop(name.replace("_", " "), None) is not None, f"{name} is no entry that this law would look at"
+        left = [entry for entry in meant if name.replace("_", " ") not in (entry.name, str(entry))]
+        assert len(left) < len(meant), f"{name} is no entry that this law would look at"
         assert len(reason.split()) > 2, f"why does the law not hold for {name}?"
+        meant = left
     assert meant, "no entry is left"
-    return pytest.mark.parametrize("entry", meant.values(), ids=str)
+    return pytest.mark.parametrize("entry", meant, ids=str)
 
 
 def named(name: str) -> Entry:
@@ -295,6 +325,20 @@ def named(name: str) -> Entry:
 
 def has_gradient(entry: Entry) -> bool:
     return entry.differentiable
+
+
+def has_definition(entry: Entry) -> bool:
+    return entry.definition is not None
+
+
+def promised(*promises: str) -> Callable[[Entry], bool]:
+    """Entries of which this is known: all that are by definition, and methods that promise it."""
+    return lambda entry: entry.promises is None or set(promises) <= set(entry.promises)
+
+
+def is_smooth(entry: Entry) -> bool:
+    """Whether results move with every score: where they may be exactly 0, they may also stay so."""
+    return entry.differentiable and "exact_zeros" not in (entry.promises or ())
 
 
 def has_jacobian(entry: Entry) -> bool:

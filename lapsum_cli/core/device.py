@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from .rankings import Array, Rankings
+if TYPE_CHECKING:  # NumPy
+    from .rankings import Array, Rankings
 
 
 class Device(Protocol):

@@ -13,8 +13,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from ..core.device import DeviceWithKernels
+from ..core.errors import DeviceError
 from ..core.quantities import Alpha
-from .method import Way
+from .method import Method, Way
 from .softness import DEFAULT_ALPHA, alphas_of
 
 if TYPE_CHECKING:  # NumPy
@@ -204,11 +205,22 @@ class ByMethod(Operation):
     )
 
     @cached_property
-    def way(self) -> Way:
-        """The Way of the method."""
+    def how(self) -> Method:
+        """The method; OptionError where there is none of this name for the operation."""
         from . import method_called
 
-        return method_called(self.method, self.name).ways[self.name]
+        return method_called(self.method, self.name)
+
+    @property
+    def way(self) -> Way:
+        """The Way of the method."""
+        return self.how.ways[self.name]
+
+    def ready(self, rankings: Rankings, on: DeviceWithKernels) -> Rankings:
+        """As of any operation; DeviceError for a device that the method does not know."""
+        if on.name not in self.how.devices:
+            raise DeviceError(f"method {self.method} computes on {' or '.join(self.how.devices)}, not on {on.name}")
+        return super().ready(rankings, on)
 
     def work_bytes(self, itemsize: int) -> int:
         return self.way.work_bytes(itemsize, self.gradient)

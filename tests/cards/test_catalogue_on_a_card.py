@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from catalogue import every, has_gradient
+from catalogue import every, has_definition, has_gradient
 
 # A GPU warns of no overflow and no NaN. NumPy does, in whose scalars the simulator computes.
 pytestmark = [pytest.mark.cuda, pytest.mark.filterwarnings("ignore::RuntimeWarning")]
@@ -10,6 +10,10 @@ pytestmark = [pytest.mark.cuda, pytest.mark.filterwarnings("ignore::RuntimeWarni
 
 def on_cards(entry):
     return "cuda" in entry.devices
+
+
+def with_definitions_on_cards(entry):
+    return has_definition(entry) and on_cards(entry)
 
 
 def with_gradients_on_cards(entry):
@@ -24,7 +28,7 @@ def ranking(dtype, n=70):
 
 @pytest.mark.parametrize("descending", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@every(on_cards)
+@every(with_definitions_on_cards)
 def test_a_card_computes_what_is_defined(entry, dtype, descending):
     x, target, _ = ranking(dtype)
     want = entry.define(x, target, alpha=0.2, descending=descending)

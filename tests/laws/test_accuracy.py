@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from catalogue import every
+from catalogue import every, has_definition
 
 from lapsum_cli import Rankings, log_soft_topk, soft_rank, soft_topk
 from lapsum_cli.core import reference
@@ -50,6 +50,7 @@ def cases(entry, n):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", SHAPES)
 @every(
+    has_definition,
     topk_loss="no bound relative to it holds where log(1 - p) cancels: bounded in test_gradients.py, in float64",
     permutation_loss="as the one above: bounded in test_gradients.py, in float64",
 )

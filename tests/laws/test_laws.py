@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from catalogue import Entry, entries, every, has_gradient, is_no_loss, is_of_scores, named
+from catalogue import Entry, entries, every, has_definition, has_gradient, is_no_loss, is_of_scores, named, promised
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,11 +39,23 @@ def agree(entry, got, want, dtype, more=1.0):
     assert not wrong.any(), (got[wrong], want[wrong], bound[wrong])
 
 
+def has_a_sum(entry):
+    return is_no_loss(entry) and promised("sums_to_k")(entry)
+
+
+def is_ordered(entry):
+    return is_of_scores(entry) and promised("keeps_order")(entry)
+
+
+def has_a_flat_limit(entry):
+    return is_no_loss(entry) and has_definition(entry)
+
+
 # What results are like.
 
 
 @every(
-    is_no_loss,
+    has_a_sum,
     sort="sorted scores sum to nothing that is known before",
     log_topk="logarithms sum to nothing that is known before",
 )
@@ -94,7 +106,7 @@ def test_equal_scores_get_equal_results_to_the_bit(entry, ranking, dtype, alpha,
     assert np.array_equal(results[:-1][tied], results[1:][tied])
 
 
-@every(is_of_scores)
+@every(is_ordered)
 @given(grids, dtypes, alphas, shares)
 def test_larger_scores_get_no_worse_results(entry, ranking, dtype, alpha, share):
     x = ranking[0].astype(dtype)
@@ -219,6 +231,7 @@ def test_a_ranking_does_not_see_its_neighbours_nor_the_threads(entry, rows, dtyp
 
 
 @every(
+    promised("hard_limit"),
     topk_loss="infinite, or the size of a gap over alpha",
     permutation_loss="infinite, or the size of a gap over alpha",
 )
@@ -238,7 +251,7 @@ def test_a_small_alpha_gives_the_hard_result(entry, ranking, dtype, k):
     assert np.all(np.asarray(got)[~inside] < (-500 if dtype == np.float64 else -80))
 
 
-@every(is_no_loss)  # a loss tends to that of its parts, a correlation to that of their roundings
+@every(has_a_flat_limit)  # a loss tends to that of its parts, a correlation to that of their roundings
 @given(grids, st.integers(1, 60))
 def test_a_large_alpha_makes_all_scores_alike(entry, ranking, k):
     """Sorted scores spread with alpha."""

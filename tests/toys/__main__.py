@@ -2,8 +2,6 @@
 
 from lapsum_cli.cli.startup import main
 
-from . import LINES, NAME
+from . import entered  # noqa: F401
 
-for table, line in LINES:
-    table[NAME] = line  # type: ignore[index]
 main()
