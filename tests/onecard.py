@@ -95,7 +95,7 @@ def _run_every_operation(lane, offsets, dtype):
         permute.dense(best_first, alphas)
     deviations.standard_deviations(lane, rankings)
     tiles.has_nan(lane, lane.put(x))
-    tiles.Layout.of(lane, offsets).clear(np.ones(m, bool), lane.put(x))
+    tiles.OnTiles.of(lane, offsets).clear(np.ones(m, bool), lane.put(x))
     for name, k in (("spearman", None), ("topk", ks), ("recall", ks), ("ndcg", ks), ("permutation", None)):
         loss, how = losses.find(name), {"exponential": True}
         _, state = losses.forward(cuda, lane, loss, rankings, target, alphas, k, how, descending=True, keep=True)
