@@ -3,7 +3,8 @@ go through.
 
 A law is a test parametrised with `every(...)`, which names the entries for which it does not hold, each with the
 reason; whatever else is in the catalogue it must hold for. So a new operation, loss or method is one entry here, and
-every law looks at it.
+every law looks at it: a method with its name among the options, what has no name in lapsum_cli with its functions. A
+law is a function too: `law(entry=toy)` holds a toy to it.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,13 +28,14 @@ SHARE = 0.4  # of each ranking's scores are at the top, where no other k is give
 class Entry:
     """One thing that can be computed, its definition, and what is known of it in advance.
 
-    function      its name in lapsum_cli, and in lapsum_cli.torch if `tensors`: (x, [target], [k], alpha=, ...)
+    function      its name in lapsum_cli, and in lapsum_cli.torch if `tensors`: (x, [target], [k], alpha=, ...); or the
+                  function itself, and then `gradient` is the one of gradients
     definition    the same in core.reference, for a single ranking
     per           what has a result: a "score", a "position" (best first), a "pair" of these, or a "ranking"
     k             how k is passed: "positional", by a keyword such as "at", or "" where there is none
     direction     the keyword whose True is best first, and `reverse` where the entry is the other way round
     options       of the function and of the definition alike, such as gain="linear"
-    differentiable   whether `function_vjp` exists
+    differentiable   whether there are gradients: `function_vjp`, or `gradient`
     jacobian      of core.reference: (d results / d scores, [d results / d k], d results / d alpha)
     moves         whether results move and grow with the scores (True for sorted scores), or do not see either
     total         (n, k) -> what the results of a ranking sum to
@@ -46,7 +48,7 @@ class Entry:
     """
 
     name: str
-    function: str
+    function: str | Callable
     definition: Callable | None
     per: str
     error: tuple[float, float]
@@ -57,6 +59,7 @@ class Entry:
     needs_target: bool = False
     options: dict = field(default_factory=dict)
     differentiable: bool = True
+    gradient: Callable | None = None
     tensors: bool = True
     jacobian: Callable | None = None
     moves: bool = False
@@ -71,11 +74,13 @@ class Entry:
 
     def __call__(self, x, target=None, *, on: ModuleType = lapsum_cli, **given):
         """The results; of a loss those of each ranking, whatever the reduction would be."""
-        return self._call(getattr(on, self.function), x, target, (), f"{SHARE:%}", **given)
+        function = getattr(on, self.function) if isinstance(self.function, str) else self.function
+        return self._call(function, x, target, (), f"{SHARE:%}", **given)
 
     def vjp(self, x, target=None, upstream=1.0, **given):
         """The gradients of the sum of upstream times the results."""
-        return self._call(getattr(lapsum_cli, f"{self.function}_vjp"), x, target, (upstream,), f"{SHARE:%}", **given)
+        function = self.gradient or getattr(lapsum_cli, f"{self.function}_vjp")
+        return self._call(function, x, target, (upstream,), f"{SHARE:%}", **given)
 
     def define(self, x, target=None, **given) -> np.ndarray:
         """The results by the definition, of one ranking."""

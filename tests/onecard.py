@@ -96,7 +96,7 @@ def _run_every_operation(lane, offsets, dtype):
         permute.dense(best_first, alphas)
     deviations.standard_deviations(lane, rankings)
     tiles.has_nan(lane, lane.put(x))
-    tiles.Layout.of(lane, offsets).clear(np.ones(m, bool), lane.put(x))
+    tiles.OnTiles.of(lane, offsets).clear(np.ones(m, bool), lane.put(x))
     for entry in LOSSES.values():
         loss, how, k = losses.find(entry.module), {"exponential": True}, None if entry.k == "none" else ks
         _, state = losses.forward(cuda, lane, loss, rankings, target, alphas, k, how, descending=True, keep=True)

@@ -96,7 +96,7 @@ class Card:
             values[np.repeat(chosen, rankings.lengths)] = 0
             return
         with self.lock:
-            tiles.Layout.of(self.place, rankings.offsets).clear(chosen, values)
+            tiles.OnTiles.of(self.place, rankings.offsets).clear(chosen, values)
 
     def has_nan(self, values: Array) -> bool:
         """Whether any number on the card is NaN."""

@@ -26,8 +26,7 @@ def ranking(dtype, n=70):
     return rng.standard_normal(n).astype(dtype), rng.permutation(n) / 10.0, rng.standard_normal(n).astype(dtype)
 
 
-@pytest.mark.parametrize("descending", [True, False])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("dtype", "descending"), [("float32", True), ("float64", False)])
 @every(with_definitions_on_cards)
 def test_a_card_computes_what_is_defined(entry, dtype, descending):
     x, target, _ = ranking(dtype)

@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lapsum_cli import Rankings
 from lapsum_cli.kernels.cpu.deviations import standard_deviations
+from lapsum_cli.kernels.cpu.parallel import Cores
 
 
 def deviation(x, dtype="float64"):
     x = np.asarray(x, dtype)
-    return standard_deviations(x, np.array([0, len(x)]))[0]
+    return standard_deviations(Cores(), Rankings.equal_length(x, 1, len(x)))[0]
 
 
 def definition(x):
@@ -57,7 +59,7 @@ def test_a_ranking_does_not_see_its_neighbours(threads):
     rng = np.random.default_rng(0)
     offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 3000, 500))])
     x = rng.standard_normal(offsets[-1]).astype(np.float32)
-    got = standard_deviations(x, offsets, threads)
+    got = standard_deviations(Cores(threads), Rankings(x, offsets))
     alone = [deviation(x[a:b], "float32") for a, b in pairwise(offsets)]
     assert np.array_equal(got, alone)
     want = [definition(x[a:b]) for a, b in pairwise(offsets)]

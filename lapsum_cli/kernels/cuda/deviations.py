@@ -4,7 +4,7 @@ import numpy as np
 
 from .adapter import Lane, cuda, device, float64, kernel
 from .blocks import block_maxima, block_sums, put_results
-from .tiles import Layout
+from .tiles import OnTiles
 
 LEAST = 1e-300  # distances below it are taken in units of it
 
@@ -14,7 +14,7 @@ def standard_deviations(lane: Lane, rankings):
 
     As of halves, since a difference of two scores may overflow; from the smallest, scaled by the largest.
     """
-    layout = Layout.of(lane, rankings.offsets)
+    layout = OnTiles.of(lane, rankings.offsets)
     x, table = lane.put(rankings.values, "scores"), layout.large_tiles
     ends, sums, squares = (
         lane.room(name, (rows, table.count), np.float64) for name, rows in (("ends", 2), ("sums", 2), ("squares", 1))

@@ -15,14 +15,14 @@ from .. import jit
 from . import tiles, topk
 from .adapter import Lane, cuda, kernel
 from .teams import Grid
-from .tiles import Layout
+from .tiles import OnTiles
 
 
 def each_ranking(
     lane: Lane, loss: Any, offsets: np.ndarray, given: Mapping[str, Any], shapes: Sequence[tuple[int, ...]]
 ) -> tuple[np.ndarray, tuple[Any, ...]]:
     """Losses (m,) in memory here, and upstream gradients of these shapes on the card; as ..cpu.losses.each_ranking."""
-    layout = Layout.of(lane, offsets)
+    layout = OnTiles.of(lane, offsets)
     losses = lane.room("losses", (layout.count,), np.float64)
     upstreams = tuple(lane.empty(shape, np.float64) if shape[-1] else _nothing(lane, shape) for shape in shapes)
     read = tuple(_on_card(lane, name, value) for name, value in given.items())
@@ -61,7 +61,7 @@ def cuts_of(cuts: topk.Cuts) -> Any:
 
 def add(lane: Lane, offsets: np.ndarray, to: Any, more: Any) -> None:
     """Add to values (N,) in place."""
-    layout = Layout.of(lane, offsets)
+    layout = OnTiles.of(lane, offsets)
     layout.each_tile(layout.tiles, _add, 0, to, more)
 
 

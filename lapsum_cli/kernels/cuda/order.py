@@ -14,7 +14,7 @@ import numpy as np
 
 from ..scalars.keys import bit_order, bits_of, key_of
 from .adapter import IS_SIMULATED, Lane, cuda, kernel
-from .tiles import Layout
+from .tiles import OnTiles
 
 ALONE = 1 << 17  # scores from which a ranking is sorted by itself: a segmented sort gives it a single block
 
@@ -25,7 +25,7 @@ class Order:
     def __init__(self, lane: Lane, rankings, descending=True, keep=False, name="scores"):
         """name: of the rooms that it takes on the lane, until the next of this name; keep: it has arrays of its own."""
         self.lane, self.rankings, self.descending, self.name, self.keep = lane, rankings, descending, name, keep
-        self.values, self.layout = rankings.values, Layout.of(lane, rankings.offsets)
+        self.values, self.layout = rankings.values, OnTiles.of(lane, rankings.offsets)
         self.dtype = np.dtype(self.values.dtype)
         self._sorted = None
 

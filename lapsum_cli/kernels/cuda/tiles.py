@@ -24,7 +24,7 @@ LARGE_TILE, MOST_TILES = 4096, 2048  # of a ranking that is only summed: so that
 
 
 @dataclass(frozen=True)
-class Table:
+class Tiles:
     """Tiles on the card: tile i is scores begin[i] .. end[i] of ranking[i]; first[r] is the first of ranking r."""
 
     ranking: object  # (tiles,) int64
@@ -41,7 +41,7 @@ class Table:
         return len(self.of)
 
 
-class Layout:
+class OnTiles:
     """The rankings of one batch on a card: offsets (m + 1,) int64 here and there, and their tiles."""
 
     def __init__(self, lane: Lane, offsets: np.ndarray):
@@ -50,7 +50,7 @@ class Layout:
         self.offsets = lane.put(offsets)
 
     @classmethod
-    def of(cls, lane: Lane, offsets: np.ndarray) -> Layout:
+    def of(cls, lane: Lane, offsets: np.ndarray) -> OnTiles:
         """The layout of these offsets; that of the batch before if it is the same."""
         kept = lane.tables.get("layout")
         if kept is None or not np.array_equal(kept.here, offsets):
@@ -58,16 +58,16 @@ class Layout:
         return kept
 
     @cached_property
-    def tiles(self) -> Table:
+    def tiles(self) -> Tiles:
         """For sweeps, whose scores pass through shared memory."""
         return self._table(np.full(self.count, TILE))
 
     @cached_property
-    def large_tiles(self) -> Table:
+    def large_tiles(self) -> Tiles:
         """For sums: tiles of at least LARGE_TILE scores, at most MOST_TILES of a ranking."""
         return self._table(np.maximum(LARGE_TILE, -(-self.lengths // MOST_TILES)))
 
-    def _table(self, tile: np.ndarray) -> Table:
+    def _table(self, tile: np.ndarray) -> Tiles:
         counts = -(-self.lengths // tile)
         first = np.concatenate([[0], np.cumsum(counts)])
         ranking = np.repeat(np.arange(self.count), counts)
@@ -80,9 +80,9 @@ class Layout:
             if chosen.any()
         ]
         tables = (self.lane.put(table) for table in (ranking, begin, end, first))
-        return Table(*tables, classes, *(self.lane.put(np.flatnonzero(c)) for c in (counts > 1, counts <= 1)), ranking)
+        return Tiles(*tables, classes, *(self.lane.put(np.flatnonzero(c)) for c in (counts > 1, counts <= 1)), ranking)
 
-    def each_tile(self, table: Table, function, rows: int, *arguments) -> None:
+    def each_tile(self, table: Tiles, function, rows: int, *arguments) -> None:
         """Run a kernel for every tile: function(numbers, table's ranking, begin, end, *arguments)."""
         for threads, _, numbers in table.classes:
             given = (numbers, table.ranking, table.begin, table.end, *arguments)
@@ -92,7 +92,7 @@ class Layout:
         """Set the values (N,) of the chosen rankings (m,) to 0."""
         self.each_tile(self.tiles, _clear, 0, self.lane.put(chosen), values)
 
-    def totals(self, table: Table, name: str, partials, largest: bool = False):
+    def totals(self, table: Tiles, name: str, partials, largest: bool = False):
         """Values (rows, m) of the rankings from those (rows, tiles) of their tiles: sums, or the largest."""
         out = self.lane.room(name, (len(partials), self.count), np.float64)
         function = _largest_of_tiles if largest else _sums_of_tiles

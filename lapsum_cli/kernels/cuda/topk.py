@@ -30,7 +30,7 @@ from .adapter import Lane, cuda, device, float64, kernel
 from .blocks import block_sums, put_results
 from .narrowing import Narrowing
 from .threshold import find_whole_cut, near
-from .tiles import Layout
+from .tiles import OnTiles
 
 
 class Cuts(NamedTuple):
@@ -46,7 +46,7 @@ def soft_topk(lane: Lane, rankings, ks, alphas, largest=True, log=False, upstrea
 
     upstream: (N,) gradient with respect to the results, for a topk_gradient that follows and takes a pass less then.
     """
-    values, layout = rankings.values, Layout.of(lane, rankings.offsets)
+    values, layout = rankings.values, OnTiles.of(lane, rankings.offsets)
     dtype = np.dtype(values.dtype)
     x, sign, table = lane.put(values, name), dtype.type(1 if largest else -1), layout.large_tiles
     v = lane.room("no upstream", (0,), dtype) if upstream is None else lane.put(upstream, "upstream")
@@ -95,7 +95,7 @@ def _by_length(lengths):
 
 def topk_gradient(lane: Lane, rankings, upstream, cuts: Cuts, alphas, largest=True, slope=MEMBERSHIP):
     """Gradients for scores (N,) on the card, for k (m,) and for alpha (m,) in memory here. As in cpu.topk."""
-    values, layout = rankings.values, Layout.of(lane, rankings.offsets)
+    values, layout = rankings.values, OnTiles.of(lane, rankings.offsets)
     dtype = np.dtype(values.dtype)
     x, v, sign = lane.put(values, "scores"), lane.put(upstream, "upstream"), dtype.type(1 if largest else -1)
     out, table = lane.result("gradient of scores", layout.size, dtype, values), layout.large_tiles
