@@ -124,9 +124,9 @@ class Choice:
                     raise OptionError(f"{what} {value!r} is unknown; known are {', '.join(known)}")
         for operation in self.operations:
             for method in self.methods:
-                known = methods_of(TIMED[operation].operation)
-                if method not in known:
-                    raise OptionError(f"no method {method!r} for {operation}; known are {', '.join(known)}")
+                there = methods_of(TIMED[operation].operation)
+                if method not in there:
+                    raise OptionError(f"no method {method!r} for {operation}; known are {', '.join(there)}")
         Alpha(self.alpha)
         self.shape_cases()
 
