@@ -5,6 +5,7 @@ import pytest
 from benchcases import choice, made, side
 
 from lapsum_cli.core import reference
+from lapsum_cli.study.bench.cases import Case
 from lapsum_cli.study.bench.check import WrongResult, check_output
 from lapsum_cli.study.bench.run import Bench
 from lapsum_cli.study.bench.scores import SCORES
@@ -95,7 +96,7 @@ def test_nan_is_refused(operation):
 
 
 def test_a_wrong_output_is_never_timed(monkeypatch):
-    monkeypatch.setitem(TIMED, "rank", lambda case, scores: [side("numpy", "rank")(case, scores)])
+    monkeypatch.setattr(Case, "outputs", lambda case, scores: [side("numpy", "rank")(case, scores)])
     with pytest.raises(WrongResult):
         Bench(choice(alpha=1.0), ["shapes"], []).run()
 
