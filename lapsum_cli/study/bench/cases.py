@@ -12,7 +12,7 @@ import numpy as np
 from ...api.functions import compute
 from ...core.errors import OptionError
 from ...core.quantities import Alpha, K
-from ...operations import METHODS, methods_of, operation_called
+from ...operations import METHODS, method_called, operation_called
 from ...operations.operation import ByMethod, Operation
 from .clock import Times
 from .scores import SCORES, draw
@@ -124,9 +124,7 @@ class Choice:
                     raise OptionError(f"{what} {value!r} is unknown; known are {', '.join(known)}")
         for operation in self.operations:
             for method in self.methods:
-                there = methods_of(TIMED[operation].operation)
-                if method not in there:
-                    raise OptionError(f"no method {method!r} for {operation}; known are {', '.join(there)}")
+                method_called(method, TIMED[operation].operation)  # or what there is instead is said
         Alpha(self.alpha)
         self.shape_cases()
 
