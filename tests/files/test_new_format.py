@@ -85,7 +85,7 @@ def test_a_refusal_names_it(tmp_path):
 
 
 def test_every_format_that_stands_can_be_read_and_written_and_is_in_the_help():
-    known = inspect.signature(options.shared).parameters["from_format"].annotation.__metadata__[0].help
+    known = inspect.signature(options.shared, eval_str=True).parameters["from_format"].annotation.__metadata__[0].help
     for name in FORMATS:
         assert callable(load(name).read)
         assert callable(load(name).write)
