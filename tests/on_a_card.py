@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PYTHON = sys.executable
 LAPSUM = [PYTHON, "-m", "lapsum_cli"]
-TESTS = [PYTHON, "-m", "pytest", "-p", "no:cacheprovider", "tests/cards", "-W", "default"]
+TESTS = [PYTHON, "-m", "pytest", "-o", "addopts=-q", "-p", "no:cacheprovider", "tests/cards", "-W", "default"]
 # Those that launch every kernel on small rankings: the sanitizer makes each launch a hundred times slower.
 SMALL = ["-k", "permutations or deviations or empty or (losses and float32)"]
 

@@ -15,7 +15,7 @@ from .budget import MIB, Budget
 
 # What a process needs beyond its resident size at the start and the batches in flight: a row group being gathered,
 # encoded and compressed, the page buffers of the reader, and what allocators keep. Measured with rows of 24 bytes;
-# see test_memory.py.
+# see tests/package/test_memory.py.
 RESERVE = 80 * MIB
 LEAST = 240 * MIB  # what lists of very unequal lengths took at the smallest budget, 229, and a little
 LEAN = 1024 * MIB  # below this, speed gives way to what is held

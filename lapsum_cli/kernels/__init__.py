@@ -22,11 +22,12 @@ alpha times quantiles of F. Ascending order is that of the negated scores.
 * Every exponent is <= 0, and differences are taken between scores, never from an origin: no finite input overflows,
   and an offset of the scores costs nothing but what the dtype already lost.
 
-Errors against the definition in float64 on the same scores, as tests/test_accuracy.py measures them: float64 below
+Errors against the definition in float64 on the same scores, as tests/laws/test_accuracy.py measures them: float64 below
 1e-12 for memberships and 1e-12 n for ranks; float32 below 2e-6 for memberships and 2e-7 n for ranks; the sums of
 memberships and ranks within 1e-6 of k and n (n + 1) / 2, relative, at n = 10^6 for alpha from 1e-6 to 1e3. Gradients
-against the dense Jacobian, as tests/test_gradients.py measures them, relative to the largest entry: 1e-12 in float64,
-2e-6 in float32, where the terms that meet there do not cancel; they may exceed float32 (inf) at an alpha below 1e-37.
+against the dense Jacobian, as tests/laws/test_gradients.py measures them, relative to the largest entry: 1e-12 in
+float64, 2e-6 in float32, where the terms that meet there do not cancel; they may exceed float32 (inf) at an alpha below
+1e-37.
 
     scalars   one number at a time, for both devices: functions, the Laplace root, the merge law, keys, places, cuts
     parts     the road of a ranking larger than a part: summarise, merge, finish

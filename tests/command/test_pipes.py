@@ -171,6 +171,18 @@ def popen(*args, **options) -> subprocess.Popen:
     return subprocess.Popen([*LAPSUM, *map(str, args)], **(pipes | options))
 
 
+def until_it_waits(process) -> None:
+    """Everything is imported, and half a second has passed without work (Linux)."""
+    patience, spent, since = time.monotonic() + 60, "", 0.0
+    while not (spent and time.monotonic() - since > 0.5):
+        assert time.monotonic() < patience
+        time.sleep(0.05)
+        with open(f"/proc/{process.pid}/maps") as maps, open(f"/proc/{process.pid}/stat") as stat:
+            now = " ".join(stat.read().rpartition(")")[2].split()[11:13]) if "libarrow" in maps.read() else ""
+        if now != spent:
+            spent, since = now, time.monotonic()
+
+
 @contextlib.contextmanager
 def fed_slowly(tmp_path, format):
     """A run whose input has begun and does not end; its output is under way in tmp_path."""
@@ -202,7 +214,7 @@ def test_a_signal_while_nothing_has_come_ends_the_run(tmp_path):
     """The first read of standard input waits in the main thread."""
     for number in (signal.SIGINT, signal.SIGTERM):
         with popen("rank", "-", "-o", tmp_path / "out.csv") as process:
-            time.sleep(1)
+            until_it_waits(process)
             process.send_signal(number)
             assert process.wait(10) == 128 + number
             assert b"Traceback" not in process.stderr.read()

@@ -114,6 +114,8 @@ TARGET = np.random.default_rng(3).integers(0, 5, 30).astype(float)
 @pytest.mark.parametrize("descending", [True, False])
 @every(is_smooth)
 def test_results_move_as_their_gradients_say(entry, descending, alpha):
+    if is_loss(entry):
+        alpha = max(alpha, 0.5)  # a hard recall moves with nothing
     assert np.diff(np.sort(np.append(X, lapsum.soft_sort(X, alpha=alpha)))).min() > 3 * STEP * alpha
     # Equal targets of a permutation have a test of their own.
     target = TARGET + np.arange(30) / 100 if entry.name == "permutation loss" else TARGET
