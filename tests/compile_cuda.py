@@ -18,7 +18,7 @@ from onecard import Held, counting_lane, run_every_operation
 
 CARDS = (80, 90, 120)
 # Float32 passes over the scores, and how many float64 operations totals may take. What is sorted is swept in float64,
-# as lapsum_cli/kernels/sweeps.py says why, and what one block finds out about a threshold is little work.
+# as lapsum_cli/kernels/cpu/sweeps.py says why, and what one block finds out about a threshold is little work.
 PASSES = {"_collapse": 16, "_walk_tiles": 8, "_settle": 12}
 
 

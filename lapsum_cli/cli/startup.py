@@ -21,17 +21,17 @@ def main() -> None:
 
 
 class WithoutNeighbours:
-    """An importer that refuses pandas and SciPy, which no command uses but the one that times them.
+    """An importer that refuses pandas, SciPy and coverage, which no command uses but the one that times them.
 
-    Where they are installed, PyArrow imports the one to see whether an array is one of its, and Numba the other for
-    linear algebra: half a second and 50 MB for nothing. None in sys.modules would do for Numba; PyArrow (26) takes it
-    for the module.
+    Where they are installed, PyArrow imports the first to see whether an array is one of its, Numba SciPy for linear
+    algebra, and coverage to tell it which lines it compiled: half a second and 54 MB for nothing. None in sys.modules
+    would do for Numba; PyArrow (26) takes it for the module.
     """
 
     @staticmethod
     def find_spec(name: str, path: Any = None, target: Any = None) -> None:
-        """ModuleNotFoundError for these two, nothing for others."""
-        if name in ("pandas", "scipy"):
+        """ModuleNotFoundError for these, nothing for others."""
+        if name in ("pandas", "scipy", "coverage"):
             raise ModuleNotFoundError("the command line does without it", name=name)
 
 

@@ -35,12 +35,12 @@ os._exit = sys.exit
 try:
     {act}
 finally:
-    print(*(name for name in ("pandas", "scipy", "pyarrow") if sys.modules.get(name)), file=sys.stderr)
+    print(*(name for name in ("pandas", "scipy", "coverage", "pyarrow") if sys.modules.get(name)), file=sys.stderr)
 """
 
 
 @pytest.mark.skipif(not (find_spec("pandas") and find_spec("scipy")), reason="neither is there to be imported")
-def test_the_command_imports_neither_pandas_nor_scipy():
+def test_the_command_imports_neither_pandas_nor_scipy_nor_coverage():
     source = str(ROOT / "samples" / "search.parquet")
     by_command = f"sys.argv = ['lapsum', 'rank', {source!r}, '-q']; from {MODULE} import {MAIN}; {MAIN}()"
     by_library = (
