@@ -6,6 +6,7 @@ import pytest
 from commands import contents, parquet, refusal, run
 
 from lapsum_cli import devices
+from lapsum_cli.devices import machine
 
 PROCESSES = [
     (("rank", "missing.parquet", "-o", "out.csv"), 66, "missing.parquet: no such file"),
@@ -46,8 +47,8 @@ def test_a_command_that_does_not_exist_is_a_usage_error(tmp_path, args):
 def test_a_gpu_that_is_not_there(lapsum, monkeypatch, tmp_path, installed, driver, words):
     (tmp_path / "x.csv").write_text("score\n1\n2\n")
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
-    monkeypatch.setattr(devices, "find_spec", lambda name: installed)
-    monkeypatch.setattr(devices, "_driver", lambda: driver)
+    monkeypatch.setattr(machine, "find_spec", lambda name: installed)
+    monkeypatch.setattr(machine, "driver", lambda: driver)
     code, line = lapsum("rank", "x.csv", "-o", "y.csv", "--device", "cuda")
     assert code == 69
     assert words in line
@@ -57,5 +58,5 @@ def test_a_gpu_that_is_not_there(lapsum, monkeypatch, tmp_path, installed, drive
 def test_a_gpu_that_works_is_named_with_the_cuda_version_of_its_driver(monkeypatch):
     card = SimpleNamespace(compute_capability=lambda: (9, 0), IS_SIMULATED=False)
     monkeypatch.setattr(devices, "_adapter", lambda: card)
-    monkeypatch.setattr(devices, "_driver", lambda: (13020, 1))
+    monkeypatch.setattr(devices, "driver", lambda: (13020, 1))
     assert devices.cuda() == "a kernel runs; compute capability 9.0, driver for CUDA 13.2"
