@@ -34,7 +34,7 @@ KERNELS_MAY_IMPORT = {
     "scalars": {"jit"},
     "parts": set(),
     "cpu": {"parts", "scalars", "jit"},
-    "losses": {"cpu", "scalars", "jit"},
+    "losses": {"scalars", "jit"},
     "cuda": {"scalars", "jit"},
 }
 MOST_ENTRIES = 15
