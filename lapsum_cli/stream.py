@@ -65,7 +65,7 @@ def results(
             result = on.compute(operation, rankings)
         except BadRanking as error:
             raise DataError(f"{table.layout.name(batch, error.ranking)}: {error.problem}") from None
-        counts.add(batch, rankings, result)
+        counts.add(batch, rankings, operation.short(rankings), result)
         for rows in table.put_back(batch, rankings, result):
             yield rows, 0
             del rows

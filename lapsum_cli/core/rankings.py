@@ -23,7 +23,8 @@ def frozen(array: np.ndarray) -> np.ndarray:
 
 def has_nan(array: np.ndarray) -> bool:
     """Whether any number is NaN: one pass, and nothing to store, as a maximum with a NaN is NaN."""
-    return bool(np.isnan(array.max(initial=-np.inf)))
+    most = array.max(initial=-np.inf)
+    return bool(most != most)
 
 
 @dataclass(frozen=True)

@@ -62,12 +62,11 @@ class Forward:
 
 @dataclass
 class Result:
-    """What an operation computed, by slot. short: rankings shorter than k; losses (m,): what a loss was, NaN where it
-    is undefined, also where its gradient was asked for.
+    """What an operation computed, by slot. losses (m,): what a loss was, NaN where it is undefined, also where its
+    gradient was asked for.
     """
 
     values: dict[Slot, Any]
-    short: int = 0
     losses: Any = None
 
     @classmethod
@@ -79,7 +78,6 @@ class Result:
         parts = {slot: [result.values[slot] for result in results] for slot in first.values}
         return cls(
             {slot: None if part[0] is None else np.concatenate(part) for slot, part in parts.items()},
-            sum(result.short for result in results),
             None if first.losses is None else np.concatenate([result.losses for result in results]),
         )
 
@@ -160,6 +158,11 @@ class Operation:
         """For each k that was asked for what slots call it, and the rankings with it."""
         yield "", rankings
 
+    def short(self, rankings: Rankings) -> int:
+        """How many rankings are shorter than k, counted for every k."""
+        of_each_k = [(of_k.each["k"], of_k.lengths) for _, of_k in self.by_k(rankings) if "k" in of_k.each]
+        return sum(int((k > lengths).sum()) for k, lengths in of_each_k)
+
     def forward(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True, keep: bool = False) -> Forward:
         """The result, and what a backward pass needs of it.
 
@@ -176,8 +179,6 @@ class Operation:
 
     def compute(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True) -> Result:
         """Every slot that it gives, for rankings with what it needs in `beside` and `each`, on a device."""
-        import numpy as np
-
         rankings, gives = self.ready(rankings, on), self.gives
         made: dict[Slot, Any] = {}
         result = Result(made)
@@ -190,8 +191,6 @@ class Operation:
                 found |= {GRADIENT: on.home(scores, rankings), f"{GRADIENT}_alpha": alpha, f"{GRADIENT}_k": to_k}
             made |= {slot: found[slot.name] for slot in gives if slot.k == k}
             result.losses = found.get("loss")
-            if "k" in of_k.each:
-                result.short += int(np.count_nonzero(of_k.each["k"] > of_k.lengths))
         result.values = {slot: made[slot] for slot in gives}
         return result
 

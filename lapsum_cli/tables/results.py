@@ -55,12 +55,12 @@ class Counts:
     written: int = 0
     total: Total = field(default_factory=Total)
 
-    def add(self, batch: Batch, rankings: Rankings, result: Result) -> None:
-        """What was computed of a batch."""
+    def add(self, batch: Batch, rankings: Rankings, short: int, result: Result) -> None:
+        """What was computed of a batch; short: rankings shorter than k."""
         self.rows += batch.rows
         self.rankings += len(rankings)
         self.scores += len(rankings.values)
-        self.short += result.short
+        self.short += short
         self.nan += 0 if batch.valid is None else int(len(batch.valid) - batch.valid.sum())
         if result.losses is not None:
             self.total.add(result.losses[~np.isnan(result.losses)])

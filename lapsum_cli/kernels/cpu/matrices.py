@@ -14,10 +14,10 @@ def matrices(offsets: np.ndarray) -> list[np.ndarray]:
 
     Deterministic, and without bearing on the result: padding sorts last. Lengths rise in a group.
     """
+    if len(offsets) == 2:
+        return [np.zeros(1, np.int64)] if offsets[1] else []
     lengths = offsets[1:] - offsets[:-1]
-    if len(lengths) == 1 or (
-        len(lengths) and lengths.min() == lengths.max()
-    ):  # as in an array, whose rows need no sort by length
+    if len(lengths) and lengths.min() == lengths.max():  # as in an array, whose rows need no sort by length
         return _groups(np.arange(len(lengths)), _padded_length(int(lengths[0]))) if lengths[0] else []
     by_length = np.argsort(lengths, kind="stable")
     rising = lengths[by_length]

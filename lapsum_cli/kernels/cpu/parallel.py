@@ -37,11 +37,11 @@ class Workspace(threading.local):
 
     def array(self, name: str, shape, dtype) -> np.ndarray:
         """Of this shape, until the thread asks for the name again."""
-        size = math.prod(shape) * np.dtype(dtype).itemsize
         held = self.__dict__.get(name)
-        if held is None or held.size < size:
-            held = self.__dict__[name] = np.empty(size, np.uint8)
-        return held[:size].view(dtype).reshape(shape)
+        if held is None or held.nbytes < (size := math.prod(shape) * np.dtype(dtype).itemsize):
+            held = self.__dict__[name] = np.empty(shape, dtype)
+            return held
+        return held.reshape(-1).view(np.uint8)[:size].view(dtype).reshape(shape)
 
 
 def parts(length: int, part: int) -> list[slice]:
@@ -102,7 +102,8 @@ def each_ranking(groups: list[np.ndarray], offsets: np.ndarray, cores: Cores, of
     """Call of_group(group) for every group of rankings, side by side, and of_long(ranking) for one longer than a part,
     alone, so that it can have all threads.
     """
-    is_long = [len(group) == 1 and offsets[group[0] + 1] - offsets[group[0]] > cores.part for group in groups]
+    most = cores.part
+    is_long = [offsets[-1] > most and len(g) == 1 and offsets[g[0] + 1] - offsets[g[0]] > most for g in groups]
     for_each(of_group, [(group,) for group, alone in zip(groups, is_long, strict=True) if not alone], cores.threads)
     for group, alone in zip(groups, is_long, strict=True):
         if alone:

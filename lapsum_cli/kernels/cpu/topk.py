@@ -53,7 +53,8 @@ def soft_topk(cores, rankings, ks, alphas, largest=True, log=False, upstream=Non
     """
     values, offsets = rankings.values, rankings.offsets
     out = np.empty(len(values) if results else 0, values.dtype)
-    cuts = np.full((len(offsets) - 1, 4), -np.inf)
+    cuts = np.empty((len(offsets) - 1, 4))
+    cuts.fill(-np.inf)
     sign = values.dtype.type(1 if largest else -1)
     rates, workspace = rates_of(alphas, values.dtype), parallel.Workspace()
 
