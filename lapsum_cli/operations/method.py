@@ -26,13 +26,12 @@ class Way:
 
 @dataclass(frozen=True)
 class Method:
-    """A method: its Way for each operation, its cost in the length of a ranking, and what its results keep.
+    """A method: its Way for each operation, and what its results keep.
 
     promises  laws that hold for it beyond those of all: "sums_to_k", "keeps_order", "exact_zeros", "hard_limit"; the
               laws of the test catalogue are read from here
     """
 
     ways: Mapping[str, Way]
-    cost: str = "n log n"
     promises: tuple[str, ...] = ()
     devices: tuple[str, ...] = ("cpu",)

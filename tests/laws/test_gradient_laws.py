@@ -1,0 +1,114 @@
+"""What must hold for every gradient of the sum of v times the results: sentences, for every entry of the catalogue."""
+
+from dataclasses import replace
+
+import numpy as np
+from catalogue import every, has_gradient, named
+from drawn import long_batch, short, softness
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lapsum_cli
+from lapsum_cli import soft_rank_vjp
+
+
+def upstream_of(entry, grades):
+    """A number for each result; grades are as good as any."""
+    return 1.7 if entry.per == "ranking" else np.cos(np.arange(len(grades))) + grades / 4
+
+
+def gradient_scale(x, v, g, alpha):
+    """What cancels in a gradient leaves a rounding of this size behind."""
+    return np.abs(g.scores).sum() + np.abs(v).sum() * (1 + 1 / alpha)
+
+
+@every(has_gradient)
+@given(short, softness)
+def test_gradients_sum_to_how_results_move_with_a_shift(entry, ranking, alpha):
+    """Not at all, but for sorted scores, which shift alike."""
+    x, target = ranking
+    v = upstream_of(entry, target)
+    g = entry.vjp(x, target, v, alpha=alpha)
+    assert abs(g.scores.sum() - (np.sum(v) if entry.moves else 0)) <= 1e-12 * gradient_scale(x, v, g, alpha)
+
+
+@every(has_gradient)
+@given(short, softness, st.integers(-1000, 1000))
+def test_gradients_do_not_see_a_shift(entry, ranking, alpha, shift):
+    x, target = ranking
+    v = upstream_of(entry, target)
+    g, moved = (entry.vjp(scores, target, v, alpha=alpha) for scores in (x, x + shift))
+    for a, b in zip(g, moved, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11 * (1 + np.abs(v).sum() * (np.abs(x).max() + 1) / alpha))
+
+
+@every(has_gradient)
+@given(short, softness)
+def test_scaling_scores_and_alpha_together_moves_nothing_but_sorted_scores(entry, ranking, alpha):
+    """So alpha's gradient is -<gradient, x> / alpha, for sorted scores (<v, y> - <gradient, x>) / alpha, x and y about
+    one of the scores.
+    """
+    x, target = ranking
+    v = upstream_of(entry, target)
+    g = entry.vjp(x, target, v, alpha=alpha)
+    grown = v * (entry(x, target, alpha=alpha) - x[0]) if entry.moves else [0.0]
+    terms = np.concatenate([grown, -g.scores * (x - x[0])])
+    assert abs(alpha * g.alpha - terms.sum()) <= 1e-11 * (np.abs(terms).sum() + gradient_scale(x, v, g, alpha))
+
+
+@every(has_gradient, permutation_loss="equal targets take their places in the order of the input")
+@given(short, softness, st.randoms(use_true_random=False))
+def test_gradients_go_with_their_scores(entry, ranking, alpha, random):
+    x, target = ranking
+    order = np.array(random.sample(range(len(x)), len(x)))
+    v = upstream_of(entry, target)
+    moved = v[order] if entry.per == "score" else v
+    got, want = entry.vjp(x[order], target[order], moved, alpha=alpha), entry.vjp(x, target, v, alpha=alpha)
+    bound = 1e-12 * gradient_scale(x, v, want, alpha)
+    np.testing.assert_allclose(got.scores, want.scores[order], rtol=1e-10, atol=bound)
+    np.testing.assert_allclose(got.alpha, want.alpha, rtol=1e-10, atol=bound * (1 + np.ptp(x) / alpha))
+
+
+@given(short, softness)
+def test_the_jacobian_of_the_ranks_is_symmetric(ranking, alpha):
+    x = ranking[0]
+    jacobian = soft_rank_vjp(np.broadcast_to(x, (len(x), len(x))), np.eye(len(x)), alpha=alpha).scores
+    np.testing.assert_allclose(jacobian, jacobian.T, rtol=1e-11, atol=1e-16 / alpha)
+
+
+@every(
+    has_gradient,
+    sort="its scale is its deviation: at 0 it is the hard sort, which moves with the scores",
+)
+def test_a_constant_ranking_has_no_gradient_where_alpha_is_in_its_deviations(entry):
+    """Its deviation is 0: no direction is better than another."""
+    x, target = np.full(4, 0.3), np.array([0.0, 3, 1, 2])
+    g = entry.vjp(x, target, upstream_of(entry, target), alpha="0.5std")
+    assert not g.scores.any()
+    assert g.alpha == 0
+
+
+@every(has_gradient)
+def test_the_gradients_of_a_long_batch_are_the_same_on_one_thread_and_two(entry):
+    x, target, v = long_batch(5000)
+    upstream = (lambda r: np.ones(len(x))[r]) if entry.per == "ranking" else v.__getitem__
+    whole = np.ones(len(x)) if entry.per == "ranking" else v
+    one, two = (entry.vjp(x, target, whole, threads=threads) for threads in (1, 2))
+    assert np.array_equal(one.scores.values, two.scores.values)
+    assert all(np.array_equal(a, b) for a, b in zip(one[1:], two[1:], strict=True))
+    assert np.array_equal(one.scores[123], entry.vjp(x[123], target[123], upstream(123)).scores)
+
+
+# The catalogue.
+
+
+def test_what_has_no_name_in_the_package_is_entered_with_its_functions():
+    """As a method or a loss of a stranger would be: here the rank from 0, of scores about their mean."""
+
+    def function(x, *, descending=True, **given):
+        return lapsum_cli.soft_rank(x - x.mean(), descending=descending, base=0, **given)
+
+    toy = replace(named("rank"), name="toy", function=function, gradient=lapsum_cli.soft_rank_vjp)
+    x, _ = ranking = np.array([0.5, 2.0, 0.25, 2.0, -1.0]), np.zeros(5)
+    assert np.array_equal(toy(x, alpha=0.5), lapsum_cli.soft_rank(x - x.mean(), alpha=0.5, base=0))
+    test_gradients_do_not_see_a_shift.hypothesis.inner_test(toy, ranking, alpha=0.5, shift=3)
