@@ -42,6 +42,20 @@ def compiled():
         warm.warm(operation, "float32", Cpu())
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """(make, suffix) -> the file that `make` writes, made once, and its rows."""
+    folder, rows = tmp_path_factory.mktemp("made"), {}
+
+    def of(make, suffix):
+        path = folder / f"{make.__name__}.{suffix}"
+        if path not in rows:
+            rows[path] = make(path)
+        return path, rows[path]
+
+    return of
+
+
 def long_table(path):
     """12 million rows, 240 MiB as arrays, in a single row group."""
     rows = 12 * MILLION
@@ -80,9 +94,8 @@ def matrix(path):
     [(long_table, "parquet"), (skewed_lists, "parquet"), (matrix, "npy")],
     ids=["long", "lists", "npy"],
 )
-def test_peak_resident_memory_stays_below_256_mib(make, suffix, operation, tmp_path):
-    source, sink = tmp_path / f"scores.{suffix}", tmp_path / f"out.{suffix}"
-    rows = make(source)
+def test_peak_resident_memory_stays_below_256_mib(make, suffix, operation, made, tmp_path):
+    (source, rows), sink = made(make, suffix), tmp_path / f"out.{suffix}"
     peak = peak_memory(operation[0], source, "-o", sink, *operation[1:])
     written = len(np.load(sink, mmap_mode="r")) if suffix == "npy" else pq.read_metadata(sink).num_rows
     assert written == rows
@@ -100,9 +113,8 @@ def test_peak_resident_memory_stays_below_256_mib(make, suffix, operation, tmp_p
     ],
     ids=["rank-long", "loss-long", "sort-lists", "topk-lists"],
 )
-def test_gradients_keep_the_memory_too(make, arguments, tmp_path):
-    source, sink = tmp_path / "scores.parquet", tmp_path / "out.parquet"
-    rows = make(source)
+def test_gradients_keep_the_memory_too(make, arguments, made, tmp_path):
+    (source, rows), sink = made(make, "parquet"), tmp_path / "out.parquet"
     before = 2 if arguments[0] == "loss" else 1
     peak = peak_memory(*arguments[:before], source, "-o", sink, *arguments[before:])
     assert pq.read_metadata(sink).num_rows == rows
@@ -123,10 +135,9 @@ def test_a_permutation_of_many_rows_keeps_the_memory(tmp_path):
     assert 0.98 < columns.min() <= columns.max() < 1 + 1e-6
 
 
-def test_the_measurement_could_have_failed(tmp_path):
+def test_the_measurement_could_have_failed(made):
     """The same file read at once, as a notebook would, takes more than the limit."""
-    source = tmp_path / "scores.parquet"
-    long_table(source)
+    source, _ = made(long_table, "parquet")
     program = (
         "import resource, sys, pyarrow.parquet as pq\n"
         "table = pq.read_table(sys.argv[1])\n"

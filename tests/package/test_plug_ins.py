@@ -117,7 +117,7 @@ def test_what_a_method_promises_selects_its_laws(toys):
         "smallest by toy",
         "log topk by toy",
     ]
-    plug_in = ["-p", "toys.entered", "-p", "no:cacheprovider"]
+    plug_in = ["-p", "toys.entered", "-p", "no:cacheprovider", "-n", "0"]
     run = command("pytest", *plug_in, TESTS / "laws", "-k", f"{NAME} and not long_batch", "-rp", cwd=TESTS.parent)
     assert run.returncode == 0, run.stdout.decode()
     held = {line.split("::")[1].split("[")[0] for line in run.stdout.decode().splitlines() if "PASSED" in line}
