@@ -75,11 +75,7 @@ def test_results_lie_between_their_bounds(entry, ranking, dtype, alpha, share):
         assert ((known >= 0) & (known <= 1)).all()
 
 
-@every(
-    is_no_loss,
-    sort="results go by position: the law below",
-    log_topk="the last bit of a logarithm is not the same in SIMD lanes and in what is left of a row",
-)
+@every(is_no_loss, sort="results go by position: the law below")
 @given(grids, dtypes, alphas, shares)
 def test_equal_scores_get_equal_results_to_the_bit(entry, ranking, dtype, alpha, share):
     x = ranking[0].astype(dtype)
@@ -208,6 +204,39 @@ def test_a_ranking_does_not_see_its_neighbours_nor_the_threads(entry, rows, dtyp
     assert len(together) == len(alone)
     for a, b in zip(together, alone, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@every()
+@given(st.integers(0, 2**32), st.integers(1, 40), dtypes, st.floats(1e-3, 100), shares)
+def test_results_do_not_depend_on_the_place_in_the_batch_to_the_bit(entry, seed, n, dtype, alpha, share):
+    """Of 1 to 17 rankings at once, which fill SIMD lanes or are left over: alike, and among others of like length."""
+    rng = np.random.default_rng(seed)
+    x, target, v = (rng.standard_normal(n).astype(dtype) for _ in range(3))
+    target = np.argsort(target) % 5.0
+    one = entry.per == "ranking"
+    given = {"alpha": alpha, "k": max(1e-3, share * n)}
+    others = [rng.standard_normal((17, n + more)).astype(dtype) for more in (0, 1)]
+
+    def batch(count, at, other):
+        """Scores, targets and upstream values of so many rankings, this one at `at` or, if that is None, all of them."""
+        rows = [x if at in (None, r) else other[r] for r in range(count)]
+        fill = [np.resize(target, len(row)) for row in rows], [np.resize(v, len(row)) for row in rows]
+        return rows, fill[0], np.full(count, 1.7) if one else fill[1]
+
+    def of(rows, targets, upstream):
+        """Bytes of what is computed of each ranking."""
+        found = [entry(rows, targets, **given)]
+        if entry.differentiable:
+            found += entry.vjp(rows, targets, upstream, **given)
+        return [tuple(np.asarray(part[r]).tobytes() for part in found) for r in range(len(rows))]
+
+    [alone] = of(*batch(1, None, None))
+    for count in range(2, 18):
+        assert set(of(*batch(count, None, None))) == {alone}
+    for other in others:
+        for count in (3, 8, 17):
+            for at in (0, count // 2, count - 1):
+                assert of(*batch(count, at, other))[at] == alone
 
 
 # Where alpha ends.

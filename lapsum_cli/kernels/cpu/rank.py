@@ -16,6 +16,7 @@ import numpy as np
 from ...core.rankings import frozen
 from .. import parts
 from ..jit import uncounted
+from ..scalars.functions import fma
 from ..scalars.summary import merged, soft_count
 from . import parallel
 from .sweeps import Summary, approach, blocks_of, both_sums, factors, fade, finite_part, merge, stretches
@@ -204,7 +205,7 @@ def _gradients(y, v, half, middle, before, behind, out):
     """The gradients of a block; returns their sum times the distance of each score from `middle`."""
     total = 0.0
     for i in range(y.size):
-        out[i] = half * (before[1, i] + behind[1, i] - v[i] * (before[0, i] + behind[0, i]))
+        out[i] = half * fma(-v[i], before[0, i] + behind[0, i], before[1, i] + behind[1, i])
     for i in range(y.size):
         total += out[i] * (np.float64(y[i]) - middle)
     return total

@@ -332,7 +332,7 @@ def _sweep_out(y, rate, moved, factor):
         factors(y, start, size, rate, factor)
         down = moved[0, start : start + size]
         for i in range(size):
-            pull = pull * factor[i] + down[i]
+            pull = merged(down[i], pull, factor[i])
             down[i] = pull
     pull = 0.0
     for b in range(blocks - 1, -1, -1):
