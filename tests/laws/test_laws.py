@@ -218,7 +218,7 @@ def test_results_do_not_depend_on_the_place_in_the_batch_to_the_bit(entry, seed,
     others = [rng.standard_normal((17, n + more)).astype(dtype) for more in (0, 1)]
 
     def batch(count, at, other):
-        """Scores, targets and upstream values of so many rankings, this one at `at` or, if that is None, all of them."""
+        """Scores, targets and upstream values of so many rankings: this one at `at`, or all if that is None."""
         rows = [x if at in (None, r) else other[r] for r in range(count)]
         fill = [np.resize(target, len(row)) for row in rows], [np.resize(v, len(row)) for row in rows]
         return rows, fill[0], np.full(count, 1.7) if one else fill[1]
