@@ -51,8 +51,8 @@ class Loss(Operation):
     -(1/n) sum of t_i log p_i + (1 - t_i) log(1 - p_i), t the k largest targets. recall: 1 - sum of t_i p_i / k.
     permutation: -(1/n) sum of log P[i, place of y_i], P the soft permutation.
 
-    Scores of -inf take no part, nor do those of +inf in ascending order. A ranking with fewer than two others, a constant
-    target or no gain has a null loss and gradient 0.
+    Scores of -inf take no part, nor do those of +inf in ascending order. A ranking with fewer than two others, a
+    constant target or no gain has a null loss and gradient 0.
     """
 
     loss: str = "spearman"
