@@ -67,7 +67,7 @@ def _topk_gradient(values, offsets, first, last, upstream, cuts, rates, sign, sl
         mean = pulled / total
         to_k = mean + least + share
         ends[0, r] = to_k / density if to_k != 0.0 else 0.0
-        ends[1, r] = -_settle(x, sign, cut, rates[r], unit, mean, buffers, g) * sign
+        ends[1, r] = -_settle(x, sign, cut, rates[r], unit, mean, buffers, g) * unit * rates[r]
 
 
 @kernel
@@ -94,8 +94,8 @@ def _scaled_shares(cut, dtype):
 
 @kernel
 def _pull(x, sign, cut, rate, v, how, buffers, h):
-    """h_i v_i for every score, less what _at_the_threshold says; their sum, and that of the scaled e_i; memberships have
-    h scaled as e is.
+    """h_i v_i for every score, less what _at_the_threshold says; their sum, and that of the scaled e_i; memberships
+    have h scaled as e is.
     """
     pulled, total = 0.0, 0.0
     distance, e, is_above = buffers[0], buffers[1], buffers[2]
@@ -110,8 +110,8 @@ def _pull(x, sign, cut, rate, v, how, buffers, h):
 
 @kernel
 def _settle(x, sign, cut, rate, unit, mean, buffers, h):
-    """Turn h_i v_i, in some unit, into the gradient (h_i v_i - e_i mean) / alpha; returns sum gradient_i (x_i - b) /
-    alpha.
+    """Turn h_i v_i, in some unit, into the gradient (h_i v_i - e_i mean) / alpha; returns the sum of h_i v_i - e_i mean
+    times (x_i - b) / alpha, which stays finite where 1 / alpha does not.
     """
     factor, mean = sign * rate * x.dtype.type(unit), x.dtype.type(mean)
     from_neighbours, above_b, below_b = 0.0, 0.0, 0.0
@@ -120,12 +120,13 @@ def _settle(x, sign, cut, rate, unit, mean, buffers, h):
         size = min(BLOCK, x.size - start)
         part = h[start : start + size]
         _distances(x[start : start + size], sign, cut, rate, distance, e, is_above)
-        _gradients(part, e, mean, factor)
+        _gradients(part, e, mean)
         _moments(part, distance, is_above, e)
         from_neighbours += block_total(e, size)
         above = block_total(is_above, size)
         above_b += above
         below_b += block_total(part, size) - above
+        _scale(part, factor)
     # From the neighbours to b it is log(2 share), which may be -inf on a side without scores.
     to_b = -above_b * (cut[3] + LOG_2) if above_b != 0.0 else 0.0
     return from_neighbours + to_b + (below_b * (cut[2] + LOG_2) if below_b != 0.0 else 0.0)
@@ -160,9 +161,15 @@ def _slopes(v, distance, e, is_above, how, h):
 
 
 @kernel
-def _gradients(h, e, mean, factor):
+def _gradients(h, e, mean):
     for i in range(h.size):
-        h[i] = settled(h[i], e[i], mean, factor)
+        h[i] = settled(h[i], e[i], mean)
+
+
+@kernel
+def _scale(g, factor):
+    for i in range(g.size):
+        g[i] *= factor
 
 
 @kernel

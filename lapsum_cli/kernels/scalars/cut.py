@@ -80,6 +80,6 @@ def slope_of(e, is_above, scale, slope):
 
 
 @inlined
-def settled(pull, e, mean, factor):
-    """The gradient of a score, from its own pull and its share of that of all on the threshold."""
-    return factor * fma(-e, mean, pull)
+def settled(pull, e, mean):
+    """The gradient of a score, but for its unit, from its own pull and its share of that of all on the threshold."""
+    return fma(-e, mean, pull)
