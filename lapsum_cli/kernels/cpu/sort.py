@@ -166,11 +166,11 @@ def _sort_rows(
         middle, unit, total = 0.0, 1.0, 0.0
         if y.size > 0:
             unit = _HUGE if max(abs(y[0]), abs(y[y.size - 1])) > 1e280 else 1.0
-            middle = y[y.size // 2] * unit
+            middle = np.float64(y[y.size // 2]) * unit
         for i in range(v.size):
             g = moved[0, i]
             gradient[first + np.int64(places[row, start + i])] = g
-            total += v[i] * (found[0, i] * unit - middle + found[1, i] * unit) - g * (y[i] * unit - middle)
+            total += v[i] * (found[0, i] * unit - middle + found[1, i] * unit) - g * (np.float64(y[i]) * unit - middle)
         alpha_gradient[r] = total / alpha / unit
 
 
