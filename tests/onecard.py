@@ -79,7 +79,7 @@ def run_every_operation(lane, offsets, dtype):
 def _run_every_operation(lane, offsets, dtype):
     from lapsum_cli.core.rankings import Rankings
     from lapsum_cli.kernels import cuda, losses
-    from lapsum_cli.kernels.cuda import deviations, order, permute, rank, sort, tiles, topk
+    from lapsum_cli.kernels.cuda import deviations, order, padding, permute, rank, sort, tiles, topk
     from lapsum_cli.operations import LOSSES
 
     n, m = int(offsets[-1]), len(offsets) - 1
@@ -95,7 +95,10 @@ def _run_every_operation(lane, offsets, dtype):
     if m == 3:
         permute.dense(best_first, alphas)
     deviations.standard_deviations(lane, rankings)
-    tiles.has_nan(lane, lane.put(x))
+    there = lane.put(x)
+    tiles.has_nan(lane, there)
+    padding.count(lane, Rankings(there, offsets), np.inf)
+    padding.put_back(lane, padding.last(lane, there), offsets, np.ones(m))
     tiles.OnTiles.of(lane, offsets).clear(np.ones(m, bool), lane.put(x))
     for entry in LOSSES.values():
         loss, how, k = losses.find(entry.module), {"exponential": True}, None if entry.k == "none" else ks

@@ -13,12 +13,16 @@ alpha -> 0 gives the hard rank (ties share the mean of their places), the hard t
 its places equally) and so on; alpha -> inf gives the middle rank and k / n, while the sort spreads as the mean plus
 alpha times quantiles of F. Ascending order is that of the negated scores.
 
-* Equal scores get equal ranks and memberships, to the bit. An order of the input changes no rank, to the bit.
-* -inf masks: membership 0, the mean of the last ranks, last in the sort, the last positions in equal shares; k is then
-  at most the number of other scores. +inf mirrors it at the top; more than k of them share k equally. In ascending
-  order they change places. Infinite scores have gradient 0.
+* Equal scores get equal ranks, memberships and their logarithms, to the bit. An order of the input changes no rank, to
+  the bit.
+* -inf is padding, whatever the order: membership 0, the mean of the last ranks, last in the sort, the last positions in
+  equal shares, no part in a loss nor in a share such as 10%; k is at most the number of other scores. In ascending
+  order +inf, which is the last there, is padding too (it sorts before -inf). In descending order +inf is the first;
+  more than k of them share k equally. Kernels know the infinity that comes last as padding, and operations/padding.py
+  makes it that. Infinite scores have gradient 0, and no part in a deviation.
 * k <= 0 gives zeros, k >= n ones, both with gradient 0. k may be fractional.
-* Inputs are never modified. A result depends on its ranking alone, not on the batch, the threads or the memory.
+* Inputs are never modified. A result depends on its ranking alone, to the bit: not on the batch or the place in it, the
+  threads or the memory. So no multiply-add is the compiler's choice (scalars/functions.py fma).
 * Every exponent is <= 0, and differences are taken between scores, never from an origin: no finite input overflows,
   and an offset of the scores costs nothing but what the dtype already lost.
 

@@ -86,8 +86,9 @@ def _known(**options: Any) -> dict[str, Any]:
     return options
 
 
-# "contract" lets a*b+c become one instruction. No flag lets the compiler drop a NaN check or reorder a sum.
-OPTIONS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+# No fastmath: the compiler may neither drop a NaN check, reorder a sum, nor choose where a*b+c becomes one instruction
+# (scalars/functions.py fma), so that all lanes of a loop, and its rest, compute the same.
+OPTIONS: Any = {"nogil": True, "error_model": "numpy"}
 kernel = numba.njit(cache=CACHE is not None, **OPTIONS)
 
 # Numba counts references to arrays, by an atomic instruction at either end of every slice: of a ranking of 100 scores
@@ -101,7 +102,7 @@ uncounted = numba.njit(cache=CACHE is not None, **OPTIONS, **_UNCOUNTED)
 inlined = numba.njit(inline="always", **OPTIONS)
 
 # For sums and counts over one short block only: reordering is what lets the compiler add in SIMD lanes.
-REORDERED: Any = {**OPTIONS, "fastmath": {"contract", "reassoc"}}
+REORDERED: Any = {**OPTIONS, "fastmath": {"reassoc"}}
 block_sum = numba.njit(cache=CACHE is not None, **REORDERED, **_UNCOUNTED)
 
 

@@ -51,8 +51,8 @@ class Loss(Operation):
     -(1/n) sum of t_i log p_i + (1 - t_i) log(1 - p_i), t the k largest targets. recall: 1 - sum of t_i p_i / k.
     permutation: -(1/n) sum of log P[i, place of y_i], P the soft permutation.
 
-    Scores of -inf take no part. A ranking with fewer than two others, a constant target or no gain has a null loss and
-    gradient 0.
+    Scores of -inf take no part, nor do those of +inf in ascending order. A ranking with fewer than two others, a
+    constant target or no gain has a null loss and gradient 0.
     """
 
     loss: str = "spearman"
@@ -117,10 +117,14 @@ class Loss(Operation):
         for part in (Rank(gradient=True), TopK(ks=(K(1.0),), gradient=True)):
             part.run_once(tiny, cpus)
 
+    @property
+    def asks_how_many(self) -> bool:
+        return any(k.percent for k in self.ks)
+
     def by_k(self, rankings: Rankings) -> Iterator[tuple[str, Rankings]]:
         each = dict(rankings.each)
         if "k" not in each and self.ks:
-            each["k"] = k_of(self.ks[0], rankings.lengths)
+            each["k"] = k_of(self.ks[0], each.get("items", rankings.lengths))
         if "k" in each:
             refuse(~(each["k"] >= 0), "k must be 0 or more, got {:g}", each["k"])
         yield "", rankings.with_each(each)

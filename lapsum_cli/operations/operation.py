@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 from ..core.device import DeviceWithKernels
 from ..core.errors import DeviceError
 from ..core.quantities import Alpha
+from . import padding
 from .method import Method, Way
 from .softness import DEFAULT_ALPHA, alphas_of
 
@@ -144,15 +145,27 @@ class Operation:
             self.compute(tiny, cpu)
 
     def ready(self, rankings: Rankings, on: DeviceWithKernels) -> Rankings:
-        """The rankings with alpha of each, in the unit of the scores, and which of them are constant (`each`).
+        """The rankings with padding last, and with alpha of each, in the unit of the scores, and which of them are
+        constant (`each`).
 
         BadRanking for the first whose alpha or k cannot be used.
         """
+        import numpy as np
+
+        if not self.descending:
+            rankings = padding.last(rankings, on)
         alphas, constant = alphas_of(self.alpha, rankings, on, self.of_constant)
         each = {**rankings.each, "alpha": alphas}
         if constant is not None and self.of_constant is None and constant.any():
             each["constant"] = constant
+        if self.asks_how_many:
+            each["items"] = rankings.lengths - padding.count(rankings, -np.inf if self.descending else np.inf, on)
         return rankings.with_each(each)
+
+    @property
+    def asks_how_many(self) -> bool:
+        """Whether k goes by how many items a ranking has without its padding, which takes a pass (each["items"])."""
+        return False
 
     def by_k(self, rankings: Rankings) -> Iterator[tuple[str, Rankings]]:
         """For each k that was asked for what slots call it, and the rankings with it."""

@@ -22,7 +22,7 @@ def refuse(wrong: Any, problem: str, values: Any) -> None:
 
 
 def k_of(k: K, lengths: Any) -> Any:
-    """(m,) float64: how many are at the top of rankings of these lengths."""
+    """(m,) float64: how many are at the top of rankings of so many items."""
     import numpy as np
 
     return lengths * k.value / 100 if k.percent else np.full(len(lengths), k.value)

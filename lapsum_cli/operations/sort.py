@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from .operation import ByMethod
+from ..core.device import DeviceWithKernels
+from . import padding
+from .operation import ByMethod, Forward
+
+if TYPE_CHECKING:
+    from ..core.rankings import Rankings
 
 
 @dataclass(frozen=True)
@@ -20,3 +25,9 @@ class Sort(ByMethod):
     result: ClassVar[str] = "soft_sort"
     takes: ClassVar[tuple[str, ...]] = ("upstream",)
     of_constant: ClassVar[float | None] = 1e-300  # at which a constant ranking sorts to itself, and a shift shifts it
+
+    def forward(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True, keep: bool = False) -> Forward:
+        made = super().forward(rankings, on, results, keep)
+        if made.values is not None:
+            padding.put_back(made.values, rankings, on)
+        return made

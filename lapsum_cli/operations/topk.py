@@ -66,9 +66,13 @@ class TopK(ByMethod):
     def on_a_tiny_ranking(self) -> Self:
         return replace(super().on_a_tiny_ranking(), ks=(K(1.0),), strict=False, minimum=None)
 
+    @property
+    def asks_how_many(self) -> bool:
+        return self.strict or any(k.percent for k in self.ks)
+
     def by_k(self, rankings: Rankings) -> Iterator[tuple[str, Rankings]]:
         """BadRanking for the first ranking whose k cannot be used; one that was parsed can."""
-        lengths = rankings.lengths
+        lengths = rankings.each.get("items", rankings.lengths)
         if "k" in rankings.each:
             wanted = [("", rankings.each["k"])]
             refuse(~(rankings.each["k"] >= 0), "k must be 0 or more, got {:g}", rankings.each["k"])

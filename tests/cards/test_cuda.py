@@ -4,6 +4,8 @@ The simulator runs every line of a kernel in Python, a thread of a block after a
 rankings of a few scores then take the ways of long ones.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from cardcases import KINDS, LENGTHS, TOLERANCE, agree, both, rankings_of, rows_of, upstream_of
@@ -170,3 +172,16 @@ def test_every_kernel_is_launched_by_some_operation():
     modules = [getattr(cuda, name) for name in cuda.__all__]
     kernels = {k for module in modules for k in vars(module).values() if type(k) is type(cuda.tiles._clear)}
     assert kernels - launched == set()
+
+
+@pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.parametrize("operation", [Sort(), Rank(), TopK(ks=(K(50, True),))])
+def test_padding_of_scores_that_are_on_the_card(operation, descending):
+    from lapsum_cli.kernels.cuda import adapter
+
+    here = rankings_of(rows_of("float64", "infinite"))
+    operation = replace(operation, descending=descending)
+    there = devices.lane().compute(operation, Rankings(adapter.to_card(here.values), here.offsets))
+    want = devices.choose("cpu", 1).compute(operation, here)
+    for got, expected in zip(there.values.values(), want.values.values(), strict=True):
+        np.testing.assert_allclose(got.copy_to_host(), expected, rtol=1e-12)

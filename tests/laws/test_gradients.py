@@ -254,6 +254,35 @@ def test_gradients_of_an_integer_k_across_a_wide_gap(entry, largest, dtype):
 
 
 @TOPKS
+def test_gradients_near_saturation_keep_their_digits(entry):
+    """One score holds nearly all of the softmax at the threshold: q <h, v> is all of h v there, but for what counts."""
+    rng = np.random.default_rng(0)
+    drawn = [(rng.standard_normal(n), rng.uniform(0.02, n - 0.02), rng.standard_normal(n)) for n in (2, 3, 5) * 30]
+    given = [([-0.381433249299883, 0.06589353446132186], 1.4699745159433129, [1.0, 0.0])]
+    for x, k, v in given + drawn:
+        x, v, alpha = np.array(x), np.array(v), 0.016331228672668466
+        z = reference.distances(x, [k], alpha, True)[0]
+        tails, q = np.exp(-np.abs(z)) / 2, np.exp(np.abs(z).min() - np.abs(z))
+        h = tails if entry.name == "topk" else np.where(z <= 0, 1, tails / (1 - tails))
+        terms = np.outer(h * v, q) - np.outer(q, h * v)  # each pair of scores pulls one up and the other down
+        want = terms.sum(axis=1) / q.sum() / alpha
+        got = entry.vjp(x, None, v, k=k, alpha=alpha)
+        np.testing.assert_allclose(got.scores, want.astype(float), rtol=0, atol=1e-12 * float(np.abs(want).max()))
+
+
+@pytest.mark.parametrize("alpha", [5e-324, 1e-310, 1e-300, 1e-3, 1.0, 1e300])
+@pytest.mark.parametrize("scale", [1e-308, 1.0, 1e200, 1.7e308])
+@every(has_jacobian)
+def test_no_alpha_and_no_scale_makes_a_gradient_nan(entry, scale, alpha):
+    """Infinite it may be, where it exceeds float64."""
+    x, v = scale * np.array([0.2, -0.3, 0.6, 1.0, 0.6]), np.array([1, -2, 0.5, 3, 1])
+    for k in (2, 2.5):
+        got = entry.vjp(x, None, v, k=k, alpha=alpha)
+        assert not np.isnan(got.scores).any()
+        assert not np.isnan(got.alpha)
+
+
+@TOPKS
 def test_taking_nothing_or_everything_has_no_gradient(entry):
     for x in (X, X[:1], np.append(X, -np.inf)):
         for k in (0, np.isfinite(x).sum(), len(x) + 1):
@@ -279,7 +308,8 @@ def test_infinite_scores_have_no_gradient_and_give_none_whatever_is_upstream_of_
     wide, pull = np.insert(x, [2, 7], [-np.inf, np.inf]), np.insert(v, [2, 7], [np.inf, 1e30])
     if entry.per == "position":  # +inf is first, -inf last
         pull = np.insert(v, [0, 9], [np.inf, 1e30])
-    got, want = entry.vjp(wide, None, pull, k=3.5, alpha=0.4), entry.vjp(x, None, v, k=2.5, alpha=0.4)
+    k = 3.5 if entry.reverse else 2.5  # of the largest one is +inf
+    got, want = entry.vjp(wide, None, pull, k=3.5, alpha=0.4), entry.vjp(x, None, v, k=k, alpha=0.4)
     assert got.scores[[2, 8]].tolist() == [0, 0]
     np.testing.assert_allclose(np.delete(got.scores, [2, 8]), want.scores, rtol=TOLERANCE[dtype])
     np.testing.assert_allclose(got.alpha, want.alpha, rtol=TOLERANCE[dtype])

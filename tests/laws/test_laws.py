@@ -75,11 +75,7 @@ def test_results_lie_between_their_bounds(entry, ranking, dtype, alpha, share):
         assert ((known >= 0) & (known <= 1)).all()
 
 
-@every(
-    is_no_loss,
-    sort="results go by position: the law below",
-    log_topk="the last bit of a logarithm is not the same in SIMD lanes and in what is left of a row",
-)
+@every(is_no_loss, sort="results go by position: the law below")
 @given(grids, dtypes, alphas, shares)
 def test_equal_scores_get_equal_results_to_the_bit(entry, ranking, dtype, alpha, share):
     x = ranking[0].astype(dtype)
@@ -178,25 +174,61 @@ def test_both_directions_together_are_everything(ranking, dtype, alpha, share):
     np.testing.assert_allclose(soft_topk(x, k, alpha=alpha) + rest, 1, atol=2e-6)
 
 
-@every(smallest="-inf is the smallest of all: it is in")
-@given(grids, dtypes, softness, st.integers(0, 60))
-def test_a_masked_score_changes_no_other(entry, ranking, dtype, alpha, at):
-    """A score of -inf: a membership of 0, the last of the ranks and positions, no part in a loss."""
-    (x, target), n = ranking, len(ranking[0])
-    x, at, k = x.astype(dtype), min(at, n), 0.3 * n
-    want = entry(x, target, alpha=alpha, k=k)
-    got = entry(np.insert(x, at, -np.inf), np.insert(target, at, 9.0), alpha=alpha, k=k)
+@TWO_SIDED
+@every()
+@given(
+    grids,
+    dtypes,
+    st.one_of(softness, st.just("0.3std")),
+    st.sampled_from(["30%", "0", "100%", None]),
+    st.lists(st.integers(0, 60), min_size=1, max_size=30),
+)
+def test_a_result_does_not_depend_on_its_padding(entry, descending, ranking, dtype, alpha, share, places):
+    """Scores of -inf, anywhere: a membership of 0, the last ranks and positions, no part in a loss, gradient 0."""
+    (x, target), n, more = ranking, len(ranking[0]), len(places)
+    x, at = x.astype(dtype), np.minimum(places, n)
+    v = 1.7 if entry.per == "ranking" else np.cos(np.arange(n, dtype=dtype))
+    wide, targets = np.insert(x, at, -np.inf), np.insert(target, at, 9.0)
+    upstream = np.insert(v, at if entry.per == "score" else n + 0 * at, 1e30) if np.ndim(v) else v
+    is_padding = np.isneginf(wide)
+    given = {"alpha": alpha, "k": share or 0.3 * n, "descending": descending}
+    want, got = entry(x, target, **given), entry(wide, targets, **given)
     if entry.per == "score":
-        masked = {"rank": n + 1, "log topk": -np.inf}.get(entry.name, 0)
-        assert got[at] == pytest.approx(masked)
-        got = np.delete(got, at)
+        assert set(got[is_padding]) == {{"rank": n + 0.5 * (more + 1), "log topk": -np.inf}.get(entry.name, 0)}
+        got = got[~is_padding]
     elif entry.per == "position":
-        assert got[n] == -np.inf
+        assert set(got[n:]) == {-np.inf}
         got = got[:n]
     elif entry.per == "pair":
-        assert got[at, :n].sum() == got[:, n].sum() - got[at, n] == 0
-        got = np.delete(got, at, axis=0)[:, :n]
+        assert not got[is_padding, :n].any()
+        assert not got[~is_padding, n:].any()
+        np.testing.assert_allclose(got[is_padding, n:], 1 / more, rtol=1e-6)
+        got = got[~is_padding, :n]
     agree(entry, got, want, dtype)
+    if entry.differentiable:
+        want, got = entry.vjp(x, target, v, **given), entry.vjp(wide, targets, upstream, **given)
+        scale = 1e-5 if dtype == np.float32 else 1e-11
+        assert not got.scores[is_padding].any()
+        size = np.abs(want.scores).max() + np.abs(v).sum() * (1 + 1 / (0.3 if isinstance(alpha, str) else alpha))
+        np.testing.assert_allclose(got.scores[~is_padding], want.scores, rtol=scale, atol=scale * size)
+        for a, b in zip(got[1:], want[1:], strict=True):
+            np.testing.assert_allclose(a, b, rtol=100 * scale, atol=scale * size * (1 + np.ptp(x) * size))
+
+
+@TWO_SIDED
+def test_a_share_is_of_the_scores_that_are_no_padding(descending):
+    x = np.array([[3, 1, 2, 0], [5, 4, -np.inf, -np.inf]])
+    assert soft_topk(x, "50%", alpha=0.1, largest=descending).sum(axis=1).tolist() == pytest.approx([2, 1])
+
+
+def test_infinity_wins_where_the_largest_are_first_and_is_padding_where_they_are_last():
+    x = np.array([1, np.inf, 2, -np.inf])
+    assert soft_rank(x, alpha=1e-6).tolist() == [3, 1, 2, 4]
+    assert soft_rank(x, alpha=1e-6, descending=False).tolist() == [1, 3.5, 2, 3.5]
+    assert soft_topk(x, "50%", alpha=1e-6).tolist() == pytest.approx([0, 1, 0.5, 0])
+    assert soft_topk(x, "50%", alpha=1e-6, largest=False).tolist() == pytest.approx([1, 0, 0, 0])
+    assert lapsum_cli.soft_sort(x, alpha=1e-6).tolist() == pytest.approx([np.inf, 2, 1, -np.inf])
+    assert lapsum_cli.soft_sort(x, alpha=1e-6, descending=False).tolist() == pytest.approx([1, 2, np.inf, -np.inf])
 
 
 @every()
@@ -208,6 +240,31 @@ def test_a_ranking_does_not_see_its_neighbours_nor_the_threads(entry, rows, dtyp
     assert len(together) == len(alone)
     for a, b in zip(together, alone, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@every()
+@given(st.integers(0, 2**32), st.integers(1, 40), dtypes, st.floats(1e-2, 10), shares)
+def test_results_do_not_depend_on_the_place_in_the_batch_to_the_bit(entry, seed, n, dtype, alpha, share):
+    """Of 153 rankings at once and of 1 to 17, which fill SIMD lanes or are left over: all alike, or of like length."""
+    rng, one, given = np.random.default_rng(seed), entry.per == "ranking", {"alpha": alpha, "k": max(1e-3, share * n)}
+    rows, targets, upstream = (
+        [made(n + r % 2 * (r // 100)).astype(dtype) for r in range(153)]
+        for made in (rng.standard_normal, lambda size: rng.integers(0, 5, size), rng.standard_normal)
+    )
+
+    def of(rows, targets, upstream):
+        """Bytes of what is computed of each ranking."""
+        found = [entry(rows, targets, **given)]
+        if entry.differentiable:
+            found += entry.vjp(rows, targets, np.full(len(rows), 1.7) if one else upstream, **given)
+        return [tuple(np.asarray(part[r]).tobytes() for part in found) for r in range(len(rows))]
+
+    together = of(rows, targets, upstream)
+    for count in range(1, 18):
+        first = count * (count - 1) // 2
+        part = slice(first, first + count)
+        assert of(rows[part], targets[part], upstream[part]) == together[part]
+        assert set(of([rows[0]] * count, [targets[0]] * count, [upstream[0]] * count)) == {together[0]}
 
 
 # Where alpha ends.

@@ -16,6 +16,7 @@ import numpy as np
 from ...core.rankings import frozen
 from .. import parts
 from ..jit import uncounted
+from ..scalars.functions import fma
 from ..scalars.summary import merged, soft_count
 from . import parallel
 from .sweeps import Summary, approach, blocks_of, both_sums, factors, fade, finite_part, merge, stretches
@@ -173,7 +174,7 @@ def _finish(y, place, begin, end, rate, base, descending, v, ahead, sums, buffer
         if ranks.size > 0:
             last, rank = _ranks(here, base + start, before[0], behind[0], last, rank)
             _scatter(before[0, :size], origin, ranks)
-    return total
+    return total * half
 
 
 @uncounted
@@ -201,12 +202,15 @@ def _has_ties(y, before):
 
 @uncounted
 def _gradients(y, v, half, middle, before, behind, out):
-    """The gradients of a block; returns their sum times the distance of each score from `middle`."""
+    """The gradients of a block; returns the sum of what `half` scales in them times the distance of each score from
+    `middle`, which stays finite where 1 / alpha does not.
+    """
     total = 0.0
     for i in range(y.size):
-        out[i] = half * (before[1, i] + behind[1, i] - v[i] * (before[0, i] + behind[0, i]))
+        out[i] = fma(-v[i], before[0, i] + behind[0, i], before[1, i] + behind[1, i])
     for i in range(y.size):
         total += out[i] * (np.float64(y[i]) - middle)
+        out[i] *= half
     return total
 
 

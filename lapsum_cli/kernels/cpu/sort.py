@@ -19,11 +19,13 @@ import numpy as np
 from ...core.rankings import frozen
 from .. import parts
 from ..jit import kernel, uncounted
-from ..scalars.laplace import LARGEST_RATE, log_nearness, to_neighbours
+from ..scalars.laplace import LARGEST_GAP, LARGEST_RATE, log_nearness, to_neighbours
 from ..scalars.summary import merged, nearer, soft_count, softmax_parts
 from . import parallel
 from .sweeps import Summary, approach, blocks_of, both_sums, factors, fade, finite_part, merge, stretches
 from .vectors import BLOCK, copy
+
+_HUGE = 2.0**-64  # the unit of scores whose differences and sums may overflow
 
 
 def soft_sort(order, alphas, upstream=None, results=True):
@@ -161,13 +163,15 @@ def _sort_rows(
         v = upstream[first + start : first + stop] if upstream.size > 0 else upstream
         given = (v, ahead, outside, buffers, marks, found, moved, inner)
         invert_all(y, alpha, descending, 0.5, y.size, *given)
-        middle = np.float64(y[y.size // 2]) if y.size > 0 else 0.0
-        total = 0.0
+        middle, unit, total = 0.0, 1.0, 0.0
+        if y.size > 0:
+            unit = _HUGE if max(abs(y[0]), abs(y[y.size - 1])) > 1e280 else 1.0
+            middle = np.float64(y[y.size // 2]) * unit
         for i in range(v.size):
             g = moved[0, i]
             gradient[first + np.int64(places[row, start + i])] = g
-            total += v[i] * (found[0, i] - middle + found[1, i]) - g * (y[i] - middle)
-        alpha_gradient[r] = total / alpha
+            total += v[i] * (found[0, i] * unit - middle + found[1, i] * unit) - g * (np.float64(y[i]) * unit - middle)
+        alpha_gradient[r] = total / alpha / unit
 
 
 @kernel
@@ -293,7 +297,7 @@ def _nearness(excess, above, below, higher, lower, rate, held, to_below, to_abov
     """Logarithms of e^-distance/alpha from each target to the scores on either side."""
     gap, near = to_above, to_below
     for i in range(held):
-        gap[i] = min(abs(higher[i] - lower[i]) * rate, 1e300)
+        gap[i] = min(abs(higher[i] - lower[i]) * rate, LARGEST_GAP)
     for i in range(held):
         near[i] = log_nearness(excess[i], above[i], below[i], gap[i])
     for i in range(held):
@@ -332,7 +336,7 @@ def _sweep_out(y, rate, moved, factor):
         factors(y, start, size, rate, factor)
         down = moved[0, start : start + size]
         for i in range(size):
-            pull = pull * factor[i] + down[i]
+            pull = merged(down[i], pull, factor[i])
             down[i] = pull
     pull = 0.0
     for b in range(blocks - 1, -1, -1):

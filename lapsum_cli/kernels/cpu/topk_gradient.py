@@ -5,7 +5,10 @@ for memberships and e_i / p_i for their logarithms, the gradient of sum v_i resu
 
     scores  (h_i v_i - q_i <h, v>) / alpha        k  <h, v> / sum e        alpha  -sum gradient_i (x_i - b) / alpha
 
-The first pass sums h_i v_i and e_i (_pull), the second makes the gradient of them (_settle).
+which is that of any h_i v_i - c e_i in place of h_i v_i. With c from the score next to the threshold, whose q is the
+largest, its own term is 0: where it holds nearly all of q, nothing is left of h v - q <h, v> but differences of others.
+
+The first pass sums h_i v_i - c e_i and e_i (_pull), the second makes the gradient of them (_settle).
 """
 
 import math
@@ -56,12 +59,30 @@ def _topk_gradient(values, offsets, first, last, upstream, cuts, rates, sign, sl
             g[:] = 0
             ends[:, r] = 0.0
             continue
-        pulled, total = _pull(x, sign, cut, rates[r], v, slope, buffers, g)
-        # h is e for memberships: relative to the larger share, as e is, it does not vanish across a wide gap.
         scale = math.exp(max(cut[2], cut[3]))
-        unit, density = (scale, total) if slope == MEMBERSHIP else (1.0, total * scale)
-        ends[0, r] = pulled / density if pulled != 0.0 else 0.0
-        ends[1, r] = -_settle(x, sign, cut, rates[r], unit, pulled / total, buffers, g) * sign
+        least, share = _at_the_threshold(x, sign, cut, v, scale, slope)
+        pulled, total = _pull(x, sign, cut, rates[r], v, (scale, slope, least, share), buffers, g)
+        # h is e for memberships: relative to the larger share, as e is, it does not vanish across a wide gap.
+        unit, density = (scale, 1.0) if slope == MEMBERSHIP else (1.0, scale)
+        mean = pulled / total
+        to_k = mean + least + share
+        ends[0, r] = to_k / density if to_k != 0.0 else 0.0
+        ends[1, r] = -_settle(x, sign, cut, rates[r], unit, mean, buffers, g) * unit * rates[r]
+
+
+@kernel
+def _at_the_threshold(x, sign, cut, v, scale, slope):
+    """What is taken off h_i v_i so that nothing is left of it at the score next to the threshold, whose e is 1: h_i
+    times `least` where h_i is e_i, and e_i times `share` elsewhere.
+    """
+    is_above = cut[3] > cut[2]
+    nearest, i = sign * x.dtype.type(cut[1] if is_above else cut[0]), 0
+    while x[i] != nearest and i < x.size - 1:
+        i += 1
+    one, zero = x.dtype.type(1), x.dtype.type(0)
+    if slope == MEMBERSHIP:
+        return v[i], zero
+    return zero, slope_of(one, is_above, x.dtype.type(scale), slope) * v[i]
 
 
 @kernel
@@ -72,15 +93,16 @@ def _scaled_shares(cut, dtype):
 
 
 @kernel
-def _pull(x, sign, cut, rate, v, slope, buffers, h):
-    """h_i v_i for every score, their sum, and that of the scaled e_i; memberships have h scaled as e is."""
-    scale = x.dtype.type(math.exp(max(cut[2], cut[3])))
+def _pull(x, sign, cut, rate, v, how, buffers, h):
+    """h_i v_i for every score, less what _at_the_threshold says; their sum, and that of the scaled e_i; memberships
+    have h scaled as e is.
+    """
     pulled, total = 0.0, 0.0
     distance, e, is_above = buffers[0], buffers[1], buffers[2]
     for start in range(0, x.size, BLOCK):
         size = min(BLOCK, x.size - start)
         _distances(x[start : start + size], sign, cut, rate, distance, e, is_above)
-        _slopes(v[start : start + size], distance, e, is_above, scale, slope, h[start : start + size])
+        _slopes(v[start : start + size], distance, e, is_above, how, h[start : start + size])
         total += block_total(e, size)
         pulled += block_total(h[start : start + size], size)
     return pulled, total
@@ -88,8 +110,8 @@ def _pull(x, sign, cut, rate, v, slope, buffers, h):
 
 @kernel
 def _settle(x, sign, cut, rate, unit, mean, buffers, h):
-    """Turn h_i v_i, in some unit, into the gradient (h_i v_i - e_i mean) / alpha; returns sum gradient_i (x_i - b) /
-    alpha.
+    """Turn h_i v_i, in some unit, into the gradient (h_i v_i - e_i mean) / alpha; returns the sum of h_i v_i - e_i mean
+    times (x_i - b) / alpha, which stays finite where 1 / alpha does not.
     """
     factor, mean = sign * rate * x.dtype.type(unit), x.dtype.type(mean)
     from_neighbours, above_b, below_b = 0.0, 0.0, 0.0
@@ -98,12 +120,13 @@ def _settle(x, sign, cut, rate, unit, mean, buffers, h):
         size = min(BLOCK, x.size - start)
         part = h[start : start + size]
         _distances(x[start : start + size], sign, cut, rate, distance, e, is_above)
-        _gradients(part, e, mean, factor)
+        _gradients(part, e, mean)
         _moments(part, distance, is_above, e)
         from_neighbours += block_total(e, size)
         above = block_total(is_above, size)
         above_b += above
         below_b += block_total(part, size) - above
+        _scale(part, factor)
     # From the neighbours to b it is log(2 share), which may be -inf on a side without scores.
     to_b = -above_b * (cut[3] + LOG_2) if above_b != 0.0 else 0.0
     return from_neighbours + to_b + (below_b * (cut[2] + LOG_2) if below_b != 0.0 else 0.0)
@@ -128,18 +151,25 @@ def _distances(x, sign, cut, rate, distance, e, is_above):
 
 
 @kernel
-def _slopes(v, distance, e, is_above, scale, slope, h):
-    """h_i v_i; nothing for infinite scores."""
+def _slopes(v, distance, e, is_above, how, h):
+    """h_i v_i, less what _at_the_threshold says; nothing for infinite scores."""
+    scale, slope, least, share = h.dtype.type(how[0]), how[1], how[2], how[3]
     zero, infinity = h.dtype.type(0), h.dtype.type(np.inf)
     for i in range(h.size):
         of_result = slope_of(e[i], is_above[i] > zero, scale, slope)
-        h[i] = of_result * v[i] if abs(distance[i]) < infinity else zero
+        h[i] = of_result * (v[i] - least) - share * e[i] if abs(distance[i]) < infinity else zero
 
 
 @kernel
-def _gradients(h, e, mean, factor):
+def _gradients(h, e, mean):
     for i in range(h.size):
-        h[i] = settled(h[i], e[i], mean, factor)
+        h[i] = settled(h[i], e[i], mean)
+
+
+@kernel
+def _scale(g, factor):
+    for i in range(g.size):
+        g[i] *= factor
 
 
 @kernel

@@ -27,6 +27,10 @@ Key = tuple[str, np.dtype]  # of memory that is used again
 if not numba.config.ENABLE_CUDASIM:
     from numba.cuda.extending import overload as overload
 
+    @overload(functions.fma)
+    def _fma(a, b, c):
+        return lambda a, b, c: a * b + c
+
     @overload(functions.exp_nonpositive)
     def _exp(z):
         return lambda z: math.exp(z)

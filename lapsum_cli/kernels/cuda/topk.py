@@ -259,7 +259,7 @@ def _settle(numbers, ranking, begin, end, x, rates, sign, slope, cuts, shares, v
             g = kind(0)
             if not is_hard:
                 z, e, up = _distance(kind(sign * x[i]), below, above, low, high, rate)
-                g = settled(_slope(kind(v[i]), z, e, up, scale, slope), e, mean, factor)
+                g = factor * settled(_slope(kind(v[i]), z, e, up, scale, slope), e, mean)
                 part += z * g if abs(z) < kind(np.inf) else kind(0)
                 part_above, part_below = part_above + (g if up else kind(0)), part_below + (kind(0) if up else g)
             out[i] = g

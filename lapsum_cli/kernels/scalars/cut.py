@@ -10,7 +10,7 @@ import numpy as np
 
 from ...core.rankings import frozen
 from ..jit import inlined
-from .functions import LOG_2, log_one_minus
+from .functions import LOG_2, fma, log_one_minus
 
 # What an upstream gradient is with respect to.
 MEMBERSHIP, LOGARITHM, GIVEN = 0, 1, 2
@@ -60,7 +60,7 @@ def hard_cut(k, top):
 @inlined
 def membership(e, is_above, share_below, share_above):
     """Of a score at e = e^-distance/alpha from its neighbour of the threshold, and on that side of it."""
-    return type(e)(1) - share_above * e if is_above else share_below * e
+    return fma(-share_above, e, type(e)(1)) if is_above else share_below * e
 
 
 @inlined
@@ -80,6 +80,6 @@ def slope_of(e, is_above, scale, slope):
 
 
 @inlined
-def settled(pull, e, mean, factor):
-    """The gradient of a score, from its own pull and its share of that of all on the threshold."""
-    return factor * (pull - e * mean)
+def settled(pull, e, mean):
+    """The gradient of a score, but for its unit, from its own pull and its share of that of all on the threshold."""
+    return fma(-e, mean, pull)

@@ -10,12 +10,13 @@ import math
 import numpy as np
 
 from ..jit import inlined, uncounted
-from .functions import LOG_2, exp_nonpositive, log_normal
+from .functions import LOG_2, exp_nonpositive, fma, log_normal
 
 HARD = 1e-300  # an alpha at which a soft result is the hard one, its ties shared
 LARGEST_RATE = 1.7e308  # of 1 / alpha: 0 times it is 0
+LARGEST_GAP = 1.7e308  # and no infinity, of which nothing is left
 
-_LEAST_NORMAL, _LARGEST_GAP = 2.3e-308, 1e300
+_LEAST_NORMAL = 2.3e-308
 
 
 @inlined
@@ -32,8 +33,8 @@ def log_nearness(excess, sum_above, sum_below, gap):
     which evaluates it in plain exponentials). A side without scores has sum 0 and a huge gap; t then lies outside all
     scores.
     """
-    gap, size = gap if gap < _LARGEST_GAP else _LARGEST_GAP, abs(excess)
-    cross = math.sqrt(size * size + sum_above * sum_below * exp_nonpositive(-gap))
+    gap, size = gap if gap < LARGEST_GAP else LARGEST_GAP, abs(excess)
+    cross = math.sqrt(fma(size, size, sum_above * sum_below * exp_nonpositive(-gap)))
     root = size + (cross if cross > size else size)  # the square of a tiny excess underflows
     is_even = excess == 0.0
     ratio = (sum_above if is_even else root) / (sum_above if excess < 0.0 else sum_below)

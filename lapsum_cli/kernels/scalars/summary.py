@@ -16,7 +16,7 @@ These are formulas for the loops of both devices, and part of the loop before it
 import math
 
 from ..jit import inlined
-from .functions import exp_nonpositive
+from .functions import exp_nonpositive, fma
 
 
 @inlined
@@ -25,13 +25,13 @@ def step(carry, weight, factor):
 
     Not (carry + weight) factor: one multiply-add is between two steps, not two.
     """
-    return carry * factor + weight * factor
+    return fma(carry, factor, weight * factor)
 
 
 @inlined
 def merged(own, outer, factor):
     """The sum over a run and all beyond it, seen from one place; factor: from the place that `outer` is seen from."""
-    return own + outer * factor
+    return fma(outer, factor, own)
 
 
 @inlined
@@ -48,7 +48,7 @@ def soft_count(number, above, below):
     sums seen from these neighbours and fade = e^-gap/alpha. At the i-th score, from 0, best first: i more than `base`
     without its own half, (i, before, behind), is its soft rank.
     """
-    return number + 0.5 * (below - above)
+    return fma(0.5, below - above, number)
 
 
 @inlined
@@ -67,7 +67,7 @@ def softmax_parts(v, above, below, to_above, to_below):
     lead = to_above - to_below
     lesser = exp_nonpositive(-abs(lead))
     from_above, from_below = (1.0, lesser) if lead >= 0.0 else (lesser, 1.0)
-    weight = v / (from_above * above + from_below * below)
+    weight = v / fma(from_above, above, from_below * below)
     return weight * from_above, weight * from_below
 
 
