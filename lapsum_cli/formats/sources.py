@@ -117,7 +117,14 @@ class Sources:
         name = self.format_of(file)
         if not file.head:
             raise DataError(f"{file.name}: the file is empty")
-        return load(name).read(Reading(file, name, self.is_number, self.beside))
+        try:
+            source = load(name).read(Reading(file, name, self.is_number, self.beside))
+            plain_schema(source.schema)
+        except UnicodeDecodeError as error:
+            raise DataError(f"{file.name}: the name of a column is not UTF-8: {error.reason}") from None
+        except RecursionError:
+            raise DataError(f"{file.name}: a column is nested too deeply; flatten it") from None
+        return source
 
     def close(self) -> None:
         """Let go of every input."""
