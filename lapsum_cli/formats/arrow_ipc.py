@@ -80,7 +80,7 @@ class ArrowSource:
                     self.copy.madvise(mmap.MADV_DONTNEED)
         except pa.ArrowNotImplementedError as error:
             raise DataError(f"{self.name}: a column has a type that is not supported: {first_line(error)}") from None
-        except (pa.ArrowException, OSError, EOFError) as error:
+        except (pa.ArrowException, OSError) as error:
             raise DataError(
                 f"{self.name}: reading failed, the file is damaged or truncated: {first_line(error)}"
             ) from None
@@ -139,7 +139,7 @@ class _Reads:
     def read(self, size: int = -1) -> bytes:
         """So many bytes, or fewer at the end."""
         if self.end is not None and size > self.end - self.stream.tell():
-            raise EOFError(f"{size} bytes should follow byte {self.stream.tell()}, and the file has {self.end}")
+            raise OSError(f"{size} bytes should follow byte {self.stream.tell()}, and the file has {self.end}")
         self.refuse(size)
         return self.stream.read(size)
 

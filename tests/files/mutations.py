@@ -1,9 +1,11 @@
 """What becomes of files, one after another in a process that may die of any: its outcome, for each.
 
-As a program it takes an operation's name and paths, and says a line for each: the path, and `done`, the class and
-message of the refusal, or the traceback. A crash ends it, and the line that is missing says where.
+As a program it takes an operation's name, a memory and paths, and says a line for each. A crash ends it, and the line
+that is missing says where.
 """
 
+import csv
+import json
 import os
 import subprocess
 import sys
@@ -12,12 +14,16 @@ import traceback
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 HANG = 60  # seconds that a file of some kB may take
 
 
 def outcomes(paths, operation="rank", memory="256MiB") -> dict:
-    """The outcome of every path: (kind, words), kind one of done, refused, traceback, crash, hang."""
+    """The outcome of every path: (kind, words), kind one of done, refused (in a line), lines (in several),
+    traceback, wrong (another result than other readers have), crash, hang.
+    """
     found, waiting = {}, [str(path) for path in paths]
     while waiting:
         command = [sys.executable, __file__, operation, memory, *waiting]
@@ -59,20 +65,53 @@ def mutated(data: bytes, seed: int) -> bytes:
     return bytes(damaged)
 
 
-def main(operation, memory, *paths):
+def scores(path) -> np.ndarray:
+    """The scores of a file, read whole by other hands than the product's."""
+    format = path.suffix[1:]
+    if format == "npy":
+        return np.load(path)
+    if format == "parquet":
+        return np.asarray(pq.ParquetFile(path).read(columns=["score"])["score"], np.float64)
+    if format in ("arrow", "arrows"):
+        data = path.read_bytes()
+        table = (pa.ipc.open_file if format == "arrow" else pa.ipc.open_stream)(data).read_all()
+        return np.asarray(table["score"], np.float64)
+    if format == "jsonl":
+        rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+        return np.array([row["score"] for row in rows], np.float64)
+    with path.open(newline="") as lines:
+        rows = csv.DictReader(lines, delimiter="\t" if format == "tsv" else ",")
+        return np.array([float(row["score"]) for row in rows if any(row.values())])
+
+
+def outcome(operation, memory, path, sink) -> tuple:
+    """(kind, words) of one file: as `outcomes` has them."""
     from lapsum_cli import LapsumError, run_file
 
+    try:
+        run_file(operation, path, sink, score="score", memory=memory, force=True)
+    except LapsumError as error:
+        return "lines" if "\n" in str(error) else "refused", f"{type(error).__name__}: {error}"
+    except BaseException:
+        return "traceback", traceback.format_exc()[-600:]
+    got = scores(Path(sink)) if path.suffix != ".npy" else np.load(sink)
+    try:
+        want = scores(path)
+    except Exception as error:
+        return "done", f"and other readers refuse it: {error}"
+    if path.suffix == ".npy":  # the result alone: ranks of as many
+        same = got.shape == want.shape and np.allclose(got.sum(-1), want.shape[-1] * (want.shape[-1] + 1) / 2)
+    else:
+        same = np.array_equal(got, want, equal_nan=True)
+    return "done" if same else "wrong", f"{got.tolist()[:5]} of {got.shape}, where {want.tolist()[:5]} of {want.shape}"
+
+
+def main(operation, memory, *paths):
     with tempfile.TemporaryDirectory() as folder:
-        for path in paths:
-            sink = os.path.join(folder, "out.arrows")
-            try:
-                run_file(operation, path, sink, score="score", memory=memory, force=True)
-                words = f"done\t{np.frombuffer(Path(sink).read_bytes(), np.uint8).sum()}"
-            except LapsumError as error:
-                words = f"refused\t{type(error).__name__}: {str(error)!r}"
-            except BaseException:
-                words = f"traceback\t{traceback.format_exc()[-600:]!r}"
-            print(f"{path}\t{words}", flush=True)
+        for path in map(Path, paths):
+            sink = os.path.join(folder, "out.npy" if path.suffix == ".npy" else "out.arrows")
+            kind, words = outcome(operation, memory, path, sink)
+            print(f"{path}\t{kind}\t{words!r}", flush=True)
 
 
 if __name__ == "__main__":
