@@ -20,6 +20,7 @@ from .rowgroups import RowGroups
 from .sinks import Made, Sink
 from .sources import Reading, Room
 
+_AT_ONCE = 128  # columns
 _MOST_SCHEMA = 64 << 20  # bytes of the description of columns, before it is known how much there is room for
 
 
@@ -77,7 +78,6 @@ class ArrowSource:
                 step = max(1, int(size // max(1, batch.nbytes / max(1, batch.num_rows))))
                 for start in range(0, batch.num_rows, step):
                     yield self._copied(batch.slice(start, step))
-                    self.copy.madvise(mmap.MADV_DONTNEED)
         except pa.ArrowNotImplementedError as error:
             raise DataError(f"{self.name}: a column has a type that is not supported: {first_line(error)}") from None
         except (pa.ArrowException, OSError) as error:
@@ -111,10 +111,16 @@ class ArrowSource:
             next(self.reader)
 
     def _copied(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows in memory of their own, so that the mapped pages can go."""
-        batch.validate(full=True)
-        batch = as_declared(batch, plain_schema(self.schema))
-        return pa.ipc.read_record_batch(batch.serialize(), batch.schema)
+        """The rows in memory of their own, so that the mapped pages can go: 64 KiB or more for every column."""
+        columns, plain = [], plain_schema(self.schema)
+        for first in range(0, batch.num_columns, _AT_ONCE):
+            some = range(first, min(first + _AT_ONCE, batch.num_columns))
+            part = batch.select(some)
+            part.validate(full=True)
+            part = as_declared(part, pa.schema([plain.field(i) for i in some]))
+            columns += pa.ipc.read_record_batch(part.serialize(), part.schema).columns
+            self.copy.madvise(mmap.MADV_DONTNEED)
+        return pa.RecordBatch.from_arrays(columns, schema=plain)
 
 
 class _TooLarge(Exception):

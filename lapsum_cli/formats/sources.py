@@ -16,6 +16,7 @@ from .files import Input, expand, first_line
 from .plain import as_declared, plain_schema
 from .sizes import cumulative_bytes
 
+_COLUMN = 1 << 12  # bytes of a column in a chunk: of fewer, what Arrow does with every column is most of the work
 _ROWS_OF_NOTHING = 1 << 24  # rows without a byte, as of a matrix without columns, that are taken for meant
 
 
@@ -135,7 +136,7 @@ class Sources:
         """The rows of all inputs, checked and in plain form, in chunks of about `room.chunk` bytes, whatever batches
         hold them.
         """
-        size = room.chunk
+        size = max(room.chunk, min(len(self.schema) * _COLUMN, room.size // 32))
         plain = plain_schema(self.schema)
         for file in self.inputs:
             source = self.first if file is self.inputs[0] else self._open(file)
