@@ -38,9 +38,8 @@ class ArrowSource:
         self.file, self.is_file, self.name = asked.file, asked.format == "arrow", asked.file.name
         self.copy: mmap.mmap | None = None
         try:
-            self.stream = self.file.seekable() if self.is_file else self.file.stream
-            if isinstance(self.stream, str):
-                self.stream = self.file.stream
+            whole = self.file.seekable() if self.is_file else self.file.stream
+            self.stream = self.file.stream if isinstance(whole, str) else whole
             self.reader = self._open(_Reads(self.stream, self._refuse, self._end()))
             self.schema = self.reader.schema
             self.schema.names  # noqa: B018  text that is none is found here
@@ -77,7 +76,7 @@ class ArrowSource:
                 batch.validate()
                 step = max(1, int(size // max(1, batch.nbytes / max(1, batch.num_rows))))
                 for start in range(0, batch.num_rows, step):
-                    yield self._copied(batch.slice(start, step))
+                    yield self._copied(batch.slice(start, step), self.copy)
         except pa.ArrowNotImplementedError as error:
             raise DataError(f"{self.name}: a column has a type that is not supported: {first_line(error)}") from None
         except (pa.ArrowException, OSError) as error:
@@ -110,7 +109,7 @@ class ArrowSource:
         for _ in range(read):
             next(self.reader)
 
-    def _copied(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def _copied(self, batch: pa.RecordBatch, mapped: mmap.mmap) -> pa.RecordBatch:
         """The rows in memory of their own, so that the mapped pages can go: 64 KiB or more for every column."""
         columns, plain = [], plain_schema(self.schema)
         for first in range(0, batch.num_columns, _AT_ONCE):
@@ -119,7 +118,7 @@ class ArrowSource:
             part.validate(full=True)
             part = as_declared(part, pa.schema([plain.field(i) for i in some]))
             columns += pa.ipc.read_record_batch(part.serialize(), part.schema).columns
-            self.copy.madvise(mmap.MADV_DONTNEED)
+            mapped.madvise(mmap.MADV_DONTNEED)
         return pa.RecordBatch.from_arrays(columns, schema=plain)
 
 

@@ -71,8 +71,8 @@ class JsonLinesSource:
         try:
             str(block, "utf-8")
         except UnicodeDecodeError as error:
-            line = self.lines + block.count(b"\n", 0, error.start) + 1
-            raise DataError(f"{self.name}, line {line}: is not UTF-8: {error.reason}; convert the file") from None
+            at = self.lines + block.count(b"\n", 0, error.start) + 1
+            raise DataError(f"{self.name}, line {at}: is not UTF-8: {error.reason}; convert the file") from None
         if block.count(b"{") + block.count(b"[") - block.count(b"\n") <= _DEEPEST:
             return
         for number, line in enumerate(block.split(b"\n"), self.lines + 1):

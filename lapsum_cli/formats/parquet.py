@@ -124,13 +124,14 @@ def _hidden(metadata: pq.FileMetaData) -> list[str]:
 
     They are read as dictionaries: how much the rows of a batch take is known before they take it.
     """
-    sizes: dict[str, list[int]] = {}
-    for chunk in _columns(metadata):
-        if chunk.physical_type == "BYTE_ARRAY" and _DICTIONARIES & {*chunk.encodings}:
-            sizes.setdefault(chunk.path_in_schema, []).append(
-                chunk.total_uncompressed_size // max(chunk.num_values, 1) < _TOLD
-            )
-    return [path for path, hides in sizes.items() if any(hides)]
+    hidden = set()
+    for i in range(metadata.num_row_groups):
+        for j in range(metadata.num_columns):
+            chunk = metadata.row_group(i).column(j)
+            is_text = chunk.physical_type == "BYTE_ARRAY" and _DICTIONARIES & {*chunk.encodings}
+            if is_text and chunk.total_uncompressed_size // max(chunk.num_values, 1) < _TOLD:
+                hidden.add(j)
+    return [metadata.schema.column(j).path for j in sorted(hidden)]
 
 
 class ParquetSink(Sink):
