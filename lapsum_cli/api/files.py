@@ -176,7 +176,7 @@ def _count_losses(job: Job, sources: list[str]) -> int:
         warm(operation, str(table.dtype), table.on)
         counts = Counts()
         with contextlib.closing(memory_budget(size, table.on.batch)) as budget:
-            batches = whole_rankings(source.chunks(budget.chunk), table.layout, table.cost, budget)
+            batches = whole_rankings(source.chunks(budget), table.layout, table.cost, budget)
             for _, freed in results(operation, table, batches, table.on, counts):
                 budget.give(freed)
         return counts.losses

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ import pyarrow as pa
 from ..core.cuts import cut, sizes_before
 from ..core.errors import RankingTooLarge
 from ..formats.sources import Chunk
-from .budget import Budget, in_mib
+from .budget import Budget
 
 
 @dataclass
@@ -50,18 +50,17 @@ def whole_rankings(chunks: Iterable[Chunk], layout: Any, score_cost: int, budget
     score_cost: bytes of work and result for every score. The last ranking of a long table stays open until the next
     begins.
     """
+    rows_of = _Reader(layout, score_cost, layout.seen(budget.size // 4))
     whole, open_ranking = _Pieces(), _Pieces()
-    seen = layout.seen(budget.size // 4)
-    chunks = _split(chunks, layout, score_cost, budget.batch)
+    chunks = rows_of.split(chunks, budget.batch)
     for chunk in chunks:
-        starts = layout.starts(chunk, seen)
-        cost = _cost(chunk, layout, score_cost)
+        starts, cost = rows_of.starts(chunk), rows_of.cost(chunk)
         held = whole.cost + open_ranking.cost
         if whole.chunks and held + cost > budget.batch:
             yield whole.flush()
             held = open_ranking.cost
         if not budget.take(cost, held):
-            raise _too_large(open_ranking, chunk, starts, chunks, layout, seen, score_cost, budget)
+            raise _too_large(rows_of.refused(open_ranking, chunk, starts, chunks), budget)
         if len(starts):  # whatever lies before the last start is whole
             rows = chunk.batch.num_rows
             cut = rows if layout.closes_with_row else int(starts[-1])
@@ -79,19 +78,6 @@ def whole_rankings(chunks: Iterable[Chunk], layout: Any, score_cost: int, budget
     whole.extend(open_ranking)
     if whole.chunks:
         yield whole.flush()
-
-
-def _split(chunks: Iterable[Chunk], layout: Any, score_cost: int, most: int) -> Iterator[Chunk]:
-    """The chunks, in parts of about `most` bytes with their work, or one row: rows that are rankings may be long."""
-    for chunk in chunks:
-        if not layout.closes_with_row or _cost(chunk, layout, score_cost) <= most:
-            yield chunk
-            continue
-        rows = chunk.batch.num_rows
-        scores = layout.lengths(chunk.batch)
-        costs = scores * score_cost + chunk.batch.nbytes * (scores + 1) / (scores.sum() + rows)
-        for start, stop in cut(sizes_before(costs), most):
-            yield chunk.slice(start, stop)
 
 
 class _Pieces:
@@ -120,58 +106,69 @@ class _Pieces:
         return batch
 
 
-def _cost(chunk: Chunk, layout: Any, score_cost: int) -> int:
-    """Bytes of rows, and of the work on their scores."""
-    return chunk.batch.nbytes + int(layout.lengths(chunk.batch).sum()) * score_cost
+class _Refused(NamedTuple):
+    """A ranking that does not fit: what it is called, its scores, and the bytes of its rows and of the work on them."""
+
+    name: str
+    scores: int
+    cost: int
 
 
-def _too_large(
-    held: _Pieces,
-    chunk: Chunk,
-    starts: np.ndarray,
-    rest: Iterator[Chunk],
-    layout: Any,
-    seen: Any,
-    score_cost: int,
-    budget: Budget,
-) -> RankingTooLarge:
+class _Reader:
+    """What reading the rows of one input knows: where rankings begin, given those seen before, and what rows cost."""
+
+    def __init__(self, layout: Any, score_cost: int, seen: Any):
+        self.layout, self.score_cost, self.seen = layout, score_cost, seen
+
+    def starts(self, chunk: Chunk) -> np.ndarray:
+        """Rows of the next chunk at which a ranking begins."""
+        return self.layout.starts(chunk, self.seen)
+
+    def cost(self, chunk: Chunk) -> int:
+        """Bytes of rows, and of the work on their scores."""
+        return chunk.batch.nbytes + int(self.layout.lengths(chunk.batch).sum()) * self.score_cost
+
+    def split(self, chunks: Iterable[Chunk], most: int) -> Iterator[Chunk]:
+        """The chunks, in parts of about `most` bytes with their work, or one row: rows that are rankings may be
+        long.
+        """
+        for chunk in chunks:
+            if not self.layout.closes_with_row or self.cost(chunk) <= most:
+                yield chunk
+                continue
+            rows = chunk.batch.num_rows
+            scores = self.layout.lengths(chunk.batch)
+            costs = scores * self.score_cost + chunk.batch.nbytes * (scores + 1) / (scores.sum() + rows)
+            for start, stop in cut(sizes_before(costs), most):
+                yield chunk.slice(start, stop)
+
+    def refused(self, held: _Pieces, chunk: Chunk, starts: np.ndarray, rest: Iterator[Chunk]) -> _Refused:
+        """The ranking for which there is no room: the longest row of a chunk with a ranking in each, or the open one,
+        for which the input is read to that ranking's end, and nothing of it kept.
+        """
+        if self.layout.closes_with_row:
+            lengths = self.layout.lengths(chunk.batch)
+            row = int(lengths.argmax())
+            alone = chunk.slice(row, row + 1)
+            return _Refused(self._name(alone), int(lengths[row]), self.cost(alone))
+        first = held.chunks[0] if held.chunks else chunk
+        cost, rows = held.cost, held.rows
+        current: Chunk | None = chunk
+        while current is not None:
+            later = starts[starts > 0] if rows == 0 else starts
+            stop = int(later[0]) if len(later) else current.batch.num_rows
+            cost += self.cost(current.slice(0, stop))
+            rows += stop
+            current = None if len(later) else next(rest, None)
+            starts = self.starts(current) if current is not None else starts
+        return _Refused(self._name(first), rows, cost)
+
+    def _name(self, chunk: Chunk) -> str:
+        """What the ranking is called with which the chunk begins."""
+        return self.layout.name(Batch([chunk], np.zeros(1, np.int64), 0), 0)
+
+
+def _too_large(refused: _Refused, budget: Budget) -> RankingTooLarge:
     """The refusal of a ranking that no budget holds, by its name and with what it would need."""
-    if layout.closes_with_row:
-        name, scores, cost = _largest_row(chunk, layout, score_cost)
-    else:
-        name, scores, cost = _rest_of_run(held, chunk, starts, rest, layout, seen, score_cost)
-    return RankingTooLarge(
-        f"{name}: a ranking of {scores} scores needs {in_mib(cost)} MiB while it is computed, and --memory leaves "
-        f"{in_mib(budget.size)} MiB; raise --memory to {budget.memory_for(cost)}MiB or more"
-    )
-
-
-def _largest_row(chunk: Chunk, layout: Any, score_cost: int) -> tuple[str, int, int]:
-    """Name, scores and cost of the longest row of a chunk that holds a ranking in each."""
-    lengths = layout.lengths(chunk.batch)
-    row = int(lengths.argmax())
-    alone = Batch([chunk.slice(row, row + 1)], np.zeros(1, np.int64), 0)
-    return layout.name(alone, 0), int(lengths[row]), _cost(alone.chunks[0], layout, score_cost)
-
-
-def _rest_of_run(
-    held: _Pieces,
-    chunk: Chunk,
-    starts: np.ndarray,
-    rest: Iterator[Chunk],
-    layout: Any,
-    seen: Any,
-    score_cost: int,
-) -> tuple[str, int, int]:
-    """Name, scores and cost of the open ranking: the input is read to its end, and nothing of it kept."""
-    first = held.chunks[0] if held.chunks else chunk
-    cost, rows = held.cost, held.rows
-    current: Chunk | None = chunk
-    while current is not None:
-        later = starts[starts > 0] if rows == 0 else starts
-        stop = int(later[0]) if len(later) else current.batch.num_rows
-        cost += _cost(current.slice(0, stop), layout, score_cost)
-        rows += stop
-        current = None if len(later) else next(rest, None)
-        starts = layout.starts(current, seen) if current is not None else starts
-    return layout.name(Batch([first], np.zeros(1, np.int64), 0), 0), rows, cost
+    needs = budget.refusal(refused.cost, "while it is computed")
+    return RankingTooLarge(f"{refused.name}: a ranking of {refused.scores} scores {needs}")

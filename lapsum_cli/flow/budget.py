@@ -30,6 +30,13 @@ class Budget:
         """The memory with which `cost` bytes would fit, in MiB; 80 of them for a process that need not be lean."""
         return in_mib(int(cost / self.SHARE) + self.overhead) + 80
 
+    def refusal(self, cost: int, meanwhile: str) -> str:
+        """The words for what needs `cost` bytes, meanwhile, and does not fit."""
+        return (
+            f"needs {in_mib(cost)} MiB {meanwhile}, and --memory leaves {in_mib(self.size)} MiB; raise --memory to "
+            f"{self.memory_for(cost)}MiB or more"
+        )
+
     def take(self, cost: int, held: int) -> bool:
         """Reserve `cost` more; False when nothing but the `held` bytes of the caller is left to wait for."""
         with self.changed:

@@ -2,59 +2,81 @@
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import json
 import mmap
-from collections.abc import Iterator, Mapping
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from ..core.errors import DataError
+from ..core.errors import DataError, OptionError
 from .files import Output, first_line, writing
+from .plain import as_declared, plain_schema
 from .rowgroups import RowGroups
 from .sinks import Made, Sink
-from .sources import Reading
-from .types import without_dictionary
+from .sources import Reading, Room
+
+_AT_ONCE = 128  # columns
+_MOST_SCHEMA = 64 << 20  # bytes of the description of columns, before it is known how much there is room for
 
 
 class ArrowSource:
-    """A file, mapped into memory, or a stream."""
+    """A file or a stream, of which a record batch at a time is read; nothing in it is taken for true unchecked.
+
+    A batch that memory does not hold is mapped, and only the pages in use are in memory: out of a copy of the file
+    that nobody else can cut short, since what lies beyond the end of a mapped file is a signal and no error.
+    """
 
     rows = None
+    room: Room | None = None
 
     def __init__(self, asked: Reading):
-        file, format = asked.file, asked.format
-        self.name = file.name
-        self.mapped: mmap.mmap | None = None
+        self.file, self.is_file, self.name = asked.file, asked.format == "arrow", asked.file.name
+        self.copy: mmap.mmap | None = None
         try:
-            if format == "arrow":
-                # A batch may be any size. Mapped, only the pages in use are in memory; `batches` lets go of the rest.
-                with contextlib.ExitStack() as stack:
-                    whole = file.seekable()
-                    whole = stack.enter_context(open(whole, "rb")) if isinstance(whole, str) else whole
-                    self.mapped = mmap.mmap(whole.fileno(), 0, access=mmap.ACCESS_READ)
-                self.reader = pa.ipc.open_file(pa.py_buffer(self.mapped))
-            else:
-                self.reader = pa.ipc.open_stream(file.stream)
-        except (pa.ArrowException, OSError, ValueError) as error:
+            whole = self.file.seekable() if self.is_file else self.file.stream
+            self.stream = self.file.stream if isinstance(whole, str) else whole
+            self.reader = self._open(_Reads(self.stream, self._refuse, self._end()))
+            self.schema = self.reader.schema
+            self.schema.names  # noqa: B018  text that is none is found here
+        except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
             raise DataError(
-                f"{file.name}: not an Arrow {format} input, or a truncated one: {first_line(error)}"
+                f"{self.name}: not an Arrow {asked.format} input, or a truncated one: {first_line(error)}"
             ) from None
-        self.schema = self.reader.schema
+
+    def _open(self, data: Any) -> pa.RecordBatchReader | pa.ipc.RecordBatchFileReader:
+        return (pa.ipc.open_file if self.is_file else pa.ipc.open_stream)(data)
+
+    def _end(self) -> int | None:
+        """Where the bytes end; None for a pipe that is a stream."""
+        if not self.is_file and not self.file.is_regular:
+            return None
+        return os.fstat(self.stream.fileno()).st_size
+
+    def _refuse(self, size: int) -> None:
+        """Stop before a part of the input is read for which there is no room."""
+        most = self.room.size // 2 if self.room else _MOST_SCHEMA
+        if size > most:
+            raise _TooLarge(size)
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
-        """Batches: those of a file in parts of about `size` bytes, those of a stream as they come, in memory whole."""
+        """Batches: those that memory holds as they come, the others in parts of about `size` bytes."""
         try:
-            if self.mapped is None:
-                yield from self.reader
-                return
-            for i in range(self.reader.num_record_batches):
-                batch = self.reader.get_batch(i)
+            for i in itertools.count():
+                batch = self._batch(i, size)
+                if batch is None:
+                    return
+                if self.copy is None:
+                    yield batch
+                    continue
+                batch.validate()
                 step = max(1, int(size // max(1, batch.nbytes / max(1, batch.num_rows))))
                 for start in range(0, batch.num_rows, step):
-                    yield _copied(batch.slice(start, step))
-                    self.mapped.madvise(mmap.MADV_DONTNEED)
+                    yield self._copied(batch.slice(start, step), self.copy)
         except pa.ArrowNotImplementedError as error:
             raise DataError(f"{self.name}: a column has a type that is not supported: {first_line(error)}") from None
         except (pa.ArrowException, OSError) as error:
@@ -62,26 +84,94 @@ class ArrowSource:
                 f"{self.name}: reading failed, the file is damaged or truncated: {first_line(error)}"
             ) from None
 
+    def _batch(self, i: int, size: int) -> pa.RecordBatch | None:
+        """Batch i; None after the last."""
+        try:
+            if self.is_file:
+                return self.reader.get_batch(i) if i < self.reader.num_record_batches else None
+            return next(self.reader, None)
+        except _TooLarge as error:
+            if self._end() is None and self.room:
+                needs = self.room.refusal(2 * error.size, "while it is read")
+                raise OptionError(f"{self.name}: a record batch of the stream {needs}, or send smaller ones") from None
+        self._map_copy(0 if self.is_file else i)
+        return self._batch(i, size)
 
-def _copied(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The rows in memory of their own, so that the mapped pages can go."""
-    if any(pa.types.is_dictionary(kind) for kind in batch.schema.types):  # a message without its dictionary is no copy
-        return batch.take(pa.array(np.arange(batch.num_rows)))
-    return pa.ipc.read_record_batch(batch.serialize(), batch.schema)
+    def _map_copy(self, read: int) -> None:
+        """Read on in a mapped copy of the input; read: batches of a stream that were read already."""
+        with tempfile.TemporaryFile() as copy:
+            with writing("the temporary copy of " + self.name):
+                self.stream.seek(0)
+                shutil.copyfileobj(self.stream, copy, 1 << 20)
+                copy.flush()
+            self.copy = mmap.mmap(copy.fileno(), 0, access=mmap.ACCESS_READ)
+        self.reader = self._open(pa.py_buffer(self.copy))
+        for _ in range(read):
+            next(self.reader)
+
+    def _copied(self, batch: pa.RecordBatch, mapped: mmap.mmap) -> pa.RecordBatch:
+        """The rows in memory of their own, so that the mapped pages can go: 64 KiB or more for every column."""
+        columns, plain = [], plain_schema(self.schema)
+        for first in range(0, batch.num_columns, _AT_ONCE):
+            some = range(first, min(first + _AT_ONCE, batch.num_columns))
+            part = batch.select(some)
+            part.validate(full=True)
+            part = as_declared(part, pa.schema([plain.field(i) for i in some]))
+            columns += pa.ipc.read_record_batch(part.serialize(), part.schema).columns
+            mapped.madvise(mmap.MADV_DONTNEED)
+        return pa.RecordBatch.from_arrays(columns, schema=plain)
+
+
+class _TooLarge(Exception):
+    """So many bytes are to be read at once, and there is no room for them."""
+
+    def __init__(self, size: int):
+        super().__init__(f"{size} bytes at once")
+        self.size = size
+
+
+class _Reads:
+    """A stream as Arrow reads it: no more at once than there is room for, and nothing beyond its end.
+
+    A length in a damaged file may be any number; Python and Arrow would take the memory before they look for the bytes.
+    """
+
+    closed = False
+
+    def __init__(self, stream: Any, refuse: Callable[[int], None], end: int | None):
+        self.stream, self.refuse, self.end = stream, refuse, end
+
+    def read(self, size: int = -1) -> bytes:
+        """So many bytes, or fewer at the end."""
+        if self.end is not None and size > self.end - self.stream.tell():
+            raise OSError(f"{size} bytes should follow byte {self.stream.tell()}, and the file has {self.end}")
+        self.refuse(size)
+        return self.stream.read(size)
+
+    def seek(self, position: int, whence: int = 0) -> int:
+        """Move, as files do."""
+        return self.stream.seek(position, whence)
+
+    def tell(self) -> int:
+        """Where it stands."""
+        return self.stream.tell()
+
+    def close(self) -> None:
+        """Nothing: who opened the stream closes it."""
 
 
 class ArrowSink(Sink):
     """Record batches of about a million rows in a file, as they come in a stream: a reader at the other end is waiting.
 
     Metadata stands at the start, and says how the result is made but not of what. A file can hold only one dictionary
-    for all its batches: there, dictionary columns are written as plain values.
+    for all its batches: there, columns are written in plain form.
     """
 
     def __init__(self, output: Output, made: Made):
         self.output = output
         self.groups = RowGroups() if made.format == "arrow" else None
         self.schema = pa.schema(
-            [field.with_type(without_dictionary(field.type)) if self.groups else field for field in made.schema],
+            plain_schema(made.schema) if self.groups else made.schema,
             {**(made.schema.metadata or {}), b"lapsum": json.dumps(made.how).encode()},
         )
         make = pa.ipc.new_file if self.groups else pa.ipc.new_stream
@@ -90,7 +180,8 @@ class ArrowSink(Sink):
 
     def write(self, table: pa.Table) -> None:
         """Some more rows: in a file they wait until their group is full."""
-        table = table.cast(self.schema)
+        batches = [as_declared(batch, self.schema) for batch in table.to_batches()]
+        table = pa.Table.from_batches(batches, self.schema)
         with writing(self.output.name):
             for group in self.groups.add(table) if self.groups else [table]:
                 self.writer.write_table(group)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -19,7 +20,7 @@ from .files import Output, first_line
 from .sinks import Made
 from .sources import Reading
 from .text import BLOCK, TextSink, as_json, plain
-from .types import is_number, without_dictionary
+from .types import MOST_EXACT, is_held, is_number, without_dictionary
 
 
 class _Dialect(NamedTuple):
@@ -28,6 +29,10 @@ class _Dialect(NamedTuple):
 
 
 _DIALECTS = {"csv": _Dialect(",", r'[",\r\n]'), "tsv": _Dialect("\t", r'["\t\r\n]')}
+
+
+# What stands for no number. Arrow's reader would take it so, but of numbers that it reads it keeps no text.
+_MISSING = pa.array(pa.csv.ConvertOptions().null_values)
 
 
 class DelimitedSource:
@@ -47,26 +52,55 @@ class DelimitedSource:
             self.names = pa.csv.read_csv(header, parse_options=pa.csv.ParseOptions(delimiter=delimiter)).column_names
             if len(set(self.names)) < len(self.names):
                 raise pa.ArrowInvalid(f"two columns of the header have one name: {', '.join(self.names)}")
-            types = {name: pa.float64() if asked.is_number(name) else pa.string() for name in self.names}
+            self.numbers = [i for i, name in enumerate(self.names) if asked.is_number(name)]
             alone = b"\n" not in file.head  # Arrow takes a header without a line end for an empty file
             self.reader = pa.csv.open_csv(
                 header if alone and not header.seek(0) else file.stream,
                 read_options=pa.csv.ReadOptions(block_size=BLOCK),
                 parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-                convert_options=pa.csv.ConvertOptions(column_types=types),
+                convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(self.names, pa.string())),
             )
         except (pa.ArrowException, UnicodeDecodeError) as error:
             raise self._located(error) from None
         self.schema = self.reader.schema
+        for i in self.numbers:
+            self.schema = self.schema.set(i, pa.field(self.names[i], pa.float64()))
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
         """Rows in blocks as they are parsed; DataError says, as far as it is known, where one cannot be."""
         try:
             for batch in self.reader:
-                yield batch
+                columns = batch.columns
+                for i in self.numbers:
+                    columns[i] = self._numbers(self.names[i], columns[i])
+                yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
                 self.rows_read += batch.num_rows
         except pa.ArrowException as error:
             raise self._located(error) from None
+
+    def _numbers(self, name: str, text: pa.Array) -> pa.Array:
+        """The numbers of a column; DataError for a text that is none, or one whose digits no float64 holds."""
+        try:
+            numbers = text.cast(pa.float64())
+            missing = pc.is_nan(numbers)
+        except pa.ArrowInvalid:
+            missing = pc.is_in(text, _MISSING)
+            numbers = pc.if_else(missing, "nan", pc.utf8_trim(text, " \t"))
+            try:
+                numbers = numbers.cast(pa.float64())
+            except pa.ArrowInvalid as error:
+                value = re.sub(r"^Failed to parse string: (.*) as a scalar.*", r"\1", first_line(error))
+                problem = f"CSV conversion error to double: invalid value {value}"
+                raise self._located(pa.ArrowInvalid(f'column "{name}": {problem}')) from None
+        if pc.any(missing).as_py():
+            numbers = pc.if_else(pc.and_(missing, pc.is_in(text, _MISSING)), None, numbers)
+        for row in np.flatnonzero(np.abs(np.asarray(pc.fill_null(numbers, 0.0))) >= MOST_EXACT):
+            if not is_held(text[row].as_py(), numbers[row].as_py()):
+                raise DataError(
+                    f'{self.name}, row {self.rows_read + row + 1}: column "{name}" holds {text[row].as_py()}, '
+                    "which no float64 holds; write a number of fewer digits, or inf"
+                )
+        return numbers
 
     def _located(self, error: Exception) -> DataError:
         """Arrow's message with the column by name, and the line that it quotes; in a pipe only the rows before."""

@@ -6,7 +6,9 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
@@ -16,10 +18,12 @@ from .files import Output, first_line
 from .sinks import Made
 from .sources import Reading
 from .text import BLOCK, TextSink, as_json
+from .types import MOST_EXACT
 
 _LARGEST_BLOCK = 1 << 28  # a line longer than this is taken for a broken file
-# A number of 19 digits or more without point or exponent.
-_LONG_INTEGER = re.compile(rb"[:,\[]\s*-?\d{19,}\s*[,}\]]")
+_DEEPEST = 100  # lists and objects in one another; Arrow's parser has a stack of its own size, and no bound for it
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"?')
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 class JsonLinesSource:
@@ -47,6 +51,7 @@ class JsonLinesSource:
 
     def _parse(self, block: bytes, schema: pa.Schema | None) -> pa.Table:
         """The rows of whole lines; DataError names the line that does not fit the schema, which None infers."""
+        self._check(block)
         unexpected = "error" if schema else "infer"
         try:
             table = pa.json.read_json(
@@ -61,15 +66,38 @@ class JsonLinesSource:
         self._refuse_rounded(table, block)
         return table
 
+    def _check(self, block: bytes) -> None:
+        """Raise DataError for what Arrow's parser takes as it is: text that is no UTF-8, and nesting without end."""
+        try:
+            str(block, "utf-8")
+        except UnicodeDecodeError as error:
+            at = self.lines + block.count(b"\n", 0, error.start) + 1
+            raise DataError(f"{self.name}, line {at}: is not UTF-8: {error.reason}; convert the file") from None
+        if block.count(b"{") + block.count(b"[") - block.count(b"\n") <= _DEEPEST:
+            return
+        for number, line in enumerate(block.split(b"\n"), self.lines + 1):
+            if line.count(b"{") + line.count(b"[") > _DEEPEST and _depth(line) > _DEEPEST:
+                raise DataError(f"{self.name}, line {number}: is nested more than {_DEEPEST} deep; flatten it")
+
     def _refuse_rounded(self, table: pa.Table, block: bytes) -> None:
-        """An integer beyond 64 bits becomes a float in Arrow's reader: an id would lose its digits without a word."""
-        for name, column in zip(table.schema.names, table.columns, strict=True):
-            if not pa.types.is_floating(column.type) or self.is_number(name):
-                continue
-            largest = pc.max(pc.abs(column)).as_py()
-            if largest is not None and largest >= 2**63 and _LONG_INTEGER.search(block):
-                problem = "holds integers beyond 64 bits, which would be rounded; write them as text"
-                raise DataError(f'{self.name}: column "{name}" {problem}')
+        """Raise DataError for an integer that became a float and is not the same: a score or an id would lose its
+        digits without a word.
+        """
+        suspects = {
+            name: column.type
+            for name, column in zip(table.schema.names, table.columns, strict=True)
+            if any((pc.max(pc.abs(part)).as_py() or 0.0) >= MOST_EXACT for part in _floats(column))
+        }
+        for number, line in enumerate(block.split(b"\n") if suspects else [], self.lines + 1):
+            row = json.loads(line) if line.strip() else {}
+            for name, kind in suspects.items():
+                for value in _integers(row.get(name), kind):
+                    most = "64 bits" if abs(value) >= 2**63 and not self.is_number(name) else "2^53"
+                    if most == "64 bits" or (abs(value) > MOST_EXACT and int(float(value)) != value):
+                        raise DataError(
+                            f'{self.name}, line {number}: column "{name}" holds integers beyond {most}, which would be '
+                            f"rounded, as {value}; write them as text"
+                        )
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
         """Rows in blocks as they are parsed; DataError names a line that does not fit those of the first block."""
@@ -79,6 +107,37 @@ class JsonLinesSource:
                 yield from self._parse(block, self.schema).select(self.schema.names).to_batches()
             self.lines += block.count(b"\n")
             block = self._block()
+
+
+def _depth(line: bytes) -> int:
+    """How many lists and objects of a line stand in one another at most."""
+    brackets = np.frombuffer(_TEXT.sub(b"", line).translate(None, _NOT_BRACKETS), np.uint8)
+    opened = np.isin(brackets, np.frombuffer(b"[{", np.uint8))
+    return int(np.cumsum(np.where(opened, 1, -1)).max(initial=0))
+
+
+def _floats(column: pa.ChunkedArray) -> Iterator[pa.ChunkedArray]:
+    """The floats of a column, at any depth."""
+    kind = column.type
+    if pa.types.is_floating(kind):
+        yield column
+    elif pa.types.is_list(kind):
+        yield from _floats(pa.chunked_array([chunk.flatten() for chunk in column.chunks], kind.value_type))
+    elif pa.types.is_struct(kind):
+        for child in column.flatten():
+            yield from _floats(child)
+
+
+def _integers(value: Any, kind: pa.DataType) -> Iterator[int]:
+    """The integers among JSON values that are floats in a column of this type."""
+    if pa.types.is_floating(kind) and type(value) is int:
+        yield value
+    elif pa.types.is_list(kind) and isinstance(value, list):
+        for item in value:
+            yield from _integers(item, kind.value_type)
+    elif pa.types.is_struct(kind) and isinstance(value, dict):
+        for field in kind:
+            yield from _integers(value.get(field.name), field.type)
 
 
 def _as_text(kind: pa.DataType) -> pa.DataType:

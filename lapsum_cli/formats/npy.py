@@ -14,17 +14,20 @@ import pyarrow as pa
 from numpy.lib import format as npy
 
 from ..core.errors import DataError, OptionError
-from .files import Input, Output, writing
+from .files import Input, Output, first_line, writing
 from .sinks import Made, Sink
-from .sources import Reading
+from .sources import Reading, Room
 from .types import is_list
 
 COLUMN = "score"
+_ROWS_OF_NOTHING = 1 << 20
 _DTYPES = (np.float16, np.float32, np.float64)
 
 
 class NpySource:
     """A vector is a column of scores, one ranking; a matrix is a column of lists, a ranking a row."""
+
+    room: Room | None = None
 
     def __init__(self, file: Input):
         """Read the header; DataError where it is no array of scores, or the file is shorter than it says."""
@@ -41,6 +44,10 @@ class NpySource:
             )
         if len(self.shape) not in (1, 2):
             raise DataError(f"{file.name}: has {len(self.shape)} dimensions {self.shape}; reshape it to one or two")
+        if any(type(n) is not int or not 0 <= n < 2**63 for n in self.shape) or self.shape[1:] > (2**31 - 1,):
+            raise DataError(f"{file.name}: the header is damaged: there is no array of shape {self.shape}")
+        if self.shape[1:] == (0,) and self.shape[0] > _ROWS_OF_NOTHING:
+            raise DataError(f"{file.name}: has {self.shape[0]} rows without a score, shape {self.shape}; leave it out")
         if fortran and len(self.shape) == 2 and min(self.shape) > 1:
             raise DataError(f"{file.name}: is stored by columns (Fortran order); save np.ascontiguousarray of it")
         self.rows = self.shape[0]
@@ -68,6 +75,9 @@ class NpySource:
         """Batches of so many rows."""
         for start in range(0, self.rows, step):
             rows = min(step, self.rows - start)
+            if self.room and self.row_bytes > self.room.size:
+                needs = self.room.refusal(self.row_bytes, "by itself")
+                raise OptionError(f"{self.name}, row {start + 1}: a ranking of {self.columns} scores {needs}")
             block = np.empty(rows * self.columns, self.dtype)
             got = _read_into(self.stream, block.data.cast("B") if block.size else memoryview(b""))
             if got < block.nbytes:
@@ -77,13 +87,15 @@ class NpySource:
                 values = (
                     pa.FixedSizeListArray.from_arrays(values, type=self.schema.field(0).type)
                     if self.columns
-                    else (pa.array([[]] * rows, self.schema.field(0).type))
+                    else pa.Array.from_buffers(self.schema.field(0).type, rows, [None], children=[values])
                 )
             yield pa.record_batch([values], schema=self.schema)
 
 
 class NpyTable:
     """Arrays of one shape, read side by side: the scores, and what goes with each of them."""
+
+    room: Room | None = None
 
     def __init__(self, scores: NpySource, beside: dict[str, NpySource]):
         self.name, self.rows, self.sources = scores.name, scores.rows, [scores, *beside.values()]
@@ -95,6 +107,8 @@ class NpyTable:
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
         """Batches of about `size` bytes of all arrays together, of one row at least."""
+        for source in self.sources:
+            source.room = self.room
         step = max(1, size // max(sum(source.row_bytes for source in self.sources), 1))
         for batches in zip(*(source.blocks(step) for source in self.sources), strict=True):
             yield pa.record_batch([batch.column(0) for batch in batches], schema=self.schema)
@@ -106,8 +120,10 @@ def _header(file: Input) -> tuple[tuple[int, ...], bool, np.dtype]:
         version = npy.read_magic(file.stream)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         return read(file.stream)
-    except (ValueError, EOFError) as error:
-        raise DataError(f"{file.name}: not an NPY file, or a truncated one: {str(error).splitlines()[0]}") from None
+    except OSError:
+        raise
+    except Exception as error:  # NumPy gives the header to Python's parser, which raises whatever it likes
+        raise DataError(f"{file.name}: not an NPY file, or a truncated one: {first_line(error)}") from None
 
 
 def _read_into(stream: io.BufferedIOBase, buffer: memoryview) -> int:

@@ -7,11 +7,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..core.cuts import sizes_before
-from .types import is_number
+from .types import is_list, is_number
 
 
 def cumulative_bytes(batch: pa.RecordBatch) -> np.ndarray:
-    """Bytes of rows 0 .. i-1 for i from 0 to the number of rows, int64; validity bits and dictionaries left out."""
+    """Bytes of rows 0 .. i-1 in plain form (plain.py) for i from 0 to the number of rows, int64; validity bits left
+    out.
+    """
     kinds = batch.schema.types
     if all(map(is_number, kinds)):  # what most tables are
         width = sum(kind.bit_width // 8 for kind in kinds)
@@ -23,15 +25,31 @@ def cumulative_bytes(batch: pa.RecordBatch) -> np.ndarray:
     return total
 
 
+def dictionary_bytes(rows: pa.RecordBatch | pa.Array) -> int:
+    """Bytes of the dictionaries of columns, at any depth, which every slice of their rows holds whole."""
+    if isinstance(rows, pa.RecordBatch):
+        return sum(map(dictionary_bytes, rows.columns))
+    kind = rows.type
+    if pa.types.is_dictionary(kind):
+        return rows.dictionary.nbytes
+    if pa.types.is_struct(kind):
+        return sum(map(dictionary_bytes, rows.flatten()))
+    if pa.types.is_map(kind):
+        return dictionary_bytes(rows.keys) + dictionary_bytes(rows.items)
+    return dictionary_bytes(rows.values) if is_list(kind) else 0
+
+
 def _bytes_at(array: pa.Array, rows: np.ndarray) -> np.ndarray:
     """Bytes of the elements before each of the given positions of an array."""
     kind = array.type
+    if isinstance(array, pa.ExtensionArray):
+        return _bytes_at(array.storage, rows)
     if pa.types.is_struct(kind):
         return sum((_bytes_at(child, rows) for child in array.flatten()), np.zeros(len(rows), np.int64))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_map(kind):
         offsets = np.asarray(array.offsets).astype(np.int64)
-        children = array.values if not pa.types.is_map(kind) else array.items
-        return 8 * rows + _bytes_at(children, offsets[rows]) - _bytes_at(children, offsets[:1])
+        parts = [array.keys, array.items] if pa.types.is_map(kind) else [array.values]
+        return 8 * rows + sum(_bytes_at(part, offsets[rows]) - _bytes_at(part, offsets[:1]) for part in parts)
     if pa.types.is_fixed_size_list(kind):
         values = array.values.slice(array.offset * kind.list_size, len(array) * kind.list_size)
         return _bytes_at(values, rows * kind.list_size)
@@ -40,13 +58,19 @@ def _bytes_at(array: pa.Array, rows: np.ndarray) -> np.ndarray:
     if pa.types.is_boolean(kind):
         return rows.astype(np.int64)
     if pa.types.is_dictionary(kind):
-        return rows * (kind.index_type.bit_width // 8)
+        values = pa.concat_arrays([array.dictionary, pa.nulls(1, kind.value_type)])  # the last stands for null
+        sizes = np.diff(_bytes_at(values, np.arange(len(values) + 1)))
+        return sizes_before(sizes[np.asarray(pc.fill_null(array.indices.cast(pa.int64()), len(values) - 1))])[rows]
+    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
+        views = np.frombuffer(array.buffers()[1] or b"", np.int32)[::4]  # 16 bytes each, of which 4 are the length
+        lengths = np.where(np.asarray(array.is_valid()), views[array.offset : array.offset + len(array)], 0)
+        return 8 * rows + sizes_before(lengths)[rows]
     try:
         return rows * (kind.bit_width // 8)
-    except ValueError:  # strings and binary values of any layout
-        lengths = pc.fill_null(pc.binary_length(array), 0) if not _is_view(kind) else pa.array([16] * len(array))
-        return 8 * rows + sizes_before(np.asarray(lengths, np.int64))[rows]
-
-
-def _is_view(kind: pa.DataType) -> bool:
-    return pa.types.is_string_view(kind) or pa.types.is_binary_view(kind)
+    except ValueError:
+        pass
+    try:
+        lengths = np.asarray(pc.fill_null(pc.binary_length(array), 0), np.int64)
+    except pa.ArrowNotImplementedError:  # what has no rows of its own in memory, as runs
+        lengths = np.full(len(array), -(-array.nbytes // max(len(array), 1)))
+    return 8 * rows + sizes_before(lengths)[rows]

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..core.errors import DataError
+
+MOST_EXACT = 2**53  # from here on a float64 holds some integers only
+
+
+def is_held(text: str, number: float) -> bool:
+    """Whether a float64 that was read from a text is what the text says: no integer rounded, and nothing become
+    infinite.
+    """
+    digits = text.strip().lstrip("+-")
+    if math.isinf(number):
+        return digits.lower() in ("inf", "infinity")
+    return not digits.isdecimal() or int(digits) == abs(int(number))
 
 
 def is_number(kind: pa.DataType) -> bool:

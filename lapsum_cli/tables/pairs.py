@@ -85,7 +85,7 @@ class Pairs(Table):
             columns = [key.take(pa.array(ranking)).combine_chunks() for key in keys]
             self._count(len(p))
             p = pa.array(p.astype(self.result_dtype, copy=False))
-            yield pa.table([*columns, named, pa.array(position + 1), p], schema=self.schema)
+            yield pa.table([*columns, named, pa.array(position + 1), p], names=self.schema.names)
         self.ranked += len(rankings)
 
     def check(self, format: str) -> None:

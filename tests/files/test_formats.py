@@ -61,7 +61,8 @@ def test_columns_of_every_type_pass_through_untouched(tmp_path, source, to):
     result, want = get(tmp_path / f"out.{to}"), get(path)
     if to == "arrow":  # a file can hold one dictionary for all its batches: values are written instead
         want = want.set_column(want.schema.get_field_index("kind"), "kind", want["kind"].cast(pa.string()))
-    assert result.drop(["soft_topk"]).equals(want)
+    assert result.drop(["soft_topk"]).schema.equals(want.schema)
+    assert result.drop(["soft_topk"]).to_pydict() == want.to_pydict()
     assert result["soft_topk"].to_numpy().sum() == pytest.approx(2)
 
 

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lapsum_cli.formats.plain import converted, plain_type
 from lapsum_cli.formats.rowgroups import RowGroups
 from lapsum_cli.formats.sizes import cumulative_bytes
 from lapsum_cli.tables.groups import ClosedGroups, comparable, run_starts
@@ -92,6 +94,33 @@ def test_bytes_of_rows_add_up_however_they_are_cut(rows, start, size):
     assert np.array_equal(np.concatenate(parts), whole)
     want = [8 + 8 + len((row["text"] or "").encode()) + 8 + 4 * len(row["scores"] or []) for row in rows]
     assert whole.tolist() == want
+
+
+KINDS = {
+    pa.dictionary(pa.int8(), pa.string()): ["a", None, "bb", "a", ""],
+    pa.dictionary(pa.uint16(), pa.int64()): [1, None, 2, 1, 3],
+    pa.list_(pa.dictionary(pa.int32(), pa.string())): [["a", "b"], None, [], ["b", None], ["a"]],
+    pa.list_(pa.dictionary(pa.int32(), pa.string()), 2): [["a", "b"], None, ["b", "b"], [None, "a"], ["c", "a"]],
+    pa.struct([("a", pa.dictionary(pa.int32(), pa.string())), ("b", pa.int8())]): [{"a": "x", "b": 1}, None] * 3,
+    pa.map_(pa.string(), pa.dictionary(pa.int32(), pa.string())): [[("k", "v")], None, [], [("l", None)], []],
+    pa.large_list(pa.string_view()): [["a", "b" * 30], None, [], ["b", None], ["c"]],
+    pa.string_view(): ["a", "b" * 30, None, "", "c"],
+    pa.binary_view(): [b"a", b"b" * 30, None, b"", b"c"],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_plain_form_keeps_values_and_tells_their_bytes(kind):
+    """Whatever part of a column is made plain: values stay, bytes are what was foretold, and the way back is open."""
+    column = converted(pa.array(KINDS[kind], plain_type(kind)), kind)
+    assert column.type == kind
+    assert column.to_pylist() == KINDS[kind]
+    for part in (column, column[1:], column[1:3], column[:2], column[:0]):
+        plain = converted(part, plain_type(kind))
+        plain.validate(full=True)
+        assert plain.to_pylist() == converted(plain, kind).to_pylist() == part.to_pylist()
+        as_they_came, as_they_are = (cumulative_bytes(pa.record_batch({"x": rows})) for rows in (part, plain))
+        assert np.array_equal(as_they_came, as_they_are)
 
 
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=12), st.integers(1, 500))

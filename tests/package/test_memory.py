@@ -103,6 +103,71 @@ def test_peak_resident_memory_stays_below_256_mib(make, suffix, operation, made,
     assert peak > 80 << 20  # the measurement saw the whole process
 
 
+def texts(rows, words, repeated):
+    """Rows of few or many words, each as long as `repeated` says."""
+    rng = np.random.default_rng(4)
+    words = pa.array([f"{i:036d}" * repeated for i in range(words)], pa.large_string())
+    columns = {"qid": np.arange(rows) // 100, "score": rng.standard_normal(rows, dtype=np.float32)}
+    return columns, words, pa.array(rng.integers(0, len(words), rows).astype(np.int32))
+
+
+def categories(path):
+    """A column of 60 000 categories, whose dictionary is larger than the rows of a batch."""
+    columns, words, chosen = texts(300_000, 60_000, 1)
+    docid = pa.DictionaryArray.from_arrays(chosen, words.cast(pa.string()))
+    pq.write_table(pa.table({**columns, "docid": docid}), path)
+
+
+def prompts(path):
+    """630 MB of text in a file of a MB: 40 prompts, as text and in lists, that come after short ones."""
+    columns, words, chosen = texts(120_000, 40, 220)
+    long = words.take(chosen[80_000:])
+    text = pa.chunked_array([pa.array(["short"] * 80_000, pa.large_string()), long]).combine_chunks()
+    lists = pa.LargeListArray.from_arrays(np.arange(len(text) + 1), text)
+    pq.write_table(pa.table({**columns, "prompt": text, "prompts": lists}), path)
+
+
+def equal_scores(path):
+    """Lists of 300 000 equal scores after many of one: 240 MB in a file of some kB."""
+    offsets = np.concatenate([np.arange(2000), 2000 + np.arange(200) * 300_000])
+    lists = pa.LargeListArray.from_arrays(offsets, np.zeros(offsets[-1], np.float32))
+    pq.write_table(pa.table({"id": np.arange(len(lists)), "scores": lists}), path)
+
+
+def one_batch(path):
+    """A file of 100 MB that is a single record batch."""
+    columns, words, chosen = texts(1_500_000, 1000, 1)
+    table = pa.table({**columns, "docid": words.take(chosen)}).combine_chunks()
+    with pa.ipc.new_file(path, table.schema) as out:
+        out.write_batch(table.to_batches()[0])
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    ("make", "source", "sink"),
+    [
+        (categories, "in.parquet", "out.parquet"),
+        (categories, "in.parquet", "out.arrows"),
+        (prompts, "in.parquet", "out.arrow"),
+        (equal_scores, "in.parquet", "out.parquet"),
+        (one_batch, "in.arrow", "out.arrow"),
+    ],
+)
+def test_what_a_small_file_or_a_large_batch_unfolds_to_keeps_the_memory(make, source, sink, tmp_path):
+    make(tmp_path / source)
+    peak = peak_memory("rank", tmp_path / source, "-o", tmp_path / sink)
+    assert 80 << 20 < peak < LIMIT, f"{peak >> 20} MiB"
+    given, got = (get_schema(tmp_path / name) for name in (source, sink))
+    assert given.equals(got.remove(len(got) - 1))
+
+
+def get_schema(path):
+    if path.suffix == ".parquet":
+        return pq.read_schema(path)
+    with (pa.ipc.open_file if path.suffix == ".arrow" else pa.ipc.open_stream)(path) as reader:
+        return reader.schema
+
+
 @pytest.mark.parametrize(
     ("make", "arguments"),
     [
