@@ -2,13 +2,14 @@
 
 import os
 import pkgutil
-import signal
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 from commands import contents, refusal
+
+from lapsum_cli.cli import startup
 
 ROOT = Path(__file__).parents[2]
 main = pkgutil.resolve_name(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["lapsum"])
@@ -22,7 +23,8 @@ def lapsum(tmp_path, monkeypatch, capfd):
     """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "meta_path", sys.meta_path[:])
-    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(startup, "end_on_signals", lambda: None)
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
     monkeypatch.setattr(os, "_exit", sys.exit)
     monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
 
