@@ -167,9 +167,7 @@ class _Cache(caching.FunctionCache):
         try:
             return super().load_overload(sig, target_context)
         except Exception as error:  # whatever Numba, pickle and LLVM may raise of what they cannot use
-            _wrong["unusable"] = (
-                f"{self._cache_path}: compiled kernels cannot be loaded, and compile again: {_reason(error)}"
-            )
+            _wrong["unusable"] = f"{CACHE}: compiled kernels do not load, and compile again: {_reason(error)}"
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -177,9 +175,7 @@ class _Cache(caching.FunctionCache):
         try:
             super().save_overload(sig, data)
         except Exception as error:
-            _wrong["full"] = (
-                f"{self._cache_path}: compiled kernels cannot be kept, later runs compile again: {_reason(error)}"
-            )
+            _wrong["full"] = f"{CACHE}: kernels cannot be kept, and later runs compile again: {_reason(error)}"
 
 
 def _compiler(**options: Any) -> Callable[[Callable], Any]:
