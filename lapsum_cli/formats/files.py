@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from ..core import unfinished
-from ..core.errors import InputMissing, IOFailed, LapsumError, OutputError
+from ..core.errors import InputMissing, IOFailed, LapsumError, OutputError, is_out_of_memory
 from . import FORMATS, IN_DIRECTORY
 from .temporary import Temporary
 
@@ -112,10 +112,10 @@ class Input:
 
     @functools.cached_property
     def _spool(self) -> io.BufferedIOBase:
-        spool = tempfile.TemporaryFile()  # noqa: SIM115  closed by close
         with writing("the temporary copy of " + self.name):
+            spool = tempfile.TemporaryFile()  # noqa: SIM115  closed by close
             shutil.copyfileobj(self.stream, spool, 1 << 20)
-        spool.seek(0)
+            spool.seek(0)
         return spool
 
     def close(self) -> None:
@@ -272,6 +272,20 @@ def writing(name: str) -> Iterator[None]:
         raise IOFailed(f"{name}: writing failed: {reason}; nothing was kept") from None
 
 
+# What the system says of a place in a file that there is not, as a damaged one may name: that is the file's fault.
+_OF_DAMAGE = {None, errno.EINVAL, errno.EOVERFLOW, errno.ESPIPE}
+
+
 def first_line(error: Exception) -> str:
-    """What an error of Arrow says, without the lines that follow."""
+    """What an error of Arrow says about data, without the lines that follow.
+
+    An error that is not about data is raised instead: one of ours, memory that is used up, or what the system says of
+    a disk. They reach whoever catches Arrow's, since they are OSErrors or MemoryErrors too.
+    """
+    if isinstance(error, LapsumError | MemoryError):
+        raise error
+    if is_out_of_memory(error):
+        raise MemoryError(str(error))
+    if isinstance(error, OSError) and error.errno not in _OF_DAMAGE:
+        raise IOFailed(f"{error.filename or 'input'}: reading failed: {os.strerror(error.errno)}") from error
     return str(error).split("\n", 1)[0]
