@@ -178,9 +178,9 @@ class Output:
         path = Path(self.path)
         companion = Output(str(path.with_name(f"{path.stem}.{name}{path.suffix}")), self.force)
         there = companion._replaced()
-        for source in self.inputs if there else ():
+        for source in self.inputs:
             with contextlib.suppress(OSError):
-                if os.path.samestat(there, os.fstat(0) if source == STDIN else os.stat(source)):
+                if there and os.path.samestat(there, os.fstat(0) if source == STDIN else os.stat(source)):
                     raise OutputError(
                         f"{companion.name}: would be written with {self.name}, but is read; rename either"
                     )
@@ -287,5 +287,5 @@ def first_line(error: Exception) -> str:
     if is_out_of_memory(error):
         raise MemoryError(str(error))
     if isinstance(error, OSError) and error.errno not in _OF_DAMAGE:
-        raise IOFailed(f"{error.filename or 'input'}: reading failed: {os.strerror(error.errno)}") from error
+        raise IOFailed(f"{error.filename or 'input'}: reading failed: {os.strerror(error.errno or 0)}") from error
     return str(error).split("\n", 1)[0]

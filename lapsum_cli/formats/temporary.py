@@ -1,13 +1,17 @@
-"""Files under a temporary name, which become outputs. Who writes one holds a lock on it, so that the next run in its
-directory tells what a killed one left from what a live one is writing.
+"""Files under a temporary name, which become outputs, and folders for a while. Who made one holds a lock on it, so
+that the next run in its directory tells what a killed one left from what a live one needs.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
 import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 
 from ..core import unfinished
 
@@ -65,22 +69,45 @@ def lock(handle: int, wait: bool = True) -> bool:
         return False
 
 
-def remove_dead(directory: str, prefix: str = PREFIX, suffix: str = SUFFIX) -> None:
-    """Remove the temporary files in a directory that are this user's and that no live process has locked."""
+def remove_dead(
+    directory: str,
+    prefix: str = PREFIX,
+    suffix: str = SUFFIX,
+    is_kind: Callable[[int], bool] = stat.S_ISREG,
+    remove: Callable[[str], object] = os.unlink,
+) -> None:
+    """Remove what is named so in a directory, is of this kind and this user's, and is locked by no live process."""
     with contextlib.suppress(OSError), os.scandir(directory) as entries:
         for entry in entries:
             if entry.name.startswith(prefix) and entry.name.endswith(suffix):
                 with contextlib.suppress(OSError):
-                    _remove_if_dead(entry.path)
+                    found = os.lstat(entry.path)
+                    if found.st_uid == os.getuid() and is_kind(found.st_mode):
+                        _remove_if_dead(entry.path, remove)
 
 
-def _remove_if_dead(path: str) -> None:
-    found = os.lstat(path)
-    if found.st_uid != os.getuid() or not stat.S_ISREG(found.st_mode):
-        return
+def _remove_if_dead(path: str, remove: Callable[[str], object]) -> None:
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         if lock(handle, wait=False):
-            os.unlink(path)
+            remove(path)
     finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def folder(directory: str, prefix: str) -> Iterator[Path]:
+    """A new folder in a directory, removed at the end or by a signal; those that dead runs left are removed first."""
+    remove_dead(directory, prefix, "", stat.S_ISDIR, shutil.rmtree)
+    with unfinished.lock:
+        path = tempfile.mkdtemp(prefix=prefix, dir=directory)
+        handle = os.open(path, os.O_RDONLY)
+        lock(handle)
+        undo = partial(shutil.rmtree, path, ignore_errors=True)
+        unfinished.enter(undo)
+    try:
+        yield Path(path)
+    finally:
+        undo()
+        unfinished.take_out(undo)
         os.close(handle)

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -162,3 +163,30 @@ def test_a_kill_at_a_random_moment_leaves_what_is_whole_or_nothing(inputs, tmp_p
             (tmp_path / "next.npy").unlink()
         left = contents(tmp_path)
         assert left == whole or (left == {} and code != 0), (number, code, list(left))
+
+
+def test_a_benchmark_that_is_ended_leaves_neither_folder_nor_process(tmp_path):
+    """Nor does the next keep the folder of one that was killed."""
+    command = ("bench", "--files", "--rows", 1e5, "--runs", 99, "--peers", "", "--temp-dir", tmp_path)
+
+    def launched(process) -> list[int]:
+        """The processes that it started, and those started by these."""
+        children = Path(f"/proc/{process}/task/{process}/children")
+        found = [int(pid) for pid in children.read_text().split()] if children.exists() else []
+        return found + [below for pid in found for below in launched(pid)]
+
+    with started(*command) as process:
+        until(lambda: len(launched(process.pid)) >= 2)
+        below = launched(process.pid)
+        process.terminate()
+        assert process.wait(10) == 128 + signal.SIGTERM
+    until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in below))
+    assert files(tmp_path) == []
+    with started(*command) as killed:
+        until(lambda: files(tmp_path))
+        killed.kill()
+    left = files(tmp_path)
+    with started(*command) as process:
+        until(lambda: files(tmp_path) not in ([], left))
+        process.terminate()
+    assert files(tmp_path) == []
