@@ -130,7 +130,8 @@ class Job:
             on: Any = devices.choose(self.device, threads, self.words.say)
             names = self.names.for_array() if source.is_array else self.names
             layout = detect(source.schema, names, source.is_array, source.first.name, self.words.say)
-            output = Output(shard.sink, self.force)
+            read = [file.name for file in (*source.inputs, *source.beside.values())]
+            output = Output(shard.sink, self.force, read)
             free = math.nan if self.force else output.free()
             asked = replace(self.asked, threads=threads, free=free, say=self.words.say)
             if "item" in self.operation.takes:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from .. import __version__
-from ..core.errors import DataError, IOFailed, LapsumError, OptionError
+from ..core.errors import DataError, IOFailed, LapsumError, OptionError, is_out_of_memory
 from ..operations import OPERATIONS, operation_called
 from . import options
 from .bench import bench
@@ -52,6 +52,10 @@ def _command(function: Callable[..., None]) -> Callable[..., None]:
             fail(f"a column has a type that is not supported: {error}", DataError.exit_code)
         except MemoryError as error:
             fail(f"out of memory: {error}; lower --memory or --threads", IOFailed.exit_code)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            fail(f"{error}; lower --memory or --threads", IOFailed.exit_code)
         except OSError as error:
             fail(f"{error.filename or 'input or output'}: {error.strerror or error}", IOFailed.exit_code)
 

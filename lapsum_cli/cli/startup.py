@@ -1,23 +1,42 @@
-"""The process, before NumPy: modules that are kept out, Arrow's pool, signals; and how it ends."""
+"""The process, before NumPy: modules that are kept out, Arrow's pool, standard streams, signals; and how it ends."""
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import signal
 import sys
+import threading
 from typing import Any, NoReturn
+
+from ..core import unfinished
+from ..core.errors import IOFailed
+
+# Those that end a process and may be caught, but for faults of its own and what Python ignores.
+SIGNALS = ("HUP", "INT", "QUIT", "TERM", "ALRM", "VTALRM", "PROF", "USR1", "USR2", "XCPU")
 
 
 def main() -> None:
     """The entry point of the process."""
+    open_standard_streams()
+    end_on_signals()
     if sys.argv[1:2] != ["bench"]:
         sys.meta_path.insert(0, WithoutNeighbours)
     if sys.platform == "linux":  # before PyArrow is imported: the pool that its C++ takes where Python names none
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     from .app import app
 
-    app()
+    try:
+        try:
+            app()
+        finally:  # help and lists too may be written to a full disk
+            if sys.stdout:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        leave(128 + signal.SIGPIPE)
+    except OSError as error:
+        fail(f"standard output: {error.strerror or error}", IOFailed.exit_code)
 
 
 class WithoutNeighbours:
@@ -35,9 +54,60 @@ class WithoutNeighbours:
             raise ModuleNotFoundError("the command line does without it", name=name)
 
 
+class _Courtesy(io.FileIO):
+    """Standard error. Words are a courtesy: what nobody can read, or no disk holds, is as good as said."""
+
+    def write(self, words: Any) -> int:
+        try:
+            return super().write(words) or len(words)
+        except OSError:
+            return len(words)
+
+
+def open_standard_streams() -> None:
+    """Words may always be said; and no file takes the number of a stream that is closed, or would get what is meant
+    for that: of these reading fails, and of all but standard error writing.
+    """
+    for number, way in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, way)  # the lowest number that is free
+    encoding = sys.stderr.encoding if sys.stderr else "utf-8"
+    words = io.BufferedWriter(_Courtesy(2, "w", closefd=False))
+    sys.stderr = io.TextIOWrapper(words, encoding, "backslashreplace", line_buffering=True, write_through=True)
+
+
+def end_on_signals() -> None:
+    """A signal ends the process at once, with 128 and its number, and leaves nothing unfinished behind.
+
+    A thread takes them, which does nothing else, and they are blocked in all others. A handler would run in the main
+    thread only, which may wait in Arrow's reader for a pipe that says nothing; and an exception raised there at any
+    moment is swallowed by some, and turned into another by an import. What was ignored, as by nohup, stays ignored.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+        return
+    named = [getattr(signal, f"SIG{name}") for name in SIGNALS]
+    taken = [number for number in named if signal.getsignal(number) != signal.SIG_IGN]
+
+    def wait() -> None:
+        number = signal.sigwait(taken)
+        unfinished.undo_all()
+        os._exit(128 + number)
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, taken)
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def one_line(text: str) -> str:
+    """The text without what would move a terminal's cursor or change its colours: names and values come from files."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], text.replace("\n", " "))
+
+
 def fail(message: str, code: int) -> NoReturn:
     """Say one line and leave."""
-    print("lapsum: " + message.replace("\n", " "), file=sys.stderr, flush=True)
+    print("lapsum: " + one_line(message), file=sys.stderr, flush=True)
     leave(code)
 
 
@@ -45,9 +115,9 @@ def leave(code: Any) -> NoReturn:
     """Exit without waiting for a thread that sits in a read of standard input, and without a second word about a
     closed pipe.
     """
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     os._exit(code)

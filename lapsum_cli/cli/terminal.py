@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 
+from ..core import unfinished
 from ..formats.sinks import Sink
+from .startup import one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -24,7 +26,7 @@ class Voice:
     def say(self, line: str) -> None:
         """A line of words."""
         if not self.quiet:
-            print(f"lapsum: {line}", file=sys.stderr, flush=True)
+            print(f"lapsum: {one_line(line)}", file=sys.stderr, flush=True)
 
     def progress(self, rows: int, total: int | None) -> None:
         """So many rows are written, of so many if that is known."""
@@ -43,12 +45,14 @@ class Voice:
             layout = (TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             self.bar = Progress(*layout, console=Console(stderr=True), transient=True)
             self.bar.add_task("rows", total=None)
+            unfinished.enter(self.bar.stop)  # the cursor comes back
             self.bar.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         if self.bar:
             self.bar.stop()
+            unfinished.take_out(self.bar.stop)
 
 
 class Preview(Sink):
@@ -71,7 +75,7 @@ class Preview(Sink):
         from rich.console import Console
         from rich.table import Table
 
-        shown = Table(*self.schema.names)
+        shown = Table(*map(one_line, self.schema.names))
         for row in pa.concat_tables(self.tables or [self.schema.empty_table()]).to_pylist():
             shown.add_row(*(_cell(value) for value in row.values()))
         console = Console(markup=False, highlight=False)
@@ -85,7 +89,7 @@ def _cell(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, list):
         return "[" + ", ".join(_cell(v) for v in value[:4]) + (", ..." if len(value) > 4 else "") + "]"
-    return "" if value is None else str(value)
+    return "" if value is None else one_line(str(value))
 
 
 def what_was_done(name: str, counts: Any, output: str | None) -> Iterator[str]:

@@ -69,5 +69,8 @@ class IOFailed(LapsumError, OSError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is used up, by its words: drivers and libraries have no class in common."""
-    return "outofmemory" in str(error).lower().replace("_", "").replace(" ", "")
+    """Whether an error says that memory, or room for a thread, is used up, by its words: drivers and libraries have no
+    class in common.
+    """
+    words = str(error).lower().replace("_", "").replace(" ", "")
+    return "outofmemory" in words or "can'tstartnewthread" in words

@@ -12,13 +12,15 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..core.errors import InputMissing, IOFailed, OutputError
+from ..core import unfinished
+from ..core.errors import InputMissing, IOFailed, LapsumError, OutputError, is_out_of_memory
 from . import FORMATS, IN_DIRECTORY
+from .temporary import Temporary
 
 STDIN = "-"
 
@@ -110,10 +112,10 @@ class Input:
 
     @functools.cached_property
     def _spool(self) -> io.BufferedIOBase:
-        spool = tempfile.TemporaryFile()  # noqa: SIM115  closed by close
         with writing("the temporary copy of " + self.name):
+            spool = tempfile.TemporaryFile()  # noqa: SIM115  closed by close
             shutil.copyfileobj(self.stream, spool, 1 << 20)
-        spool.seek(0)
+            spool.seek(0)
         return spool
 
     def close(self) -> None:
@@ -131,14 +133,17 @@ class Input:
 class Output:
     """A file that appears whole or not at all; standard output, a device or a named pipe, which are written as it goes.
 
-    The file is written under a temporary name beside it, synced, and renamed; an exception removes it.
+    The file is written under a temporary name beside it, synced, and renamed; an exception or a signal removes it.
     """
 
-    def __init__(self, path: str | None, force: bool = False):
+    def __init__(self, path: str | None, force: bool = False, inputs: Sequence[str] = ()):
+        """OutputError where it cannot be made. inputs: the paths that no file beside this one may replace."""
+        if path == "":
+            raise OutputError("'' is the name of no file; leave out -o to write to standard output")
         self.name = path or "standard output"
         self.is_file = path is not None and not _is_device(path)
         self.path = path or ""  # empty for standard output
-        self.force = force
+        self.force, self.inputs = force, inputs
         self.companions: list[Output] = []
         if self.is_file:
             self.path = os.path.realpath(self.path)  # a link stays, and its target is replaced
@@ -150,24 +155,42 @@ class Output:
             raise OutputError(f"{self.name}: the directory {directory} does not exist; make it first")
         if os.path.isdir(self.path):
             raise OutputError(f"{self.name}: is a directory; name a file in it")
-        if os.path.exists(self.path) and not self.force:
+        if self._replaced() and not self.force:
             raise OutputError(f"{self.name}: exists already; pass --force to replace it")
+
+    def _replaced(self) -> os.stat_result | None:
+        """What is there under the name now; OutputError where nothing may have that name, as where it is too long."""
+        try:
+            return os.stat(self.path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise OutputError(f"{self.name}: cannot be made: {error.strerror}") from None
 
     def free(self) -> float:
         """Bytes that the disk has left for the file; no bound for what is no file."""
         return shutil.disk_usage(os.path.dirname(self.path)).free if self.is_file else math.inf
 
     def beside(self, name: str) -> Output:
-        """Another file, NAME.SUFFIX as NAME.`name`.SUFFIX, which appears with this one."""
+        """Another file, NAME.SUFFIX as NAME.`name`.SUFFIX, which appears with this one; OutputError where it is an
+        input, whose name nobody gave for an output.
+        """
         path = Path(self.path)
-        companion = Output(str(path.with_name(f"{path.stem}.{name}{path.suffix}")), self.force).__enter__()
-        self.companions.append(companion)
+        companion = Output(str(path.with_name(f"{path.stem}.{name}{path.suffix}")), self.force)
+        there = companion._replaced()
+        for source in self.inputs:
+            with contextlib.suppress(OSError):
+                if there and os.path.samestat(there, os.fstat(0) if source == STDIN else os.stat(source)):
+                    raise OutputError(
+                        f"{companion.name}: would be written with {self.name}, but is read; rename either"
+                    )
+        self.companions.append(companion.__enter__())
         return companion
 
     @property
     def for_arrow(self) -> str | io.BufferedIOBase:
         """What Arrow is to write to: a file by itself, without a copy of every buffer in Python."""
-        return self.temporary if self.is_file else self.stream
+        return self.temporary.path if self.is_file else self.stream
 
     def __enter__(self) -> Output:
         try:
@@ -178,9 +201,8 @@ class Output:
 
     def _open(self) -> io.BufferedWriter:
         if self.is_file:
-            directory, base = os.path.split(self.path)
-            handle, self.temporary = tempfile.mkstemp(prefix=f".{base}.", suffix=".tmp", dir=directory)
-            return io.BufferedWriter(io.FileIO(handle, "w"), 1 << 20)
+            self.temporary = Temporary(os.path.dirname(self.path))
+            return io.BufferedWriter(io.FileIO(self.temporary.handle, "w"), 1 << 20)
         if self.path:
             return io.BufferedWriter(io.FileIO(os.open(self.path, os.O_WRONLY), "w"), 1 << 16)
         if sys.stdout is None:
@@ -203,28 +225,29 @@ class Output:
             if kind is None:
                 for output in everything:  # all are whole before the first gets its name
                     output._sync()
-                for output in everything:
-                    output._rename()
+                with unfinished.lock, writing(self.name):  # and a signal waits until the last has it
+                    for output in everything:
+                        output._check()  # another process may have made it meanwhile
+                    for output in everything:
+                        output.temporary.rename(output.path)
         finally:
             for output in everything:
                 with contextlib.suppress(OSError):  # a full disk fails again when the buffer is flushed
                     output.stream.close()
-                if os.path.exists(output.temporary):
-                    os.unlink(output.temporary)
+                output.temporary.remove()
 
     def _sync(self) -> None:
+        """All bytes on the disk, with the mode of the file that is replaced, or that of a new one."""
         with writing(self.name):
             self.stream.flush()
-            mask = os.umask(0)
-            os.umask(mask)
-            os.fchmod(self.stream.fileno(), 0o666 & ~mask)
+            if replaced := self._replaced():
+                mode = replaced.st_mode & 0o777
+            else:
+                mask = os.umask(0o077)
+                os.umask(mask)
+                mode = 0o666 & ~mask
+            os.fchmod(self.stream.fileno(), mode)
             os.fsync(self.stream.fileno())
-            self.stream.close()
-
-    def _rename(self) -> None:
-        with writing(self.name):
-            self._check()  # another process may have made it meanwhile
-            os.replace(self.temporary, self.path)
 
 
 def _is_device(path: str) -> bool:
@@ -240,7 +263,7 @@ def writing(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except BrokenPipeError:
+    except (BrokenPipeError, LapsumError):
         raise
     except OSError as error:
         if error.errno == errno.EPIPE:
@@ -249,6 +272,20 @@ def writing(name: str) -> Iterator[None]:
         raise IOFailed(f"{name}: writing failed: {reason}; nothing was kept") from None
 
 
+# What the system says of a place in a file that there is not, as a damaged one may name: that is the file's fault.
+_OF_DAMAGE = {None, errno.EINVAL, errno.EOVERFLOW, errno.ESPIPE}
+
+
 def first_line(error: Exception) -> str:
-    """What an error of Arrow says, without the lines that follow."""
+    """What an error of Arrow says about data, without the lines that follow.
+
+    An error that is not about data is raised instead: one of ours, memory that is used up, or what the system says of
+    a disk. They reach whoever catches Arrow's, since they are OSErrors or MemoryErrors too.
+    """
+    if isinstance(error, LapsumError | MemoryError):
+        raise error
+    if is_out_of_memory(error):
+        raise MemoryError(str(error))
+    if isinstance(error, OSError) and error.errno not in _OF_DAMAGE:
+        raise IOFailed(f"{error.filename or 'input'}: reading failed: {os.strerror(error.errno or 0)}") from error
     return str(error).split("\n", 1)[0]

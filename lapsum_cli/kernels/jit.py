@@ -3,20 +3,26 @@
 Numba validates a cached kernel by the one file that defines it, so a change in a helper of another file goes unseen
 (numba #1833). The cache directory is therefore named by a digest of every kernel source, and of the versions that
 compiled them. Several processes that compile at once can crash (numba #10128): first use holds a file lock.
+
+What it holds is code that runs as this user: the directory is theirs alone. It is a convenience: whatever is wrong with
+it, kernels compile, and take the place of what is damaged.
 """
 
 import contextlib
 import hashlib
+import io
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import llvmlite.binding
 import numba
 import numpy as np
+from numba.core import caching
 from numpy.typing import DTypeLike
 
 _SOURCES_OF = Path(__file__).parent
@@ -33,8 +39,8 @@ def sources_digest() -> str:
 
 
 def _user_cache() -> Path:
-    if "LAPSUM_CACHE_DIR" in os.environ:
-        return Path(os.environ["LAPSUM_CACHE_DIR"])
+    if named := os.environ.get("LAPSUM_CACHE_DIR"):
+        return Path(named)
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "lapsum"
     if sys.platform == "win32":
@@ -42,9 +48,29 @@ def _user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lapsum"
 
 
-def _writable(directory: Path) -> bool:
+def _is_private(directory: Path) -> bool:
+    """Whether a directory, which is made if it is not there, can be written and is this user's alone.
+
+    Nobody else may be able to put another in its place either: all that lie above it, links followed and not, belong to
+    the user or to root, and others may not write there, but as in /tmp. A group of the user's own number is no other.
+    What was open to others is emptied: anything may have been put there.
+    """
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        for folder in reversed([directory, *directory.parents]):
+            folder.mkdir(0o700, exist_ok=True)
+        if hasattr(os, "getuid"):
+            user = os.getuid()
+            for folder in {*directory.parents, *directory.resolve().parents}:
+                found = folder.stat()
+                others = 0o002 if found.st_gid == user else 0o022
+                if found.st_uid not in (0, user) or (found.st_mode & others and not found.st_mode & 0o1000):
+                    return False
+            found = directory.lstat()
+            if found.st_uid != user:
+                return False
+            if found.st_mode & 0o077:
+                shutil.rmtree(directory)
+                directory.mkdir(0o700)
         with tempfile.TemporaryFile(dir=directory):
             return True
     except OSError:
@@ -54,13 +80,11 @@ def _writable(directory: Path) -> bool:
 def _choose_cache() -> Path | None:
     """The user's cache, else a private folder of the temporary one, else none: a slow start, never a failure."""
     name = Path("numba") / sources_digest()
+    private = Path(tempfile.gettempdir()) / f"lapsum-{os.getuid() if hasattr(os, 'getuid') else 'cache'}"
     with contextlib.suppress(RuntimeError):  # no home directory
-        if _writable(_user_cache() / name):
-            return _user_cache() / name
-    private = Path(tempfile.gettempdir()) / f"lapsum-{os.getuid() if hasattr(os, 'getuid') else 'cache'}" / name
-    if _writable(private) and (not hasattr(os, "getuid") or private.stat().st_uid == os.getuid()):
-        return private
-    return None
+        if _is_private(_user_cache().absolute() / name):
+            return _user_cache().absolute() / name
+    return private / name if _is_private(private / name) else None
 
 
 CACHE = _choose_cache()
@@ -77,6 +101,101 @@ def cache_directory() -> Iterator[None]:
         numba.config.CACHE_DIR = before
 
 
+_wrong: dict[str, str] = {}  # what was found wrong with the cache since it was last asked for, by kind
+
+
+def what_was_wrong() -> str | None:
+    """One line about what was wrong with the cache since this was last called; None where all was well."""
+    found = next(iter(_wrong.values()), None)
+    _wrong.clear()
+    return found
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+class _Files(caching.IndexDataCacheFile):
+    """Numba's index and data of a function, with a digest at the end: one that does not fit is as good as not there."""
+
+    @contextlib.contextmanager
+    def _open_for_write(self, filepath: str) -> Iterator[io.BytesIO]:
+        written = io.BytesIO()
+        yield written
+        with super()._open_for_write(filepath) as file:
+            file.write(written.getvalue() + hashlib.sha256(written.getvalue()).digest())
+
+    def _is_whole(self, path: str) -> bool:
+        """What follows a pickle, such as the digest, is not read with it."""
+        if not os.path.exists(path):
+            return False
+        content = Path(path).read_bytes()
+        whole = hashlib.sha256(content[:-32]).digest() == content[-32:]
+        if not whole:
+            _wrong["damaged"] = f"{CACHE}: compiled kernels were damaged; they compile again, and are replaced"
+        return whole
+
+    def _load_index(self) -> dict:
+        return super()._load_index() if self._is_whole(self._index_path) else {}
+
+    def _load_data(self, name: str) -> Any:
+        if not self._is_whole(self._data_path(name)):
+            raise FileNotFoundError(name)  # which Numba takes for what it is
+        return super()._load_data(name)
+
+
+class _Here(caching.CompileResultCacheImpl):
+    """In CACHE or nowhere: Numba would go on to a folder beside the sources, which others may write."""
+
+    _locator_classes = [  # noqa: RUF012  Numba's declaration
+        locator for locator in caching.CompileResultCacheImpl._locator_classes if "UserProvided" in locator.__name__
+    ]
+
+
+class _Cache(caching.FunctionCache):
+    """Numba's cache of a function that fails at nothing: what is not loaded compiles, what cannot be kept is said."""
+
+    _impl_class = _Here
+
+    def __init__(self, function: Callable):
+        super().__init__(function)
+        stamp = self._impl.locator.get_source_stamp()
+        self._cache_file = _Files(self._cache_path, self._impl.filename_base, stamp)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The compiled function, or None."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:  # whatever Numba, pickle and LLVM may raise of what they cannot use
+            _wrong["unusable"] = f"{CACHE}: compiled kernels do not load, and compile again: {_reason(error)}"
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep it, if that is possible."""
+        try:
+            super().save_overload(sig, data)
+        except Exception as error:
+            _wrong["full"] = f"{CACHE}: kernels cannot be kept, and later runs compile again: {_reason(error)}"
+
+
+def _compiler(**options: Any) -> Callable[[Callable], Any]:
+    """A decorator that compiles a function on first use, and keeps what was compiled in CACHE."""
+    compiled = numba.njit(**options)
+
+    def decorate(function: Callable) -> Any:
+        made = compiled(function)
+        if CACHE is None or not hasattr(made, "enable_caching"):  # where Numba is told to compile nothing
+            return made
+        if str(CACHE) != numba.config.CACHE_DIR:  # a kernel from elsewhere, which the digest does not know
+            made.enable_caching()
+            return made
+        with contextlib.suppress(Exception):  # no place on the disk
+            made._cache = _Cache(function)
+        return made
+
+    return decorate
+
+
 def _known(**options: Any) -> dict[str, Any]:
     """Options without a public name, where this version of Numba has them."""
     try:
@@ -89,13 +208,13 @@ def _known(**options: Any) -> dict[str, Any]:
 # No fastmath: the compiler may neither drop a NaN check, reorder a sum, nor choose where a*b+c becomes one instruction
 # (scalars/functions.py fma), so that all lanes of a loop, and its rest, compute the same.
 OPTIONS: Any = {"nogil": True, "error_model": "numpy"}
-kernel = numba.njit(cache=CACHE is not None, **OPTIONS)
+kernel = _compiler(**OPTIONS)
 
 # Numba counts references to arrays, by an atomic instruction at either end of every slice: of a ranking of 100 scores
 # that is a tenth of the time. A kernel that makes no array, nor copies one into another, needs no count. It passes this
 # on to what it calls, which must be of that kind too.
 _UNCOUNTED = _known(_nrt=False)
-uncounted = numba.njit(cache=CACHE is not None, **OPTIONS, **_UNCOUNTED)
+uncounted = _compiler(**OPTIONS, **_UNCOUNTED)
 
 # A scalar formula that loops over arrays use: part of the loop before LLVM sees it, or it is a call, and nothing is
 # vectorised (25 against 3 ns for the root of a threshold).
@@ -103,7 +222,7 @@ inlined = numba.njit(inline="always", **OPTIONS)
 
 # For sums and counts over one short block only: reordering is what lets the compiler add in SIMD lanes.
 REORDERED: Any = {**OPTIONS, "fastmath": {"reassoc"}}
-block_sum = numba.njit(cache=CACHE is not None, **REORDERED, **_UNCOUNTED)
+block_sum = _compiler(**REORDERED, **_UNCOUNTED)
 
 
 def _marker(cache: Path, name: str, dtype: DTypeLike) -> Path:
@@ -130,18 +249,27 @@ def prepare(name: str, dtype: DTypeLike, run: Callable[[], object], run_all: Cal
     elif CACHE is None:
         run_all()
     else:
-        with open(CACHE / "lock", "w") as lock, _exclusive(lock):
+        with _exclusive(CACHE / "lock"):
+            _remove_torn()
             run_all()
-            _marker(CACHE, name, dtype).touch()
+            if "full" not in _wrong:
+                with contextlib.suppress(OSError):
+                    _marker(CACHE, name, dtype).touch()
     _prepared.add((name, np.dtype(dtype)))
 
 
+def _remove_torn() -> None:
+    """Remove what a process that was killed while it wrote to the cache left behind."""
+    for path in CACHE.rglob("*.tmp.*") if CACHE else ():
+        path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
-def _exclusive(lock: TextIO) -> Iterator[None]:
-    try:
-        import fcntl
-    except ImportError:  # Windows: no lock; Numba's own file replacement still keeps the cache whole
+def _exclusive(path: Path) -> Iterator[None]:
+    """One process at a time, where the file can be made and locked: Numba replaces whole files in any case."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, OSError):  # Windows; a full disk; a file system without locks
+            import fcntl
+
+            fcntl.flock(stack.enter_context(open(path, "w")), fcntl.LOCK_EX)
         yield
-        return
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    yield  # closing the file releases it

@@ -31,6 +31,8 @@ def warm(operation: Operation, dtype: str, on: Device, notice: Callable[[str], N
         notice(f"compiling the {dtype} kernels of {name} for this processor, some 10 s; {kept}")
     on_tiny, tiny = operation.on_a_tiny_ranking(), _tiny(dtype)
     jit.prepare(kernels, dtype, lambda: on.compute(on_tiny, tiny), lambda: on.run_every_kernel(on_tiny, tiny))
+    if wrong := jit.what_was_wrong():
+        notice(wrong)
     _READY.add(key)
 
 

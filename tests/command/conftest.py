@@ -2,13 +2,14 @@
 
 import os
 import pkgutil
-import signal
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 from commands import contents, refusal
+
+from lapsum_cli.cli import startup
 
 ROOT = Path(__file__).parents[2]
 main = pkgutil.resolve_name(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["lapsum"])
@@ -18,7 +19,8 @@ main = pkgutil.resolve_name(tomllib.loads((ROOT / "pyproject.toml").read_text())
 def here(monkeypatch, capfd):
     """`lapsum ARGS` in this process, which takes no second to start: the exit code and what stderr says."""
     monkeypatch.setattr(sys, "meta_path", sys.meta_path[:])
-    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(startup, "end_on_signals", lambda: None)
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
     monkeypatch.setattr(os, "_exit", sys.exit)
     monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
 

@@ -301,6 +301,13 @@ def test_few_rows_are_shown_without_a_note(tmp_path):
     assert "more row" not in shown
 
 
+def test_a_terminal_shows_no_control_character_of_a_file(tmp_path):
+    (tmp_path / "in.csv").write_text("i\x1b[31md,score\n\x1b[2J\x07\x9b1m,1\n")
+    _, shown, _ = on_a_terminal("rank", "in.csv", "-q", cwd=tmp_path)
+    assert "\\x1b[2J\\x07\\x9b1m" in shown
+    assert not set(shown) & set("\x1b\x07\x9b")
+
+
 @pytest.mark.parametrize("to", ["parquet", "npy"])
 def test_a_terminal_is_spared_binary_output(folder, to):
     code, shown, words = on_a_terminal("rank", "scores.parquet", "-q", "--to", to, cwd=folder)

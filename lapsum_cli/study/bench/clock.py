@@ -17,9 +17,11 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...core import unfinished
 from ...core.errors import IOFailed
 
 
@@ -136,10 +138,12 @@ def _launched(command: list[str], environment: dict[str, str]) -> tuple[int, str
         stderr=subprocess.PIPE,
         text=True,
     ) as launcher:
+        kill = partial(os.killpg, launcher.pid, signal.SIGKILL)
         try:
-            out, words = launcher.communicate()
-        except BaseException:  # a signal: what was launched ends too
-            os.killpg(launcher.pid, signal.SIGKILL)
+            with unfinished.undone_by(kill):
+                out, words = launcher.communicate()
+        except BaseException:  # what was launched ends too
+            kill()
             raise
     return launcher.returncode, out, words
 

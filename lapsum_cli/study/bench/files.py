@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 
 from ...core.errors import IOFailed, OptionError
+from ...formats import temporary
 from .cases import Case, Choice, Measured, k_of
 from .clock import Side, process, take_turns
 from .filecheck import check_array, check_table, keeps_order
@@ -136,9 +137,9 @@ class FileBench:
     def measure(self, notice: Callable[[str], None]) -> Iterator[MeasuredFile]:
         """The cases of one file after the other; no file outlives its turn."""
         for file in self.files():
-            with tempfile.TemporaryDirectory(prefix="lapsum-bench-", dir=self.temp_dir) as folder:
+            with temporary.folder(self.temp_dir or tempfile.gettempdir(), "lapsum-bench-") as folder:
                 notice(f"{file.name} of {file.rankings * file.length} scores")
-                yield from self._measured(file, Path(folder))
+                yield from self._measured(file, folder)
 
     def _measured(self, file: File, folder: Path) -> list[MeasuredFile]:
         """All sides run in turn; none of their times is shown if an output is wrong."""

@@ -1,0 +1,127 @@
+"""Whatever is wrong with the cache of compiled kernels, a run goes on, says one word, and the next starts at once."""
+
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.faults
+PROGRAM = """
+from lapsum_cli.kernels import jit
+import numpy as np
+from lapsum_cli.kernels.cpu import deviations
+
+def compute():
+    print(deviations._standard_deviation(np.array([1.0, 2.0, 3.0, 6.0])))
+
+print(jit.CACHE)
+print(jit.is_compiled("deviations", "float64"))
+jit.prepare("deviations", "float64", compute, compute)
+print(jit.what_was_wrong() or "")
+"""
+
+
+def run(cache, **options) -> tuple[str, bool, str]:
+    """What was found wrong, whether kernels were there already, and where they are; a wrong number is an error."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={**os.environ, "LAPSUM_CACHE_DIR": str(cache), "TMPDIR": str(cache.parent)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        **options,
+    )
+    assert done.returncode == 0, done.stderr
+    where, before, deviation, wrong = done.stdout.splitlines()
+    assert float(deviation) == pytest.approx(3.5**0.5)
+    return wrong, before == "True", where
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    path = tmp_path_factory.mktemp("faults") / "cache"
+    run(path)
+    return path
+
+
+def kernels(cache) -> list:
+    return sorted(cache.rglob("*.nb?"))
+
+
+@pytest.mark.parametrize("first", range(2))
+def test_damaged_files_compile_again_and_are_replaced(cache, first):
+    """Index and data of a function take turns in what is wrong with them."""
+    damages = [
+        lambda content: content[: len(content) // 2],
+        lambda content: os.urandom(1000),
+        lambda content: content[:50] + bytes([content[50] ^ 1]) + content[51:],
+        lambda content: b"",
+        lambda content: content + b"0",
+    ]
+    paths = sorted(cache.rglob("*.nb?"))
+    assert len(paths) >= 8
+    for i, path in enumerate(paths, first):
+        path.write_bytes(damages[i % len(damages)](path.read_bytes()))
+    wrong, before, where = run(cache)
+    assert before
+    assert wrong == f"{where}: compiled kernels were damaged; they compile again, and are replaced"
+    assert run(cache)[:2] == ("", True)
+
+
+def test_files_that_are_gone_compile_again(cache):
+    for path in cache.rglob("*.nbc"):
+        path.unlink()
+    assert run(cache)[:2] == ("", True)
+    assert list(cache.rglob("*.nbc"))
+
+
+def test_a_full_disk_keeps_nothing_and_stops_nothing(tmp_path):
+    def small():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))  # Python ignores SIGXFSZ: writes fail with EFBIG
+
+    wrong, before, where = run(tmp_path / "cache", preexec_fn=small)
+    assert (wrong, before) == (f"{where}: kernels cannot be kept, and later runs compile again: File too large", False)
+    assert where.startswith(str(tmp_path / "cache"))
+    assert not list((tmp_path / "cache").rglob("*.tmp.*"))
+    assert run(tmp_path / "cache")[:2] == ("", False)  # no marker says that kernels are there
+    assert run(tmp_path / "cache")[:2] == ("", True)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives files to others")
+def test_a_directory_of_somebody_else_is_not_read(cache, tmp_path):
+    above = cache / "numba"
+    os.chown(above, 12345, -1)
+    try:
+        _, before, where = run(cache)
+    finally:
+        os.chown(above, 0, -1)
+    assert not before
+    assert where.startswith(str(cache.parent / f"lapsum-{os.getuid()}"))
+
+
+def test_a_directory_open_to_others_is_emptied(cache):
+    [folder] = (cache / "numba").iterdir()
+    folder.chmod(0o777)
+    assert run(cache)[:2] == ("", False)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert run(cache)[:2] == ("", True)
+
+
+def test_a_directory_that_others_may_replace_is_not_used(cache):
+    (cache / "numba").chmod(0o777)
+    try:
+        assert not run(cache)[2].startswith(str(cache))
+    finally:
+        (cache / "numba").chmod(0o700)
+
+
+def test_what_a_killed_process_left_goes_with_the_next_that_compiles(cache):
+    [folder] = (cache / "numba").iterdir()
+    torn = folder / "cpu" / "deviations.nbi.tmp.0123456789abcdef"
+    torn.parent.mkdir(exist_ok=True)
+    torn.write_bytes(b"half")
+    (folder / "deviations-float64.compiled").unlink()
+    run(cache)
+    assert not torn.exists()
