@@ -50,6 +50,9 @@ class ParquetSource:
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
         """Batches of about `size` bytes beside their dictionaries. Where types do not tell the size of a row, the first
         have few rows, and the number follows what was seen, as rows may be of very unequal sizes.
+
+        A dictionary ends with its row group, and a batch with its dictionary: those of small row groups are joined, as
+        what is done with a batch costs as much as a thousand rows.
         """
         need, room = _held(self.file.metadata), self.room
         if room and need > room.size + _PAGES:
@@ -61,13 +64,21 @@ class ParquetSource:
             rows = min(rows, _FEW_ROWS)
         # Decoding columns side by side holds their pages side by side: a reader of small batches is short of memory.
         side_by_side = size >= MIB
+        held: list[pa.RecordBatch] = []
+        taken = 0
         try:
             for batch in self.file.iter_batches(rows, use_threads=side_by_side):
-                yield batch
+                held.append(batch)
+                taken += batch.nbytes
+                if taken >= size // 4:
+                    yield pa.concat_batches(held)
+                    held, taken = [], 0
                 shared = dictionary_bytes(batch)  # made anew for every batch
                 average = max((batch.nbytes - shared) / max(batch.num_rows, 1), least)
                 rows = min(_clamp(max(size, shared // 4) / average), 2 * rows)
                 self.file.reader.set_batch_size(rows)
+            if held:
+                yield pa.concat_batches(held)
         except (pa.ArrowException, OSError) as error:
             raise DataError(
                 f"{self.name}: reading failed, the file is damaged or truncated: {first_line(error)}"

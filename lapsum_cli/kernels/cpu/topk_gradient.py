@@ -7,6 +7,7 @@ for memberships and e_i / p_i for their logarithms, the gradient of sum v_i resu
 
 which is that of any h_i v_i - c e_i in place of h_i v_i. With c from the score next to the threshold, whose q is the
 largest, its own term is 0: where it holds nearly all of q, nothing is left of h v - q <h, v> but differences of others.
+Where many share q, c is 0: <h, v> is a mean of many, mostly smaller than one of them, and its rounding is in all terms.
 
 The first pass sums h_i v_i - c e_i and e_i (_pull), the second makes the gradient of them (_settle).
 """
@@ -21,6 +22,8 @@ from ..scalars.cut import MEMBERSHIP, beyond_float32, rates_of, settled, slope_o
 from ..scalars.functions import LOG_2, exp_nonpositive
 from . import parallel
 from .vectors import BLOCK, block_total
+
+FEW = 64.0  # sum of the scaled e_i up to which they are few
 
 
 def topk_gradient(cores, rankings, upstream, cuts, alphas, largest=True, slope=MEMBERSHIP):
@@ -60,8 +63,13 @@ def _topk_gradient(values, offsets, first, last, upstream, cuts, rates, sign, sl
             ends[:, r] = 0.0
             continue
         scale = math.exp(max(cut[2], cut[3]))
-        least, share = _at_the_threshold(x, sign, cut, v, scale, slope)
-        pulled, total = _pull(x, sign, cut, rates[r], v, (scale, slope, least, share), buffers, g)
+        least, share = x.dtype.type(0), x.dtype.type(0)
+        pulled, total = 0.0, 0.0
+        if x.size > BLOCK:
+            pulled, total = _pull(x, sign, cut, rates[r], v, (scale, slope, least, share), buffers, g)
+        if total < FEW:
+            least, share = _at_the_threshold(x, sign, cut, v, scale, slope)
+            pulled, total = _pull(x, sign, cut, rates[r], v, (scale, slope, least, share), buffers, g)
         # h is e for memberships: relative to the larger share, as e is, it does not vanish across a wide gap.
         unit, density = (scale, 1.0) if slope == MEMBERSHIP else (1.0, scale)
         mean = pulled / total
