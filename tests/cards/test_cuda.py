@@ -85,8 +85,9 @@ def test_permutations(dtype, descending, kind):
         np.testing.assert_allclose(permute.dense(card, r, 0, n), expected, rtol=0, atol=TOLERANCE[dtype])
     x = np.stack([rows[2], rows[2][::-1]])
     gpu, alphas = devices.lane(), np.array([0.5, 2.0])
-    on_card = Rankings(gpu.place.put(x.reshape(-1)), np.array([0, 20, 40]))
-    matrices = gpu.kernels.permute.dense(gpu.kernels.order.Order(gpu.place, on_card, descending), alphas)
+    on_card = Rankings(gpu.place.put(x.reshape(-1)), np.array([0, 20, 40]), {}, {"alpha": alphas})
+    ready = Permute(descending=descending).ready(on_card, gpu)
+    matrices = gpu.kernels.permute.dense(gpu.kernels.order.Order(gpu.place, ready, descending), alphas)
     expected = lapsum.soft_permutation(x, alpha=alphas, descending=descending)
     np.testing.assert_allclose(gpu.place.get(matrices), expected, rtol=0, atol=TOLERANCE[dtype])
 
