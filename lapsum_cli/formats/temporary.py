@@ -103,7 +103,7 @@ def folder(directory: str, prefix: str) -> Iterator[Path]:
         path = tempfile.mkdtemp(prefix=prefix, dir=directory)
         handle = os.open(path, os.O_RDONLY)
         lock(handle)
-        undo = partial(shutil.rmtree, path, ignore_errors=True)
+        undo = partial(_remove_folder, path)
         unfinished.enter(undo)
     try:
         yield Path(path)
@@ -111,3 +111,13 @@ def folder(directory: str, prefix: str) -> Iterator[Path]:
         undo()
         unfinished.take_out(undo)
         os.close(handle)
+
+
+def _remove_folder(path: str) -> None:
+    """Remove a folder into which another thread of this process may still write: a file that is made between the
+    listing and the removal makes that fail, so it is tried again.
+    """
+    for _ in range(100):
+        shutil.rmtree(path, ignore_errors=True)
+        if not os.path.exists(path):
+            return

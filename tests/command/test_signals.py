@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from commands import LAPSUM, contents, run
 
 from lapsum_cli.cli.startup import SIGNALS
+from lapsum_cli.formats import temporary
 
 pytestmark = pytest.mark.faults
 TIMES = int(os.environ.get("LAPSUM_KILLS", "1"))  # how often each command is killed, in each format
@@ -189,4 +191,20 @@ def test_a_benchmark_that_is_ended_leaves_neither_folder_nor_process(tmp_path):
     with started(*command) as process:
         until(lambda: files(tmp_path) not in ([], left))
         process.terminate()
+    assert files(tmp_path) == []
+
+
+def test_a_folder_goes_while_a_thread_still_writes_into_it(tmp_path):
+    """The thread that ends the process removes what the main thread may just be filling."""
+
+    def write(folder):
+        with contextlib.suppress(OSError):
+            for number in range(50):
+                (folder / str(number)).touch()
+
+    for _ in range(100):
+        with temporary.folder(str(tmp_path), "writing-") as folder:
+            writer = threading.Thread(target=write, args=(folder,))
+            writer.start()
+        writer.join()
     assert files(tmp_path) == []
