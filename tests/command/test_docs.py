@@ -34,6 +34,7 @@ def _environment():
     return {**os.environ, "PATH": os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [block for block in _blocks("sh") if "pip install" not in block])
 def test_shell_blocks_run(block, checkout):
     done = subprocess.run(
@@ -71,6 +72,7 @@ def test_install_blocks_name_the_commands_that_follow():
     assert "lapsum doctor" in installs[3]
 
 
+@pytest.mark.slow
 def test_what_follows_an_install_runs(checkout):
     """The commands of the install blocks, without the installing: a user's first ones."""
     for block in (block for block in _blocks("sh") if "pip install" in block):

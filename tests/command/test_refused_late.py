@@ -35,6 +35,7 @@ def test_a_late_error_leaves_no_file(lapsum, tmp_path):
     assert (code, f"row {rows}" in line, f'qid "{rows // 100 - 1}"' in line) == (65, True, True), line
 
 
+@pytest.mark.slow
 def test_a_ranking_larger_than_the_memory_says_how_much_would_do(tmp_path):
     """And so much does do."""
     scores = 20_000_000

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import lapsum_cli
 
 PACKAGE = Path(lapsum_cli.__file__).parent
@@ -39,6 +41,7 @@ def _result(process):
     return float(out)
 
 
+@pytest.mark.slow
 def test_a_change_in_a_helper_of_another_file_is_seen(tmp_path):
     """Numba's own cache looks at the file of the kernel alone: threshold.py does not change here, functions.py does."""
     folder, cache = tmp_path / "program", tmp_path / "cache"
@@ -53,6 +56,7 @@ def test_a_change_in_a_helper_of_another_file_is_seen(tmp_path):
     assert len(list((cache / "numba").iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_processes_that_compile_at_once_agree(tmp_path):
     cache = tmp_path / "cache"
     processes = [_start(PACKAGE.parent, cache) for _ in range(3)]
@@ -60,6 +64,7 @@ def test_processes_that_compile_at_once_agree(tmp_path):
     assert len(list(cache.glob("numba/*/one-float64.compiled"))) == 1
 
 
+@pytest.mark.slow
 def test_without_a_writable_place_it_still_runs():
     program = (
         "import tempfile; tempfile.tempdir = '/dev/null'\n"

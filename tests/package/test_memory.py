@@ -94,6 +94,7 @@ def matrix(path):
     [(long_table, "parquet"), (skewed_lists, "parquet"), (matrix, "npy")],
     ids=["long", "lists", "npy"],
 )
+@pytest.mark.slow
 def test_peak_resident_memory_stays_below_256_mib(make, suffix, operation, made, tmp_path):
     (source, rows), sink = made(make, suffix), tmp_path / f"out.{suffix}"
     peak = peak_memory(operation[0], source, "-o", sink, *operation[1:])
@@ -178,6 +179,7 @@ def get_schema(path):
     ],
     ids=["rank-long", "loss-long", "sort-lists", "topk-lists"],
 )
+@pytest.mark.slow
 def test_gradients_keep_the_memory_too(make, arguments, made, tmp_path):
     (source, rows), sink = made(make, "parquet"), tmp_path / "out.parquet"
     before = 2 if arguments[0] == "loss" else 1
@@ -186,6 +188,7 @@ def test_gradients_keep_the_memory_too(make, arguments, made, tmp_path):
     assert 80 << 20 < peak < LIMIT, f"{peak >> 20} MiB"
 
 
+@pytest.mark.slow
 def test_a_permutation_of_many_rows_keeps_the_memory(tmp_path):
     """Some 4 10^6 rows of the 10^10 that the matrix has; whatever is left out of a row or a column is small."""
     n = 100_000
@@ -200,6 +203,7 @@ def test_a_permutation_of_many_rows_keeps_the_memory(tmp_path):
     assert 0.98 < columns.min() <= columns.max() < 1 + 1e-6
 
 
+@pytest.mark.slow
 def test_the_measurement_could_have_failed(made):
     """The same file read at once, as a notebook would, takes more than the limit."""
     source, _ = made(long_table, "parquet")

@@ -111,6 +111,7 @@ def test_a_method_is_refused_on_a_device_that_it_does_not_know(toys):
         lapsum_cli.soft_topk(X, 2, method=NAME, device="cuda")
 
 
+@pytest.mark.slow
 def test_what_a_method_promises_selects_its_laws(toys):
     assert [str(entry) for entry in entries() if entry.promises is not None] == [
         "topk by toy",
@@ -126,6 +127,7 @@ def test_what_a_method_promises_selects_its_laws(toys):
     assert not {"test_a_large_alpha_makes_all_scores_alike", "test_results_are_those_of_the_definition"} & held
 
 
+@pytest.mark.slow
 def test_a_method_is_timed(tmp_path):
     printed, _ = done("bench", "--method", NAME, "--shape", "3x20", "--runs", "1", "--peers", "numpy")
     *_, table = printed.rstrip("\n").split("\n\n")

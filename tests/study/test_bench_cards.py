@@ -30,6 +30,7 @@ def environment(**more):
     return {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")} | more
 
 
+@pytest.mark.slow
 def test_the_command_has_a_table_for_the_simulator():
     given = ("--shape", "1x3", "--k", "1", "--device", "cuda", "--runs", "1")
     done = run("bench", "topk", *given, env=environment(**SIMULATOR))

@@ -36,6 +36,7 @@ def timed(tmp_path_factory):
     return json.loads(done.stdout)["cases"], list(folder.iterdir())
 
 
+@pytest.mark.slow
 def test_rank_and_topk_are_timed_on_every_file(timed):
     cases, _ = timed
     assert [(case["file"], case["operation"], case["rankings"], case["length"]) for case in cases] == [
@@ -50,6 +51,7 @@ def test_rank_and_topk_are_timed_on_every_file(timed):
     assert list(cases[-1]["sides"]) == ["lapsum", "cat"]
 
 
+@pytest.mark.slow
 def test_time_and_memory_are_those_of_the_process(timed):
     cases, _ = timed
     for side in cases[-1]["sides"].values():
@@ -59,6 +61,7 @@ def test_time_and_memory_are_those_of_the_process(timed):
     assert cat["memory"] < 40_000_000
 
 
+@pytest.mark.slow
 def test_no_file_is_left(timed):
     assert timed[1] == []
 
@@ -83,6 +86,7 @@ def test_files_that_do_not_fit_are_refused_before_they_are_made(tmp_path):
     assert "1e+12 rows need" in refusal(done.stderr)
 
 
+@pytest.mark.slow
 def test_with_a_card_lapsum_runs_there_and_on_the_cpu(monkeypatch):
     """The card is left out of the commands that run: here there is none."""
     commands = []

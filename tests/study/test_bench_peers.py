@@ -130,6 +130,7 @@ def test_hard_memberships_are_what_the_soft_ones_tend_to():
     np.testing.assert_array_equal(side("dftopk", "topk")(case, scores), memberships)
 
 
+@pytest.mark.slow
 def test_other_soft_ranks_take_part_where_they_can_be_imported(tmp_path):
     """Stand-ins with the calls that the packages have; of the authors' one only a part is built."""
     pytest.importorskip("torch")
