@@ -18,10 +18,9 @@ from .files import Output, first_line, writing
 from .plain import as_declared, plain_schema
 from .rowgroups import RowGroups
 from .sinks import Made, Sink
-from .sources import Reading, Room
+from .sources import Reading
 
 _AT_ONCE = 128  # columns
-_MOST_SCHEMA = 64 << 20  # bytes of the description of columns, before it is known how much there is room for
 
 
 class ArrowSource:
@@ -32,10 +31,10 @@ class ArrowSource:
     """
 
     rows = None
-    room: Room | None = None
 
     def __init__(self, asked: Reading):
         self.file, self.is_file, self.name = asked.file, asked.format == "arrow", asked.file.name
+        self.room = asked.room
         self.copy: mmap.mmap | None = None
         try:
             whole = self.file.seekable() if self.is_file else self.file.stream
@@ -59,8 +58,7 @@ class ArrowSource:
 
     def _refuse(self, size: int) -> None:
         """Stop before a part of the input is read for which there is no room."""
-        most = self.room.size // 2 if self.room else _MOST_SCHEMA
-        if size > most:
+        if size > self.room.size // 2:
             raise _TooLarge(size)
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
@@ -91,7 +89,7 @@ class ArrowSource:
                 return self.reader.get_batch(i) if i < self.reader.num_record_batches else None
             return next(self.reader, None)
         except _TooLarge as error:
-            if self._end() is None and self.room:
+            if self._end() is None:
                 needs = self.room.refusal(2 * error.size, "while it is read")
                 raise OptionError(f"{self.name}: a record batch of the stream {needs}, or send smaller ones") from None
         self._map_copy(0 if self.is_file else i)
