@@ -7,13 +7,15 @@ import json
 import mmap
 import os
 import shutil
+import struct
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from ..core.errors import DataError, OptionError
+from .compressed import decompressed_size
 from .files import Output, first_line, writing
 from .plain import as_declared, plain_schema
 from .rowgroups import RowGroups
@@ -39,7 +41,7 @@ class ArrowSource:
         try:
             whole = self.file.seekable() if self.is_file else self.file.stream
             self.stream = self.file.stream if isinstance(whole, str) else whole
-            self.reader = self._open(_Reads(self.stream, self._refuse, self._end()))
+            self.reader = self._open(_Reads(self.stream, self, self._end()))
             self.schema = self.reader.schema
             self.schema.names  # noqa: B018  text that is none is found here
         except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
@@ -56,10 +58,16 @@ class ArrowSource:
             return None
         return os.fstat(self.stream.fileno()).st_size
 
-    def _refuse(self, size: int) -> None:
+    def refuse(self, size: int) -> None:
         """Stop before a part of the input is read for which there is no room."""
         if size > self.room.size // 2:
             raise _TooLarge(size)
+
+    def refuse_decompressed(self, size: int, decompressed: int) -> None:
+        """Refuse what there is no room for beside what it becomes, which takes memory wherever it is read from."""
+        if decompressed and size + decompressed > self.room.aside:
+            needs = self.room.refusal(size + decompressed, "while it is decompressed")
+            raise OptionError(f"{self.name}: a record batch {needs}, or write smaller ones")
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
         """Batches: those that memory holds as they come, the others in parts of about `size` bytes."""
@@ -136,14 +144,39 @@ class _Reads:
 
     closed = False
 
-    def __init__(self, stream: Any, refuse: Callable[[int], None], end: int | None):
-        self.stream, self.refuse, self.end = stream, refuse, end
+    def __init__(self, stream: Any, source: ArrowSource, end: int | None):
+        self.stream, self.source, self.end = stream, source, end
+        self.last = b""  # read, and so the description of what is read next, if that is a batch
 
     def read(self, size: int = -1) -> bytes:
         """So many bytes, or fewer at the end."""
-        if self.end is not None and size > self.end - self.stream.tell():
-            raise OSError(f"{size} bytes should follow byte {self.stream.tell()}, and the file has {self.end}")
-        self.refuse(size)
+        start = self.stream.tell() if self.end is not None else 0
+        if self.end is not None:
+            if size > self.end - start:
+                raise OSError(f"{size} bytes should follow byte {start}, and the file has {self.end}")
+            message, body = self._described(start)
+            self.source.refuse_decompressed(size, decompressed_size(message, lambda at: self._bytes(body + at, 8)))
+            self.stream.seek(start)
+        self.source.refuse(size)
+        read = self.stream.read(size)
+        if self.end is None:
+            self.source.refuse_decompressed(size, decompressed_size(self.last, lambda at: read[at : at + 8]))
+        self.last = read
+        return read
+
+    def _described(self, start: int) -> tuple[bytes, int]:
+        """The description of the batch of which bytes from `start` are read, and where its body begins: a file is asked
+        for both at once, behind eight bytes that say how long the former is.
+        """
+        if not self.source.is_file:
+            return self.last, start
+        mark, size = struct.unpack("<ii", self._bytes(start, 8).ljust(8))
+        size = size if mark == -1 else 0
+        self.source.refuse(size)
+        return self.stream.read(max(size, 0)), start + 8 + size
+
+    def _bytes(self, position: int, size: int) -> bytes:
+        self.stream.seek(position)
         return self.stream.read(size)
 
     def seek(self, position: int, whence: int = 0) -> int:

@@ -88,9 +88,9 @@ class Input:
 
     @functools.cached_property
     def head(self) -> bytes:
-        """At least the first line, up to 16 MiB of it; nothing is consumed. A pipe may deliver it in pieces."""
+        """At least the first line, up to a MiB of it; nothing is consumed. A pipe may deliver it in pieces."""
         head = b""
-        while len(head) < 1 << 24 and b"\n" not in head:
+        while len(head) < 1 << 20 and b"\n" not in head:
             more = self._raw.read(1 << 16)
             if not more:
                 break
