@@ -18,6 +18,7 @@ from .sinks import Sink
 from .sources import Reading
 from .types import is_list, is_number
 
+_FEW_ROWS = 1 << 10
 BLOCK = 1 << 20  # bytes that are parsed at a time
 _LONGEST = 1 << 28  # a line longer than this is taken for a broken file
 
@@ -34,6 +35,7 @@ class Blocks:
     def __init__(self, asked: Reading, may_end: Callable[[bytes], bool], copies: int):
         self.name, self.stream, self.room = asked.file.name, asked.file.stream, asked.room
         self.may_end, self.copies = may_end, copies
+        self.size = asked.file.size() or 0  # of a file
         self.next: bytes | None = None
         self.lines = self.ends = 0  # lines before the block that was read last, and in it
 
@@ -52,6 +54,8 @@ class Blocks:
     def _block(self) -> bytes:
         """OptionError where there is no room for a line, DataError where it cannot be meant; both say its number."""
         more = self.stream.read(BLOCK)
+        if not more and self.size and self.stream.tell() < self.size:
+            raise DataError(f"{self.name}: was cut short while it was read, from {self.size} bytes; run again")
         line = f"{self.name}, line {self.lines + self.ends + more.count(10) + 1}"
         before = more.rfind(10) + 1
         parts, size, need = [more], len(more), 0
@@ -87,7 +91,8 @@ class TextSink(Sink):
 
     def write(self, table: pa.Table) -> None:
         """Some more lines."""
-        for batch in table.to_batches():
+        few = len(table) < _FEW_ROWS * table.column(0).num_chunks  # of many columns: a call for each costs as much
+        for batch in (table.combine_chunks() if few else table).to_batches():
             if batch.num_rows:
                 columns = [self._column(*named) for named in zip(batch.schema.names, batch.columns, strict=True)]
                 self._write_lines(self.lines(batch.schema.names, columns))
