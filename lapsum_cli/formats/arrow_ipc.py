@@ -191,6 +191,17 @@ class _Reads:
         """Nothing: who opened the stream closes it."""
 
 
+def _declared(batch: pa.RecordBatch, schema: pa.Schema) -> list[pa.RecordBatch]:
+    """The rows with these types, in halves where the indices of a dictionary are too small for all their values."""
+    try:
+        return [as_declared(batch, schema)]
+    except pa.ArrowInvalid:
+        half = batch.num_rows // 2
+        if not half:
+            raise
+        return _declared(batch.slice(0, half), schema) + _declared(batch.slice(half), schema)
+
+
 class ArrowSink(Sink):
     """Record batches of about a million rows in a file, as they come in a stream: a reader at the other end is waiting.
 
@@ -211,7 +222,7 @@ class ArrowSink(Sink):
 
     def write(self, table: pa.Table) -> None:
         """Some more rows: in a file they wait until their group is full."""
-        batches = [as_declared(batch, self.schema) for batch in table.to_batches()]
+        batches = [part for batch in table.to_batches() for part in _declared(batch, self.schema)]
         table = pa.Table.from_batches(batches, self.schema)
         with writing(self.output.name):
             for group in self.groups.add(table) if self.groups else [table]:

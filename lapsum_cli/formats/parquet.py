@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from ..core.errors import DataError, OptionError
 from .files import Output, first_line, writing
-from .plain import plain_schema
+from .plain import as_declared, plain_schema
 from .rowgroups import RowGroups
 from .sinks import Made, Sink
 from .sizes import dictionary_bytes
@@ -110,9 +110,15 @@ class ParquetSource:
 
 def _joined(held: list[pa.RecordBatch]) -> pa.RecordBatch:
     """The batches as one, and their list empty: a dictionary is copied only where several meet."""
-    joined = pa.concat_batches(held) if len(held) > 1 else held[0]
+    batches = held.copy()
     held.clear()
-    return joined
+    if len(batches) == 1:
+        return batches[0]
+    try:
+        return pa.concat_batches(batches)
+    except pa.ArrowInvalid:  # indices of a byte, and more values in all row groups than in each
+        plain = plain_schema(batches[0].schema)
+        return pa.concat_batches([as_declared(batch, plain) for batch in batches])
 
 
 def _clamp(rows: float) -> int:
