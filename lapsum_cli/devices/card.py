@@ -71,7 +71,10 @@ class Card:
 
     def home(self, values: Array | None, like: Rankings) -> Array | None:
         """The values where the scores are."""
-        return values if like.is_on_card or values is None else self.here_array(values)
+        if values is None:
+            return None
+        with self.lock:
+            return self.place.put(values) if like.is_on_card else self.here_array(values)
 
     def here(self, rankings: Rankings) -> Rankings:
         """The rankings in this machine's memory."""

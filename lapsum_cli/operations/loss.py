@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 from ..core.device import DeviceWithKernels
 from ..core.errors import OptionError
 from ..core.quantities import K
-from . import LOSSES, loss_called
+from . import LOSSES, loss_called, units
 from .operation import GRADIENT, RANKING, Derivatives, Forward, Operation, Slot, option
 from .softness import k_of, refuse
 
@@ -145,7 +145,9 @@ class Loss(Operation):
         given = (part, frozen(target[taken]), each["alpha"], each.get("k"), self._how(), self.descending)
         found, state = losses.forward(on.kernels, on.place, loss_called(self.loss), *given, keep or self.gradient)
         kept = Kept(state, part, taken, defined, ~np.isnan(found))
-        return Forward(None, kept, {"loss": _spread(found, defined, np.nan)})
+        made = Forward(None, kept, {"loss": _spread(found, defined, np.nan)})
+        units.put_back(made, rankings, self.in_scores, self.result, on)
+        return made
 
     def backward(self, rankings: Rankings, state: Kept, upstream: Array, on: DeviceWithKernels) -> Derivatives:
         """upstream: (m,) gradient with respect to the losses, or None for 1; of a ranking without a loss it is moot."""
@@ -155,7 +157,7 @@ class Loss(Operation):
 
         part, known = state.part, state.known
         to_scores, to_alpha = losses.backward(on.kernels, on.place, loss_called(self.loss), state.kernels)
-        to_scores = on.here_array(to_scores)
+        to_scores, to_alpha, _ = units.gradients_back(Derivatives(on.here_array(to_scores), to_alpha), part, on)
         constant = part.each.get("constant")
         if constant is not None:
             on.clear(to_scores, part, constant)

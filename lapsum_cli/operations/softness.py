@@ -43,7 +43,8 @@ def alphas_of(alpha: Alpha, rankings: Rankings, on: DeviceWithKernels, of_consta
     if not alpha.relative:
         return np.full(len(rankings), alpha.value), None
     deviations = on.kernels.deviations.standard_deviations(on.place, rankings)
-    alphas = np.maximum(alpha.value * deviations, np.finfo(np.float64).tiny)
+    with np.errstate(over="ignore"):  # either end of the floats is units.moderate's
+        alphas = alpha.value * deviations
     constant = deviations == 0
     alphas[constant] = 1.0 if of_constant is None else of_constant
     return alphas, constant

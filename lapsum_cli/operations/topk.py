@@ -32,6 +32,7 @@ class TopK(ByMethod):
 
     name: ClassVar[str] = "topk"
     takes: ClassVar[tuple[str, ...]] = ("k", "upstream")
+    in_scores: ClassVar[tuple[str, ...]] = ("threshold",)
 
     def __post_init__(self) -> None:
         if len(set(map(str, self.ks))) < len(self.ks):

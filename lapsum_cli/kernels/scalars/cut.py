@@ -11,6 +11,7 @@ import numpy as np
 from ...core.rankings import frozen
 from ..jit import inlined
 from .functions import LOG_2, fma, log_one_minus
+from .laplace import LARGEST_GAP
 
 # What an upstream gradient is with respect to.
 MEMBERSHIP, LOGARITHM, GIVEN = 0, 1, 2
@@ -55,6 +56,12 @@ def hard_cut(k, top):
     """
     side, others = (np.inf, 0.0) if k <= top else (-np.inf, 1.0)
     return side, min(1.0, max(0.0, k) / top) if top > 0 else 0.0, others
+
+
+@inlined
+def log_share(log):
+    """A logarithm that a cut keeps, or -inf: half of LARGEST_GAP is what is kept of a gap that is beyond floats."""
+    return log if log > -0.49 * LARGEST_GAP else -np.inf
 
 
 @inlined
