@@ -18,12 +18,10 @@ import numpy as np
 
 from ...core.rankings import Rankings, frozen
 from ..jit import kernel
-from ..scalars.cut import MEMBERSHIP, beyond_float32, rates_of, settled, slope_of
+from ..scalars.cut import FEW, MEMBERSHIP, beyond_float32, rates_of, settled, slope_of, taken_off
 from ..scalars.functions import LOG_2, exp_nonpositive
 from . import parallel
 from .vectors import BLOCK, block_total
-
-FEW = 64.0  # sum of the scaled e_i up to which they are few
 
 
 def topk_gradient(cores, rankings, upstream, cuts, alphas, largest=True, slope=MEMBERSHIP):
@@ -80,17 +78,12 @@ def _topk_gradient(values, offsets, first, last, upstream, cuts, rates, sign, sl
 
 @kernel
 def _at_the_threshold(x, sign, cut, v, scale, slope):
-    """What is taken off h_i v_i so that nothing is left of it at the score next to the threshold, whose e is 1: h_i
-    times `least` where h_i is e_i, and e_i times `share` elsewhere.
-    """
+    """What scalars.cut says is taken off h_i v_i: `least` and `share`."""
     is_above = cut[3] > cut[2]
     nearest, i = sign * x.dtype.type(cut[1] if is_above else cut[0]), 0
     while x[i] != nearest and i < x.size - 1:
         i += 1
-    one, zero = x.dtype.type(1), x.dtype.type(0)
-    if slope == MEMBERSHIP:
-        return v[i], zero
-    return zero, slope_of(one, is_above, x.dtype.type(scale), slope) * v[i]
+    return taken_off(v[i], is_above, x.dtype.type(scale), slope)
 
 
 @kernel

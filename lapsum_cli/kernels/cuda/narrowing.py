@@ -16,7 +16,8 @@ import numpy as np
 from ..scalars.summary import faded, merged, sample_deviation, soft_count
 from .adapter import cuda, device, float64, kernel
 from .blocks import block_maxima, block_sums, put_results, scan_maps
-from .threshold import find_cut, find_whole_cut, near
+from .teams import block_for
+from .threshold import find_cut, find_whole_cut, near, on_a_line, put_found, sample_quantile
 
 SAMPLE, SAMPLE_THREADS = 2048, 256
 SAMPLES = SAMPLE // SAMPLE_THREADS
@@ -35,9 +36,9 @@ class Narrowing:
     Each level keeps what it is left with in a stretch of `dense` of its own: level l of ranking r from starts[l, r].
     """
 
-    def __init__(self, lane, layout, chosen: np.ndarray, dtype):
-        """chosen: the numbers of the long rankings, in memory here."""
-        self.lane, self.layout, self.chosen, table = lane, layout, chosen, layout.large_tiles
+    def __init__(self, lane, layout, table, chosen: np.ndarray, dtype):
+        """table: tiles of all of them; chosen: their numbers, in memory here."""
+        self.lane, self.layout, self.table, self.chosen = lane, layout, table, chosen
         self.levels = np.array([_levels(int(n)) for n in layout.lengths[chosen]])
         rooms = np.zeros((self.levels.max() + 1, layout.count), np.int64)
         for level in range(1, len(rooms)):
@@ -53,9 +54,9 @@ class Narrowing:
         self.state = lane.room("state", (layout.count, STATE), np.float64)
         self.pivots = lane.room("pivots", (layout.count, 2), np.float64)
 
-    def run(self, x, sign, ks, alphas, rates, cuts, shares) -> None:
+    def run(self, x, sign, ks, alphas, rates, kept) -> None:
         """Find the cut of every one of them; ks and alphas (m,) float64 and rates (m,) are on the card."""
-        lane, layout, table = self.lane, self.layout, self.layout.large_tiles
+        lane, layout, table = self.lane, self.layout, self.table
         source = (layout.offsets, self.starts, self.rooms, x, self.dense, self.state)
         found = (table.first, self.partials, self.pivots)
         for level in range(1, int(self.levels.max()) + 1):
@@ -69,7 +70,7 @@ class Narrowing:
             lane.launch(_collapse, len(tiles), SAMPLE_THREADS, PARTIALS, *given, self.slots, self.held, self.partials)
             given = (tiles, table.ranking, table.first, level, *source, self.slots, self.held, self.partials)
             lane.launch(_pack, len(tiles), SAMPLE_THREADS, 2, *given)
-        given = (lane.put(self.chosen), lane.put(self.levels), *source, *found, sign, ks, alphas, rates, cuts, shares)
+        given = (lane.put(self.chosen), lane.put(self.levels), *source, *found, sign, ks, alphas, rates, kept)
         lane.launch(_finish, len(self.chosen), FINISH_THREADS, PARTIALS, *given)
 
 
@@ -301,16 +302,25 @@ def _finish(
     ks,
     alphas,
     rates,
-    cuts,
-    shares,
+    kept,
 ):
     """The cut of a ranking from what is left of it, or from all of it if no bracket held the threshold."""
-    s, r = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x]
+    block, (cuts, shares, nearest) = block_for(numbers[cuda.blockIdx.x]), kept
+    s, r = block.s, block.first
     k, alpha, rate, mine = ks[r], alphas[r], rates[r], state[r]
     _settle(s, r, levels[cuda.blockIdx.x], first, partials, pivots, rooms, state, k, alpha)
     if mine[LEVEL] == 0.0:
-        find_whole_cut(s, x, offsets[r], offsets[r + 1] - offsets[r], sign, k, alpha, rate, cuts[r], shares[r])
+        start, size = offsets[r], offsets[r + 1] - offsets[r]
+        guess = sample_quantile(s, x, start, size, sign, k)
+        found = find_whole_cut(block, x, start, size, sign, guess, k, alpha, rate)
     else:
         start, outside = starts[int(mine[LEVEL]), r], (mine[LOW], mine[HIGH], mine[OVER], mine[ABOVE], mine[BELOW])
         at_low, at_high, size = mine[AT_LOW], mine[AT_HIGH], np.int64(mine[SIZE])
-        find_cut(s, dense, start, size, sign, outside, at_low, at_high, k, alpha, rate, cuts[r], shares[r])
+        if size == 0 or (mine[LOW] > -np.inf and mine[HIGH] < np.inf):
+            guess = on_a_line(mine[LOW], at_low, mine[HIGH], at_high, k)
+        else:
+            guess = sample_quantile(s, dense, start, size, sign, k)
+        found = find_cut(block, dense, start, size, sign, outside, at_low, at_high, guess, k, alpha, rate)
+    if block.t == 0:
+        put_found(found, cuts[r], shares[r])
+        nearest[r] = offsets[r + 1]

@@ -14,7 +14,9 @@ import numpy as np
 from .adapter import Lane, cuda, float64, kernel
 from .blocks import block_maxima, block_sums
 
-# By the length of a ranking alone: up to SHORT scores it is a warp's, and above MEDIUM a top-k takes MANY_THREADS.
+# A thread has a ranking of at most so many bytes alone, and 32 of like length are a warp's (alone.py says why).
+OWN = (32, 128, 512)
+# By the length of a ranking: up to SHORT scores it is a warp's, and above MEDIUM a top-k takes MANY_THREADS.
 SHORT, MEDIUM = 256, 2048
 FEW_THREADS, THREADS, MANY_THREADS = 32, 128, 256
 SCAN_THREADS = 256  # that join the tiles of a long ranking
@@ -41,6 +43,11 @@ class Tiles:
         return len(self.of)
 
 
+def own_lengths(itemsize: int) -> tuple[int, ...]:
+    """Up to which lengths of scores of this size a thread has a ranking alone: of each class, rising."""
+    return tuple(most // itemsize for most in OWN)
+
+
 class OnTiles:
     """The rankings of one batch on a card: offsets (m + 1,) int64 here and there, and their tiles."""
 
@@ -48,6 +55,7 @@ class OnTiles:
         self.lane, self.here, self.lengths = lane, offsets, np.diff(offsets)
         self.count, self.size = len(offsets) - 1, int(offsets[-1])
         self.offsets = lane.put(offsets)
+        self._beyond: dict[int, Tiles] = {}
 
     @classmethod
     def of(cls, lane: Lane, offsets: np.ndarray) -> OnTiles:
@@ -67,8 +75,15 @@ class OnTiles:
         """For sums: tiles of at least LARGE_TILE scores, at most MOST_TILES of a ranking."""
         return self._table(np.maximum(LARGE_TILE, -(-self.lengths // MOST_TILES)))
 
-    def _table(self, tile: np.ndarray) -> Tiles:
-        counts = -(-self.lengths // tile)
+    def tiles_beyond(self, itemsize: int) -> Tiles:
+        """Of a top-k: large tiles of the rankings that no thread has alone."""
+        if itemsize not in self._beyond:
+            tile = np.maximum(LARGE_TILE, -(-self.lengths // MOST_TILES))
+            self._beyond[itemsize] = self._table(tile, self.lengths > own_lengths(itemsize)[-1])
+        return self._beyond[itemsize]
+
+    def _table(self, tile: np.ndarray, has_any=True) -> Tiles:
+        counts = np.where(has_any, -(-self.lengths // tile), 0)
         first = np.concatenate([[0], np.cumsum(counts)])
         ranking = np.repeat(np.arange(self.count), counts)
         begin = self.here[ranking] + (np.arange(first[-1]) - first[ranking]) * tile[ranking]
@@ -80,7 +95,8 @@ class OnTiles:
             if chosen.any()
         ]
         tables = (self.lane.put(table) for table in (ranking, begin, end, first))
-        return Tiles(*tables, classes, *(self.lane.put(np.flatnonzero(c)) for c in (counts > 1, counts <= 1)), ranking)
+        several, single = (self.lane.put(np.flatnonzero(c)) for c in (counts > 1, (counts <= 1) & has_any))
+        return Tiles(*tables, classes, several, single, ranking)
 
     def each_tile(self, table: Tiles, function, rows: int, *arguments) -> None:
         """Run a kernel for every tile: function(numbers, table's ranking, begin, end, *arguments)."""

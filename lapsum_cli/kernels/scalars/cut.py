@@ -15,6 +15,8 @@ from .functions import LOG_2, fma, log_one_minus
 # What an upstream gradient is with respect to.
 MEMBERSHIP, LOGARITHM, GIVEN = 0, 1, 2
 
+FEW = 64.0  # sum of the scaled e_i up to which they are few
+
 # Bounds for 1 / alpha. Beyond those of float32, z = (x - b) / alpha loses its digits there, and a ranking is computed
 # as float64.
 _LEAST_ALPHA_32 = 1e-30
@@ -77,6 +79,15 @@ def slope_of(e, is_above, scale, slope):
     one = type(e)(1)
     tail = scale * e
     return e if slope == MEMBERSHIP else (tail / (one - tail) if slope == LOGARITHM and is_above else one)
+
+
+@inlined
+def taken_off(v, is_above, scale, slope):
+    """What is taken off h_i v_i so that nothing is left of it at the score next to the threshold, whose e is 1; v: its
+    upstream gradient. h_i times the first where h_i is e_i, and e_i times the second elsewhere.
+    """
+    one, zero = type(scale)(1), type(scale)(0)
+    return (v, zero) if slope == MEMBERSHIP else (zero, slope_of(one, is_above, scale, slope) * v)
 
 
 @inlined

@@ -1,0 +1,213 @@
+"""Soft top-k of short rankings on a card: a thread for each, which has it in shared memory.
+
+A block is a warp. Its threads read 32 rankings together, so that neighbours read neighbouring scores, and then each
+solves its own without waiting for another: no barrier, no reduction, and sums in the order of the scores, which depends
+on nothing beside them. Rows of an odd stride keep the threads on different banks. Results take the place of the scores,
+gradients that of their upstream, and are written as they were read: a score crosses memory once in each direction.
+
+A warp per ranking takes some 4500 instructions for 100 scores, most of them in reductions, and a thread some 10^4 for a
+whole warp of rankings, 300 each. Shared memory bounds the length: 512 bytes a ranking are 17 KB a warp, 33 with an
+upstream gradient (48 are allowed), so that a multiprocessor has 13 warps of an H100's 227 KB, or 6, and 5, or 3, of the
+100 KB of compute capability 12.0. At 256 float32 scores half of these would be left, against 32 with a warp for each.
+Rankings of like length go together (tiles.OWN): a warp takes as long as its longest one.
+"""
+
+import numpy as np
+
+from . import tiles
+from .adapter import cuda, device, float64, kernel
+from .members import (
+    AT_ONCE,
+    KEPT,
+    beside,
+    ends_of,
+    factor_of,
+    moment_of,
+    nearest_to,
+    off_by,
+    pull_of,
+    result_of,
+    scaled,
+    seen_from,
+    settled_one,
+)
+from .teams import alone_for
+from .threshold import find_whole_cut, on_a_line, put_found, put_shares
+
+LOOKS = 4  # passes that only count: a quarter of one with exponentials, of which they save one to three
+
+
+def each_class(lane, lengths: np.ndarray, itemsize: int, rows: int):
+    """Short rankings by length: how to launch a kernel on them, and (numbers, stride, width) that it takes first.
+
+    rows: scores alone, or with an upstream gradient.
+    """
+    above, threads = 0, tiles.FEW_THREADS
+    for most in tiles.own_lengths(itemsize):
+        chosen, above = np.flatnonzero((lengths > above) & (lengths <= most)), most
+        if len(chosen):
+            stride = int(lengths[chosen].max()) | 1
+            room = 2 + -(-rows * stride * itemsize // 8)
+            yield (-(-len(chosen) // threads), threads, room), (lane.put(chosen), stride, min(most, threads))
+
+
+@kernel
+def _topk(numbers, stride, width, offsets, x, sign, ks, alphas, rates, log, cuts, out, v, slope, gradient, ends):
+    """Cuts; memberships, unless out is empty; and unless v is, the gradients of the scores, of k and of alpha."""
+    s, places, mine = cuda.shared.array(0, x.dtype), cuda.shared.array(0, offsets.dtype), cuda.grid(1)
+    n, first = _take_places(numbers, offsets, places), _first_row(x)
+    second, row = first + cuda.blockDim.x * stride, first + cuda.threadIdx.x * stride
+    _copy_in(x, sign, places, s, first, stride, width)
+    if v.size > 0:
+        _copy_in(v, x.dtype.type(1), places, s, second, stride, width)
+    cuda.syncthreads()
+    if n > 0:
+        r, one, shares = numbers[mine], x.dtype.type(1), cuda.local.array(6, float64)
+        guess = _guess(s, row, n, ks[r])
+        found = find_whole_cut(alone_for(r), s, row, n, one, guess, ks[r], alphas[r], rates[r])
+        put_found(found, cuts[r], shares)
+        b = beside(x, rates[r], cuts[r], shares)
+        if v.size > 0:
+            pulls = row + second - first
+            ends[0, r], ends[1, r] = _settle(s, row, n, pulls, b, cuts[r], shares[4], sign, slope, out.size > 0, log)
+        elif out.size > 0:
+            for i in range(row, row + n):
+                z, e, up = seen_from(b, s[i])
+                s[i] = result_of(b, s[i], z, e, up, log)
+    cuda.syncthreads()
+    if out.size > 0:
+        _copy_out(s, first, stride, width, places, out)
+    if v.size > 0:
+        _copy_out(s, second, stride, width, places, gradient)
+
+
+@kernel
+def _gradient(numbers, stride, width, offsets, x, sign, rates, cuts, v, slope, gradient, ends):
+    """The gradients of the scores, of k and of alpha, given the cuts."""
+    s, places, mine = cuda.shared.array(0, x.dtype), cuda.shared.array(0, offsets.dtype), cuda.grid(1)
+    n, first = _take_places(numbers, offsets, places), _first_row(x)
+    second, row = first + cuda.blockDim.x * stride, first + cuda.threadIdx.x * stride
+    _copy_in(x, sign, places, s, first, stride, width)
+    _copy_in(v, x.dtype.type(1), places, s, second, stride, width)
+    cuda.syncthreads()
+    if n > 0:
+        r, shares = numbers[mine], cuda.local.array(6, float64)
+        put_shares(cuts[r], shares)
+        b, pulls = beside(x, rates[r], cuts[r], shares), row + second - first
+        ends[0, r], ends[1, r] = _settle(s, row, n, pulls, b, cuts[r], shares[4], sign, slope, False, False)
+    cuda.syncthreads()
+    _copy_out(s, second, stride, width, places, gradient)
+
+
+@device
+def _first_row(x):
+    """Where rows begin in shared memory: after the places."""
+    return 16 * cuda.blockDim.x // x.itemsize
+
+
+@device
+def _take_places(numbers, offsets, places):
+    """Where the rankings of all threads start, and their lengths; returns this thread's, 0 where it has none."""
+    t, threads, mine, start, n = cuda.threadIdx.x, cuda.blockDim.x, cuda.grid(1), 0, 0
+    if mine < numbers.size:
+        r = numbers[mine]
+        start = offsets[r]
+        n = offsets[r + 1] - start
+    places[t], places[threads + t] = start, n
+    cuda.syncthreads()
+    return n
+
+
+@device
+def _copy_in(x, sign, places, s, first, stride, width):
+    """Rows sign x from `first` on: `width` threads take a ranking, the others the next ones, four rankings at once."""
+    threads, together = cuda.blockDim.x, cuda.blockDim.x // width
+    got = cuda.local.array(AT_ONCE, x.dtype)
+    for top in range(cuda.threadIdx.x // width, threads, AT_ONCE * together):
+        for i in range(cuda.threadIdx.x % width, stride, width):
+            for j in range(AT_ONCE):
+                row = top + j * together
+                if row < threads and i < places[threads + row]:
+                    got[j] = x[places[row] + i]
+            for j in range(AT_ONCE):
+                row = top + j * together
+                if row < threads and i < places[threads + row]:
+                    s[first + row * stride + i] = sign * got[j]
+
+
+@device
+def _copy_out(s, first, stride, width, places, out):
+    """Rows back to where their rankings are."""
+    threads, together = cuda.blockDim.x, cuda.blockDim.x // width
+    for row in range(cuda.threadIdx.x // width, threads, together):
+        for i in range(cuda.threadIdx.x % width, places[threads + row], width):
+            out[places[row] + i] = s[first + row * stride + i]
+
+
+@device
+def _guess(s, row, n, k):
+    """About which score k of them are above: false position by counts between the finite extremes."""
+    infinity, top, masked = type(s[row])(np.inf), 0, 0
+    lowest, highest = infinity, -infinity
+    for i in range(row, row + n):
+        top += s[i] == infinity
+        masked += s[i] == -infinity
+        if abs(s[i]) < infinity:
+            lowest, highest = min(lowest, s[i]), max(highest, s[i])
+    low, high, at_low, at_high = np.float64(lowest), np.float64(highest), np.float64(n - masked), np.float64(top)
+    guess = on_a_line(low, at_low, high, at_high, k)
+    for _ in range(LOOKS):
+        count, at = 0, type(s[row])(guess)
+        for i in range(row, row + n):
+            count += s[i] > at
+        if count >= k:
+            low, at_low = guess, np.float64(count)
+        else:
+            high, at_high = guess, np.float64(count)
+        guess = on_a_line(low, at_low, high, at_high, k)
+        if not low < guess < high:
+            break
+    return guess
+
+
+@device
+def _mean_pull(s, row, n, pulls, b, slope):
+    """The mean pull on the threshold, and what is taken off pulls before."""
+    nearest, i, kind = nearest_to(b), 0, type(b.rate)
+    while s[row + i] != nearest and i < n - 1:
+        i += 1
+    off, pulled, total = off_by(b, s[pulls + i], slope), 0.0, 0.0
+    for block in range(0, n, KEPT):
+        part, part_total = kind(0), kind(0)
+        for i in range(block, min(block + KEPT, n)):
+            z, e, up = seen_from(b, s[row + i])
+            e = scaled(b, e, up)
+            part, part_total = part + pull_of(b, s[pulls + i], z, e, up, slope, off), part_total + e
+        pulled, total = pulled + part, total + part_total
+    return pulled / total, off
+
+
+@device
+def _settle(s, row, n, pulls, b, cut, scale, sign, slope, results, log):
+    """The gradients of scores, in place of their upstream, and results in place of the scores; those of k and alpha."""
+    kind = type(b.rate)
+    mean, off, from_neighbours, above_b, below_b = 0.0, (kind(0), kind(0)), 0.0, 0.0, 0.0
+    if not b.is_hard:
+        mean, off = _mean_pull(s, row, n, pulls, b, slope)
+    mean_here, factor = kind(mean), factor_of(b, sign, slope)
+    for block in range(0, n, KEPT):
+        part, part_above, part_below = kind(0), kind(0), kind(0)
+        for i in range(block, min(block + KEPT, n)):
+            z, e, up = seen_from(b, s[row + i])
+            if results:
+                s[row + i] = result_of(b, s[row + i], z, e, up, log)
+            g = kind(0)
+            if not b.is_hard:
+                g = settled_one(b, s[pulls + i], z, scaled(b, e, up), up, slope, off, mean_here)
+                part += moment_of(z, g)
+                part_above, part_below = part_above + (g if up else kind(0)), part_below + (kind(0) if up else g)
+            s[pulls + i] = factor * g
+        from_neighbours, above_b, below_b = from_neighbours + part, above_b + part_above, below_b + part_below
+    if b.is_hard:
+        return 0.0, 0.0
+    return ends_of(b, cut, scale, mean, off, (from_neighbours, above_b, below_b), slope)
