@@ -88,6 +88,8 @@ def _run_every_operation(lane, offsets, dtype):
     for log in (False, True):
         _, cuts = topk.soft_topk(lane, rankings, ks, alphas, True, log)
         topk.topk_gradient(lane, rankings, x, cuts, alphas, True, int(log))
+        _, cuts = topk.soft_topk(lane, rankings, ks, alphas, True, log, upstream=x)
+        topk.topk_gradient(lane, rankings, x, cuts, alphas, True, int(log))
     best_first = order.Order(lane, rankings)
     rank.soft_rank(best_first, alphas, 1, dtype, x)
     rank.soft_rank(best_first, alphas, 1, np.float64)

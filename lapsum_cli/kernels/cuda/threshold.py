@@ -94,7 +94,7 @@ def put_found(found, cut, shares):
     below, above, log_below, log_above, first, second = found
     cut[0], cut[1], cut[2], cut[3] = below, above, log_below, log_above
     put_shares(cut, shares)
-    if shares[4] > 0.0:
+    if max(log_below, log_above) > -np.inf:
         shares[5] = first
     else:
         shares[0], shares[1] = first, second

@@ -129,7 +129,7 @@ def _by_length(lengths, itemsize: int):
         (tiles.THREADS, tiles.MEDIUM),
         (tiles.MANY_THREADS, tiles.LONG),
     ):
-        chosen, above = np.flatnonzero((lengths > above) & (lengths <= most)), most
+        chosen, above = np.flatnonzero((lengths > above) & (lengths <= most)), max(above, most)
         if len(chosen):
             yield threads, chosen
 
