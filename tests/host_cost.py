@@ -7,8 +7,8 @@ and back, allocations and frees, and how often the host waits. Fails where a cou
 a call whose scores are on the card waits; never for a time.
 """
 
-import cProfile
 import contextlib
+import cProfile
 import ctypes
 import gc
 import os
@@ -42,7 +42,7 @@ def calls() -> Iterator[tuple[str, Callable[[], object]]]:
     """(name, call), each on arrays of the card unless its name says otherwise."""
     from lapsum_cli import Loss, Rank, Sort, TopK
     from lapsum_cli.core.quantities import Alpha, K
-    from lapsum_cli.core.rankings import Rankings
+    from lapsum_cli.core.rankings import Rankings, equal_offsets
     from lapsum_cli.devices.card import Card
     from lapsum_cli.kernels.cuda import adapter
 
@@ -56,8 +56,7 @@ def calls() -> Iterator[tuple[str, Callable[[], object]]]:
             beside["upstream"] = make()
         if "target" in operation.takes:
             beside["target"] = np.arange(size, dtype=np.float64)
-        offsets = np.arange(count + 1, dtype=np.int64) * length
-        return lambda: card.compute(operation, Rankings(values, offsets.copy(), beside, each))
+        return lambda: card.compute(operation, Rankings(values, equal_offsets(count, length), beside, each))
 
     k = (K(10.0),)
     for name, operation in (

@@ -78,8 +78,10 @@ DO(cuStreamGetDevice, u64 stream, int *device) { *device = 0; return 0; }
 DO(cuStreamGetFlags, u64 stream, unsigned *flags) { *flags = 1; return 0; }
 DO(cuStreamIsCapturing, u64 stream, int *state) { *state = 0; return 0; }
 DO(cuEventCreate, u64 *out, unsigned flags) { return handle(out); }
-DO(cuEventRecord, u64 event, u64 stream) { COUNTS[RECORDS]++; return 0; }
-DO(cuEventSynchronize, u64 event) { return waits(); }
+/* Who waits for the event recorded last waits; for one before it, that is for a copy that had its time, hardly. */
+static u64 last_event = 0;
+DO(cuEventRecord, u64 event, u64 stream) { COUNTS[RECORDS]++; last_event = event; return 0; }
+DO(cuEventSynchronize, u64 event) { return event == last_event ? waits() : 0; }
 DO(cuModuleLoadDataEx, u64 *out, void *image, unsigned n, void *names, void *values) { return handle(out); }
 DO(cuModuleLoadData, u64 *out, void *image) { return handle(out); }
 DO(cuModuleGetFunction, u64 *out, u64 module, char *name) { return handle(out); }

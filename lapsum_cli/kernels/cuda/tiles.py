@@ -6,11 +6,14 @@ Short rankings are one tile each, and take fewer threads.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from ...core.rankings import is_fixed
 from .adapter import Lane, cuda, float64, kernel
 from .blocks import block_maxima, block_sums
 
@@ -47,15 +50,30 @@ class OnTiles:
     def __init__(self, lane: Lane, offsets: np.ndarray):
         self.lane, self.here, self.lengths = lane, offsets, np.diff(offsets)
         self.count, self.size = len(offsets) - 1, int(offsets[-1])
-        self.offsets = lane.put(offsets)
+        self.offsets, self._kept = lane.put(offsets), {}
 
     @classmethod
     def of(cls, lane: Lane, offsets: np.ndarray) -> OnTiles:
         """The layout of these offsets; that of the batch before if it is the same."""
         kept = lane.tables.get("layout")
-        if kept is None or not np.array_equal(kept.here, offsets):
+        if kept is None or not _are_equal(kept.here, offsets):
             kept = lane.tables["layout"] = cls(lane, offsets)
         return kept
+
+    def kept(self, make: Callable[[OnTiles], Any]) -> Any:
+        """What a function makes of the offsets alone, made once."""
+        if make not in self._kept:
+            self._kept[make] = make(self)
+        return self._kept[make]
+
+    def put(self, table: np.ndarray) -> Any:
+        """A table that goes with the offsets, on the card."""
+        return self.lane.put(table)
+
+    @cached_property
+    def has_empty(self) -> bool:
+        """Whether a ranking has no scores, and so no block."""
+        return not self.lengths.all()
 
     @cached_property
     def tiles(self) -> Tiles:
@@ -130,6 +148,11 @@ def has_nan(lane: Lane, values) -> bool:
     found = lane.zeros("NaN found", (1,), np.int32)
     lane.launch(_find_nan, min(-(-values.size // 256), 4096), 256, 0, values, found)
     return bool(lane.get(found)[0])
+
+
+def _are_equal(known: np.ndarray, offsets: np.ndarray) -> bool:
+    """Whether they are the same numbers; what nobody can have written to (rankings.equal_offsets) is not read."""
+    return (known is offsets and is_fixed(offsets)) or np.array_equal(known, offsets)
 
 
 @kernel

@@ -53,18 +53,18 @@ def soft_topk(lane: Lane, rankings, ks, alphas, largest=True, log=False, upstrea
     out = lane.result(f"memberships of {name}", layout.size if results else 0, dtype, values)
     cuts = [lane.result(f"{part} of {name}", (layout.count, n), np.float64, values) for part, n in _PARTS]
     on_card = (lane.put(ks, "ks"), lane.put(alphas, "alphas"), lane.put(rates_of(alphas, dtype), "rates"))
-    if not layout.lengths.all():  # no block is there for an empty ranking
+    if layout.has_empty:
         lane.fill(cuts[0], -np.inf)
         lane.fill(cuts[1], 0.0)
     partials = lane.room("pulled by tiles", (2, table.count), np.float64)
     how = (sign, log, *cuts, out, v, LOGARITHM if log else MEMBERSHIP, partials)
-    for threads, chosen in _by_length(layout.lengths):
-        given = (lane.put(chosen), layout.offsets, table.first, x, *on_card)
+    short, long_tiles = layout.kept(_by_length)
+    for threads, chosen in short:
+        given = (chosen, layout.offsets, table.first, x, *on_card)
         lane.launch(_topk_of_short, len(chosen), threads, 6, *given, *how)
-    long = np.flatnonzero(layout.lengths > tiles.LONG)
-    if len(long):
-        Narrowing(lane, layout, long, dtype).run(x, sign, *on_card, *cuts)
-        given = (lane.put(np.flatnonzero(np.isin(table.of, long))), table.ranking, table.begin, table.end)
+    if long_tiles is not None:
+        Narrowing(lane, layout, dtype).run(x, sign, *on_card, *cuts)
+        given = (long_tiles, table.ranking, table.begin, table.end)
         lane.launch(_walk_tiles, len(given[0]), tiles.THREADS, 2, *given, x, on_card[2], *how)
     pulled = None if upstream is None else layout.totals(table, "pulled", partials)
     for r, part, whole in beyond_float32(dtype, layout.here, alphas):
@@ -80,9 +80,11 @@ def soft_topk(lane: Lane, rankings, ks, alphas, largest=True, log=False, upstrea
 _PARTS = (("cuts", 4), ("shares", 5))
 
 
-def _by_length(lengths):
-    """Rankings that one block does, by how many threads it has; none without scores."""
-    above = 0
+def _by_length(layout):
+    """Rankings that one block does, with how many threads it has, none without scores; and the tiles of the others,
+    None where there are none. On the card.
+    """
+    short, above, lengths = [], 0, layout.lengths
     for threads, most in (
         (tiles.FEW_THREADS, tiles.SHORT),
         (tiles.THREADS, tiles.MEDIUM),
@@ -90,7 +92,10 @@ def _by_length(lengths):
     ):
         chosen, above = np.flatnonzero((lengths > above) & (lengths <= most)), most
         if len(chosen):
-            yield threads, chosen
+            short.append((threads, layout.put(chosen)))
+    is_long = lengths > tiles.LONG
+    of_long = np.flatnonzero(is_long[layout.large_tiles.of]) if is_long.any() else None
+    return short, None if of_long is None else layout.put(of_long)
 
 
 def topk_gradient(lane: Lane, rankings, upstream, cuts: Cuts, alphas, largest=True, slope=MEMBERSHIP):
