@@ -44,6 +44,9 @@ class DeviceWithKernels(Device, Protocol):
     def place(self) -> Any:
         """Where kernels run: their first argument."""
 
+    def numbers(self, values: Array) -> Array:
+        """Numbers of rankings (m,), which may be one for all with a stride of 0, as kernels take them."""
+
     def home(self, values: Array | None, like: Rankings) -> Array | None:
         """The values where the scores are."""
 

@@ -20,6 +20,11 @@ def is_fixed(array: np.ndarray) -> bool:
     return array.flags.owndata and not array.flags.writeable
 
 
+def is_one(array: np.ndarray) -> bool:
+    """Whether a flat array is one number for all, by its stride."""
+    return array.ndim == 1 and array.size > 0 and array.strides[0] == 0
+
+
 @functools.lru_cache(2)
 def equal_offsets(count: int, length: int) -> np.ndarray:
     """The offsets of so many rankings of one length, which are fixed; the same array when asked again."""

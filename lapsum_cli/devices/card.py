@@ -69,6 +69,10 @@ class Card:
             beside = {name: long.astype(given.dtype) for name, given in tiny.beside.items()}
             self.compute(operation, Rankings(long, np.array([0, len(long)]), beside))
 
+    def numbers(self, values: Array) -> Array:
+        """Numbers of rankings (m,) as kernels take them: one for all, with a stride of 0, is sent as one."""
+        return values
+
     def home(self, values: Array | None, like: Rankings) -> Array | None:
         """The values where the scores are."""
         return values if like.is_on_card or values is None else self.here_array(values)

@@ -43,6 +43,12 @@ class Cpu:
         """Run every kernel that the operation may need, on tiny rankings as a whole and in parts."""
         operation.run_once(tiny, [self, Cpu(part=1)])
 
+    def numbers(self, values: Array) -> Array:
+        """Numbers of rankings (m,) as kernels take them: each in its place."""
+        import numpy as np
+
+        return np.ascontiguousarray(values)
+
     def home(self, values: Array | None, like: Rankings) -> Array | None:
         """The values where the scores are."""
         return values

@@ -124,7 +124,7 @@ class Loss(Operation):
     def by_k(self, rankings: Rankings) -> Iterator[tuple[str, Rankings]]:
         each = dict(rankings.each)
         if "k" not in each and self.ks:
-            each["k"] = k_of(self.ks[0], each.get("items", rankings.lengths))
+            each["k"] = k_of(self.ks[0], rankings)
         if "k" in each:
             refuse(~(each["k"] >= 0), "k must be 0 or more, got {:g}", each["k"])
         yield "", rankings.with_each(each)

@@ -249,6 +249,8 @@ class ByMethod(Operation):
         return (super().kernels if self.way.has_gradient_kernels else self.name) + own
 
     def forward(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True, keep: bool = False) -> Forward:
+        if "k" in rankings.each:
+            rankings = rankings.with_each({**rankings.each, "k": on.numbers(rankings.each["k"])})
         return self.way.forward(self, rankings, on, results, keep)
 
     def backward(self, rankings: Rankings, state: Any, upstream: Array, on: DeviceWithKernels) -> Derivatives:

@@ -7,6 +7,7 @@ is one there; what is computed of it stays until it is asked for.
 
     pool       memory in the order of a stream
     adapter    declarations of kernels; lanes: a stream, its memory, copies to and fro
+    numbers    what a ranking has one of
     blocks     sums, maxima and scans by the threads of a block
     teams      a block as a team of threads, for what is written once for every device
     tiles      rankings cut into tiles, a block for each
@@ -29,6 +30,7 @@ with jit.cache_directory():
         deviations,
         losses,
         narrowing,
+        numbers,
         order,
         padding,
         permute,
@@ -47,6 +49,7 @@ __all__ = [
     "deviations",
     "losses",
     "narrowing",
+    "numbers",
     "order",
     "padding",
     "permute",

@@ -15,7 +15,7 @@ from numba import cuda as numba_cuda
 from numba import types
 from numpy.typing import DTypeLike
 
-from ...core.rankings import Array
+from ...core.rankings import Array, is_one
 from .. import jit
 from ..scalars import functions
 from . import pool
@@ -225,11 +225,6 @@ class Ways:
         """The card reads this stretch now; the next is the other."""
         self.read[self.turn].record(stream)
         self.turn = 1 - self.turn
-
-
-def is_one(array: Any) -> bool:
-    """Whether all of an array in memory here is one number, by its stride."""
-    return array.ndim == 1 and array.size > 0 and array.strides[0] == 0
 
 
 @device

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..scalars.summary import faded, merged, sample_deviation, soft_count
 from . import tiles as tiling
-from .adapter import cuda, device, float64, kernel
+from .adapter import cuda, device, float64, kernel, one_of
 from .blocks import block_maxima, block_sums, put_results, scan_maps
 from .threshold import find_cut, find_whole_cut, near
 
@@ -133,7 +133,7 @@ def _bracket(numbers, level, offsets, starts, rooms, x, dense, state, first, par
     """Name two scores that hold the threshold between them as far as a sample can tell."""
     s, t = cuda.shared.array(0, float64), cuda.threadIdx.x
     r = numbers[cuda.blockIdx.x]
-    k, alpha, mine = ks[r], alphas[r], state[r]
+    k, alpha, mine = one_of(ks, r), one_of(alphas, r), state[r]
     if level > 1:
         _settle(s, r, level - 1, first, partials, pivots, rooms, state, k, alpha)
     elif t == 0:
@@ -245,7 +245,7 @@ def _collapse(
     s, t, threads, kind = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockDim.x, x.dtype.type
     tile = tiles[cuda.blockIdx.x]
     r = ranking[tile]
-    low, high, rate, level = kind(pivots[r, 0]), kind(pivots[r, 1]), rates[r], int(state[r, LEVEL])
+    low, high, rate, level = kind(pivots[r, 0]), kind(pivots[r, 1]), one_of(rates, r), int(state[r, LEVEL])
     begin, end = _share_of(tile - first[r], first[r + 1] - first[r], np.int64(state[r, SIZE]), threads)
     start = starts[level, r]
     source = dense
@@ -324,7 +324,7 @@ def _finish(
 ):
     """The cut of a ranking from what is left of it, or from all of it if no bracket held the threshold."""
     s, r = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x]
-    k, alpha, rate, mine = ks[r], alphas[r], rates[r], state[r]
+    k, alpha, rate, mine = one_of(ks, r), one_of(alphas, r), one_of(rates, r), state[r]
     _settle(s, r, levels[cuda.blockIdx.x], first, partials, pivots, rooms, state, k, alpha)
     if mine[LEVEL] == 0.0:
         find_whole_cut(s, x, offsets[r], offsets[r + 1] - offsets[r], sign, k, alpha, rate, cuts[r], shares[r])

@@ -4,7 +4,7 @@ import numpy as np
 
 from ...core.rankings import Array
 from ..scalars.places import Boundaries, distance, probability, shared_places
-from .adapter import cuda, float64, kernel
+from .adapter import cuda, float64, kernel, one_of
 from .blocks import block_sums, put_results
 from .order import Order
 from .rank import middle_of
@@ -53,11 +53,11 @@ def _dense(values, anchors, steps, spans, alphas, up, n, out):
     if to_place > 0:  # an infinite score
         out[i] = 1.0 / (to_place - from_place) if from_place <= place < to_place else 0.0
         return
-    low, high = -np.inf, np.inf
+    low, high, alpha = -np.inf, np.inf, one_of(alphas, r)
     if place > first:
-        low = distance(x, anchors[start + place - 1], steps[start + place - 1], alphas[r], up)
+        low = distance(x, anchors[start + place - 1], steps[start + place - 1], alpha, up)
     if place < last - 1:
-        high = distance(x, anchors[start + place], steps[start + place], alphas[r], up)
+        high = distance(x, anchors[start + place], steps[start + place], alpha, up)
     out[i] = probability(low, high) if first <= place < last else 0.0
 
 

@@ -7,8 +7,9 @@ them, infinite scores the mean of their places.
 import numpy as np
 
 from ..scalars.summary import soft_count
-from .adapter import cuda, device, float64, kernel
+from .adapter import cuda, device, float64, kernel, one_of
 from .blocks import block_sums, put_results
+from .numbers import rates_up_to
 from .order import Order
 from .sweeps import sums
 
@@ -20,7 +21,7 @@ def soft_rank(order: Order, alphas, base=1, dtype=None, upstream=None, results=T
     """
     lane, layout = order.lane, order.layout
     y, places = order.sorted()
-    rates = lane.put(np.minimum(1.0 / alphas, np.finfo(np.float64).max), "rates")
+    rates = rates_up_to(lane, alphas, np.finfo(np.float64).max)
     before, behind = sums(lane, layout, y, rates)
     table, ranks = layout.tiles, None
     if results:
@@ -118,7 +119,7 @@ def _gradients(
     s, tile = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x]
     r = ranking[tile]
     low = offsets[r]
-    half, middle = (0.5 if descending else -0.5) * rates[r], middle_of(y, low, offsets[r + 1])
+    half, middle = (0.5 if descending else -0.5) * one_of(rates, r), middle_of(y, low, offsets[r + 1])
     moment = 0.0
     for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
         g = 0.0

@@ -19,16 +19,16 @@ from ..scalars.cut import (
     is_hard,
     log_membership,
     membership,
-    rates_of,
     settled,
     slope_of,
     thresholds_of,
 )
 from ..scalars.functions import LOG_2
 from . import tiles
-from .adapter import Lane, cuda, device, float64, kernel
+from .adapter import Lane, cuda, device, float64, kernel, one_of
 from .blocks import block_sums, put_results
 from .narrowing import Narrowing
+from .numbers import rates
 from .threshold import find_whole_cut, near
 from .tiles import OnTiles
 
@@ -52,7 +52,7 @@ def soft_topk(lane: Lane, rankings, ks, alphas, largest=True, log=False, upstrea
     v = lane.room("no upstream", (0,), dtype) if upstream is None else lane.put(upstream, "upstream")
     out = lane.result(f"memberships of {name}", layout.size if results else 0, dtype, values)
     cuts = [lane.result(f"{part} of {name}", (layout.count, n), np.float64, values) for part, n in _PARTS]
-    on_card = (lane.put(ks, "ks"), lane.put(alphas, "alphas"), lane.put(rates_of(alphas, dtype), "rates"))
+    on_card = (lane.put(ks, "ks"), lane.put(alphas, "alphas"), rates(lane, alphas, dtype))
     if layout.has_empty:
         lane.fill(cuts[0], -np.inf)
         lane.fill(cuts[1], 0.0)
@@ -104,15 +104,15 @@ def topk_gradient(lane: Lane, rankings, upstream, cuts: Cuts, alphas, largest=Tr
     dtype = np.dtype(values.dtype)
     x, v, sign = lane.put(values, "scores"), lane.put(upstream, "upstream"), dtype.type(1 if largest else -1)
     out, table = lane.result("gradient of scores", layout.size, dtype, values), layout.large_tiles
-    rates = lane.put(rates_of(alphas, dtype), "rates")
+    rate = rates(lane, alphas, dtype)
     pulled = cuts.pulled
     if pulled is None:
         partials, none = lane.room("pulled by tiles", (2, table.count), np.float64), lane.room("none", (0,), dtype)
         given = (sign, False, cuts.cuts, cuts.shares, none, v, slope, partials)
-        layout.each_tile(table, _walk_tiles, 2, x, rates, *given)
+        layout.each_tile(table, _walk_tiles, 2, x, rate, *given)
         pulled = layout.totals(table, "pulled", partials)
     partials = lane.room("moments by tiles", (3, table.count), np.float64)
-    layout.each_tile(table, _settle, 3, x, rates, sign, slope, cuts.cuts, cuts.shares, v, pulled, out, partials)
+    layout.each_tile(table, _settle, 3, x, rate, sign, slope, cuts.cuts, cuts.shares, v, pulled, out, partials)
     moments = lane.get(layout.totals(table, "totals", partials))
     to_k, to_alpha = _ends(lane.get(pulled), moments, lane.get(cuts.cuts), lane.get(cuts.shares)[:, 4], slope, sign)
     for r, part, whole in beyond_float32(dtype, layout.here, alphas):
@@ -161,9 +161,10 @@ def _topk_of_short(numbers, offsets, first, x, ks, alphas, rates, sign, log, cut
     """A block for a ranking: its threshold, then its memberships."""
     s, r = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x]
     start, stop = offsets[r], offsets[r + 1]
-    find_whole_cut(s, x, start, stop - start, sign, ks[r], alphas[r], rates[r], cuts[r], shares[r])
+    k, alpha, rate = one_of(ks, r), one_of(alphas, r), one_of(rates, r)
+    find_whole_cut(s, x, start, stop - start, sign, k, alpha, rate, cuts[r], shares[r])
     cuda.syncthreads()
-    block_sums(s, _walk(x, start, stop, sign, cuts[r], shares[r], rates[r], log, out, v, slope))
+    block_sums(s, _walk(x, start, stop, sign, cuts[r], shares[r], rate, log, out, v, slope))
     put_results(s, 2, partials, first[r])
     for tile in range(first[r] + 1 + cuda.threadIdx.x, first[r + 1], cuda.blockDim.x):
         partials[0, tile], partials[1, tile] = 0.0, 0.0  # all of it stands at the first
@@ -173,7 +174,7 @@ def _topk_of_short(numbers, offsets, first, x, ks, alphas, rates, sign, log, cut
 def _walk_tiles(numbers, ranking, begin, end, x, rates, sign, log, cuts, shares, out, v, slope, partials):
     s, tile = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x]
     r = ranking[tile]
-    block_sums(s, _walk(x, begin[tile], end[tile], sign, cuts[r], shares[r], rates[r], log, out, v, slope))
+    block_sums(s, _walk(x, begin[tile], end[tile], sign, cuts[r], shares[r], one_of(rates, r), log, out, v, slope))
     put_results(s, 2, partials, tile)
 
 
@@ -252,7 +253,7 @@ def _settle(numbers, ranking, begin, end, x, rates, sign, slope, cuts, shares, v
     """
     s, tile, kind = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x], x.dtype.type
     r, threads = ranking[tile], cuda.blockDim.x
-    cut, share, rate = cuts[r], shares[r], rates[r]
+    cut, share, rate = cuts[r], shares[r], one_of(rates, r)
     below, above, low, high = kind(cut[0]), kind(cut[1]), kind(share[2]), kind(share[3])
     scale, moment, above_b, below_b = kind(share[4]), 0.0, 0.0, 0.0
     is_hard = cut[2] == -np.inf and cut[3] == -np.inf
