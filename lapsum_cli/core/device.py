@@ -58,3 +58,9 @@ class DeviceWithKernels(Device, Protocol):
 
     def clear(self, values: Array, rankings: Rankings, chosen: Any) -> None:
         """Set the values (N,) of the chosen rankings (m,) to 0."""
+
+    def clear_numbers(self, values: Array, chosen: Array) -> None:
+        """Set the numbers (m,) of the chosen rankings (m,) to 0."""
+
+    def here_number(self, values: Any) -> Any:
+        """What there is one of for each ranking, in this machine's memory."""

@@ -102,6 +102,22 @@ class Card:
         with self.lock:
             tiles.OnTiles.of(self.place, rankings.offsets).clear(chosen, values)
 
+    def clear_numbers(self, values: Array, chosen: Array) -> None:
+        """Set the numbers (m,) of the chosen rankings (m,) to 0, wherever they are."""
+        import numpy as np
+
+        from ..kernels.cuda import numbers
+
+        if isinstance(values, np.ndarray):
+            values[self.here_array(chosen)] = 0
+            return
+        with self.lock:
+            numbers.clear(self.place, chosen, values)
+
+    def here_number(self, values: Any) -> Any:
+        """What there is one of for each ranking, in this machine's memory."""
+        return values if not hasattr(values, "copy_to_host") else self.here_array(values)
+
     def has_nan(self, values: Array) -> bool:
         """Whether any number on the card is NaN."""
         from ..kernels.cuda import tiles

@@ -67,6 +67,14 @@ class Cpu:
 
         values[np.repeat(chosen, rankings.lengths)] = 0
 
+    def clear_numbers(self, values: Array, chosen: Array) -> None:
+        """Set the numbers (m,) of the chosen rankings (m,) to 0."""
+        values[chosen] = 0
+
+    def here_number(self, values: Any) -> Any:
+        """What there is one of for each ranking, in this machine's memory."""
+        return values
+
     def has_nan(self, values: Array) -> bool:
         """Whether any number is NaN."""
         return has_nan(values)

@@ -35,7 +35,8 @@ def items_of(rankings: Rankings) -> Any:
 
 
 def alphas_of(alpha: Alpha, rankings: Rankings, on: DeviceWithKernels, of_constant: float | None) -> tuple[Any, Any]:
-    """(m,) alphas in the unit of the scores, float64; and which rankings are constant where alpha is in deviations.
+    """(m,) alphas in the unit of the scores, float64; and which rankings (m,) are constant where alpha is in deviations
+    and of_constant is None. Both are where the kernels are then: what is computed of scores on a card stays there.
 
     rankings.each["alpha"] goes before the option. A constant ranking has no deviation: its alpha is of_constant, or 1.
     It is all ties, and so its ranks and memberships are the same at any alpha.
@@ -49,7 +50,4 @@ def alphas_of(alpha: Alpha, rankings: Rankings, on: DeviceWithKernels, of_consta
     if not alpha.relative:
         return on.numbers(np.broadcast_to(np.float64(alpha.value), len(rankings))), None
     deviations = on.kernels.deviations.standard_deviations(on.place, rankings)
-    alphas = np.maximum(alpha.value * deviations, np.finfo(np.float64).tiny)
-    constant = deviations == 0
-    alphas[constant] = 1.0 if of_constant is None else of_constant
-    return alphas, constant
+    return on.kernels.deviations.in_units(on.place, deviations, alpha.value, of_constant)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...core.rankings import Array, is_one
 from ..scalars.cut import RATES
-from .adapter import Lane, cuda, kernel
+from .adapter import Lane, cuda, kernel, one_of
 
 
 def rates_between(lane: Lane, alphas: Array, dtype, least: float, most: float):
@@ -30,6 +30,32 @@ def rates(lane: Lane, alphas: Array, dtype):
 def rates_up_to(lane: Lane, alphas: Array, most: float):
     """1 / alpha in float64, up to a bound."""
     return rates_between(lane, alphas, np.dtype(np.float64), 0.0, most)
+
+
+def per_alpha(lane: Lane, totals, alphas: Array, sign: float, like: Array):
+    """sign * totals[0] / alpha of each ranking (m,), on the card: the gradient for alpha, from moments."""
+    out = lane.result("gradient of alpha", (totals.shape[1],), np.float64, like)
+    lane.launch(_per_alpha, -(-out.size // 256), 256, 0, totals, lane.put(alphas, "alphas"), sign, out)
+    return out
+
+
+def clear(lane: Lane, chosen: Array, values) -> None:
+    """Set the values (m,) of the chosen rankings to 0."""
+    lane.launch(_clear, -(-values.size // 256), 256, 0, lane.put(chosen), values)
+
+
+@kernel
+def _per_alpha(totals, alphas, sign, out):
+    r = cuda.grid(1)
+    if r < out.size:
+        out[r] = sign * totals[0, r] / one_of(alphas, r)
+
+
+@kernel
+def _clear(chosen, values):
+    r = cuda.grid(1)
+    if r < values.size and chosen[r]:
+        values[r] = 0
 
 
 @kernel

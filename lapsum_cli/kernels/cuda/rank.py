@@ -9,7 +9,7 @@ import numpy as np
 from ..scalars.summary import soft_count
 from .adapter import cuda, device, float64, kernel, one_of
 from .blocks import block_sums, put_results
-from .numbers import rates_up_to
+from .numbers import per_alpha, rates_up_to
 from .order import Order
 from .sweeps import sums
 
@@ -17,7 +17,7 @@ from .sweeps import sums
 def soft_rank(order: Order, alphas, base=1, dtype=None, upstream=None, results=True):
     """Ranks (N,) on the card, and where `upstream` is given the gradients for scores (N,) and alpha (m,), else None.
 
-    As cpu.rank.soft_rank; alphas (m,) are in memory here, upstream (N,) is wherever the scores are.
+    As cpu.rank.soft_rank; alphas (m,) are here or on the card, upstream (N,) is wherever the scores are.
     """
     lane, layout = order.lane, order.layout
     y, places = order.sorted()
@@ -36,7 +36,8 @@ def soft_rank(order: Order, alphas, base=1, dtype=None, upstream=None, results=T
     moments = lane.room("moments", (1, table.count), np.float64)
     given = (y, places, rates, order.descending, v, before, behind, before_v, behind_v, gradient, moments)
     layout.each_tile(table, _gradients, 1, layout.offsets, *given)
-    return ranks, gradient, -lane.get(layout.totals(table, "totals", moments))[0] / alphas
+    totals = layout.totals(table, "totals", moments)
+    return ranks, gradient, per_alpha(lane, totals, alphas, -1.0, order.values)
 
 
 @device

@@ -14,7 +14,7 @@ from ..scalars.laplace import LARGEST_RATE, log_nearness, to_neighbours
 from ..scalars.summary import nearer, soft_count, softmax_parts
 from .adapter import cuda, device, float64, kernel, one_of
 from .blocks import block_sums, put_results
-from .numbers import rates_up_to
+from .numbers import per_alpha, rates_up_to
 from .order import Order
 from .rank import middle_of
 from .sweeps import sums
@@ -50,7 +50,8 @@ def soft_sort(order: Order, alphas, upstream=None, results=True):
     moments = lane.room("moments", (1, table.count), np.float64)
     given = (layout.offsets, y, places, at.spans, at.anchors, at.steps, v, g, gradient, moments)
     layout.each_tile(table, _gradients, 1, *given)
-    return out, gradient, lane.get(layout.totals(table, "totals", moments))[0] / alphas
+    totals = layout.totals(table, "totals", moments)
+    return out, gradient, per_alpha(lane, totals, alphas, 1.0, order.values)
 
 
 def solve(order: Order, alphas, first: float) -> Solved:

@@ -16,12 +16,11 @@ from ..scalars.cut import (
     LOGARITHM,
     MEMBERSHIP,
     beyond_float32,
-    is_hard,
     log_membership,
     membership,
     settled,
     slope_of,
-    thresholds_of,
+    threshold_of,
 )
 from ..scalars.functions import LOG_2
 from . import tiles
@@ -67,9 +66,9 @@ def soft_topk(lane: Lane, rankings, ks, alphas, largest=True, log=False, upstrea
         given = (long_tiles, table.ranking, table.begin, table.end)
         lane.launch(_walk_tiles, len(given[0]), tiles.THREADS, 2, *given, x, on_card[2], *how)
     pulled = None if upstream is None else layout.totals(table, "pulled", partials)
-    for r, part, whole in beyond_float32(dtype, layout.here, alphas):
-        wide = cast(lane, x[part], np.float64)
-        exact, (cut, share, _) = soft_topk(lane, Rankings(wide, whole), ks[[r]], alphas[[r]], largest, log)
+    for r, part, whole in _beyond_float32(dtype, layout, alphas):
+        wide, own = cast(lane, x[part], np.float64), (ks[r : r + 1], alphas[r : r + 1])
+        exact, (cut, share, _) = soft_topk(lane, Rankings(wide, whole), *own, largest, log)
         if results:
             cast(lane, exact, dtype, out[part])
         cast(lane, cut.reshape(4), np.float64, cuts[0][r])
@@ -99,7 +98,7 @@ def _by_length(layout):
 
 
 def topk_gradient(lane: Lane, rankings, upstream, cuts: Cuts, alphas, largest=True, slope=MEMBERSHIP):
-    """Gradients for scores (N,) on the card, for k (m,) and for alpha (m,) in memory here. As in cpu.topk."""
+    """Gradients for scores (N,), for k (m,) and for alpha (m,), on the card. As in cpu.topk."""
     values, layout = rankings.values, OnTiles.of(lane, rankings.offsets)
     dtype = np.dtype(values.dtype)
     x, v, sign = lane.put(values, "scores"), lane.put(upstream, "upstream"), dtype.type(1 if largest else -1)
@@ -113,33 +112,60 @@ def topk_gradient(lane: Lane, rankings, upstream, cuts: Cuts, alphas, largest=Tr
         pulled = layout.totals(table, "pulled", partials)
     partials = lane.room("moments by tiles", (3, table.count), np.float64)
     layout.each_tile(table, _settle, 3, x, rate, sign, slope, cuts.cuts, cuts.shares, v, pulled, out, partials)
-    moments = lane.get(layout.totals(table, "totals", partials))
-    to_k, to_alpha = _ends(lane.get(pulled), moments, lane.get(cuts.cuts), lane.get(cuts.shares)[:, 4], slope, sign)
-    for r, part, whole in beyond_float32(dtype, layout.here, alphas):
+    totals = layout.totals(table, "totals", partials)
+    to_k, to_alpha = (
+        lane.result(f"gradient of {name}", (layout.count,), np.float64, values) for name in ("k", "alpha")
+    )
+    given = (pulled, totals, cuts.cuts, cuts.shares, slope == MEMBERSHIP, np.float64(sign), to_k, to_alpha)
+    lane.launch(_ends, -(-layout.count // 128), 128, 0, *given)
+    for r, part, whole in _beyond_float32(dtype, layout, alphas):
         wide, pull = (cast(lane, array[part], np.float64) for array in (x, v))
-        own = Cuts(*(lane.put(lane.get(array)[[r]]) for array in cuts[:2]))
-        given = (Rankings(wide, whole), pull, own, alphas[[r]], largest, slope)
-        exact, to_k[[r]], to_alpha[[r]] = topk_gradient(lane, *given)
-        cast(lane, exact, dtype, out[part])
+        own = Cuts(*(cast(lane, array[r], np.float64).reshape((1, array.shape[1])) for array in cuts[:2]))
+        given = (Rankings(wide, whole), pull, own, alphas[r : r + 1], largest, slope)
+        for exact, to in zip(
+            topk_gradient(lane, *given), (out[part], to_k[r : r + 1], to_alpha[r : r + 1]), strict=True
+        ):
+            cast(lane, exact, to.dtype, to)
     return out, to_k, to_alpha
 
 
 def thresholds(lane: Lane, cuts: Cuts, alphas, largest=True):
-    """The threshold b of each ranking (m,), in memory here; as ..cpu.topk.thresholds."""
-    return thresholds_of(lane.get(cuts.cuts), alphas, largest)
+    """The threshold b of each ranking (m,), on the card; as ..cpu.topk.thresholds."""
+    out = lane.empty((cuts.cuts.shape[0],), np.float64)
+    given = (cuts.cuts, lane.put(alphas, "alphas"), 1.0 if largest else -1.0, out)
+    lane.launch(_thresholds, -(-out.size // 128), 128, 0, *given)
+    return out
 
 
-def _ends(pulled, moments, cuts, scale, slope, sign):
-    """The gradients for k and alpha, from the sums over each ranking."""
-    (pulled, total), (from_neighbours, above_b, below_b) = pulled, moments
-    with np.errstate(all="ignore"):
-        density = total if slope == MEMBERSHIP else total * scale
-        to_k = np.where(pulled != 0.0, pulled / density, 0.0)
-        # From the neighbours to b it is log(2 share), which may be -inf on a side without scores.
-        from_neighbours = from_neighbours + np.where(above_b != 0.0, -above_b * (cuts[:, 3] + LOG_2), 0.0)
-        from_neighbours = from_neighbours + np.where(below_b != 0.0, below_b * (cuts[:, 2] + LOG_2), 0.0)
-    hard = is_hard(cuts)
-    return np.where(hard, 0.0, to_k), np.where(hard, 0.0, -from_neighbours * np.float64(sign))
+def _beyond_float32(dtype, layout, alphas):
+    """As beyond_float32; of alphas on the card nothing is known here (numbers.doubt)."""
+    return beyond_float32(dtype, layout.here, alphas) if isinstance(alphas, np.ndarray) else ()
+
+
+@kernel
+def _thresholds(cuts, alphas, sign, out):
+    r = cuda.grid(1)
+    if r < out.size:
+        out[r] = sign * threshold_of(cuts[r], one_of(alphas, r))
+
+
+@kernel
+def _ends(pulled, totals, cuts, shares, of_membership, sign, to_k, to_alpha):
+    """The gradients for k and alpha, from the sums over each ranking; 0 where k takes nothing or everything."""
+    r = cuda.grid(1)
+    if r >= to_k.size:
+        return
+    log_below, log_above = cuts[r, 2], cuts[r, 3]
+    to_k[r], to_alpha[r] = 0.0, 0.0
+    if log_below == -np.inf and log_above == -np.inf:
+        return
+    if pulled[0, r] != 0.0:
+        to_k[r] = pulled[0, r] / (pulled[1, r] if of_membership else pulled[1, r] * shares[r, 4])
+    moment, above_b, below_b = totals[0, r], totals[1, r], totals[2, r]
+    # From the neighbours to b it is log(2 share), which may be -inf on a side without scores.
+    moment += -above_b * (log_above + LOG_2) if above_b != 0.0 else 0.0
+    moment += below_b * (log_below + LOG_2) if below_b != 0.0 else 0.0
+    to_alpha[r] = -moment * sign
 
 
 def cast(lane: Lane, array, dtype, out=None):

@@ -35,6 +35,16 @@ def is_hard(cuts: np.ndarray) -> np.ndarray:
     return (cuts[:, 2] == -np.inf) & (cuts[:, 3] == -np.inf)
 
 
+@inlined
+def threshold_of(cut, alpha):
+    """The threshold b of a cut: inf where k takes nothing, -inf where everything."""
+    below, above, log_below, log_above = cut[0], cut[1], cut[2], cut[3]
+    if log_below == -np.inf and log_above == -np.inf:
+        return below
+    # From the nearer: the farther of the two may be infinite.
+    return below - alpha * (log_below + LOG_2) if log_below >= log_above else above + alpha * (log_above + LOG_2)
+
+
 def rates_of(alphas: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """1 / alpha in the dtype of the scores, within its bounds."""
     least, most = RATES[dtype]
