@@ -69,6 +69,10 @@ class Card:
             beside = {name: long.astype(given.dtype) for name, given in tiny.beside.items()}
             self.compute(operation, Rankings(long, np.array([0, len(long)]), beside))
 
+    def numbers(self, values: Array) -> Array:
+        """Numbers of rankings (m,) as kernels take them: one for all, with a stride of 0, is sent as one."""
+        return values
+
     def home(self, values: Array | None, like: Rankings) -> Array | None:
         """The values where the scores are."""
         return values if like.is_on_card or values is None else self.here_array(values)
@@ -97,6 +101,22 @@ class Card:
             return
         with self.lock:
             tiles.OnTiles.of(self.place, rankings.offsets).clear(chosen, values)
+
+    def clear_numbers(self, values: Array, chosen: Array) -> None:
+        """Set the numbers (m,) of the chosen rankings (m,) to 0, wherever they are."""
+        import numpy as np
+
+        from ..kernels.cuda import numbers
+
+        if isinstance(values, np.ndarray):
+            values[self.here_array(chosen)] = 0
+            return
+        with self.lock:
+            numbers.clear(self.place, chosen, values)
+
+    def here_number(self, values: Any) -> Any:
+        """What there is one of for each ranking, in this machine's memory."""
+        return values if not hasattr(values, "copy_to_host") else self.here_array(values)
 
     def has_nan(self, values: Array) -> bool:
         """Whether any number on the card is NaN."""

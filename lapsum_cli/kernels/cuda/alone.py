@@ -12,10 +12,12 @@ upstream gradient (48 are allowed), so that a multiprocessor has 13 warps of an 
 Rankings of like length go together (tiles.OWN): a warp takes as long as its longest one.
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from . import tiles
-from .adapter import cuda, device, float64, kernel
+from .adapter import cuda, device, float64, kernel, one_of
 from .members import (
     AT_ONCE,
     KEPT,
@@ -37,22 +39,34 @@ from .threshold import find_whole_cut, on_a_line, put_found, put_shares
 LOOKS = 4  # passes that only count: a quarter of one with exponentials, of which they save one to three
 
 
-def each_class(lane, lengths: np.ndarray, itemsize: int, rows: int):
-    """Short rankings by length: how to launch a kernel on them, and (numbers, stride, width) that it takes first.
+class Class(NamedTuple):
+    """Short rankings of like length."""
 
-    rows: scores alone, or with an upstream gradient.
-    """
-    above, threads = 0, tiles.FEW_THREADS
+    numbers: Any  # on the card
+    longest: int
+
+    def launch(self, lane, function, rows: int, itemsize: int, *given) -> None:
+        """Run a kernel on them: function(numbers, stride, width, *given); rows: scores, or also an upstream."""
+        threads, stride = tiles.FEW_THREADS, self.longest | 1
+        width = min(1 << (self.longest - 1).bit_length(), threads)
+        room = 2 + -(-rows * stride * itemsize // 8)  # of float64 for each thread
+        lane.launch(function, -(-len(self.numbers) // threads), threads, room, self.numbers, stride, width, *given)
+
+
+def classes(layout, itemsize: int) -> list[Class]:
+    """Short rankings by length; none without scores."""
+    found, above, lengths = [], 0, layout.lengths
     for most in tiles.own_lengths(itemsize):
         chosen, above = np.flatnonzero((lengths > above) & (lengths <= most)), most
         if len(chosen):
-            stride = int(lengths[chosen].max()) | 1
-            room = 2 + -(-rows * stride * itemsize // 8)
-            yield (-(-len(chosen) // threads), threads, room), (lane.put(chosen), stride, min(most, threads))
+            found.append(Class(layout.put(chosen), int(lengths[chosen].max())))
+    return found
 
 
 @kernel
-def _topk(numbers, stride, width, offsets, x, sign, ks, alphas, rates, log, cuts, out, v, slope, gradient, ends):
+def _topk(
+    numbers, stride, width, offsets, x, sign, ks, alphas, rates, log, cuts, out, v, slope, gradient, to_k, to_alpha
+):
     """Cuts; memberships, unless out is empty; and unless v is, the gradients of the scores, of k and of alpha."""
     s, places, mine = cuda.shared.array(0, x.dtype), cuda.shared.array(0, offsets.dtype), cuda.grid(1)
     n, first = _take_places(numbers, offsets, places), _first_row(x)
@@ -63,13 +77,14 @@ def _topk(numbers, stride, width, offsets, x, sign, ks, alphas, rates, log, cuts
     cuda.syncthreads()
     if n > 0:
         r, one, shares = numbers[mine], x.dtype.type(1), cuda.local.array(6, float64)
-        guess = _guess(s, row, n, ks[r])
-        found = find_whole_cut(alone_for(r), s, row, n, one, guess, ks[r], alphas[r], rates[r])
+        k, alpha, rate = one_of(ks, r), one_of(alphas, r), one_of(rates, r)
+        guess = _guess(s, row, n, k)
+        found = find_whole_cut(alone_for(r), s, row, n, one, guess, k, alpha, rate)
         put_found(found, cuts[r], shares)
-        b = beside(x, rates[r], cuts[r], shares)
+        b = beside(x, rate, cuts[r], shares)
         if v.size > 0:
             pulls = row + second - first
-            ends[0, r], ends[1, r] = _settle(s, row, n, pulls, b, cuts[r], shares[4], sign, slope, out.size > 0, log)
+            to_k[r], to_alpha[r] = _settle(s, row, n, pulls, b, cuts[r], shares[4], sign, slope, out.size > 0, log)
         elif out.size > 0:
             for i in range(row, row + n):
                 z, e, up = seen_from(b, s[i])
@@ -82,7 +97,7 @@ def _topk(numbers, stride, width, offsets, x, sign, ks, alphas, rates, log, cuts
 
 
 @kernel
-def _gradient(numbers, stride, width, offsets, x, sign, rates, cuts, v, slope, gradient, ends):
+def _gradient(numbers, stride, width, offsets, x, sign, rates, cuts, v, slope, gradient, to_k, to_alpha):
     """The gradients of the scores, of k and of alpha, given the cuts."""
     s, places, mine = cuda.shared.array(0, x.dtype), cuda.shared.array(0, offsets.dtype), cuda.grid(1)
     n, first = _take_places(numbers, offsets, places), _first_row(x)
@@ -93,8 +108,8 @@ def _gradient(numbers, stride, width, offsets, x, sign, rates, cuts, v, slope, g
     if n > 0:
         r, shares = numbers[mine], cuda.local.array(6, float64)
         put_shares(cuts[r], shares)
-        b, pulls = beside(x, rates[r], cuts[r], shares), row + second - first
-        ends[0, r], ends[1, r] = _settle(s, row, n, pulls, b, cuts[r], shares[4], sign, slope, False, False)
+        b, pulls = beside(x, one_of(rates, r), cuts[r], shares), row + second - first
+        to_k[r], to_alpha[r] = _settle(s, row, n, pulls, b, cuts[r], shares[4], sign, slope, False, False)
     cuda.syncthreads()
     _copy_out(s, second, stride, width, places, gradient)
 

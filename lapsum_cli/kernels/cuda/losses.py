@@ -41,6 +41,7 @@ def _compiled(loop: Callable[..., None]) -> Any:
 def _on_card(lane, name, value):
     if not isinstance(value, np.ndarray):
         return value
+    value = np.ascontiguousarray(value)  # loops know one for each ranking
     return lane.put(value, name) if value.size else _nothing(lane, value.shape)
 
 

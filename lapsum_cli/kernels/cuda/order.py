@@ -97,13 +97,21 @@ def _by_cccl(lane, layout, keys, places, out_keys, out_places):
             "stream": lane.stream,
         }
 
+    alone, segments = layout.kept(_alone_and_segments)
+    for part in alone:
+        radix_sort(**given(part))
+    if segments is not None:
+        segmented_sort(**given(slice(0, layout.size)), **segments)
+
+
+def _alone_and_segments(layout):
+    """The scores of every ranking that is sorted by itself; and all others as segments, None where there are none."""
     is_long = layout.lengths > ALONE
-    for r in np.flatnonzero(is_long):
-        radix_sort(**given(slice(int(layout.here[r]), int(layout.here[r + 1]))))
-    if not is_long.all():
-        starts, ends = (lane.put(ends[~is_long]) for ends in (layout.here[:-1], layout.here[1:]))
-        counts = {"num_segments": int((~is_long).sum()), "start_offsets_in": starts, "end_offsets_in": ends}
-        segmented_sort(**given(slice(0, layout.size)), **counts)
+    alone = [slice(int(layout.here[r]), int(layout.here[r + 1])) for r in np.flatnonzero(is_long)]
+    if is_long.all():
+        return alone, None
+    starts, ends = (layout.put(ends[~is_long]) for ends in (layout.here[:-1], layout.here[1:]))
+    return alone, {"num_segments": len(starts), "start_offsets_in": starts, "end_offsets_in": ends}
 
 
 def _by_cupy(lane, layout, keys, places, out_keys, out_places):

@@ -7,8 +7,9 @@ them, infinite scores the mean of their places.
 import numpy as np
 
 from ..scalars.summary import soft_count
-from .adapter import cuda, device, float64, kernel
+from .adapter import cuda, device, float64, kernel, one_of
 from .blocks import block_sums, put_results
+from .numbers import per_alpha, rates_up_to
 from .order import Order
 from .sweeps import sums
 
@@ -16,11 +17,11 @@ from .sweeps import sums
 def soft_rank(order: Order, alphas, base=1, dtype=None, upstream=None, results=True):
     """Ranks (N,) on the card, and where `upstream` is given the gradients for scores (N,) and alpha (m,), else None.
 
-    As cpu.rank.soft_rank; alphas (m,) are in memory here, upstream (N,) is wherever the scores are.
+    As cpu.rank.soft_rank; alphas (m,) are here or on the card, upstream (N,) is wherever the scores are.
     """
     lane, layout = order.lane, order.layout
     y, places = order.sorted()
-    rates = lane.put(np.minimum(1.0 / alphas, np.finfo(np.float64).max), "rates")
+    rates = rates_up_to(lane, alphas, np.finfo(np.float64).max)
     before, behind = sums(lane, layout, y, rates)
     table, ranks = layout.tiles, None
     if results:
@@ -35,7 +36,8 @@ def soft_rank(order: Order, alphas, base=1, dtype=None, upstream=None, results=T
     moments = lane.room("moments", (1, table.count), np.float64)
     given = (y, places, rates, order.descending, v, before, behind, before_v, behind_v, gradient, moments)
     layout.each_tile(table, _gradients, 1, layout.offsets, *given)
-    return ranks, gradient, -lane.get(layout.totals(table, "totals", moments))[0] / alphas
+    totals = layout.totals(table, "totals", moments)
+    return ranks, gradient, per_alpha(lane, totals, alphas, -1.0, order.values)
 
 
 @device
@@ -118,7 +120,7 @@ def _gradients(
     s, tile = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x]
     r = ranking[tile]
     low = offsets[r]
-    half, middle = (0.5 if descending else -0.5) * rates[r], middle_of(y, low, offsets[r + 1])
+    half, middle = (0.5 if descending else -0.5) * one_of(rates, r), middle_of(y, low, offsets[r + 1])
     moment = 0.0
     for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
         g = 0.0

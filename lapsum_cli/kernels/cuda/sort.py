@@ -12,8 +12,9 @@ import numpy as np
 
 from ..scalars.laplace import LARGEST_RATE, log_nearness, to_neighbours
 from ..scalars.summary import nearer, soft_count, softmax_parts
-from .adapter import cuda, device, float64, kernel
+from .adapter import cuda, device, float64, kernel, one_of
 from .blocks import block_sums, put_results
+from .numbers import per_alpha, rates_up_to
 from .order import Order
 from .rank import middle_of
 from .sweeps import sums
@@ -49,7 +50,8 @@ def soft_sort(order: Order, alphas, upstream=None, results=True):
     moments = lane.room("moments", (1, table.count), np.float64)
     given = (layout.offsets, y, places, at.spans, at.anchors, at.steps, v, g, gradient, moments)
     layout.each_tile(table, _gradients, 1, *given)
-    return out, gradient, lane.get(layout.totals(table, "totals", moments))[0] / alphas
+    totals = layout.totals(table, "totals", moments)
+    return out, gradient, per_alpha(lane, totals, alphas, 1.0, order.values)
 
 
 def solve(order: Order, alphas, first: float) -> Solved:
@@ -58,7 +60,7 @@ def solve(order: Order, alphas, first: float) -> Solved:
     y, _ = order.sorted()
     spans = lane.room("spans", (layout.count, 2), np.int64)
     lane.launch(_spans, -(-layout.count // 128), 128, 0, layout.offsets, y, spans)
-    rates = lane.put(np.minimum(1.0 / alphas, LARGEST_RATE), "rates")
+    rates = rates_up_to(lane, alphas, LARGEST_RATE)
     around = sums(lane, layout, y, rates)
     found = [lane.room(name, (layout.size,), np.float64) for name in ("anchors", "steps", "gaps", "above", "below")]
     given = (layout.offsets, spans, y, *around, lane.put(alphas, "alphas"), rates, order.descending, first)
@@ -73,13 +75,13 @@ def pull_back(order: Order, alphas, at: Solved, v):
     weights = [lane.room(f"weight {side}", (layout.size,), np.float64) for side in ("above", "below")]
     layout.each_tile(table, _put_down, 0, layout.offsets, at.spans, *at.sums, *at[2:5], v, *weights)
     # e^-1e300 is 0: of the sums before a target those of its own gap alone remain.
-    apart, moved = lane.put(np.full(layout.count, 1e300), "apart"), []
+    apart, moved = lane.put(np.broadcast_to(1e300, layout.count)), []
     for side, weight in enumerate(weights):
         within, _ = sums(lane, layout, at.gaps, apart, weight, " within")
         put = lane.zeros(f"put {side}", (layout.size,), np.float64)
         layout.each_tile(table, _gather, 0, layout.offsets, at.spans, at.gaps, within, weight, side, put)
         moved.append(put)
-    rates = lane.put(np.minimum(1.0 / alphas, LARGEST_RATE), "rates")
+    rates = rates_up_to(lane, alphas, LARGEST_RATE)
     _, up = sums(lane, layout, y, rates, moved[0], " up")
     down, _ = sums(lane, layout, y, rates, moved[1], " down")
     layout.each_tile(table, _add, 0, up, down, *moved)
@@ -136,7 +138,8 @@ def _solve(
     tile = numbers[cuda.blockIdx.x]
     r = ranking[tile]
     start, stop = offsets[r] + spans[r, 0], offsets[r] + spans[r, 1]
-    up = alphas[r] if descending else -alphas[r]
+    alpha = one_of(alphas, r)
+    up = alpha if descending else -alpha
     count = stop - start - (first == 1.0)
     for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
         gaps[i] = -1.0
@@ -147,7 +150,7 @@ def _solve(
             sum_below = behind[at] + 1.0 if at < stop else 0.0
             gap = np.inf
             if start < at < stop:
-                gap = abs(np.float64(y[at - 1]) - np.float64(y[at])) * rates[r]
+                gap = abs(np.float64(y[at - 1]) - np.float64(y[at])) * one_of(rates, r)
             gap = min(gap, 1e300)
             excess = target - (at - start)
             near = log_nearness(excess, sum_above, sum_below, gap)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..scalars.summary import merged
 from . import tiles
-from .adapter import cuda, device, float64, kernel
+from .adapter import cuda, device, float64, kernel, one_of
 from .blocks import block_sums, put_results, scan_maps
 
 
@@ -62,13 +62,13 @@ def _summarise(numbers, ranking, begin, end, offsets, y, rates, weights, carries
     from_last, from_before = 0.0, 0.0
     for i in range(low + t, high, cuda.blockDim.x):
         w = weight_of(y, weights, i)
-        from_last += w * fade(y[i], y[high - 1], rates[r])
+        from_last += w * fade(y[i], y[high - 1], one_of(rates, r))
         if low > offsets[r]:
-            from_before += w * fade(y[i], y[low - 1], rates[r])
+            from_before += w * fade(y[i], y[low - 1], one_of(rates, r))
     block_sums(s, (from_last, from_before))
     put_results(s, 2, carries, tile)
     if t == 0:
-        carries[2, tile] = fade(y[low - 1], y[high - 1], rates[r]) if low > offsets[r] else 0.0
+        carries[2, tile] = fade(y[low - 1], y[high - 1], one_of(rates, r)) if low > offsets[r] else 0.0
 
 
 @kernel
@@ -109,7 +109,7 @@ def _sweep(numbers, ranking, begin, end, offsets, y, rates, weights, carries, be
     factors, results = 2 * threads, 2 * threads + size  # rows of s for the tile
     for i in range(t, size, threads):
         at = low + i
-        s[factors + i] = fade(y[at - 1], y[at], rates[r]) if at > offsets[r] else 0.0
+        s[factors + i] = fade(y[at - 1], y[at], one_of(rates, r)) if at > offsets[r] else 0.0
     cuda.syncthreads()
     each = (size + threads - 1) // threads | 1  # odd, so that no two threads meet in a bank of shared memory
     mine, last = min(t * each, size), min((t + 1) * each, size)

@@ -20,6 +20,7 @@ from ..scalars.summary import faded, soft_count
 from ..scalars.team import team_maxima, team_sums
 from .adapter import cuda, device
 
+UNKNOWN = 1 << 62  # where a score is
 FEW_TRIES = 6  # by slopes; after these, scores at random, as a quickselect
 SOFT = 4.0  # sum of e^-distance/alpha from which the slope of the soft count says more than the places of its steps
 

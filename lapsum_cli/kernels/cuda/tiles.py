@@ -6,11 +6,14 @@ Short rankings are one tile each, and take fewer threads.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from ...core.rankings import is_fixed
 from .adapter import Lane, cuda, float64, kernel
 from .blocks import block_maxima, block_sums
 
@@ -54,35 +57,47 @@ class OnTiles:
     def __init__(self, lane: Lane, offsets: np.ndarray):
         self.lane, self.here, self.lengths = lane, offsets, np.diff(offsets)
         self.count, self.size = len(offsets) - 1, int(offsets[-1])
-        self.offsets = lane.put(offsets)
-        self._beyond: dict[int, Tiles] = {}
+        self.offsets, self._kept = lane.put(offsets), {}
 
     @classmethod
     def of(cls, lane: Lane, offsets: np.ndarray) -> OnTiles:
         """The layout of these offsets; that of the batch before if it is the same."""
         kept = lane.tables.get("layout")
-        if kept is None or not np.array_equal(kept.here, offsets):
+        if kept is None or not _are_equal(kept.here, offsets):
             kept = lane.tables["layout"] = cls(lane, offsets)
         return kept
+
+    def kept(self, make: Callable[..., Any], *given: Any) -> Any:
+        """What a function makes of the offsets, and of what is given beside them, made once."""
+        if (make, given) not in self._kept:
+            self._kept[make, given] = make(self, *given)
+        return self._kept[make, given]
+
+    def put(self, table: np.ndarray) -> Any:
+        """A table that goes with the offsets, on the card."""
+        return self.lane.put(table)
+
+    @cached_property
+    def has_empty(self) -> bool:
+        """Whether a ranking has no scores, and so no block."""
+        return not self.lengths.all()
 
     @cached_property
     def tiles(self) -> Tiles:
         """For sweeps, whose scores pass through shared memory."""
-        return self._table(np.full(self.count, TILE))
+        return self.table_of(np.full(self.count, TILE))
 
     @cached_property
     def large_tiles(self) -> Tiles:
         """For sums: tiles of at least LARGE_TILE scores, at most MOST_TILES of a ranking."""
-        return self._table(np.maximum(LARGE_TILE, -(-self.lengths // MOST_TILES)))
+        return self.table_of(_large(self.lengths))
 
     def tiles_beyond(self, itemsize: int) -> Tiles:
         """Of a top-k: large tiles of the rankings that no thread has alone."""
-        if itemsize not in self._beyond:
-            tile = np.maximum(LARGE_TILE, -(-self.lengths // MOST_TILES))
-            self._beyond[itemsize] = self._table(tile, self.lengths > own_lengths(itemsize)[-1])
-        return self._beyond[itemsize]
+        return self.kept(_beyond, itemsize)
 
-    def _table(self, tile: np.ndarray, has_any=True) -> Tiles:
+    def table_of(self, tile: np.ndarray, has_any=True) -> Tiles:
+        """Tiles of so many scores (m,), of the rankings that have any."""
         counts = np.where(has_any, -(-self.lengths // tile), 0)
         first = np.concatenate([[0], np.cumsum(counts)])
         ranking = np.repeat(np.arange(self.count), counts)
@@ -117,6 +132,14 @@ class OnTiles:
         return out
 
 
+def _large(lengths: np.ndarray) -> np.ndarray:
+    return np.maximum(LARGE_TILE, -(-lengths // MOST_TILES))
+
+
+def _beyond(layout: OnTiles, itemsize: int) -> Tiles:
+    return layout.table_of(_large(layout.lengths), layout.lengths > own_lengths(itemsize)[-1])
+
+
 @kernel
 def _sums_of_tiles(rankings, first, partials, out):
     s, t, r = cuda.shared.array(0, float64), cuda.threadIdx.x, rankings[cuda.blockIdx.x]
@@ -146,6 +169,11 @@ def has_nan(lane: Lane, values) -> bool:
     found = lane.zeros("NaN found", (1,), np.int32)
     lane.launch(_find_nan, min(-(-values.size // 256), 4096), 256, 0, values, found)
     return bool(lane.get(found)[0])
+
+
+def _are_equal(known: np.ndarray, offsets: np.ndarray) -> bool:
+    """Whether they are the same numbers; what nobody can have written to (rankings.equal_offsets) is not read."""
+    return (known is offsets and is_fixed(offsets)) or np.array_equal(known, offsets)
 
 
 @kernel

@@ -7,15 +7,15 @@ takes a pass for them, and a last one. Where few scores are next to the threshol
 upstream at the nearest one (cpu.topk_gradient), which is looked for first.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...core.rankings import Rankings
-from ..scalars.cut import FEW, LOGARITHM, MEMBERSHIP, beyond_float32, rates_of, thresholds_of
+from ..scalars.cut import FEW, MEMBERSHIP, beyond_float32, threshold_of
 from ..scalars.team import team_maxima
 from . import alone, tiles
-from .adapter import Lane, cuda, device, float64, kernel
+from .adapter import Lane, cuda, device, float64, kernel, one_of
 from .blocks import block_sums, put_results
 from .members import (
     AT_ONCE,
@@ -34,18 +34,19 @@ from .members import (
     settled_one,
 )
 from .narrowing import Narrowing
+from .numbers import rates
 from .teams import block_for
-from .threshold import find_whole_cut, put_found, sample_quantile
+from .threshold import UNKNOWN, find_whole_cut, put_found, put_shares, sample_quantile
 from .tiles import OnTiles
 
 
 class Cuts(NamedTuple):
     """What a threshold leaves for a gradient, on the card."""
 
-    cuts: object  # (m, 4) float64, as those of cpu.topk
-    shares: object  # (m, 6) float64: threshold.put_shares; none of short rankings
-    nearest: object  # (m,) int64, where the first score next to the threshold is; none of short rankings
-    gradient: object = None  # where the upstream gradient was known: Gradient
+    cuts: Any  # (m, 4) float64, as those of cpu.topk
+    shares: Any  # (m, 6) float64: threshold.put_found; none of short rankings
+    nearest: Any  # (m,) int64, where the first score next to the threshold is; none of short rankings
+    gradient: Any = None  # where the upstream gradient was known: Gradient
 
     @property
     def kept(self):
@@ -54,11 +55,12 @@ class Cuts(NamedTuple):
 
 
 class Gradient(NamedTuple):
-    """What a forward pass makes of the gradient, on the card."""
+    """The gradients for scores (N,), k (m,) and alpha (m,) of short rankings, on the card; of others what they take."""
 
-    scores: object  # (N,) of short rankings
-    ends: object  # (2, m) float64, for k and for alpha, of short rankings
-    pulled: object  # (2, m) float64: the sums of pulls and of the scaled e_i, of the others
+    scores: Any
+    to_k: Any
+    to_alpha: Any
+    pulled: Any = None  # (2, m) float64: the sums of pulls and of the scaled e_i
 
 
 def soft_topk(lane: Lane, rankings, ks, alphas, largest=True, log=False, upstream=None, results=True, name="scores"):
@@ -67,63 +69,57 @@ def soft_topk(lane: Lane, rankings, ks, alphas, largest=True, log=False, upstrea
     upstream: (N,) gradient with respect to the results, for a topk_gradient that follows and takes a pass less then.
     """
     values, layout = rankings.values, OnTiles.of(lane, rankings.offsets)
-    dtype = np.dtype(values.dtype)
-    x, sign, table = lane.put(values, name), dtype.type(1 if largest else -1), layout.tiles_beyond(dtype.itemsize)
+    dtype, size = np.dtype(values.dtype), values.dtype.itemsize
+    x, sign, table = lane.put(values, name), dtype.type(1 if largest else -1), layout.tiles_beyond(size)
     out = lane.result(f"memberships of {name}", layout.size if results else 0, dtype, values)
-    kept = [lane.result(f"{part} of {name}", (layout.count, *n), kind, values) for part, n, kind in _PARTS]
-    on_card = (lane.put(ks, "ks"), lane.put(alphas, "alphas"), lane.put(rates_of(alphas, dtype), "rates"))
-    if not layout.lengths.all():  # no block is there for an empty ranking
-        lane.fill(kept[0], -np.inf)
-    slope, v, gradient = LOGARITHM if log else MEMBERSHIP, lane.room("no upstream", (0,), dtype), None
-    of_scores, ends = v, lane.room("no ends", (0, 0), np.float64)
+    cuts = Cuts(*(lane.result(f"{part} of {name}", (layout.count, *n), of, values) for part, n, of in _PARTS))
+    on_card, slope = (lane.put(ks, "ks"), lane.put(alphas, "alphas"), rates(lane, alphas, dtype)), int(log)
+    if layout.has_empty:
+        lane.fill(cuts.cuts, -np.inf)
     partials = lane.room("pulled by tiles", (2, table.count), np.float64)
-    if upstream is not None:
-        v = lane.put(upstream, "upstream")
-        of_scores, ends = _room_for_gradient(lane, layout, values)
-    given = (layout.offsets, x, sign, *on_card, log, kept[0], out, v, slope, of_scores, ends)
-    for how, chosen in alone.each_class(lane, layout.lengths, dtype.itemsize, 1 + (upstream is not None)):
-        lane.launch(alone._topk, *how, *chosen, *given)
-    kept, how = tuple(kept), (sign, log, tuple(kept), out, v, slope, partials)
-    for threads, chosen in _by_length(layout.lengths, dtype.itemsize):
-        given = (lane.put(chosen), layout.offsets, table.first, x, *on_card)
-        lane.launch(_topk_of_one, len(chosen), threads, 3, *given, *how)
-    long = np.flatnonzero(layout.lengths > tiles.LONG)
-    if len(long):
-        Narrowing(lane, layout, table, long, dtype).run(x, sign, *on_card, kept)
-        given = (
-            lane.put(np.flatnonzero(np.isin(table.of, long))),
-            table.ranking,
-            table.begin,
-            table.end,
-            x,
-            on_card[2],
-        )
+    if upstream is None:
+        v, none = lane.room("no upstream", (0,), dtype), lane.room("no ends", (0,), np.float64)
+        gradient = Gradient(v, none, none)
+    else:
+        v, gradient = lane.put(upstream, "upstream"), _room_for_gradient(lane, layout, values)
+    given = (layout.offsets, x, sign, *on_card, log, cuts.cuts, out, v, slope, *gradient[:3])
+    for short in layout.kept(alone.classes, size):
+        short.launch(lane, alone._topk, 1 + (upstream is not None), size, *given)
+    how = (sign, log, cuts.kept, out, v, slope, partials)
+    of_one, long_tiles, _ = layout.kept(_by_length, size)
+    for threads, chosen in of_one:
+        lane.launch(_topk_of_one, len(chosen), threads, 3, chosen, layout.offsets, table.first, x, *on_card, *how)
+    if long_tiles is not None:
+        Narrowing(lane, layout, dtype).run(x, sign, *on_card, cuts.kept)
+        given = (long_tiles, table.ranking, table.begin, table.end, x, on_card[2])
         if upstream is not None:
-            lane.launch(_find_nearest, len(given[0]), tiles.THREADS, 1, *given, sign, kept)
-        lane.launch(_walk_tiles, len(given[0]), tiles.THREADS, 2, *given, *how)
+            lane.launch(_find_nearest, len(long_tiles), tiles.THREADS, 1, *given, sign, cuts.kept)
+        lane.launch(_walk_tiles, len(long_tiles), tiles.THREADS, 2, *given, *how)
     if upstream is not None:
-        gradient = Gradient(of_scores, ends, layout.totals(table, "pulled", partials))
-    for r, part, whole in beyond_float32(dtype, layout.here, alphas):
-        wide = cast(lane, x[part], np.float64)
-        exact, cut = soft_topk(lane, Rankings(wide, whole), ks[[r]], alphas[[r]], largest, log)
+        cuts = cuts._replace(gradient=gradient._replace(pulled=layout.totals(table, "pulled", partials)))
+    for r, part, whole in _beyond_float32(dtype, layout, alphas):
+        wide, own = cast(lane, x[part], np.float64), (ks[r : r + 1], alphas[r : r + 1])
+        exact, of_wide = soft_topk(lane, Rankings(wide, whole), *own, largest, log)
         if results:
             cast(lane, exact, dtype, out[part])
-        cast(lane, cut.cuts.reshape(4), np.float64, kept[0][r])
-    return (out if results else None), Cuts(*kept, gradient)
+        cast(lane, of_wide.cuts.reshape(4), np.float64, cuts.cuts[r])
+    return (out if results else None), cuts
 
 
 _PARTS = (("cuts", (4,), np.float64), ("shares", (6,), np.float64), ("nearest", (), np.int64))
 
 
-def _room_for_gradient(lane: Lane, layout: OnTiles, values):
-    """For the gradients of scores (N,), and those of k and alpha (2, m)."""
-    ends = lane.room("gradients of k and alpha", (2, layout.count), np.float64)
-    return lane.result("gradient of scores", layout.size, values.dtype, values), ends
+def _room_for_gradient(lane: Lane, layout: OnTiles, values) -> Gradient:
+    ends = (lane.result(f"gradient of {name}", (layout.count,), np.float64, values) for name in ("k", "alpha"))
+    return Gradient(lane.result("gradient of scores", layout.size, values.dtype, values), *ends)
 
 
-def _by_length(lengths, itemsize: int):
-    """Rankings that one block does, by how many threads it has."""
-    above = tiles.own_lengths(itemsize)[-1]
+def _by_length(layout: OnTiles, itemsize: int):
+    """Rankings that one block does, with how many threads it has; the tiles of longer ones, None where there are none;
+    and all rankings that no thread has alone, or that have no scores. On the card.
+    """
+    of_one, shortest, lengths = [], tiles.own_lengths(itemsize)[-1], layout.lengths
+    above = shortest
     for threads, most in (
         (tiles.FEW_THREADS, tiles.SHORT),
         (tiles.THREADS, tiles.MEDIUM),
@@ -131,52 +127,77 @@ def _by_length(lengths, itemsize: int):
     ):
         chosen, above = np.flatnonzero((lengths > above) & (lengths <= most)), max(above, most)
         if len(chosen):
-            yield threads, chosen
+            of_one.append((threads, layout.put(chosen)))
+    is_long = lengths > tiles.LONG
+    of_long = np.flatnonzero(is_long[layout.tiles_beyond(itemsize).of]) if is_long.any() else None
+    others = layout.put(np.flatnonzero((lengths > shortest) | (lengths == 0)))
+    return of_one, None if of_long is None else layout.put(of_long), others
 
 
 def topk_gradient(lane: Lane, rankings, upstream, cuts: Cuts, alphas, largest=True, slope=MEMBERSHIP):
-    """Gradients for scores (N,) on the card, for k (m,) and for alpha (m,) in memory here. As in cpu.topk."""
+    """Gradients for scores (N,), for k (m,) and for alpha (m,), on the card. As in cpu.topk."""
     values, layout = rankings.values, OnTiles.of(lane, rankings.offsets)
-    dtype = np.dtype(values.dtype)
+    dtype, size = np.dtype(values.dtype), values.dtype.itemsize
     x, v, sign = lane.put(values, "scores"), lane.put(upstream, "upstream"), dtype.type(1 if largest else -1)
-    table, rates, kept = layout.tiles_beyond(dtype.itemsize), lane.put(rates_of(alphas, dtype), "rates"), cuts.kept
-    if cuts.gradient is None:
-        out, ends = _room_for_gradient(lane, layout, values)
-        for how, chosen in alone.each_class(lane, layout.lengths, dtype.itemsize, 2):
-            given = (layout.offsets, x, sign, rates, cuts.cuts, v, slope, out, ends)
-            lane.launch(alone._gradient, *how, *chosen, *given)
-        layout.each_tile(table, _find_nearest, 1, x, rates, sign, kept)
+    table, rate, gradient = layout.tiles_beyond(size), rates(lane, alphas, dtype), cuts.gradient
+    if gradient is None:
+        gradient = _room_for_gradient(lane, layout, values)
+        for short in layout.kept(alone.classes, size):
+            given = (layout.offsets, x, sign, rate, cuts.cuts, v, slope, *gradient[:3])
+            short.launch(lane, alone._gradient, 2, size, *given)
+        layout.each_tile(table, _find_nearest, 1, x, rate, sign, cuts.kept)
         partials, none = lane.room("pulled by tiles", (2, table.count), np.float64), lane.room("none", (0,), dtype)
-        layout.each_tile(table, _walk_tiles, 2, x, rates, sign, False, kept, none, v, slope, partials)
-        pulled = layout.totals(table, "pulled", partials)
-    else:
-        out, ends, pulled = cuts.gradient
+        layout.each_tile(table, _walk_tiles, 2, x, rate, sign, False, cuts.kept, none, v, slope, partials)
+        gradient = gradient._replace(pulled=layout.totals(table, "pulled", partials))
+    out, *ends, pulled = gradient
     partials = lane.room("moments by tiles", (3, table.count), np.float64)
-    layout.each_tile(table, _settle, 3, x, rates, sign, slope, kept, v, pulled, out, partials)
-    moments = layout.totals(table, "totals", partials)
-    others = np.flatnonzero((layout.lengths > tiles.own_lengths(dtype.itemsize)[-1]) | (layout.lengths == 0))
-    given = (lane.put(others), x, rates, slope, kept, v, pulled, moments, ends)
-    lane.launch(_ends, -(-len(others) // tiles.THREADS), tiles.THREADS, 0, *given)
-    to_k, to_alpha = lane.get(ends)
-    for r, part, whole in beyond_float32(dtype, layout.here, alphas):
+    layout.each_tile(table, _settle, 3, x, rate, sign, slope, cuts.kept, v, pulled, out, partials)
+    others = layout.kept(_by_length, size)[2]
+    given = (others, x, rate, slope, cuts.kept, v, pulled, layout.totals(table, "totals", partials), *ends)
+    lane.launch(_ends, -(-len(others) // 128), 128, 0, *given)
+    for r, part, whole in _beyond_float32(dtype, layout, alphas):
         wide, pull = (cast(lane, array[part], np.float64) for array in (x, v))
-        own = _of_one(lane, lane.get(cuts.cuts)[[r]], whole[1:])
-        given = (Rankings(wide, whole), pull, own, alphas[[r]], largest, slope)
-        exact, to_k[[r]], to_alpha[[r]] = topk_gradient(lane, *given)
-        cast(lane, exact, dtype, out[part])
-    return out, to_k, to_alpha
-
-
-def _of_one(lane: Lane, cut, size) -> Cuts:
-    """A cut that is known to be of a ranking of this size, whatever finds it."""
-    scaled = np.exp(cut[:, 2:] - cut[:, 2:].max())
-    shares = np.concatenate([np.exp(cut[:, 2:]), scaled, np.exp(cut[:, 2:].max(1, keepdims=True)), [[0.0]]], 1)
-    return Cuts(lane.put(cut), lane.put(shares), lane.put(size))
+        given = (Rankings(wide, whole), pull, _as_wide(lane, cuts, r), alphas[r : r + 1], largest, slope)
+        exact = topk_gradient(lane, *given)
+        for found, to in zip(exact, (out[part], *(end[r : r + 1] for end in ends)), strict=True):
+            cast(lane, found, to.dtype, to)
+    return out, *ends
 
 
 def thresholds(lane: Lane, cuts: Cuts, alphas, largest=True):
-    """The threshold b of each ranking (m,), in memory here; as ..cpu.topk.thresholds."""
-    return thresholds_of(lane.get(cuts.cuts), alphas, largest)
+    """The threshold b of each ranking (m,), on the card; as ..cpu.topk.thresholds."""
+    out = lane.empty((cuts.cuts.shape[0],), np.float64)
+    given = (cuts.cuts, lane.put(alphas, "alphas"), 1.0 if largest else -1.0, out)
+    lane.launch(_thresholds, -(-out.size // 128), 128, 0, *given)
+    return out
+
+
+def _beyond_float32(dtype, layout, alphas):
+    """As beyond_float32; of alphas on the card nothing is known here (numbers.doubt)."""
+    return beyond_float32(dtype, layout.here, alphas) if isinstance(alphas, np.ndarray) else ()
+
+
+def _as_wide(lane: Lane, cuts: Cuts, r: int) -> Cuts:
+    """The cut of a ranking, for a gradient of its scores as float64."""
+    cut = cast(lane, cuts.cuts[r], np.float64).reshape((1, 4))
+    own = Cuts(cut, lane.empty((1, 6), np.float64), lane.empty((1,), np.int64))
+    lane.launch(_put_shares, 1, 1, 0, own.kept)
+    return own
+
+
+@kernel
+def _put_shares(kept):
+    """Those that a cut says; no more is known of it, not where the nearest score is."""
+    cuts, shares, nearest = kept
+    put_shares(cuts[0], shares[0])
+    nearest[0] = UNKNOWN
+
+
+@kernel
+def _thresholds(cuts, alphas, sign, out):
+    r = cuda.grid(1)
+    if r < out.size:
+        out[r] = sign * threshold_of(cuts[r], one_of(alphas, r))
 
 
 def cast(lane: Lane, array, dtype, out=None):
@@ -198,14 +219,14 @@ def _topk_of_one(numbers, offsets, first, x, ks, alphas, rates, sign, log, kept,
     """A block for a ranking: its threshold, then its memberships."""
     block = block_for(numbers[cuda.blockIdx.x])
     s, r, (cuts, shares, nearest) = block.s, block.first, kept
-    start, stop, k = offsets[r], offsets[r + 1], ks[r]
+    start, stop, k, rate = offsets[r], offsets[r + 1], one_of(ks, r), one_of(rates, r)
     guess = sample_quantile(s, x, start, stop - start, sign, k)
-    found = find_whole_cut(block, x, start, stop - start, sign, guess, k, alphas[r], rates[r])
+    found = find_whole_cut(block, x, start, stop - start, sign, guess, k, one_of(alphas, r), rate)
     if block.t == 0:
         put_found(found, cuts[r], shares[r])
-        nearest[r] = stop
+        nearest[r] = UNKNOWN
     cuda.syncthreads()
-    b = beside(x, rates[r], cuts[r], shares[r])
+    b = beside(x, rate, cuts[r], shares[r])
     if v.size > 0 and has_few(b, shares[r]):
         at = _first_at(block, x, start, stop, sign * nearest_to(b))
         if block.t == 0:
@@ -222,7 +243,7 @@ def _find_nearest(numbers, ranking, begin, end, x, rates, sign, kept):
     """Where the first of the scores next to the threshold is, for rankings of which few are."""
     tile, (cuts, shares, nearest) = numbers[cuda.blockIdx.x], kept
     r = ranking[tile]
-    b = beside(x, rates[r], cuts[r], shares[r])
+    b = beside(x, one_of(rates, r), cuts[r], shares[r])
     if has_few(b, shares[r]):
         at = _first_at(block_for(r), x, begin[tile], end[tile], sign * nearest_to(b))
         if cuda.threadIdx.x == 0 and at < end[tile]:
@@ -233,7 +254,7 @@ def _find_nearest(numbers, ranking, begin, end, x, rates, sign, kept):
 def _walk_tiles(numbers, ranking, begin, end, x, rates, sign, log, kept, out, v, slope, partials):
     s, tile, (cuts, shares, nearest) = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x], kept
     r = ranking[tile]
-    b = beside(x, rates[r], cuts[r], shares[r])
+    b = beside(x, one_of(rates, r), cuts[r], shares[r])
     off = _off(b, shares[r], nearest[r], v, slope)
     block_sums(s, _walk(x, begin[tile], end[tile], sign, b, log, out, v, slope, off))
     put_results(s, 2, partials, tile)
@@ -298,7 +319,7 @@ def _settle(numbers, ranking, begin, end, x, rates, sign, slope, kept, v, pulled
     """
     s, tile, kind, (cuts, shares, nearest) = block_for(0).s, numbers[cuda.blockIdx.x], x.dtype.type, kept
     r, threads, stop = ranking[tile], cuda.blockDim.x, end[tile]
-    b, moment, above_b, below_b = beside(x, rates[r], cuts[r], shares[r]), 0.0, 0.0, 0.0
+    b, moment, above_b, below_b = beside(x, one_of(rates, r), cuts[r], shares[r]), 0.0, 0.0, 0.0
     off = _off(b, shares[r], nearest[r], v, slope)
     mean, factor = kind(0) if b.is_hard else kind(pulled[0, r] / pulled[1, r]), factor_of(b, sign, slope)
     scores, pulls = cuda.local.array(AT_ONCE, x.dtype), cuda.local.array(AT_ONCE, x.dtype)
@@ -323,14 +344,14 @@ def _settle(numbers, ranking, begin, end, x, rates, sign, slope, kept, v, pulled
 
 
 @kernel
-def _ends(numbers, x, rates, slope, kept, v, pulled, moments, ends):
+def _ends(numbers, x, rates, slope, kept, v, pulled, moments, to_k, to_alpha):
     """The gradients for k and alpha from the sums over each ranking, a thread for one; 0 where a cut is hard."""
     i, (cuts, shares, nearest) = cuda.grid(1), kept
     if i >= numbers.size:
         return
     r = numbers[i]
-    ends[0, r], ends[1, r] = 0.0, 0.0
-    b = beside(x, rates[r], cuts[r], shares[r])
+    to_k[r], to_alpha[r] = 0.0, 0.0
+    b = beside(x, one_of(rates, r), cuts[r], shares[r])
     if not b.is_hard:
         off, found = _off(b, shares[r], nearest[r], v, slope), (moments[0, r], moments[1, r], moments[2, r])
-        ends[0, r], ends[1, r] = ends_of(b, cuts[r], shares[r, 4], pulled[0, r] / pulled[1, r], off, found, slope)
+        to_k[r], to_alpha[r] = ends_of(b, cuts[r], shares[r, 4], pulled[0, r] / pulled[1, r], off, found, slope)
