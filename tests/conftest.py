@@ -43,6 +43,6 @@ def _small_blocks(request, monkeypatch):
         monkeypatch.setattr(tiles, name, value)
     # A sample of 32 scores is a poor one; a bracket of one deviation is still narrow enough to go on.
     narrow = {"SAMPLE": 32, "SAMPLE_THREADS": 4, "SAMPLES": 8, "DEVIATIONS": 1.0, "NARROWED": 2, "ENOUGH": 40}
-    for name, value in {**narrow, "FINISH_THREADS": 8}.items():
+    for name, value in {**narrow, "PASS_THREADS": 4, "FINISH_THREADS": 8}.items():
         monkeypatch.setattr(narrowing, name, value)
     monkeypatch.setattr(devices, "_CARDS", [])
