@@ -7,6 +7,7 @@ is one there; what is computed of it stays until it is asked for.
 
     pool       memory in the order of a stream
     adapter    declarations of kernels; lanes: a stream, its memory, copies to and fro
+    doubts     what may be wrong with numbers on the card
     numbers    what a ranking has one of
     blocks     sums, maxima and scans by the threads of a block
     teams      a block as a team of threads, for what is written once for every device
@@ -28,6 +29,7 @@ with jit.cache_directory():
         adapter,
         blocks,
         deviations,
+        doubts,
         losses,
         narrowing,
         numbers,
@@ -47,6 +49,7 @@ __all__ = [
     "adapter",
     "blocks",
     "deviations",
+    "doubts",
     "losses",
     "narrowing",
     "numbers",

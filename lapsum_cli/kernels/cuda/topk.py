@@ -13,6 +13,7 @@ import numpy as np
 
 from ...core.rankings import Rankings
 from ..scalars.cut import (
+    LEAST_ALPHA_32,
     LOGARITHM,
     MEMBERSHIP,
     beyond_float32,
@@ -26,6 +27,7 @@ from ..scalars.functions import LOG_2
 from . import tiles
 from .adapter import Lane, cuda, device, float64, kernel, one_of
 from .blocks import block_sums, put_results
+from .doubts import Doubts
 from .narrowing import Narrowing
 from .numbers import rates
 from .threshold import find_whole_cut, near
@@ -52,6 +54,8 @@ def soft_topk(lane: Lane, rankings, ks, alphas, largest=True, log=False, upstrea
     out = lane.result(f"memberships of {name}", layout.size if results else 0, dtype, values)
     cuts = [lane.result(f"{part} of {name}", (layout.count, n), np.float64, values) for part, n in _PARTS]
     on_card = (lane.put(ks, "ks"), lane.put(alphas, "alphas"), rates(lane, alphas, dtype))
+    if dtype == np.float32 and not isinstance(alphas, np.ndarray):
+        Doubts.of(lane).outside(alphas, LEAST_ALPHA_32, 1 / LEAST_ALPHA_32)
     if layout.has_empty:
         lane.fill(cuts[0], -np.inf)
         lane.fill(cuts[1], 0.0)
@@ -138,7 +142,7 @@ def thresholds(lane: Lane, cuts: Cuts, alphas, largest=True):
 
 
 def _beyond_float32(dtype, layout, alphas):
-    """As beyond_float32; of alphas on the card nothing is known here (numbers.doubt)."""
+    """As beyond_float32; nothing is known here of alphas on the card."""
     return beyond_float32(dtype, layout.here, alphas) if isinstance(alphas, np.ndarray) else ()
 
 
