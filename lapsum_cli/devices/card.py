@@ -55,7 +55,11 @@ class Card:
     def compute(self, operation: Any, rankings: Rankings, results: bool = True) -> Any:
         """Every slot that an operation gives."""
         with self.alone(operation, rankings):
-            return operation.compute(rankings, self, results)
+            result = operation.compute(rankings, self, results)
+            if self.place.doubts is not None and self.place.doubts.read():
+                self.place.begin(knows_alphas=True)
+                result = operation.compute(rankings, self, results)
+            return result
 
     def run_every_kernel(self, operation: Any, tiny: Rankings) -> None:
         """Run every kernel that the operation may need, on tiny rankings and on a long one."""
@@ -120,10 +124,10 @@ class Card:
 
     def has_nan(self, values: Array) -> bool:
         """Whether any number on the card is NaN."""
-        from ..kernels.cuda import tiles
+        from ..kernels.cuda import doubts
 
         with self.lock:
-            return tiles.has_nan(self.place, values)
+            return doubts.has_nan(self.place, values)
 
     def cast(self, values: Array, dtype: Any) -> Array:
         """An array on the card in another dtype."""

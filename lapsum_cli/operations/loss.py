@@ -16,7 +16,7 @@ from ..core.errors import OptionError
 from ..core.quantities import K
 from . import LOSSES, loss_called
 from .operation import GRADIENT, RANKING, Derivatives, Forward, Operation, Slot, option
-from .softness import k_of, refuse
+from .softness import k_of, refuse, refuse_ks
 
 if TYPE_CHECKING:
     from ..core.rankings import Array, Rankings
@@ -126,7 +126,7 @@ class Loss(Operation):
         if "k" not in each and self.ks:
             each["k"] = k_of(self.ks[0], rankings)
         if "k" in each:
-            refuse(~(each["k"] >= 0), "k must be 0 or more, got {:g}", each["k"])
+            refuse_ks(each["k"])
         yield "", rankings.with_each(each)
 
     def forward(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True, keep: bool = False) -> Forward:

@@ -159,7 +159,8 @@ class Operation:
         if constant is not None:
             each["constant"] = constant
         if self.asks_how_many:
-            each["items"] = rankings.lengths - padding.count(rankings, -np.inf if self.descending else np.inf, on)
+            padded = padding.count(rankings, -np.inf if self.descending else np.inf, on)
+            each["items"] = rankings.lengths - on.here_number(padded)
         return rankings.with_each(each)
 
     @property

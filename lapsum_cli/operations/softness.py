@@ -21,6 +21,14 @@ def refuse(wrong: Any, problem: str, values: Any) -> None:
         raise BadRanking(r, problem.format(values[r]))
 
 
+def refuse_ks(ks: Any) -> None:
+    """BadRanking for the first k (m,) that cannot be used; those on a card are doubted by who puts them there."""
+    import numpy as np
+
+    if isinstance(ks, np.ndarray):
+        refuse(~(ks >= 0), "k must be 0 or more, got {:g}", ks)
+
+
 def k_of(k: K, rankings: Rankings) -> Any:
     """(m,) float64: how many are at the top of each ranking; one number for all has a stride of 0."""
     import numpy as np
@@ -44,6 +52,9 @@ def alphas_of(alpha: Alpha, rankings: Rankings, on: DeviceWithKernels, of_consta
     import numpy as np
 
     if "alpha" in rankings.each:
+        if not isinstance(rankings.each["alpha"], np.ndarray):
+            on.kernels.doubts.Doubts.of(on.place).outside(rankings.each["alpha"], 5e-324, np.finfo(np.float64).max)
+            return rankings.each["alpha"], None
         given = np.array(rankings.each["alpha"], np.float64)  # contiguous and writable: one kind of array for kernels
         refuse(~((given > 0) & (given < np.inf)), "alpha must be positive and finite, got {:g}", given)
         return given, None

@@ -7,6 +7,7 @@ is one there; what is computed of it stays until it is asked for.
 
     pool       memory in the order of a stream
     adapter    declarations of kernels; lanes: a stream, its memory, copies to and fro
+    doubts     what may be wrong with numbers on the card
     numbers    what a ranking has one of
     blocks     sums, maxima and scans by the threads of a block
     teams      a block as a team of threads, for what is written once for every device
@@ -29,6 +30,7 @@ with jit.cache_directory():
         alone,
         blocks,
         deviations,
+        doubts,
         losses,
         members,
         narrowing,
@@ -50,6 +52,7 @@ __all__ = [
     "alone",
     "blocks",
     "deviations",
+    "doubts",
     "losses",
     "members",
     "narrowing",

@@ -84,6 +84,8 @@ class Lane:
         self._ones: dict[tuple[float, str], Any] = {}  # arrays of one number, by it and its dtype
         self._launches: dict[tuple, Any] = {}
         self.tables: dict[Any, Any] = {}
+        self.doubts: Any = None  # doubts.Doubts of the operation that is computed
+        self.knows_alphas = False
 
     def room(self, name: str, shape: Shape, dtype: DTypeLike) -> Any:
         """An array of this shape, until it is asked for by this name again."""
@@ -142,9 +144,13 @@ class Lane:
             self._ones[key] = here.to_device(np.array([number]), stream=self.stream)
         return self._ones[key]
 
-    def begin(self) -> None:
-        """Forget what was put: within one operation scores cross the bus once, for a deviation, a rank, a gradient."""
+    def begin(self, knows_alphas: bool = False) -> None:
+        """Forget what was put: within one operation scores cross the bus once, for a deviation, a rank, a gradient.
+
+        knows_alphas: alphas that are computed on the card are read back, as some of them ask for more digits.
+        """
         self._put.clear()
+        self.doubts, self.knows_alphas = None, knows_alphas
 
     def get(self, array: Any, out: np.ndarray | None = None) -> np.ndarray:
         """A copy of an array on the card, once all work of this lane is done."""

@@ -37,7 +37,7 @@ def in_units(lane: Lane, deviations, value: float, of_constant: float | None):
     alphas, constant = lane.empty(deviations.shape, np.float64), lane.empty(deviations.shape, np.bool_)
     rest = 1.0 if of_constant is None else of_constant
     lane.launch(_in_units, -(-deviations.size // 128), 128, 0, deviations, value, rest, alphas, constant)
-    return alphas, constant if of_constant is None else None
+    return lane.get(alphas) if lane.knows_alphas else alphas, constant if of_constant is None else None
 
 
 @kernel

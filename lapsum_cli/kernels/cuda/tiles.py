@@ -164,23 +164,9 @@ def _largest_of_tiles(rankings, first, partials, out):
             out[row, r] = s[0]
 
 
-def has_nan(lane: Lane, values) -> bool:
-    """Whether any number of an array (N,) on the card is NaN: one pass."""
-    found = lane.zeros("NaN found", (1,), np.int32)
-    lane.launch(_find_nan, min(-(-values.size // 256), 4096), 256, 0, values, found)
-    return bool(lane.get(found)[0])
-
-
 def _are_equal(known: np.ndarray, offsets: np.ndarray) -> bool:
     """Whether they are the same numbers; what nobody can have written to (rankings.equal_offsets) is not read."""
     return (known is offsets and is_fixed(offsets)) or np.array_equal(known, offsets)
-
-
-@kernel
-def _find_nan(values, found):
-    for i in range(cuda.grid(1), values.size, cuda.gridsize(1)):
-        if values[i] != values[i]:
-            found[0] = 1
 
 
 @kernel

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...core.rankings import Rankings
-from ..scalars.cut import FEW, MEMBERSHIP, beyond_float32, threshold_of
+from ..scalars.cut import FEW, LEAST_ALPHA_32, MEMBERSHIP, beyond_float32, threshold_of
 from ..scalars.team import team_maxima
 from . import alone, tiles
 from .adapter import Lane, cuda, device, float64, kernel, one_of
 from .blocks import block_sums, put_results
+from .doubts import Doubts
 from .members import (
     AT_ONCE,
     KEPT,
@@ -74,6 +75,8 @@ def soft_topk(lane: Lane, rankings, ks, alphas, largest=True, log=False, upstrea
     out = lane.result(f"memberships of {name}", layout.size if results else 0, dtype, values)
     cuts = Cuts(*(lane.result(f"{part} of {name}", (layout.count, *n), of, values) for part, n, of in _PARTS))
     on_card, slope = (lane.put(ks, "ks"), lane.put(alphas, "alphas"), rates(lane, alphas, dtype)), int(log)
+    if dtype == np.float32 and not isinstance(alphas, np.ndarray):
+        Doubts.of(lane).outside(alphas, LEAST_ALPHA_32, 1 / LEAST_ALPHA_32)
     if layout.has_empty:
         lane.fill(cuts.cuts, -np.inf)
     partials = lane.room("pulled by tiles", (2, table.count), np.float64)
@@ -173,7 +176,7 @@ def thresholds(lane: Lane, cuts: Cuts, alphas, largest=True):
 
 
 def _beyond_float32(dtype, layout, alphas):
-    """As beyond_float32; of alphas on the card nothing is known here (numbers.doubt)."""
+    """As beyond_float32; nothing is known here of alphas on the card."""
     return beyond_float32(dtype, layout.here, alphas) if isinstance(alphas, np.ndarray) else ()
 
 

@@ -19,7 +19,7 @@ FEW = 64.0  # sum of the scaled e_i up to which they are few
 
 # Bounds for 1 / alpha. Beyond those of float32, z = (x - b) / alpha loses its digits there, and a ranking is computed
 # as float64.
-_LEAST_ALPHA_32 = 1e-30
+LEAST_ALPHA_32 = 1e-30
 RATES = {np.dtype(np.float32): (1e-35, 1e35), np.dtype(np.float64): (1e-308, 1e308)}
 
 
@@ -55,10 +55,10 @@ def rates_of(alphas: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def beyond_float32(dtype, offsets: np.ndarray, alphas: np.ndarray) -> Iterator[tuple[int, slice, np.ndarray]]:
     """Rankings of float32 scores whose alpha asks for float64: their number, their scores, their offsets alone."""
-    if is_one(alphas) and _LEAST_ALPHA_32 <= alphas[0] <= 1 / _LEAST_ALPHA_32:
+    if is_one(alphas) and LEAST_ALPHA_32 <= alphas[0] <= 1 / LEAST_ALPHA_32:
         return
     if dtype == np.float32:
-        for r in ((alphas < _LEAST_ALPHA_32) | (alphas > 1 / _LEAST_ALPHA_32)).nonzero()[0]:
+        for r in ((alphas < LEAST_ALPHA_32) | (alphas > 1 / LEAST_ALPHA_32)).nonzero()[0]:
             yield int(r), slice(offsets[r], offsets[r + 1]), frozen(np.array([0, offsets[r + 1] - offsets[r]]))
 
 
