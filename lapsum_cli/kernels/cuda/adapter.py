@@ -48,7 +48,7 @@ if not numba.config.ENABLE_CUDASIM:
 numba.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a few rankings are a few blocks
 IS_SIMULATED = bool(numba.config.ENABLE_CUDASIM)
 # fastmath is left off: it would take NaN and infinities for impossible. Multiply-add contraction is on by default.
-float64 = types.float64  # of shared memory: the simulator takes no NumPy type there
+float64, int64 = types.float64, types.int64  # of shared memory: the simulator takes no NumPy type there
 if not IS_SIMULATED:
     cuda = here
     kernel = here.jit(cache=jit.CACHE is not None)
