@@ -11,6 +11,7 @@ import contextlib
 import cProfile
 import ctypes
 import gc
+import itertools
 import os
 import subprocess
 import sys
@@ -72,6 +73,7 @@ def calls() -> Iterator[tuple[str, Callable[[], object]]]:
         yield f"{name} 8 x 128", call(operation, 8, 128)
     yield "topk, an alpha and a k for each, 8 x 128", call(TopK(), 8, 128, alpha=np.ones(8), k=np.ones(8))
     yield "topk from here 8 x 128", call(TopK(fixed, ks=k), 8, 128, here=True)
+    yield "topk from here 1024 x 1024", call(TopK(fixed, ks=k), 1024, 1024, here=True)
     yield "topk from here 1 x 1048576", call(TopK(fixed, ks=k), 1, 1 << 20, here=True)
     for loss in ("spearman", "topk"):
         operation = Loss(fixed, loss=loss, ks=k * (loss == "topk"), gradient=True)
@@ -81,6 +83,11 @@ def calls() -> Iterator[tuple[str, Callable[[], object]]]:
         yield f"topk with gradient {count} x {length}", call(TopK(fixed, ks=k, gradient=True), count, length)
     yield "rank 1000000 x 100", call(Rank(fixed), 10**6, 100)
     yield "topk 0.1std 1000000 x 100", call(TopK(ks=k), 10**6, 100)
+    uneven = np.random.default_rng(0).integers(1, 500, 400_000)
+    offsets = np.concatenate([[0], np.cumsum(uneven)])
+    values = adapter.here.device_array(int(offsets[-1]), np.float32)
+    turns = itertools.cycle([offsets, np.concatenate([[0], np.cumsum(uneven[::-1])])])
+    yield "topk 400000 uneven, new offsets", lambda: card.compute(TopK(fixed, ks=k), Rankings(values, next(turns)))
 
 
 def measured(call: Callable[[], object], counts: ctypes.Array) -> tuple[float, dict[str, int]]:

@@ -62,6 +62,9 @@ def counting_lane(launched):
         def get(self, array, out=None):
             return array.array
 
+        def get_all(self, arrays):
+            return [array.array for array in arrays]
+
         def launch(self, function, blocks, threads, rows, *arguments):
             launched(function, threads, rows * threads * 8, arguments)
 

@@ -48,6 +48,9 @@ def has_nan(array: np.ndarray) -> bool:
     return bool(most != most)
 
 
+_longest: tuple[np.ndarray | None, int] = None, 0  # fixed offsets, and what was found of them
+
+
 @dataclass(frozen=True)
 class Rankings:
     """Ranking r is `values[offsets[r]:offsets[r + 1]]`, as in Arrow's list layout with 64-bit offsets.
@@ -127,7 +130,12 @@ class Rankings:
     @property
     def longest(self) -> int:
         """Scores of the longest ranking."""
-        return int(self.lengths.max(initial=0))
+        global _longest
+        offsets, known = _longest
+        if offsets is not self.offsets or not is_fixed(self.offsets):
+            known = int(self.lengths.max(initial=0))
+            _longest = self.offsets if is_fixed(self.offsets) else None, known
+        return known
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -118,9 +118,11 @@ class Card:
         with self.lock:
             numbers.clear(self.place, chosen, values)
 
-    def here_number(self, values: Any) -> Any:
-        """What there is one of for each ranking, in this machine's memory."""
-        return values if not hasattr(values, "copy_to_host") else self.here_array(values)
+    def here_numbers(self, named: dict[Any, Any]) -> dict[Any, Any]:
+        """What there is one of for each ranking, in this machine's memory; waits once."""
+        there = [name for name, values in named.items() if hasattr(values, "copy_to_host")]
+        with self.lock:
+            return named | dict(zip(there, self.place.get_all([named[name] for name in there]), strict=True))
 
     def has_nan(self, values: Array) -> bool:
         """Whether any number on the card is NaN."""

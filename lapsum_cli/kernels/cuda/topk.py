@@ -97,8 +97,9 @@ def _by_length(layout):
         if len(chosen):
             short.append((threads, layout.put(chosen)))
     is_long = lengths > tiles.LONG
-    of_long = np.flatnonzero(is_long[layout.large_tiles.of]) if is_long.any() else None
-    return short, None if of_long is None else layout.put(of_long)
+    if not is_long.any():
+        return short, None
+    return short, layout.put(np.flatnonzero(is_long[layout.large_tiles.of]))
 
 
 def topk_gradient(lane: Lane, rankings, upstream, cuts: Cuts, alphas, largest=True, slope=MEMBERSHIP):
