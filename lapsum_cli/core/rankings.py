@@ -58,7 +58,8 @@ class Rankings:
     values   (N,) float32 or float64, in memory here or on a card
     offsets  (m + 1,) int64, non-decreasing, from 0 to N; in memory here
     beside   by name, (N,) each: what goes with every score, such as an upstream gradient or a target
-    each     by name, (m,) float64 each: what goes with every ranking, alpha and k; in memory here
+    each     by name, (m,) float64 each: what goes with every ranking, alpha and k; in memory here, or on
+             a card, from PyTorch. One number for all may have a stride of 0
 
     The same in a few lines:
 

@@ -14,7 +14,7 @@ from ..core.rankings import Array, Rankings
 
 class Card:
     """A device: a lane of a card, which is one thread's at a time. Results come back to memory here, unless the scores
-    are on the card: then they stay. Numbers of rankings, such as alphas and losses, are here in any case.
+    are on the card: then they stay. Numbers of rankings stay on the card until all is computed, and come here then.
     """
 
     name: ClassVar[str] = "cuda"
