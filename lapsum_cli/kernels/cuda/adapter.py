@@ -127,8 +127,8 @@ class Lane:
             there.copy_to_device(np.ascontiguousarray(array), stream=self.stream)
         else:
             ways = self._ways.setdefault(name, Ways())
+            ways.wait()  # before the stretch is written, or given back for a longer one
             way = _held(self._pinned, (f"{name} {ways.turn}", array.dtype), array.shape, here.pinned_array)
-            ways.wait()
             np.copyto(way, array)
             there.copy_to_device(way, stream=self.stream)
             ways.record(self.stream)
