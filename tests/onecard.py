@@ -62,6 +62,9 @@ def counting_lane(launched):
         def get(self, array, out=None):
             return array.array
 
+        def get_all(self, arrays):
+            return [array.array for array in arrays]
+
         def launch(self, function, blocks, threads, rows, *arguments):
             launched(function, threads, rows * threads * 8, arguments)
 
@@ -88,8 +91,9 @@ def _run_every_operation(lane, offsets, dtype):
     for log in (False, True):
         _, cuts = topk.soft_topk(lane, rankings, ks, alphas, True, log)
         topk.topk_gradient(lane, rankings, x, cuts, alphas, True, int(log))
-        _, cuts = topk.soft_topk(lane, rankings, ks, alphas, True, log, upstream=x)
-        topk.topk_gradient(lane, rankings, x, cuts, alphas, True, int(log))
+        for of_each in (alphas, alphas * 1e39):  # of float32 scores the latter ask for float64
+            _, cuts = topk.soft_topk(lane, rankings, ks, of_each, True, log, upstream=x)
+            topk.topk_gradient(lane, rankings, x, cuts, of_each, True, int(log))
     best_first = order.Order(lane, rankings)
     rank.soft_rank(best_first, alphas, 1, dtype, x)
     rank.soft_rank(best_first, alphas, 1, np.float64)

@@ -62,5 +62,5 @@ class DeviceWithKernels(Device, Protocol):
     def clear_numbers(self, values: Array, chosen: Array) -> None:
         """Set the numbers (m,) of the chosen rankings (m,) to 0."""
 
-    def here_number(self, values: Any) -> Any:
+    def here_numbers(self, named: dict[Any, Any]) -> dict[Any, Any]:
         """What there is one of for each ranking, in this machine's memory."""

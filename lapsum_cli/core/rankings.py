@@ -48,6 +48,9 @@ def has_nan(array: np.ndarray) -> bool:
     return bool(most != most)
 
 
+_longest: tuple[np.ndarray | None, int] = None, 0  # fixed offsets, and what was found of them
+
+
 @dataclass(frozen=True)
 class Rankings:
     """Ranking r is `values[offsets[r]:offsets[r + 1]]`, as in Arrow's list layout with 64-bit offsets.
@@ -55,7 +58,8 @@ class Rankings:
     values   (N,) float32 or float64, in memory here or on a card
     offsets  (m + 1,) int64, non-decreasing, from 0 to N; in memory here
     beside   by name, (N,) each: what goes with every score, such as an upstream gradient or a target
-    each     by name, (m,) float64 each: what goes with every ranking, alpha and k; in memory here
+    each     by name, (m,) float64 each: what goes with every ranking, alpha and k; in memory here, or on
+             a card, from PyTorch. One number for all may have a stride of 0
 
     The same in a few lines:
 
@@ -127,7 +131,12 @@ class Rankings:
     @property
     def longest(self) -> int:
         """Scores of the longest ranking."""
-        return int(self.lengths.max(initial=0))
+        global _longest
+        offsets, known = _longest
+        if offsets is not self.offsets or not is_fixed(self.offsets):
+            known = int(self.lengths.max(initial=0))
+            _longest = self.offsets if is_fixed(self.offsets) else None, known
+        return known
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

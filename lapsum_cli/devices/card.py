@@ -14,7 +14,7 @@ from ..core.rankings import Array, Rankings
 
 class Card:
     """A device: a lane of a card, which is one thread's at a time. Results come back to memory here, unless the scores
-    are on the card: then they stay. Numbers of rankings, such as alphas and losses, are here in any case.
+    are on the card: then they stay. Numbers of rankings stay on the card until all is computed, and come here then.
     """
 
     name: ClassVar[str] = "cuda"
@@ -118,9 +118,11 @@ class Card:
         with self.lock:
             numbers.clear(self.place, chosen, values)
 
-    def here_number(self, values: Any) -> Any:
-        """What there is one of for each ranking, in this machine's memory."""
-        return values if not hasattr(values, "copy_to_host") else self.here_array(values)
+    def here_numbers(self, named: dict[Any, Any]) -> dict[Any, Any]:
+        """What there is one of for each ranking, in this machine's memory; waits once."""
+        there = [name for name, values in named.items() if hasattr(values, "copy_to_host")]
+        with self.lock:
+            return named | dict(zip(there, self.place.get_all([named[name] for name in there]), strict=True))
 
     def has_nan(self, values: Array) -> bool:
         """Whether any number on the card is NaN."""

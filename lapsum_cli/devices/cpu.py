@@ -71,9 +71,9 @@ class Cpu:
         """Set the numbers (m,) of the chosen rankings (m,) to 0."""
         values[chosen] = 0
 
-    def here_number(self, values: Any) -> Any:
+    def here_numbers(self, named: dict[Any, Any]) -> dict[Any, Any]:
         """What there is one of for each ranking, in this machine's memory."""
-        return values
+        return named
 
     def has_nan(self, values: Array) -> bool:
         """Whether any number is NaN."""

@@ -160,7 +160,7 @@ class Operation:
             each["constant"] = constant
         if self.asks_how_many:
             padded = padding.count(rankings, -np.inf if self.descending else np.inf, on)
-            each["items"] = rankings.lengths - on.here_number(padded)
+            each["items"] = rankings.lengths - on.here_array(padded)
         return rankings.with_each(each)
 
     @property
@@ -203,9 +203,8 @@ class Operation:
                 upstream = of_k.beside["upstream"] if "upstream" in self.takes else None
                 scores, alpha, to_k = self.backward(of_k, forward.state, upstream, on)
                 found |= {GRADIENT: on.home(scores, rankings), f"{GRADIENT}_alpha": alpha, f"{GRADIENT}_k": to_k}
-            for slot in gives:
-                if slot.k == k:
-                    made[slot] = on.here_number(found[slot.name]) if slot.per == RANKING else found[slot.name]
+            numbers = on.here_numbers({s: found[s.name] for s in gives if s.k == k and s.per == RANKING})
+            made |= {s: found[s.name] for s in gives if s.k == k} | numbers
             result.losses = found.get("loss")
         result.values = {slot: made[slot] for slot in gives}
         return result

@@ -254,3 +254,50 @@ def test_a_top_k_of_float32_whose_deviations_ask_for_float64():
     rows = [row * np.float32(1e-33) for row in rows_of("float32", "normal", (5, 33))]
     operation = TopK(alpha=Alpha(0.1, relative=True), ks=(K(2.0),), gradient=True, grad_alpha=True)
     agree(*both(operation, rankings_of(rows, upstream=np.ones(38, np.float32))), "float32")
+
+
+GRADIENTS = {"gradient": True, "grad_alpha": True}
+
+
+@pytest.mark.simulated
+@pytest.mark.parametrize(
+    "operation",
+    [
+        Rank(Alpha(0.1), **GRADIENTS),
+        Sort(Alpha(0.1), **GRADIENTS),
+        TopK(Alpha(0.1), ks=(K(3.0),), threshold=True, grad_k=True, **GRADIENTS),
+        TopK(ks=(K(3.0),), gradient=True),
+        TopK(descending=False, ks=(K(3.0),), gradient=True),
+    ],
+)
+def test_a_call_with_offsets_that_are_known_sends_nothing_and_waits_for_numbers_alone(monkeypatch, operation):
+    """Counts, by a lane that launches nothing; tests/host_cost.py has those of the driver."""
+    from lapsum_cli.kernels.cuda import adapter
+
+    sent = []
+
+    class Counting(adapter.Lane):
+        waits = 0
+
+        def launch(self, function, blocks, threads, rows, *arguments):
+            assert not any(isinstance(argument, np.ndarray) for argument in arguments)
+
+        def empty(self, shape, dtype):
+            return to_device(np.zeros(shape, dtype))
+
+        def wait(self):
+            self.waits += 1
+
+    to_device = adapter.here.to_device
+    monkeypatch.setattr(adapter.here, "to_device", lambda array, stream=0: sent.append(array) or to_device(array))
+    lane, x = Counting(), np.zeros(1200, np.float32)
+    values, upstream = to_device(x), to_device(x)
+    lengths = np.array([3, 0, 97, 1100])
+    for turn in range(2):
+        sent.clear()
+        lane.waits = 0
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        Card(lane).compute(operation, Rankings(values, offsets, {"upstream": upstream}))
+        assert bool(sent) == (turn == 0)
+    asks = operation.grad_alpha or operation.alpha.relative  # a top-k of float32 may have to know its alphas after all
+    assert lane.waits == int(asks)

@@ -6,7 +6,7 @@ NUMBA_ENABLE_CUDASIM is set, which runs every line of a kernel in Python.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numba
@@ -127,8 +127,8 @@ class Lane:
             there.copy_to_device(np.ascontiguousarray(array), stream=self.stream)
         else:
             ways = self._ways.setdefault(name, Ways())
+            ways.wait()  # before the stretch is written, or given back for a longer one
             way = _held(self._pinned, (f"{name} {ways.turn}", array.dtype), array.shape, here.pinned_array)
-            ways.wait()
             np.copyto(way, array)
             there.copy_to_device(way, stream=self.stream)
             ways.record(self.stream)
@@ -155,12 +155,25 @@ class Lane:
     def get(self, array: Any, out: np.ndarray | None = None) -> np.ndarray:
         """A copy of an array on the card, once all work of this lane is done."""
         out = np.empty(array.shape, array.dtype) if out is None else out
-        if array.size:
-            way = _held(self._pinned, ("out", array.dtype), array.shape, here.pinned_array)
-            array.copy_to_host(way, stream=self.stream)
-            self.wait()
-            np.copyto(out, way)
+        self._fetch([array], [out])
         return out
+
+    def get_all(self, arrays: Sequence[Any]) -> list[np.ndarray]:
+        """Copies of several arrays on the card, for one wait."""
+        outs = [np.empty(array.shape, array.dtype) for array in arrays]
+        self._fetch(arrays, outs)
+        return outs
+
+    def _fetch(self, arrays: Sequence[Any], outs: Sequence[np.ndarray]) -> None:
+        ways = []
+        for i, array in enumerate(arrays):
+            ways.append(_held(self._pinned, (f"out {i}", array.dtype), array.shape, here.pinned_array))
+            if array.size:
+                array.copy_to_host(ways[i], stream=self.stream)
+        if any(array.size for array in arrays):
+            self.wait()
+        for out, way in zip(outs, ways, strict=True):
+            np.copyto(out, way)
 
     def wait(self) -> None:
         """Until all that was enqueued is done."""

@@ -66,6 +66,18 @@ def add(lane: Lane, offsets: np.ndarray, to: Any, more: Any) -> None:
     layout.each_tile(layout.tiles, _add, 0, to, more)
 
 
+def add_numbers(lane: Lane, to: Any, more: Any) -> None:
+    """Add to numbers of rankings (m,) in place."""
+    lane.launch(_add_numbers, -(-to.size // 256), 256, 0, to, more)
+
+
+@kernel
+def _add_numbers(to, more):
+    r = cuda.grid(1)
+    if r < to.size:
+        to[r] += more[r]
+
+
 @kernel
 def _add(numbers, ranking, begin, end, to, more):
     tile = numbers[cuda.blockIdx.x]

@@ -7,7 +7,6 @@ Short rankings are one tile each, and take fewer threads.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -28,22 +27,70 @@ LONG = 1 << 15  # scores from which the threshold of a top-k is narrowed down by
 LARGE_TILE, MOST_TILES = 4096, 2048  # of a ranking that is only summed: so that one block can add the sums of its tiles
 
 
-@dataclass(frozen=True)
 class Tiles:
-    """Tiles on the card: tile i is scores begin[i] .. end[i] of ranking[i]; first[r] is the first of ranking r."""
+    """Tiles on the card: tile i is scores begin[i] .. end[i] of ranking[i]; first[r] is the first of ranking r.
 
-    ranking: object  # (tiles,) int64
-    begin: object  # (tiles,) int64
-    end: object  # (tiles,) int64
-    first: object  # (m + 1,) int64
-    classes: list  # (threads, most scores of a tile, numbers of tiles on the card) of short rankings, and of others
-    several: object  # the rankings of more than one tile, on the card
-    single: object  # the others
-    of: np.ndarray  # ranking, in memory here
+    Each table is made, and sent, when it is first asked for: few kernels need all of them.
+    """
 
-    @property
-    def count(self) -> int:
-        return len(self.of)
+    def __init__(self, layout: OnTiles, tile: np.ndarray, has_any: Any = True):
+        """tile: (m,) how many scores a tile of each ranking takes."""
+        self._layout, self._tile = layout, tile
+        self._counts = np.where(has_any, -(-layout.lengths // tile), 0)
+        self._is_single = (self._counts <= 1) & has_any
+        self._first = np.concatenate([[0], np.cumsum(self._counts)])
+        self.count = int(self._first[-1])
+
+    @cached_property
+    def of(self) -> np.ndarray:
+        """(tiles,) int64, in memory here: the ranking of each."""
+        return np.repeat(np.arange(self._layout.count), self._counts)
+
+    @cached_property
+    def _ends(self) -> tuple[np.ndarray, np.ndarray]:
+        of, here = self.of, self._layout.here
+        begin = here[of] + (np.arange(self.count) - self._first[of]) * self._tile[of]
+        return begin, np.minimum(begin + self._tile[of], here[of + 1])
+
+    @cached_property
+    def ranking(self) -> Any:
+        """(tiles,) int64."""
+        return self._layout.put(self.of)
+
+    @cached_property
+    def begin(self) -> Any:
+        """(tiles,) int64."""
+        return self._layout.put(self._ends[0])
+
+    @cached_property
+    def end(self) -> Any:
+        """(tiles,) int64."""
+        return self._layout.put(self._ends[1])
+
+    @cached_property
+    def first(self) -> Any:
+        """(m + 1,) int64."""
+        return self._layout.put(self._first)
+
+    @cached_property
+    def classes(self) -> list[tuple[int, int, Any]]:
+        """(threads, most scores of a tile, numbers of tiles on the card) of short rankings, and of others."""
+        (begin, end), is_short = self._ends, self._layout.lengths[self.of] <= SHORT
+        return [
+            (threads, int((end - begin)[chosen].max()), self._layout.put(np.flatnonzero(chosen)))
+            for threads, chosen in ((FEW_THREADS, is_short), (THREADS, ~is_short))
+            if chosen.any()
+        ]
+
+    @cached_property
+    def several(self) -> Any:
+        """The rankings of more than one tile."""
+        return self._layout.put(np.flatnonzero(self._counts > 1))
+
+    @cached_property
+    def single(self) -> Any:
+        """The others."""
+        return self._layout.put(np.flatnonzero(self._is_single))
 
 
 def own_lengths(itemsize: int) -> tuple[int, ...]:
@@ -85,33 +132,16 @@ class OnTiles:
     @cached_property
     def tiles(self) -> Tiles:
         """For sweeps, whose scores pass through shared memory."""
-        return self.table_of(np.full(self.count, TILE))
+        return Tiles(self, np.full(self.count, TILE))
 
     @cached_property
     def large_tiles(self) -> Tiles:
         """For sums: tiles of at least LARGE_TILE scores, at most MOST_TILES of a ranking."""
-        return self.table_of(_large(self.lengths))
+        return Tiles(self, _large(self.lengths))
 
     def tiles_beyond(self, itemsize: int) -> Tiles:
         """Of a top-k: large tiles of the rankings that no thread has alone."""
         return self.kept(_beyond, itemsize)
-
-    def table_of(self, tile: np.ndarray, has_any=True) -> Tiles:
-        """Tiles of so many scores (m,), of the rankings that have any."""
-        counts = np.where(has_any, -(-self.lengths // tile), 0)
-        first = np.concatenate([[0], np.cumsum(counts)])
-        ranking = np.repeat(np.arange(self.count), counts)
-        begin = self.here[ranking] + (np.arange(first[-1]) - first[ranking]) * tile[ranking]
-        end = np.minimum(begin + tile[ranking], self.here[ranking + 1])
-        is_short = self.lengths[ranking] <= SHORT
-        classes = [
-            (threads, int((end - begin)[chosen].max()), self.lane.put(np.flatnonzero(chosen)))
-            for threads, chosen in ((FEW_THREADS, is_short), (THREADS, ~is_short))
-            if chosen.any()
-        ]
-        tables = (self.lane.put(table) for table in (ranking, begin, end, first))
-        several, single = (self.lane.put(np.flatnonzero(c)) for c in (counts > 1, (counts <= 1) & has_any))
-        return Tiles(*tables, classes, several, single, ranking)
 
     def each_tile(self, table: Tiles, function, rows: int, *arguments) -> None:
         """Run a kernel for every tile: function(numbers, table's ranking, begin, end, *arguments)."""
@@ -137,7 +167,7 @@ def _large(lengths: np.ndarray) -> np.ndarray:
 
 
 def _beyond(layout: OnTiles, itemsize: int) -> Tiles:
-    return layout.table_of(_large(layout.lengths), layout.lengths > own_lengths(itemsize)[-1])
+    return Tiles(layout, _large(layout.lengths), layout.lengths > own_lengths(itemsize)[-1])
 
 
 @kernel

@@ -1,7 +1,7 @@
 """The benchmark on a card, whose scores are there already, and whose results stay there.
 
 lapsum      what kernels.cuda makes of them, as a call on arrays of the card does once it has looked for NaN. Results
-            are new arrays; with a gradient, numbers of rankings are read back
+            are new arrays, and nothing waits
 graph       the same launches, of a top-k, captured once by PyTorch as a CUDA graph, and replayed
 copy        what lapsum reads, copied from the card to the card
 to card     the scores, from pinned memory
