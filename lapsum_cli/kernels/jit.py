@@ -9,6 +9,7 @@ it, kernels compile, and take the place of what is damaged.
 """
 
 import contextlib
+import functools
 import hashlib
 import io
 import os
@@ -115,7 +116,10 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-class _Files(caching.IndexDataCacheFile):
+_OfNumba: Any = object  # one of its classes, of which it has one for a CPU and one for cards
+
+
+class _Files(_OfNumba):
     """Numba's index and data of a function, with a digest at the end: one that does not fit is as good as not there."""
 
     @contextlib.contextmanager
@@ -123,17 +127,11 @@ class _Files(caching.IndexDataCacheFile):
         written = io.BytesIO()
         yield written
         with super()._open_for_write(filepath) as file:
-            file.write(written.getvalue() + hashlib.sha256(written.getvalue()).digest())
+            file.write(_with_digest(written.getvalue()))
 
     def _is_whole(self, path: str) -> bool:
         """What follows a pickle, such as the digest, is not read with it."""
-        if not os.path.exists(path):
-            return False
-        content = Path(path).read_bytes()
-        whole = hashlib.sha256(content[:-32]).digest() == content[-32:]
-        if not whole:
-            _wrong["damaged"] = f"{CACHE}: compiled kernels were damaged; they compile again, and are replaced"
-        return whole
+        return os.path.exists(path) and _whole(Path(path)) is not None
 
     def _load_index(self) -> dict:
         return super()._load_index() if self._is_whole(self._index_path) else {}
@@ -144,30 +142,41 @@ class _Files(caching.IndexDataCacheFile):
         return super()._load_data(name)
 
 
-class _Here(caching.CompileResultCacheImpl):
-    """In CACHE or nowhere: Numba would go on to a folder beside the sources, which others may write."""
-
-    _locator_classes = [  # noqa: RUF012  Numba's declaration
-        locator for locator in caching.CompileResultCacheImpl._locator_classes if "UserProvided" in locator.__name__
-    ]
+def _with_digest(content: bytes) -> bytes:
+    return content + hashlib.sha256(content).digest()
 
 
-class _Cache(caching.FunctionCache):
+def _whole(path: Path) -> bytes | None:
+    """What was kept in a file, or None where it is not what its digest says."""
+    content = path.read_bytes()
+    if hashlib.sha256(content[:-32]).digest() == content[-32:]:
+        return content[:-32]
+    _wrong["damaged"] = f"{CACHE}: compiled kernels were damaged; they compile again, and are replaced"
+    return None
+
+
+def _unusable(error: Exception) -> None:
+    _wrong["unusable"] = f"{CACHE}: compiled kernels do not load, and compile again: {_reason(error)}"
+
+
+def _not_kept(error: Exception) -> None:
+    _wrong["full"] = f"{CACHE}: kernels cannot be kept, and later runs compile again: {_reason(error)}"
+
+
+class _Cache(_OfNumba):
     """Numba's cache of a function that fails at nothing: what is not loaded compiles, what cannot be kept is said."""
-
-    _impl_class = _Here
 
     def __init__(self, function: Callable):
         super().__init__(function)
-        stamp = self._impl.locator.get_source_stamp()
-        self._cache_file = _Files(self._cache_path, self._impl.filename_base, stamp)
+        stamp, files = self._impl.locator.get_source_stamp(), type("Files", (_Files, type(self._cache_file)), {})
+        self._cache_file = files(self._cache_path, self._impl.filename_base, stamp)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The compiled function, or None."""
         try:
             return super().load_overload(sig, target_context)
         except Exception as error:  # whatever Numba, pickle and LLVM may raise of what they cannot use
-            _wrong["unusable"] = f"{CACHE}: compiled kernels do not load, and compile again: {_reason(error)}"
+            _unusable(error)
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -175,7 +184,60 @@ class _Cache(caching.FunctionCache):
         try:
             super().save_overload(sig, data)
         except Exception as error:
-            _wrong["full"] = f"{CACHE}: kernels cannot be kept, and later runs compile again: {_reason(error)}"
+            _not_kept(error)
+
+
+@functools.cache
+def checked(cache: type) -> type:
+    """Numba's cache of functions, of a CPU or of cards, with our digests: in CACHE or nowhere.
+
+    Numba would go on to a folder beside the sources, which others may write.
+    """
+    impl = cache._impl_class
+    locators = [locator for locator in impl._locator_classes if "UserProvided" in locator.__name__]
+    return type("Checked", (_Cache, cache), {"_impl_class": type("Here", (impl,), {"_locator_classes": locators})})
+
+
+def keep(made: Any, function: Callable, cache: type) -> Any:
+    """A function that Numba is to compile, with the cache of its device."""
+    if CACHE is not None:
+        with contextlib.suppress(Exception):  # no place on the disk
+            made._cache = checked(cache)(function)
+    return made
+
+
+def kept(name: str, make: Callable[[], bytes], load: Callable[[bytes], Any]) -> Any:
+    """load(what was made), once made and then kept in the file of this name in CACHE; one process at a time makes it.
+
+    Whatever is wrong with the file, it is made again.
+    """
+
+    def found() -> Any:
+        try:
+            content = _whole(path) if path.exists() else None
+            return None if content is None else load(content)
+        except Exception as error:
+            _unusable(error)
+            return None
+
+    if CACHE is None:
+        return load(make())
+    path = CACHE / name
+    if (loaded := found()) is not None:
+        return loaded
+    with _exclusive(CACHE / f"{name}.lock"):
+        if (loaded := found()) is not None:
+            return loaded
+        made = make()
+        torn = path.with_name(f"{name}.tmp.{os.getpid()}")
+        try:
+            torn.write_bytes(_with_digest(made))
+            torn.replace(path)
+        except OSError as error:
+            _not_kept(error)
+            with contextlib.suppress(OSError):
+                torn.unlink(missing_ok=True)
+    return load(made)
 
 
 def _compiler(**options: Any) -> Callable[[Callable], Any]:
@@ -189,9 +251,7 @@ def _compiler(**options: Any) -> Callable[[Callable], Any]:
         if str(CACHE) != numba.config.CACHE_DIR:  # a kernel from elsewhere, which the digest does not know
             made.enable_caching()
             return made
-        with contextlib.suppress(Exception):  # no place on the disk
-            made._cache = _Cache(function)
-        return made
+        return keep(made, function, caching.FunctionCache)
 
     return decorate
 

@@ -49,9 +49,14 @@ IS_SIMULATED = bool(numba.config.ENABLE_CUDASIM)
 # fastmath is left off: it would take NaN and infinities for impossible. Multiply-add contraction is on by default.
 float64 = types.float64  # of shared memory: the simulator takes no NumPy type there
 if not IS_SIMULATED:
+    from numba.cuda.dispatcher import CUDACache
+
     cuda = here
-    kernel = here.jit(cache=jit.CACHE is not None)
     device = here.jit(device=True)
+
+    def kernel(function: Callable) -> Any:
+        """A kernel, which is kept in the cache as those for a CPU are."""
+        return jit.keep(here.jit(function), function, CUDACache)
 else:
     from numba.cuda.simulator import kernel as simulator
 
