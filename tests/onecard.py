@@ -70,9 +70,9 @@ def counting_lane(launched):
 
 def run_every_operation(lane, offsets, dtype):
     """Launch the kernels for scores of this dtype: all of them, for three rankings of one length and for a long one."""
-    from lapsum_cli.kernels.cuda import order
+    from lapsum_cli.kernels.cuda import sorters
 
-    with mock.patch.object(order, "_sorter", return_value=mock.Mock()):  # a library's kernels are not ours
+    with mock.patch.object(sorters, "sorter", return_value=mock.Mock()):  # a library's kernels are not ours
         _run_every_operation(lane, offsets, dtype)
 
 

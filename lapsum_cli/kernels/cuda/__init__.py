@@ -11,6 +11,7 @@ has one of, such as alpha, comes from memory and goes back there.
     sweeps     the recurrence: sums before and behind every sorted score
     threshold  where a top-k meets its k, by one block
     narrowing  what is left of a long ranking for that block, by many
+    sorters    who sorts, where a card is
     order, rank, sort, topk, permute, losses, deviations    as their namesakes
 
 No result depends on the batch, and the same input gives the same bits: reductions are trees and scans of a fixed shape,
@@ -32,6 +33,7 @@ with jit.cache_directory():
         permute,
         rank,
         sort,
+        sorters,
         sweeps,
         teams,
         threshold,
@@ -50,6 +52,7 @@ __all__ = [
     "permute",
     "rank",
     "sort",
+    "sorters",
     "sweeps",
     "teams",
     "threshold",

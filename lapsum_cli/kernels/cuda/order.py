@@ -1,22 +1,17 @@
-"""Sorting every ranking on a card, best first, with the place each score came from: a library's work.
+"""Sorting every ranking on a card, best first, with the place each score came from.
 
-A float's bits become an unsigned integer that orders like it (scalars/keys.py), so that every library sorts the same
-keys: -0 as 0, ties in the order of the input. cuda.compute of cuda-cccl sorts one ranking by radix and several as
-segments; else CuPy or PyTorch sort twice, by key and then, stably, by ranking. The simulator sorts with NumPy.
+A float's bits become an unsigned integer that orders like it (scalars/keys.py), so that every library of sorters.py
+sorts the same keys: -0 as 0, ties in the order of the input.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib
-
 import numpy as np
 
 from ..scalars.keys import bit_order, bits_of, key_of
-from .adapter import IS_SIMULATED, Lane, cuda, kernel
+from . import sorters
+from .adapter import Lane, cuda, kernel
 from .tiles import OnTiles
-
-ALONE = 1 << 17  # scores from which a ranking is sorted by itself: a segmented sort gives it a single block
 
 
 class Order:
@@ -56,92 +51,9 @@ class Order:
         values = lane.put(self.values, self.name)
         order = bit_order(kind, self.descending)
         layout.each_tile(layout.tiles, _to_keys, 0, layout.offsets, values.view(kind), order, keys, places)
-        _sorter()(lane, layout, keys, places, there, target)
+        sorters.sorter()(lane, layout, keys, places, there, target)
         lane.launch(_from_keys, -(-size // 256), 256, 0, there, order, keys)
         return keys.view(self.dtype), target
-
-
-_NEEDED = {"cuda.compute": "SortOrder", "cupy": "argsort", "torch": "sort"}  # what a package lacks that is half there
-
-
-@functools.cache
-def _sorter():
-    """The function that sorts keys and places of every ranking into two other arrays."""
-    if IS_SIMULATED:
-        return _by_numpy
-    for package, sorter in (("cuda.compute", _by_cccl), ("cupy", _by_cupy), ("torch", _by_torch)):
-        if _is_installed(package):
-            return sorter
-    raise ModuleNotFoundError("sorting on a GPU needs cuda-cccl, CuPy or PyTorch; pip install 'lapsum-cli[cuda]'")
-
-
-def _is_installed(package: str) -> bool:
-    try:
-        return hasattr(importlib.import_module(package), _NEEDED[package])
-    except ImportError:
-        return False
-
-
-def _by_cccl(lane, layout, keys, places, out_keys, out_places):
-    """A radix sort for every long ranking, and one sort of segments for all others."""
-    from cuda.compute import SortOrder, radix_sort, segmented_sort
-
-    def given(part):
-        return {
-            "d_in_keys": keys[part],
-            "d_out_keys": out_keys[part],
-            "d_in_values": places[part],
-            "d_out_values": out_places[part],
-            "num_items": part.stop - part.start,
-            "order": SortOrder.ASCENDING,
-            "stream": lane.stream,
-        }
-
-    is_long = layout.lengths > ALONE
-    for r in np.flatnonzero(is_long):
-        radix_sort(**given(slice(int(layout.here[r]), int(layout.here[r + 1]))))
-    if not is_long.all():
-        starts, ends = (lane.put(ends[~is_long]) for ends in (layout.here[:-1], layout.here[1:]))
-        counts = {"num_segments": int((~is_long).sum()), "start_offsets_in": starts, "end_offsets_in": ends}
-        segmented_sort(**given(slice(0, layout.size)), **counts)
-
-
-def _by_cupy(lane, layout, keys, places, out_keys, out_places):
-    import cupy
-
-    with cupy.cuda.ExternalStream(int(lane.stream)):
-        key, origin = cupy.asarray(keys), cupy.argsort(cupy.asarray(keys))
-        if layout.count > 1:
-            ranking = cupy.repeat(cupy.arange(layout.count), layout.lengths.tolist())
-            origin = origin[cupy.argsort(ranking[origin])]
-        cupy.take(key, origin, out=cupy.asarray(out_keys))
-        cupy.take(cupy.asarray(places), origin, out=cupy.asarray(out_places))
-
-
-def _by_torch(lane, layout, keys, places, out_keys, out_places):
-    import torch
-
-    signed = {4: np.int32, 8: np.int64}[keys.dtype.itemsize]
-    key, place, to_key, to_place = (
-        torch.as_tensor(a.view(kind), device="cuda")
-        for a, kind in ((keys, signed), (places, np.int32), (out_keys, signed), (out_places, np.int32))
-    )
-    with torch.cuda.stream(torch.cuda.ExternalStream(int(lane.stream))):
-        # The lowest signed integer flips the top bit: signed integers then order as the unsigned ones do.
-        origin = torch.sort(key ^ torch.iinfo(key.dtype).min, stable=True).indices
-        if layout.count > 1:
-            lengths = torch.as_tensor(layout.lengths, device="cuda")
-            ranking = torch.repeat_interleave(torch.arange(layout.count, device="cuda"), lengths)
-            origin = origin[torch.sort(ranking[origin], stable=True).indices]
-        torch.take(key, origin, out=to_key)
-        torch.take(place, origin, out=to_place)
-
-
-def _by_numpy(lane, layout, keys, places, out_keys, out_places):
-    key, place = keys.copy_to_host(), places.copy_to_host()
-    origin = np.lexsort([key, np.repeat(np.arange(layout.count), layout.lengths)])
-    out_keys.copy_to_device(key[origin])
-    out_places.copy_to_device(place[origin])
 
 
 @kernel
