@@ -38,7 +38,7 @@ def _small_blocks(request, monkeypatch):
     from lapsum_cli import devices
     from lapsum_cli.kernels.cuda import narrowing, tiles
 
-    small = {"SHORT": 6, "MEDIUM": 30, "LONG": 60, "FEW_THREADS": 2, "THREADS": 4, "MANY_THREADS": 8}
+    small = {"WALK": 4, "SHORT": 6, "MEDIUM": 30, "LONG": 60, "FEW_THREADS": 2, "THREADS": 4, "MANY_THREADS": 8}
     for name, value in {**small, "SCAN_THREADS": 4, "TILE": 32, "LARGE_TILE": 16}.items():
         monkeypatch.setattr(tiles, name, value)
     # A sample of 32 scores is a poor one; a bracket of one deviation is still narrow enough to go on.

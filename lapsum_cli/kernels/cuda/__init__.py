@@ -8,6 +8,7 @@ has one of, such as alpha, comes from memory and goes back there.
     blocks     sums, maxima and scans by the threads of a block
     teams      a block as a team of threads, for what is written once for every device
     tiles      rankings cut into tiles, a block for each
+    walks      short rankings, one for each thread of a block
     sweeps     the recurrence: sums before and behind every sorted score
     threshold  where a top-k meets its k, by one block
     narrowing  what is left of a long ranking for that block, by many
@@ -39,6 +40,7 @@ with jit.cache_directory():
         threshold,
         tiles,
         topk,
+        walks,
     )
 
 __all__ = [
@@ -58,4 +60,5 @@ __all__ = [
     "threshold",
     "tiles",
     "topk",
+    "walks",
 ]

@@ -7,11 +7,13 @@ sorts the same keys: -0 as 0, ties in the order of the input.
 from __future__ import annotations
 
 import numpy as np
+from numba import types
 
 from ..scalars.keys import bit_order, bits_of, key_of
 from . import sorters
-from .adapter import Lane, cuda, kernel
+from .adapter import IS_SIMULATED, Lane, cuda, float64, kernel
 from .tiles import OnTiles
+from .walks import ranking_of, score_of, slots_of_block, take
 
 
 class Order:
@@ -22,38 +24,68 @@ class Order:
         self.lane, self.rankings, self.descending, self.name, self.keep = lane, rankings, descending, name, keep
         self.values, self.layout = rankings.values, OnTiles.of(lane, rankings.offsets)
         self.dtype = np.dtype(self.values.dtype)
-        self._sorted = None
+        self.kind = np.dtype(f"u{self.dtype.itemsize}")
+        self.bits = bit_order(self.kind, descending)  # what value_of and key_of ask for
+        self._sorted, self._are_keys = None, True
 
-    def sorted(self):
-        """Scores and places; sorted once."""
+    def keys(self):
+        """Keys (`value_of`) and places, sorted once; until the scores themselves are asked for."""
         if self._sorted is None:
             self._sorted = self._sort()
+        self._turn(True)
         return self._sorted
+
+    def sorted(self):
+        """Scores and places; until keys are asked for."""
+        keys, places = self._sorted or self.keys()
+        self._turn(False)
+        return keys.view(self.dtype), places
+
+    def _turn(self, to_keys):
+        """Scores into keys or back, in place."""
+        keys, _ = self._sorted
+        if to_keys != self._are_keys and keys.size:
+            self.lane.launch(_turn, -(-keys.size // 256), 256, 0, keys, self.bits, to_keys)
+        self._are_keys = to_keys
 
     def positions(self):
         """The place of every score in its ranking, from 0, best first; ties in the order of the input. int64."""
-        layout, (_, places) = self.layout, self.sorted()
+        layout, (_, places) = self.layout, self._sorted or self.keys()
         out = self.lane.empty(layout.size, np.int64)
         layout.each_tile(layout.tiles, _positions, 0, layout.offsets, places, out)
         return out
 
     def _sort(self):
-        lane, layout, size = self.lane, self.layout, self.layout.size
-        kind = np.dtype(f"u{self.dtype.itemsize}")
-        there, places = lane.room("keys", size, kind), lane.room("places", size, np.uint32)
+        lane, layout, size, kind = self.lane, self.layout, self.layout.size, self.kind
+        unsorted, places = lane.room("keys", size, kind), lane.room("places", size, np.uint32)
         if self.keep:
             keys, target = lane.empty(size, kind), lane.empty(size, np.uint32)
         else:
             keys = lane.room(f"sorted {self.name}", size, kind)
             target = lane.room(f"places of {self.name}", size, np.uint32)
-        if not size:
-            return keys.view(self.dtype), target
-        values = lane.put(self.values, self.name)
-        order = bit_order(kind, self.descending)
-        layout.each_tile(layout.tiles, _to_keys, 0, layout.offsets, values.view(kind), order, keys, places)
-        sorters.sorter()(lane, layout, keys, places, there, target)
-        lane.launch(_from_keys, -(-size // 256), 256, 0, there, order, keys)
-        return keys.view(self.dtype), target
+        if size:
+            bits = lane.put(self.values, self.name).view(kind)
+            layout.sweep(_to_keys, _to_keys_of_short, 1, (layout.offsets, bits, self.bits, unsorted, places))
+            sorters.sorter()(lane, layout, unsorted, places, keys, target)
+        return keys, target
+
+
+def value_of(key, order):
+    """The score that has this key, or that is one itself; order: `Order.bits`."""
+    return key if key.dtype.kind == "f" else bits_of(key, order).view(f"f{key.itemsize}")
+
+
+if not IS_SIMULATED:
+    from .adapter import overload
+
+    _FLOATS = {32: (np.uint32, np.float32), 64: (np.uint64, np.float64)}
+
+    @overload(value_of)
+    def _value_of(key, order):
+        if isinstance(key, types.Float):
+            return lambda key, order: key
+        kind, of = _FLOATS[key.bitwidth]
+        return lambda key, order: kind(bits_of(key, order)).view(of)
 
 
 @kernel
@@ -65,10 +97,22 @@ def _to_keys(numbers, ranking, begin, end, offsets, bits, order, keys, places):
 
 
 @kernel
-def _from_keys(keys, order, bits):
+def _to_keys_of_short(short, slots, offsets, bits, order, keys, places):
+    s, t, threads = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockDim.x
+    owners = 4 * threads
+    take(s, owners, ranking_of(short), slots, offsets, 0.0)
+    for slot in range(t, slots_of_block(slots), threads):
+        owner = int(s[owners + slot])
+        if owner >= 0:
+            i, start, _ = score_of(s, owner, slot)
+            keys[i], places[i] = key_of(bits[i], order), np.uint32(i - start)
+
+
+@kernel
+def _turn(keys, order, to_keys):
     i = cuda.grid(1)
     if i < keys.size:
-        bits[i] = bits_of(keys[i], order)
+        keys[i] = key_of(keys[i], order) if to_keys else bits_of(keys[i], order)
 
 
 @kernel

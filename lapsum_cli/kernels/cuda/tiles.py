@@ -18,7 +18,8 @@ from .blocks import block_maxima, block_sums
 SHORT, MEDIUM = 256, 2048
 FEW_THREADS, THREADS, MANY_THREADS = 32, 128, 256
 SCAN_THREADS = 256  # that join the tiles of a long ranking
-TILE = 1024  # scores of a tile of a sweep
+WALK = 32  # scores up to which a sweep leaves a ranking to one thread, and FEW_THREADS of them to a block
+TILE = 1152  # scores of a tile of a sweep: nine for each of its threads, which is odd (sweeps.run_of)
 LONG = 1 << 15  # scores from which the threshold of a top-k is narrowed down by many blocks
 LARGE_TILE, MOST_TILES = 4096, 2048  # of a ranking that is only summed: so that one block can add the sums of its tiles
 
@@ -39,6 +40,17 @@ class Tiles:
     @property
     def count(self) -> int:
         return len(self.of)
+
+
+@dataclass(frozen=True)
+class Swept:
+    """How sweeps go through rankings: a thread each where they are short (walks.py), else a block for each tile."""
+
+    classes: list  # (threads, most scores of a tile, numbers of tiles on the card) of all but the short ones
+    parts: object  # numbers of the tiles of rankings of more than one, on the card
+    short: object  # (short,) int64 there: which rankings a thread walks
+    slots: object  # (short + 1,) int64 there: the first slot of each, counted on through all blocks
+    most: int  # slots of a block
 
 
 class OnTiles:
@@ -81,6 +93,39 @@ class OnTiles:
         ]
         tables = (self.lane.put(table) for table in (ranking, begin, end, first))
         return Tiles(*tables, classes, *(self.lane.put(np.flatnonzero(c)) for c in (counts > 1, counts <= 1)), ranking)
+
+    @cached_property
+    def swept(self) -> Swept:
+        """For sweeps: an odd number of slots for each short ranking, so that few threads meet in a bank of memory."""
+        put, of = self.lane.put, self.lengths[self.tiles.of]
+        classes = [
+            (threads, int(min(of[chosen].max(), TILE)), put(np.flatnonzero(chosen)))
+            for threads, chosen in ((FEW_THREADS, (of > WALK) & (of <= SHORT)), (THREADS, of > max(WALK, SHORT)))
+            if chosen.any()
+        ]
+        short = np.flatnonzero((self.lengths > 0) & (self.lengths <= WALK))
+        slots = np.concatenate([[0], np.cumsum(self.lengths[short] | 1)])
+        most = int(np.diff(np.append(slots[:-1:FEW_THREADS], slots[-1])).max(initial=0))
+        return Swept(classes, put(np.flatnonzero(of > TILE)), put(short), put(slots), most)
+
+    def sweep(self, of_tiles, of_short, rows: int, given: tuple, *of_tiles_alone) -> None:
+        """Run a kernel for every tile and another for every block of short rankings, with so many rows of numbers for
+        their scores in shared memory, behind four for threads: of_tiles(numbers, table's ranking, begin, end, *given,
+        *of_tiles_alone) and of_short(short, slots, *given).
+        """
+        table, swept = self.tiles, self.swept
+        for threads, largest, numbers in swept.classes:
+            tiles = (numbers, table.ranking, table.begin, table.end)
+            each = 4 + rows * -(-largest // threads)
+            self.lane.launch(of_tiles, len(numbers), threads, each, *tiles, *given, *of_tiles_alone)
+        blocks, each = -(-len(swept.short) // FEW_THREADS), 4 + rows * -(-swept.most // FEW_THREADS)
+        self.lane.launch(of_short, blocks, FEW_THREADS, each, swept.short, swept.slots, *given)
+
+    def each_part(self, function, rows: int, *arguments) -> None:
+        """Run a kernel for every tile of rankings of more than one, as each_tile does."""
+        table, parts = self.tiles, self.swept.parts
+        given = (parts, table.ranking, table.begin, table.end, *arguments)
+        self.lane.launch(function, len(parts), THREADS, rows, *given)
 
     def each_tile(self, table: Tiles, function, rows: int, *arguments) -> None:
         """Run a kernel for every tile: function(numbers, table's ranking, begin, end, *arguments)."""
