@@ -65,7 +65,7 @@ class Order:
             target = lane.room(f"places of {self.name}", size, np.uint32)
         if size:
             bits = lane.put(self.values, self.name).view(kind)
-            layout.sweep(_to_keys, _to_keys_of_short, 1, (layout.offsets, bits, self.bits, unsorted, places))
+            layout.sweep(_to_keys, _to_keys_of_short, (0, 1), (layout.offsets, bits, self.bits, unsorted, places))
             sorters.sorter()(lane, layout, unsorted, places, keys, target)
         return keys, target
 

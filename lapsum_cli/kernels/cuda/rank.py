@@ -26,7 +26,7 @@ def soft_rank(order: Order, alphas, base=1, dtype=None, upstream=None, results=T
     outer, ranks = carries(lane, layout, keys, order.bits, rates, no_weights(lane)), None
     if results:
         ranks = lane.result(f"ranks of {order.name}", layout.size, dtype or order.dtype, order.values)
-        layout.sweep(_ranks, _ranks_of_short, 2, (*sorted_scores, rates, float(base), ranks), outer)
+        layout.sweep(_ranks, _ranks_of_short, (2, 2), (*sorted_scores, rates, float(base), ranks), outer)
         layout.each_part(_ranks_of_ties, 0, *sorted_scores, ranks)
     if upstream is None:
         return ranks, None, None
@@ -37,7 +37,7 @@ def soft_rank(order: Order, alphas, base=1, dtype=None, upstream=None, results=T
     gradient = lane.result(f"gradient of {order.name}", layout.size, upstream.dtype, order.values)
     moments = lane.room("moments", (1, table.count), np.float64)
     given = (*sorted_scores, rates, order.descending, pulls, gradient, moments, table.first)
-    layout.sweep(_gradients, _gradients_of_short, 3, given, v, outer, outer_v)
+    layout.sweep(_gradients, _gradients_of_short, (3, 3), given, v, outer, outer_v)
     return ranks, gradient, -lane.get(layout.totals(table, "totals", moments))[0] / alphas
 
 

@@ -108,17 +108,18 @@ class OnTiles:
         most = int(np.diff(np.append(slots[:-1:FEW_THREADS], slots[-1])).max(initial=0))
         return Swept(classes, put(np.flatnonzero(of > TILE)), put(short), put(slots), most)
 
-    def sweep(self, of_tiles, of_short, rows: int, given: tuple, *of_tiles_alone) -> None:
-        """Run a kernel for every tile and another for every block of short rankings, with so many rows of numbers for
-        their scores in shared memory, behind four for threads: of_tiles(numbers, table's ranking, begin, end, *given,
-        *of_tiles_alone) and of_short(short, slots, *given).
+    def sweep(self, of_tiles, of_short, rows: tuple[int, int], given: tuple, *of_tiles_alone) -> None:
+        """Run a kernel for every tile, of_tiles(numbers, table's ranking, begin, end, *given, *of_tiles_alone), and one
+        for every block of short rankings, of_short(short, slots, *given).
+
+        rows: how many numbers either has for each of its scores in shared memory, behind four for each thread, if any
         """
         table, swept = self.tiles, self.swept
         for threads, largest, numbers in swept.classes:
             tiles = (numbers, table.ranking, table.begin, table.end)
-            each = 4 + rows * -(-largest // threads)
+            each = 4 + rows[0] * -(-largest // threads) if rows[0] else 0
             self.lane.launch(of_tiles, len(numbers), threads, each, *tiles, *given, *of_tiles_alone)
-        blocks, each = -(-len(swept.short) // FEW_THREADS), 4 + rows * -(-swept.most // FEW_THREADS)
+        blocks, each = -(-len(swept.short) // FEW_THREADS), 4 + rows[1] * -(-swept.most // FEW_THREADS)
         self.lane.launch(of_short, blocks, FEW_THREADS, each, swept.short, swept.slots, *given)
 
     def each_part(self, function, rows: int, *arguments) -> None:
