@@ -207,37 +207,47 @@ def keep(made: Any, function: Callable, cache: type) -> Any:
 
 
 def kept(name: str, make: Callable[[], bytes], load: Callable[[bytes], Any]) -> Any:
-    """load(what was made), once made and then kept in the file of this name in CACHE; one process at a time makes it.
+    """load(what was made), once made and then kept in a file of this name; one process at a time makes it.
 
-    Whatever is wrong with the file, it is made again.
+    For what does not depend on our sources, and takes long: the file lies beside CACHE, as private. Whatever is wrong
+    with it, it is made again and replaced.
     """
-
-    def found() -> Any:
-        try:
-            content = _whole(path) if path.exists() else None
-            return None if content is None else load(content)
-        except Exception as error:
-            _unusable(error)
-            return None
-
-    if CACHE is None:
+    folder = CACHE.with_name("kept") if CACHE else None
+    if folder is None or not _is_private(folder):
         return load(make())
-    path = CACHE / name
-    if (loaded := found()) is not None:
-        return loaded
-    with _exclusive(CACHE / f"{name}.lock"):
-        if (loaded := found()) is not None:
-            return loaded
+    path = folder / name
+    if (found := _loaded(path, load)) is not None:
+        return found
+    with _exclusive(folder / f"{name}.lock"):
+        if (found := _loaded(path, load)) is not None:
+            return found
         made = make()
-        torn = path.with_name(f"{name}.tmp.{os.getpid()}")
-        try:
-            torn.write_bytes(_with_digest(made))
-            torn.replace(path)
-        except OSError as error:
-            _not_kept(error)
-            with contextlib.suppress(OSError):
-                torn.unlink(missing_ok=True)
+        _keep(path, made)
     return load(made)
+
+
+def _loaded(path: Path, load: Callable[[bytes], Any]) -> Any:
+    """load(what is kept in a file); None where there is nothing, or nothing that loads."""
+    try:
+        content = _whole(path) if path.exists() else None
+        return None if content is None else load(content)
+    except Exception as error:  # whatever a library may raise of what it cannot use
+        _unusable(error)
+        return None
+
+
+def _keep(path: Path, content: bytes) -> None:
+    """Keep it in a file with a digest, if that is possible; what killed processes left of it goes."""
+    torn = path.with_name(f"{path.name}.tmp.{os.getpid()}")
+    try:
+        for left in path.parent.glob(f"{path.name}.tmp.*"):
+            left.unlink()
+        torn.write_bytes(_with_digest(content))
+        torn.replace(path)
+    except OSError as error:
+        _not_kept(error)
+        with contextlib.suppress(OSError):
+            torn.unlink(missing_ok=True)
 
 
 def _compiler(**options: Any) -> Callable[[Callable], Any]:

@@ -217,10 +217,8 @@ def test_short_rankings_in_other_company_to_the_bit(kind):
     from lapsum_cli.kernels.cuda import tiles
 
     rows = short_rows("float64", kind, tiles.WALK)
-    upstream, alphas = (
-        np.split(upstream_of(rows, "float64"), np.cumsum(list(map(len, rows)))[:-1]),
-        np.arange(1, 99) / 9,
-    )
+    ends, alphas = np.cumsum(list(map(len, rows))), np.arange(1.0, len(rows) + 1) / 9
+    upstream = np.split(upstream_of(rows, "float64"), ends[:-1])
     rank, chosen = Rank(gradient=True, grad_alpha=True), [i for i in range(len(rows)) if i % 3 != 1][::-1]
 
     def of(numbers):
