@@ -100,12 +100,16 @@ def _plan(lane: Lane, layout: Any) -> tuple[list[slice], tuple | None]:
 def _cccl(lane: Lane, name: str, kind: np.dtype) -> Any:
     """A sorter of cuda.compute, this lane's own."""
     if (name, kind) not in lane.tables:
-        from cuda import compute
-
-        capability = compute_capability()
-        file = f"{name}-{kind}-sm_{capability[0]}{capability[1]}-cccl_{version('cuda-cccl')}"
-        lane.tables[name, kind] = jit.kept(file, lambda: build(name, kind, capability), compute.deserialize)
+        lane.tables[name, kind] = kept(name, kind, compute_capability())
     return lane.tables[name, kind]
+
+
+def kept(name: str, kind: np.dtype, capability: tuple[int, int]) -> Any:
+    """A fresh sorter out of the cache, built if it is not there."""
+    from cuda import compute
+
+    file = f"{name}-{kind}-sm_{capability[0]}{capability[1]}-cccl_{version('cuda-cccl')}"
+    return jit.kept(file, lambda: build(name, kind, capability), compute.deserialize)
 
 
 def build(name: str, kind: np.dtype, capability: tuple[int, int]) -> bytes:
