@@ -209,6 +209,15 @@ def test_short_and_uneven_rankings(dtype, descending, kind):
     rows = short_rows(dtype, kind, tiles.WALK)
     rankings = rankings_of(rows, np.geomspace(1e-3, 10, len(rows)), upstream=upstream_of(rows, dtype))
     agree(*both(Rank(descending=descending, gradient=True, grad_alpha=True), rankings), dtype)
+    agree(*both(Sort(descending=descending), rankings), dtype)
+
+
+@pytest.mark.parametrize(("dtype", "descending", "kind"), KINDS)
+def test_soft_sorts_without_a_gradient(dtype, descending, kind):
+    """They go other ways: a ranking of one tile by itself, others with all that is known of their scores."""
+    rows = rows_of(dtype, kind)
+    rankings = rankings_of(rows, np.geomspace(1e-3, 10, len(rows)))
+    agree(*both(Sort(descending=descending), rankings), dtype)
 
 
 @pytest.mark.parametrize("kind", ["normal", "ties", "infinite"])
@@ -219,14 +228,16 @@ def test_short_rankings_in_other_company_to_the_bit(kind):
     rows = short_rows("float64", kind, tiles.WALK)
     ends, alphas = np.cumsum(list(map(len, rows))), np.arange(1.0, len(rows) + 1) / 9
     upstream = np.split(upstream_of(rows, "float64"), ends[:-1])
-    rank, chosen = Rank(gradient=True, grad_alpha=True), [i for i in range(len(rows)) if i % 3 != 1][::-1]
+    chosen = [i for i in range(len(rows)) if i % 3 != 1][::-1]
 
     def of(numbers):
         beside = {"upstream": np.concatenate([upstream[i] for i in numbers])}
         there = rankings_of([rows[i] for i in numbers], alphas[numbers], **beside)
-        values = devices.card(Cpu()).compute(rank, there).values.items()
+        operations = (Rank(gradient=True, grad_alpha=True), Sort())
+        found = [devices.card(Cpu()).compute(operation, there).values for operation in operations]
+        slots = [slot for values in found for slot in values.items()]
         ends = there.offsets[1:-1]
-        return [values_of if slot.per == RANKING else np.split(values_of, ends) for slot, values_of in values]
+        return [values if slot.per == RANKING else np.split(values, ends) for slot, values in slots]
 
     for together, apart in zip(of(list(range(len(rows)))), of(chosen), strict=True):
         for at, i in enumerate(chosen):

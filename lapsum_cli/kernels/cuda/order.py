@@ -12,7 +12,7 @@ from numba import types
 from ..scalars.keys import bit_order, bits_of, key_of
 from . import sorters
 from .adapter import IS_SIMULATED, Lane, cuda, float64, kernel
-from .tiles import OnTiles
+from .tiles import ROWS_OF_SHORT, OnTiles
 from .walks import ranking_of, score_of, slots_of_block, take
 
 
@@ -99,7 +99,7 @@ def _to_keys(numbers, ranking, begin, end, offsets, bits, order, keys, places):
 @kernel
 def _to_keys_of_short(short, slots, offsets, bits, order, keys, places):
     s, t, threads = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockDim.x
-    owners = 4 * threads
+    owners = ROWS_OF_SHORT * threads
     take(s, owners, ranking_of(short), slots, offsets, 0.0)
     for slot in range(t, slots_of_block(slots), threads):
         owner = int(s[owners + slot])

@@ -11,6 +11,7 @@ from .adapter import cuda, device, float64, kernel
 from .blocks import block_sums, put_results
 from .order import Order, value_of
 from .sweeps import carries, no_weights, put_factors, put_walk_factors, reach, run_of
+from .tiles import ROWS_OF_SHORT, ROWS_OF_TILE
 from .walks import ranking_of, score_of, slots_of_block, take
 
 
@@ -48,7 +49,7 @@ def _ranks(numbers, ranking, begin, end, offsets, keys, order, places, rates, ba
     tile = numbers[cuda.blockIdx.x]
     r, low, high = ranking[tile], begin[tile], end[tile]
     start, stop = offsets[r], offsets[r + 1]
-    factors, results = 4 * threads, 4 * threads + (high - low)
+    factors, results = ROWS_OF_TILE * threads, ROWS_OF_TILE * threads + (high - low)
     put_factors(s, factors, keys, order, start, low, high, rates[r])
     first, last = run_of(high - low)
     carry, ahead = reach(s, factors, None, first, last, outer, tile, low == start and high == stop)
@@ -65,7 +66,7 @@ def _ranks_of_short(short, slots, offsets, keys, order, places, rates, base, ran
     """Ranks, where the scores came from, of a short ranking for each thread."""
     s, t, threads = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockDim.x
     count, r = slots_of_block(slots), ranking_of(short)
-    factors, results = 4 * threads, 4 * threads + count
+    factors, results = ROWS_OF_SHORT * threads, ROWS_OF_SHORT * threads + count
     first, last = take(s, results, r, slots, offsets, rates[r] if r >= 0 else 0.0)
     put_walk_factors(s, factors, results, count, keys, order)
     _differences(s, factors, results, first, last, 0.0, 0.0)
@@ -196,7 +197,8 @@ def _gradients(
     r, low, high = ranking[tile], begin[tile], end[tile]
     start, stop = offsets[r], offsets[r + 1]
     is_alone, size = low == start and high == stop, high - low
-    factors, pulls, slopes = 4 * threads, 4 * threads + size, 4 * threads + 2 * size
+    factors = ROWS_OF_TILE * threads
+    pulls, slopes = factors + size, factors + 2 * size
     for i in range(low + t, high, threads):
         s[pulls + i - low] = _pull(keys, order, places, upstream, start, i) if is_alone else v[i]
     put_factors(s, factors, keys, order, start, low, high, rates[r])
@@ -225,7 +227,8 @@ def _gradients_of_short(
     """The same of a short ranking for each thread; tiles (m + 1,): the first tile of each."""
     s, t, threads = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockDim.x
     count, r = slots_of_block(slots), ranking_of(short)
-    factors, pulls, slopes = 4 * threads, 4 * threads + count, 4 * threads + 2 * count
+    factors = ROWS_OF_SHORT * threads
+    pulls, slopes = factors + count, factors + 2 * count
     first, last = take(s, slopes, r, slots, offsets, rates[r] if r >= 0 else 0.0)
     for slot in range(t, count, threads):
         owner = int(s[slopes + slot])

@@ -22,18 +22,21 @@ from .order import value_of
 from .walks import score_of
 
 
-def sums(lane, layout, y, rates, weights=None, name=""):
+def sums(lane, layout, y, rates, weights=None, name="", parts=False):
     """Sums before and behind each of the sorted scores y (N,), two (N,) float64 arrays in rooms of this name.
 
     rates   (m,) float64 on the card: 1 / alpha
     weights (N,) float64 on the card, by default 1
+    parts   of the rankings of several tiles alone
     """
     table = layout.tiles
     weights = no_weights(lane) if weights is None else weights
     outer = carries(lane, layout, y, AS_THEY_ARE, rates, weights)
     before, behind = (lane.room(f"{side}{name}", (layout.size,), np.float64) for side in ("before", "behind"))
-    for threads, largest, numbers in table.classes:
-        rows = 4 + 3 * (-(-largest // threads))  # for the scan, and for three numbers of every score of a tile
+    for threads, largest, numbers in [(tiles.THREADS, tiles.TILE, layout.swept.parts)] if parts else table.classes:
+        rows = tiles.ROWS_OF_TILE + 3 * (
+            -(-largest // threads)
+        )  # for the scan, and for three numbers of every score of a tile
         given = (numbers, table.ranking, table.begin, table.end, layout.offsets, y, rates, weights, outer)
         lane.launch(_sweep, len(numbers), threads, rows, *given, before, behind)
     return before, behind
@@ -105,18 +108,36 @@ def weight_at(s, weights, i):
 
 
 @device
-def reach(s, factors, weights, first, last, carries, tile, is_alone):
-    """The sums that a thread's run of a tile starts with: up to and with the score before it, and behind its last."""
+def reach_within(s, factors, weights, first, last):
+    """What is left between, and the sum of a tile up to and with the score before a thread's run; the same behind."""
     factor, term, back_term = 1.0, 0.0, 0.0
     for i in range(first, last):
         factor, term = factor * s[factors + i], merged(weight_at(s, weights, i), term, s[factors + i])
     for j in range(last - first):
         i = last - 1 - j
         back_term = step(back_term, weight_at(s, weights, i), s[factors + i])
-    before_factor, before, behind_factor, behind = scan_both_ways(s, factor, term, back_term)
+    return scan_both_ways(s, factor, term, back_term)
+
+
+@device
+def reach(s, factors, weights, first, last, carries, tile, is_alone):
+    """The sums that a thread's run of a tile starts with: up to and with the score before it, and behind its last."""
+    before_factor, before, behind_factor, behind = reach_within(s, factors, weights, first, last)
     if is_alone:
         return before, behind
     return merged(before, carries[0, tile], before_factor), merged(behind, carries[1, tile], behind_factor)
+
+
+@device
+def put_sums(s, factors, weights, before, first, last, carry, ahead):
+    """The sums before and, in place of factors, those behind each score of a thread's run."""
+    for i in range(first, last):
+        s[before + i] = carry * s[factors + i]
+        carry = merged(weight_at(s, weights, i), carry, s[factors + i])
+    for j in range(last - first):
+        i = last - 1 - j
+        here, ahead = ahead, step(ahead, weight_at(s, weights, i), s[factors + i])
+        s[factors + i] = here
 
 
 @kernel
@@ -172,19 +193,14 @@ def _sweep(numbers, ranking, begin, end, offsets, y, rates, weights, carries, be
     tile = numbers[cuda.blockIdx.x]
     r, low, high = ranking[tile], begin[tile], end[tile]
     size, is_alone = high - low, low == offsets[r] and high == offsets[r + 1]
-    factors, own, results = 4 * threads, 4 * threads + size, 4 * threads + 2 * size  # rows of s for the tile
+    factors = tiles.ROWS_OF_TILE * threads
+    own, results = factors + size, factors + 2 * size
     for i in range(t, size, threads):
         s[own + i] = weights[low + i] if weights.size > 0 else 1.0
     put_factors(s, factors, y, AS_THEY_ARE, offsets[r], low, high, rates[r])
     first, last = run_of(size)
     carry, ahead = reach(s, factors, own, first, last, carries, tile, is_alone)
-    for i in range(first, last):
-        s[results + i] = carry * s[factors + i]
-        carry = merged(s[own + i], carry, s[factors + i])
-    for j in range(last - first):
-        i = last - 1 - j
-        here, ahead = ahead, step(ahead, s[own + i], s[factors + i])
-        s[factors + i] = here
+    put_sums(s, factors, own, results, first, last, carry, ahead)
     cuda.syncthreads()
     for i in range(t, size, threads):
         before[low + i], behind[low + i] = s[results + i], s[factors + i]

@@ -18,6 +18,7 @@ from .blocks import block_maxima, block_sums
 SHORT, MEDIUM = 256, 2048
 FEW_THREADS, THREADS, MANY_THREADS = 32, 128, 256
 SCAN_THREADS = 256  # that join the tiles of a long ranking
+ROWS_OF_TILE, ROWS_OF_SHORT = 4, 5  # of shared memory that a sweep has for each thread, before those of scores
 WALK = 32  # scores up to which a sweep leaves a ranking to one thread, and FEW_THREADS of them to a block
 TILE = 1152  # scores of a tile of a sweep: nine for each of its threads, which is odd (sweeps.run_of)
 LONG = 1 << 15  # scores from which the threshold of a top-k is narrowed down by many blocks
@@ -112,14 +113,14 @@ class OnTiles:
         """Run a kernel for every tile, of_tiles(numbers, table's ranking, begin, end, *given, *of_tiles_alone), and one
         for every block of short rankings, of_short(short, slots, *given).
 
-        rows: how many numbers either has for each of its scores in shared memory, behind four for each thread, if any
+        rows: how many numbers either has for each of its scores in shared memory, behind those for threads, if any
         """
         table, swept = self.tiles, self.swept
         for threads, largest, numbers in swept.classes:
             tiles = (numbers, table.ranking, table.begin, table.end)
-            each = 4 + rows[0] * -(-largest // threads) if rows[0] else 0
+            each = ROWS_OF_TILE + rows[0] * -(-largest // threads) if rows[0] else 0
             self.lane.launch(of_tiles, len(numbers), threads, each, *tiles, *given, *of_tiles_alone)
-        blocks, each = -(-len(swept.short) // FEW_THREADS), 4 + rows[1] * -(-swept.most // FEW_THREADS)
+        blocks, each = -(-len(swept.short) // FEW_THREADS), ROWS_OF_SHORT + rows[1] * -(-swept.most // FEW_THREADS)
         self.lane.launch(of_short, blocks, FEW_THREADS, each, swept.short, swept.slots, *given)
 
     def each_part(self, function, rows: int, *arguments) -> None:

@@ -4,9 +4,9 @@ All threads of a block load what its rankings have and store what comes of it, s
 goes through its own ranking in order. So lanes are full however short and uneven the rankings are, and no result
 depends on what else is in the block.
 
-s holds four numbers for each thread: where its ranking begins among the scores, where it ends, what is added to a slot
-to give the score there, and a number of the kernel's own; then rows of a number for each slot. One row says who owns
-each slot: -1 where nobody does.
+s holds numbers for each thread (tiles.ROWS_OF_SHORT of them): where its ranking begins among the scores, where it ends,
+what is added to a slot to give the score there, a number of the kernel's own, and which ranking it is; then rows of a
+number for each slot. One row says who owns each slot: -1 where nobody does.
 """
 
 from .adapter import cuda, device
@@ -36,7 +36,8 @@ def take(s, owners, r, slots, offsets, number):
         low, high = offsets[r], offsets[r + 1]
         first = slots[at] - slots[at - t]
         last = first + high - low
-        s[t], s[threads + t], s[2 * threads + t], s[3 * threads + t] = low, high, low - first, number
+        s[t], s[threads + t], s[2 * threads + t] = low, high, low - first
+        s[3 * threads + t], s[4 * threads + t] = number, r
         for i in range(first, last):
             s[owners + i] = t
         if (high - low) % 2 == 0:
