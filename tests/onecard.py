@@ -92,6 +92,7 @@ def _run_every_operation(lane, offsets, dtype):
     rank.soft_rank(best_first, alphas, 1, dtype, x)
     rank.soft_rank(best_first, alphas, 1, np.float64)
     sort.soft_sort(best_first, alphas, x)
+    sort.soft_sort(best_first, alphas)
     if m == 3:
         permute.dense(best_first, alphas)
     deviations.standard_deviations(lane, rankings)

@@ -34,9 +34,7 @@ def sums(lane, layout, y, rates, weights=None, name="", parts=False):
     outer = carries(lane, layout, y, AS_THEY_ARE, rates, weights)
     before, behind = (lane.room(f"{side}{name}", (layout.size,), np.float64) for side in ("before", "behind"))
     for threads, largest, numbers in [(tiles.THREADS, tiles.TILE, layout.swept.parts)] if parts else table.classes:
-        rows = tiles.ROWS_OF_TILE + 3 * (
-            -(-largest // threads)
-        )  # for the scan, and for three numbers of every score of a tile
+        rows = tiles.ROWS_OF_TILE + 3 * -(-largest // threads)
         given = (numbers, table.ranking, table.begin, table.end, layout.offsets, y, rates, weights, outer)
         lane.launch(_sweep, len(numbers), threads, rows, *given, before, behind)
     return before, behind
