@@ -166,6 +166,8 @@ def _not_kept(error: Exception) -> None:
 class _Cache(_OfNumba):
     """Numba's cache of a function that fails at nothing: what is not loaded compiles, what cannot be kept is said."""
 
+    _cache_file: Any
+
     def __init__(self, function: Callable):
         super().__init__(function)
         stamp, files = self._impl.locator.get_source_stamp(), type("Files", (_Files, type(self._cache_file)), {})
@@ -188,7 +190,7 @@ class _Cache(_OfNumba):
 
 
 @functools.cache
-def checked(cache: type) -> type:
+def checked(cache: Any) -> type:
     """Numba's cache of functions, of a CPU or of cards, with our digests: in CACHE or nowhere.
 
     Numba would go on to a folder beside the sources, which others may write.
