@@ -196,3 +196,30 @@ def test_what_is_kept_for_a_card_is_not_read_where_others_may_write(tmp_path):
     path.parent.chmod(0o777)
     assert keep(tmp_path / "cache") == ["made", ""]
     assert keep(tmp_path / "cache") == [""]
+
+
+FOR_A_CARD = """
+from pathlib import Path
+from lapsum_cli.kernels import jit
+from lapsum_cli.kernels.cuda import order
+
+cache = order._turn._cache
+files, folder = cache._cache_file, Path(cache.cache_path)
+folder.mkdir(exist_ok=True)
+for ending in ("nbc", "nbi"):
+    files.save("signature", "code")
+    assert (files.load("signature"), jit.what_was_wrong()) == ("code", None)
+    [path] = folder.glob(f"order._turn-*.{ending}*")
+    content = path.read_bytes()
+    path.write_bytes(content[:20] + bytes([content[20] ^ 1]) + content[21:])
+    assert files.load("signature") is None
+    print(jit.what_was_wrong())
+"""
+
+
+def test_damaged_kernels_for_a_card_are_not_loaded(tmp_path):
+    pytest.importorskip("numba_cuda")
+    environment = {**os.environ, "LAPSUM_CACHE_DIR": str(tmp_path / "cache"), "NUMBA_ENABLE_CUDASIM": "0"}
+    done = subprocess.run([sys.executable, "-c", FOR_A_CARD], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("compiled kernels were damaged; they compile again, and are replaced") == 2
