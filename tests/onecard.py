@@ -62,6 +62,9 @@ def counting_lane(launched):
         def get(self, array, out=None):
             return array.array
 
+        def get_all(self, arrays):
+            return [array.array for array in arrays]
+
         def launch(self, function, blocks, threads, rows, *arguments):
             launched(function, threads, rows * threads * 8, arguments)
 
@@ -79,7 +82,7 @@ def run_every_operation(lane, offsets, dtype):
 def _run_every_operation(lane, offsets, dtype):
     from lapsum_cli.core.rankings import Rankings
     from lapsum_cli.kernels import cuda, losses
-    from lapsum_cli.kernels.cuda import deviations, order, padding, permute, rank, sort, tiles, topk
+    from lapsum_cli.kernels.cuda import deviations, doubts, numbers, order, padding, permute, rank, sort, tiles, topk
     from lapsum_cli.operations import LOSSES
 
     n, m = int(offsets[-1]), len(offsets) - 1
@@ -95,9 +98,14 @@ def _run_every_operation(lane, offsets, dtype):
     sort.soft_sort(best_first, alphas)
     if m == 3:
         permute.dense(best_first, alphas)
-    deviations.standard_deviations(lane, rankings)
+    found, constant = deviations.in_units(lane, deviations.standard_deviations(lane, rankings), 0.1, None)
+    topk.soft_topk(lane, rankings, ks, found, True)
+    numbers.clear(lane, constant, found)
+    topk.thresholds(lane, cuts, alphas)
     there = lane.put(x)
-    tiles.has_nan(lane, there)
+    of_all = doubts.Doubts.of(lane)
+    of_all.nan(there)
+    of_all.spoil(there)
     padding.count(lane, Rankings(there, offsets), np.inf)
     padding.put_back(lane, padding.last(lane, there), offsets, np.ones(m))
     tiles.OnTiles.of(lane, offsets).clear(np.ones(m, bool), lane.put(x))

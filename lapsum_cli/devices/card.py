@@ -55,7 +55,11 @@ class Card:
     def compute(self, operation: Any, rankings: Rankings, results: bool = True) -> Any:
         """Every slot that an operation gives."""
         with self.alone(operation, rankings):
-            return operation.compute(rankings, self, results)
+            result = operation.compute(rankings, self, results)
+            if self.place.doubts is not None and self.place.doubts.read():
+                self.place.begin(knows_alphas=True)
+                result = operation.compute(rankings, self, results)
+            return result
 
     def run_every_kernel(self, operation: Any, tiny: Rankings) -> None:
         """Run every kernel that the operation may need, on tiny rankings and on a long one."""
@@ -68,6 +72,10 @@ class Card:
             long = np.arange(tiles.LONG + 1, dtype=tiny.values.dtype)
             beside = {name: long.astype(given.dtype) for name, given in tiny.beside.items()}
             self.compute(operation, Rankings(long, np.array([0, len(long)]), beside))
+
+    def numbers(self, values: Array) -> Array:
+        """Numbers of rankings (m,) as kernels take them: one for all, with a stride of 0, is sent as one."""
+        return values
 
     def home(self, values: Array | None, like: Rankings) -> Array | None:
         """The values where the scores are."""
@@ -98,12 +106,30 @@ class Card:
         with self.lock:
             tiles.OnTiles.of(self.place, rankings.offsets).clear(chosen, values)
 
+    def clear_numbers(self, values: Array, chosen: Array) -> None:
+        """Set the numbers (m,) of the chosen rankings (m,) to 0, wherever they are."""
+        import numpy as np
+
+        from ..kernels.cuda import numbers
+
+        if isinstance(values, np.ndarray):
+            values[self.here_array(chosen)] = 0
+            return
+        with self.lock:
+            numbers.clear(self.place, chosen, values)
+
+    def here_numbers(self, named: dict[Any, Any]) -> dict[Any, Any]:
+        """What there is one of for each ranking, in this machine's memory; waits once."""
+        there = [name for name, values in named.items() if hasattr(values, "copy_to_host")]
+        with self.lock:
+            return named | dict(zip(there, self.place.get_all([named[name] for name in there]), strict=True))
+
     def has_nan(self, values: Array) -> bool:
         """Whether any number on the card is NaN."""
-        from ..kernels.cuda import tiles
+        from ..kernels.cuda import doubts
 
         with self.lock:
-            return tiles.has_nan(self.place, values)
+            return doubts.has_nan(self.place, values)
 
     def cast(self, values: Array, dtype: Any) -> Array:
         """An array on the card in another dtype."""

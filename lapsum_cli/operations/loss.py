@@ -16,7 +16,7 @@ from ..core.errors import OptionError
 from ..core.quantities import K
 from . import LOSSES, loss_called
 from .operation import GRADIENT, RANKING, Derivatives, Forward, Operation, Slot, option
-from .softness import k_of, refuse
+from .softness import k_of, refuse, refuse_ks
 
 if TYPE_CHECKING:
     from ..core.rankings import Array, Rankings
@@ -124,9 +124,9 @@ class Loss(Operation):
     def by_k(self, rankings: Rankings) -> Iterator[tuple[str, Rankings]]:
         each = dict(rankings.each)
         if "k" not in each and self.ks:
-            each["k"] = k_of(self.ks[0], each.get("items", rankings.lengths))
+            each["k"] = k_of(self.ks[0], rankings)
         if "k" in each:
-            refuse(~(each["k"] >= 0), "k must be 0 or more, got {:g}", each["k"])
+            refuse_ks(each["k"])
         yield "", rankings.with_each(each)
 
     def forward(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True, keep: bool = False) -> Forward:
@@ -140,7 +140,7 @@ class Loss(Operation):
         target = np.asarray(rankings.beside["target"], np.float64)
         taken, defined = self._defined(here, target)
         lengths = np.add.reduceat(np.append(taken, False), here.offsets[:-1], dtype=np.int64) * (here.lengths > 0)
-        each = {name: values[defined] for name, values in rankings.each.items()}
+        each = {name: on.here_array(values)[defined] for name, values in rankings.each.items()}
         part = Rankings(here.values[taken], np.concatenate([[0], np.cumsum(lengths[defined])]), {}, each)
         given = (part, frozen(target[taken]), each["alpha"], each.get("k"), self._how(), self.descending)
         found, state = losses.forward(on.kernels, on.place, loss_called(self.loss), *given, keep or self.gradient)
@@ -155,7 +155,7 @@ class Loss(Operation):
 
         part, known = state.part, state.known
         to_scores, to_alpha = losses.backward(on.kernels, on.place, loss_called(self.loss), state.kernels)
-        to_scores = on.here_array(to_scores)
+        to_scores, to_alpha = on.here_array(to_scores), on.here_array(to_alpha)
         constant = part.each.get("constant")
         if constant is not None:
             on.clear(to_scores, part, constant)

@@ -43,7 +43,7 @@ class Slot(NamedTuple):
 
 
 class Derivatives(NamedTuple):
-    """Gradients with respect to the scores (N,), where they are; to alpha and k (m,), in memory here."""
+    """Gradients with respect to the scores (N,), where they are; to alpha and k (m,), here or on a card."""
 
     scores: Array
     alpha: Any
@@ -156,10 +156,11 @@ class Operation:
             rankings = padding.last(rankings, on)
         alphas, constant = alphas_of(self.alpha, rankings, on, self.of_constant)
         each = {**rankings.each, "alpha": alphas}
-        if constant is not None and self.of_constant is None and constant.any():
+        if constant is not None:
             each["constant"] = constant
         if self.asks_how_many:
-            each["items"] = rankings.lengths - padding.count(rankings, -np.inf if self.descending else np.inf, on)
+            padded = padding.count(rankings, -np.inf if self.descending else np.inf, on)
+            each["items"] = rankings.lengths - on.here_array(padded)
         return rankings.with_each(each)
 
     @property
@@ -202,7 +203,8 @@ class Operation:
                 upstream = of_k.beside["upstream"] if "upstream" in self.takes else None
                 scores, alpha, to_k = self.backward(of_k, forward.state, upstream, on)
                 found |= {GRADIENT: on.home(scores, rankings), f"{GRADIENT}_alpha": alpha, f"{GRADIENT}_k": to_k}
-            made |= {slot: found[slot.name] for slot in gives if slot.k == k}
+            numbers = on.here_numbers({s: found[s.name] for s in gives if s.k == k and s.per == RANKING})
+            made |= {s: found[s.name] for s in gives if s.k == k} | numbers
             result.losses = found.get("loss")
         result.values = {slot: made[slot] for slot in gives}
         return result
@@ -249,6 +251,8 @@ class ByMethod(Operation):
         return (super().kernels if self.way.has_gradient_kernels else self.name) + own
 
     def forward(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True, keep: bool = False) -> Forward:
+        if "k" in rankings.each:
+            rankings = rankings.with_each({**rankings.each, "k": on.numbers(rankings.each["k"])})
         return self.way.forward(self, rankings, on, results, keep)
 
     def backward(self, rankings: Rankings, state: Any, upstream: Array, on: DeviceWithKernels) -> Derivatives:
@@ -256,5 +260,5 @@ class ByMethod(Operation):
         constant = rankings.each.get("constant")
         if constant is not None:  # no direction is better than another, and there is no scale
             on.clear(found.scores, rankings, constant)
-            found.alpha[constant] = 0
+            on.clear_numbers(found.alpha, constant)
         return found

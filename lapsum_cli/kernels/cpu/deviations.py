@@ -24,6 +24,16 @@ def standard_deviations(cores, rankings):
     return out
 
 
+def in_units(cores, deviations, value, of_constant):
+    """Alphas (m,) that are so many deviations, of_constant or 1 where there is none; and which rankings that are (m,),
+    None where no ranking is, or of_constant says what is to be done.
+    """
+    alphas = np.maximum(value * deviations, np.finfo(np.float64).tiny)
+    constant = deviations == 0
+    alphas[constant] = 1.0 if of_constant is None else of_constant
+    return alphas, constant if of_constant is None and constant.any() else None
+
+
 @kernel
 def _standard_deviations(values, offsets, first, last, out):
     for r in range(first, last):

@@ -1,10 +1,14 @@
 """Twins of the kernels for NVIDIA GPUs: what the modules of cpu compute, by the same definitions.
 
 Scalar mathematics is that of scalars, compiled for the card; how the scores are gone through is the card's own. One
-module knows numba.cuda (adapter.py). Arrays of scores live on the card, in rooms that a lane uses again; what a ranking
-has one of, such as alpha, comes from memory and goes back there.
+module knows numba.cuda (adapter.py, and pool.py for its memory). Arrays of scores live on the card, in rooms that a
+lane uses again. What a ranking has one of, such as alpha, comes from memory or from the card, and one number for all
+is one there; what is computed of it stays until it is asked for.
 
+    pool       memory in the order of a stream
     adapter    declarations of kernels; lanes: a stream, its memory, copies to and fro
+    doubts     what may be wrong with numbers on the card
+    numbers    what a ranking has one of
     blocks     sums, maxima and scans by the threads of a block
     teams      a block as a team of threads, for what is written once for every device
     tiles      rankings cut into tiles, a block for each
@@ -27,8 +31,10 @@ with jit.cache_directory():
         adapter,
         blocks,
         deviations,
+        doubts,
         losses,
         narrowing,
+        numbers,
         order,
         padding,
         permute,
@@ -47,8 +53,10 @@ __all__ = [
     "adapter",
     "blocks",
     "deviations",
+    "doubts",
     "losses",
     "narrowing",
+    "numbers",
     "order",
     "padding",
     "permute",

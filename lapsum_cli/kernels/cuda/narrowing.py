@@ -10,11 +10,13 @@ number of scores strictly between; and how often these were packed. Counts inclu
 """
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..scalars.summary import faded, merged, sample_deviation, soft_count
-from .adapter import cuda, device, float64, kernel
+from . import tiles as tiling
+from .adapter import cuda, device, float64, kernel, one_of
 from .blocks import block_maxima, block_sums, put_results, scan_maps
 from .threshold import find_cut, find_whole_cut, near
 
@@ -35,18 +37,9 @@ class Narrowing:
     Each level keeps what it is left with in a stretch of `dense` of its own: level l of ranking r from starts[l, r].
     """
 
-    def __init__(self, lane, layout, chosen: np.ndarray, dtype):
-        """chosen: the numbers of the long rankings, in memory here."""
-        self.lane, self.layout, self.chosen, table = lane, layout, chosen, layout.large_tiles
-        self.levels = np.array([_levels(int(n)) for n in layout.lengths[chosen]])
-        rooms = np.zeros((self.levels.max() + 1, layout.count), np.int64)
-        for level in range(1, len(rooms)):
-            # A bracket that holds more than a quarter is left aside.
-            length = layout.lengths[chosen]
-            rooms[level, chosen] = np.minimum(np.maximum(length >> 2 * level, ENOUGH), length)
-        starts = np.cumsum(rooms.reshape(-1)) - rooms.reshape(-1)
-        self.starts, self.rooms = lane.put(starts.reshape(rooms.shape)), lane.put(rooms)
-        self.dense = lane.room("dense", (int(rooms.sum()),), dtype)
+    def __init__(self, lane, layout, dtype):
+        self.lane, self.layout, self.plan, table = lane, layout, layout.kept(_plan), layout.large_tiles
+        self.dense = lane.room("dense", (self.plan.size,), dtype)
         self.slots = lane.room("slots", (layout.size,), dtype)
         self.held = lane.room("held", (table.count, SAMPLE_THREADS), np.int32)
         self.partials = lane.room("partials", (PARTIALS, table.count), np.float64)
@@ -56,21 +49,46 @@ class Narrowing:
     def run(self, x, sign, ks, alphas, rates, cuts, shares) -> None:
         """Find the cut of every one of them; ks and alphas (m,) float64 and rates (m,) are on the card."""
         lane, layout, table = self.lane, self.layout, self.layout.large_tiles
-        source = (layout.offsets, self.starts, self.rooms, x, self.dense, self.state)
+        plan = self.plan
+        source = (layout.offsets, plan.starts, plan.rooms, x, self.dense, self.state)
         found = (table.first, self.partials, self.pivots)
-        for level in range(1, int(self.levels.max()) + 1):
-            of_level = self.chosen[self.levels >= level]
-            numbers, tiles = lane.put(of_level), lane.put(np.flatnonzero(np.isin(table.of, of_level)))
+        for level, (numbers, tiles) in enumerate(plan.of_level, 1):
             rows = 2 + SAMPLES
-            lane.launch(
-                _bracket, len(of_level), SAMPLE_THREADS, rows, numbers, level, *source, *found, sign, ks, alphas
-            )
+            lane.launch(_bracket, len(numbers), SAMPLE_THREADS, rows, numbers, level, *source, *found, sign, ks, alphas)
             given = (tiles, table.ranking, table.first, *source, self.pivots, sign, rates)
             lane.launch(_collapse, len(tiles), SAMPLE_THREADS, PARTIALS, *given, self.slots, self.held, self.partials)
             given = (tiles, table.ranking, table.first, level, *source, self.slots, self.held, self.partials)
             lane.launch(_pack, len(tiles), SAMPLE_THREADS, 2, *given)
-        given = (lane.put(self.chosen), lane.put(self.levels), *source, *found, sign, ks, alphas, rates, cuts, shares)
-        lane.launch(_finish, len(self.chosen), FINISH_THREADS, PARTIALS, *given)
+        given = (plan.chosen, plan.levels, *source, *found, sign, ks, alphas, rates, cuts, shares)
+        lane.launch(_finish, len(plan.chosen), FINISH_THREADS, PARTIALS, *given)
+
+
+class Plan(NamedTuple):
+    """What narrowing down takes, by the offsets alone; arrays on the card."""
+
+    chosen: Any  # (c,) int64: the long rankings
+    levels: Any  # (c,) int64: how often each is narrowed down
+    starts: Any  # (1 + most levels, m) int64: the stretch of each level and ranking in `dense`
+    rooms: Any  # and how many scores it has room for
+    size: int  # of `dense`
+    of_level: list  # for each level from 1 on the rankings that have it, and their tiles
+
+
+def _plan(layout) -> Plan:
+    chosen = np.flatnonzero(layout.lengths > tiling.LONG)
+    length, of = layout.lengths[chosen], layout.large_tiles.of
+    levels = np.array([_levels(int(n)) for n in length])
+    rooms = np.zeros((levels.max() + 1, layout.count), np.int64)
+    for level in range(1, len(rooms)):
+        # A bracket that holds more than a quarter is left aside.
+        rooms[level, chosen] = np.minimum(np.maximum(length >> 2 * level, ENOUGH), length)
+    starts = np.cumsum(rooms.reshape(-1)) - rooms.reshape(-1)
+    of_level = []
+    for level in range(1, len(rooms)):
+        has_level = chosen[levels >= level]
+        of_level.append((layout.put(has_level), layout.put(np.flatnonzero(np.isin(of, has_level)))))
+    tables = (layout.put(table) for table in (chosen, levels, starts.reshape(rooms.shape), rooms))
+    return Plan(*tables, int(rooms.sum()), of_level)
 
 
 def _levels(length: int) -> int:
@@ -115,7 +133,7 @@ def _bracket(numbers, level, offsets, starts, rooms, x, dense, state, first, par
     """Name two scores that hold the threshold between them as far as a sample can tell."""
     s, t = cuda.shared.array(0, float64), cuda.threadIdx.x
     r = numbers[cuda.blockIdx.x]
-    k, alpha, mine = ks[r], alphas[r], state[r]
+    k, alpha, mine = one_of(ks, r), one_of(alphas, r), state[r]
     if level > 1:
         _settle(s, r, level - 1, first, partials, pivots, rooms, state, k, alpha)
     elif t == 0:
@@ -227,7 +245,7 @@ def _collapse(
     s, t, threads, kind = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockDim.x, x.dtype.type
     tile = tiles[cuda.blockIdx.x]
     r = ranking[tile]
-    low, high, rate, level = kind(pivots[r, 0]), kind(pivots[r, 1]), rates[r], int(state[r, LEVEL])
+    low, high, rate, level = kind(pivots[r, 0]), kind(pivots[r, 1]), one_of(rates, r), int(state[r, LEVEL])
     begin, end = _share_of(tile - first[r], first[r + 1] - first[r], np.int64(state[r, SIZE]), threads)
     start = starts[level, r]
     source = dense
@@ -306,7 +324,7 @@ def _finish(
 ):
     """The cut of a ranking from what is left of it, or from all of it if no bracket held the threshold."""
     s, r = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x]
-    k, alpha, rate, mine = ks[r], alphas[r], rates[r], state[r]
+    k, alpha, rate, mine = one_of(ks, r), one_of(alphas, r), one_of(rates, r), state[r]
     _settle(s, r, levels[cuda.blockIdx.x], first, partials, pivots, rooms, state, k, alpha)
     if mine[LEVEL] == 0.0:
         find_whole_cut(s, x, offsets[r], offsets[r + 1] - offsets[r], sign, k, alpha, rate, cuts[r], shares[r])

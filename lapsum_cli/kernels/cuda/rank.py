@@ -7,8 +7,9 @@ them, infinite scores the mean of their places.
 import numpy as np
 
 from ..scalars.summary import merged, soft_count, step
-from .adapter import cuda, device, float64, kernel
+from .adapter import cuda, device, float64, kernel, one_of
 from .blocks import block_sums, put_results
+from .numbers import per_alpha, rates_up_to
 from .order import Order, value_of
 from .sweeps import carries, no_weights, put_factors, put_walk_factors, reach, run_of
 from .tiles import ROWS_OF_SHORT, ROWS_OF_TILE
@@ -18,11 +19,11 @@ from .walks import ranking_of, score_of, slots_of_block, take
 def soft_rank(order: Order, alphas, base=1, dtype=None, upstream=None, results=True):
     """Ranks (N,) on the card, and where `upstream` is given the gradients for scores (N,) and alpha (m,), else None.
 
-    As cpu.rank.soft_rank; alphas (m,) are in memory here, upstream (N,) is wherever the scores are.
+    As cpu.rank.soft_rank; alphas (m,) are here or on the card, upstream (N,) is wherever the scores are.
     """
     lane, layout = order.lane, order.layout
     keys, places = order.keys()
-    rates = lane.put(np.minimum(1.0 / alphas, np.finfo(np.float64).max), "rates")
+    rates = rates_up_to(lane, alphas, np.finfo(np.float64).max)
     sorted_scores = (layout.offsets, keys, order.bits, places)
     outer, ranks = carries(lane, layout, keys, order.bits, rates, no_weights(lane)), None
     if results:
@@ -39,7 +40,8 @@ def soft_rank(order: Order, alphas, base=1, dtype=None, upstream=None, results=T
     moments = lane.room("moments", (1, table.count), np.float64)
     given = (*sorted_scores, rates, order.descending, pulls, gradient, moments, table.first)
     layout.sweep(_gradients, _gradients_of_short, (3, 3), given, v, outer, outer_v)
-    return ranks, gradient, -lane.get(layout.totals(table, "totals", moments))[0] / alphas
+    totals = layout.totals(table, "totals", moments)
+    return ranks, gradient, per_alpha(lane, totals, alphas, -1.0, order.values)
 
 
 @kernel
@@ -50,7 +52,7 @@ def _ranks(numbers, ranking, begin, end, offsets, keys, order, places, rates, ba
     r, low, high = ranking[tile], begin[tile], end[tile]
     start, stop = offsets[r], offsets[r + 1]
     factors, results = ROWS_OF_TILE * threads, ROWS_OF_TILE * threads + (high - low)
-    put_factors(s, factors, keys, order, start, low, high, rates[r])
+    put_factors(s, factors, keys, order, start, low, high, one_of(rates, r))
     first, last = run_of(high - low)
     carry, ahead = reach(s, factors, None, first, last, outer, tile, low == start and high == stop)
     _differences(s, factors, results, first, last, carry, ahead)
@@ -67,7 +69,7 @@ def _ranks_of_short(short, slots, offsets, keys, order, places, rates, base, ran
     s, t, threads = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockDim.x
     count, r = slots_of_block(slots), ranking_of(short)
     factors, results = ROWS_OF_SHORT * threads, ROWS_OF_SHORT * threads + count
-    first, last = take(s, results, r, slots, offsets, rates[r] if r >= 0 else 0.0)
+    first, last = take(s, results, r, slots, offsets, one_of(rates, r) if r >= 0 else 0.0)
     put_walk_factors(s, factors, results, count, keys, order)
     _differences(s, factors, results, first, last, 0.0, 0.0)
     for i in range(first, last):
@@ -201,13 +203,13 @@ def _gradients(
     pulls, slopes = factors + size, factors + 2 * size
     for i in range(low + t, high, threads):
         s[pulls + i - low] = _pull(keys, order, places, upstream, start, i) if is_alone else v[i]
-    put_factors(s, factors, keys, order, start, low, high, rates[r])
+    put_factors(s, factors, keys, order, start, low, high, one_of(rates, r))
     first, last = run_of(size)
     carry, ahead = reach(s, factors, None, first, last, outer, tile, is_alone)
     carry_v, ahead_v = reach(s, factors, pulls, first, last, outer_v, tile, is_alone)
     _slopes(s, factors, pulls, slopes, first, last, carry, ahead, carry_v, ahead_v)
     cuda.syncthreads()
-    half, middle = (0.5 if descending else -0.5) * rates[r], finite(value_of(keys[(start + stop) // 2], order))
+    half, middle = (0.5 if descending else -0.5) * one_of(rates, r), finite(value_of(keys[(start + stop) // 2], order))
     moment = 0.0
     for i in range(low + t, high, threads):
         g = 0.0
@@ -229,7 +231,7 @@ def _gradients_of_short(
     count, r = slots_of_block(slots), ranking_of(short)
     factors = ROWS_OF_SHORT * threads
     pulls, slopes = factors + count, factors + 2 * count
-    first, last = take(s, slopes, r, slots, offsets, rates[r] if r >= 0 else 0.0)
+    first, last = take(s, slopes, r, slots, offsets, one_of(rates, r) if r >= 0 else 0.0)
     for slot in range(t, count, threads):
         owner = int(s[slopes + slot])
         if owner >= 0:

@@ -13,8 +13,9 @@ import numpy as np
 
 from ..scalars.laplace import LARGEST_RATE, log_nearness, to_neighbours
 from ..scalars.summary import nearer, soft_count, softmax_parts
-from .adapter import cuda, device, float64, kernel
+from .adapter import cuda, device, float64, kernel, one_of
 from .blocks import block_sums, put_results
+from .numbers import per_alpha, rates_up_to
 from .order import Order, value_of
 from .rank import middle_of
 from .sweeps import AS_THEY_ARE, put_factors, put_sums, put_walk_factors, reach_within, run_of, sums
@@ -51,7 +52,8 @@ def soft_sort(order: Order, alphas, upstream=None, results=True):
     moments = lane.room("moments", (1, table.count), np.float64)
     given = (layout.offsets, y, places, at.spans, at.anchors, at.steps, v, g, gradient, moments)
     layout.each_tile(table, _gradients, 1, *given)
-    return out, gradient, lane.get(layout.totals(table, "totals", moments))[0] / alphas
+    totals = layout.totals(table, "totals", moments)
+    return out, gradient, per_alpha(lane, totals, alphas, 1.0, order.values)
 
 
 def _values(order, alphas):
@@ -59,17 +61,13 @@ def _values(order, alphas):
     lane, layout = order.lane, order.layout
     out = lane.result("sorted softly", layout.size, order.dtype, order.values)
     keys, _ = order.keys()
-    spans, rates = _spans_of(order, keys, order.bits), _rates(lane, alphas)
+    spans, rates = _spans_of(order, keys, order.bits), rates_up_to(lane, alphas, LARGEST_RATE)
     given = (layout.offsets, keys, order.bits, spans, lane.put(alphas, "alphas"), rates, order.descending, out)
     layout.sweep(_sorted, _sorted_of_short, (2, 3), given)
     if len(layout.tiles.several):
         at = solve(order, alphas, 0.5, parts=True)
         layout.each_part(_emit, 0, layout.offsets, at.spans, order.sorted()[0], at.anchors, at.steps, out)
     return out
-
-
-def _rates(lane, alphas):
-    return lane.put(np.minimum(1.0 / alphas, LARGEST_RATE), "rates")
 
 
 def _spans_of(order, y, bits):
@@ -87,7 +85,7 @@ def solve(order: Order, alphas, first: float, parts: bool = False) -> Solved:
     """
     lane, layout = order.lane, order.layout
     y, _ = order.sorted()
-    spans, rates = _spans_of(order, y, AS_THEY_ARE), _rates(lane, alphas)
+    spans, rates = _spans_of(order, y, AS_THEY_ARE), rates_up_to(lane, alphas, LARGEST_RATE)
     around = sums(lane, layout, y, rates, parts=parts)
     found = [lane.room(name, (layout.size,), np.float64) for name in ("anchors", "steps", "gaps", "above", "below")]
     given = (layout.offsets, spans, y, *around, lane.put(alphas, "alphas"), rates, order.descending, first)
@@ -103,13 +101,13 @@ def pull_back(order: Order, alphas, at: Solved, v):
     weights = [lane.room(f"weight {side}", (layout.size,), np.float64) for side in ("above", "below")]
     layout.each_tile(table, _put_down, 0, layout.offsets, at.spans, *at.sums, *at[2:5], v, *weights)
     # e^-1e300 is 0: of the sums before a target those of its own gap alone remain.
-    apart, moved = lane.put(np.full(layout.count, 1e300), "apart"), []
+    apart, moved = lane.put(np.broadcast_to(1e300, layout.count)), []
     for side, weight in enumerate(weights):
         within, _ = sums(lane, layout, at.gaps, apart, weight, " within")
         put = lane.zeros(f"put {side}", (layout.size,), np.float64)
         layout.each_tile(table, _gather, 0, layout.offsets, at.spans, at.gaps, within, weight, side, put)
         moved.append(put)
-    rates = _rates(lane, alphas)
+    rates = rates_up_to(lane, alphas, LARGEST_RATE)
     _, up = sums(lane, layout, y, rates, moved[0], " up")
     down, _ = sums(lane, layout, y, rates, moved[1], " down")
     layout.each_tile(table, _add, 0, up, down, *moved)
@@ -125,14 +123,14 @@ def _sorted(numbers, ranking, begin, end, offsets, keys, order, spans, alphas, r
     if low != offsets[r] or high != offsets[r + 1]:
         return
     factors, before = ROWS_OF_TILE * threads, ROWS_OF_TILE * threads + (high - low)
-    put_factors(s, factors, keys, order, low, low, high, rates[r])
+    put_factors(s, factors, keys, order, low, low, high, one_of(rates, r))
     first, last = run_of(high - low)
     _, carry, _, ahead = reach_within(s, factors, None, first, last)
     put_sums(s, factors, None, before, first, last, carry, ahead)
     cuda.syncthreads()
-    start, stop, up = low + spans[r, 0], low + spans[r, 1], alphas[r] if descending else -alphas[r]
+    start, stop, up = low + spans[r, 0], low + spans[r, 1], one_of(alphas, r) * (1.0 if descending else -1.0)
     for i in range(low + t, high, threads):
-        out[i] = _value(keys, order, s, before - low, factors - low, start, stop, up, rates[r], i)
+        out[i] = _value(keys, order, s, before - low, factors - low, start, stop, up, one_of(rates, r), i)
 
 
 @kernel
@@ -142,7 +140,7 @@ def _sorted_of_short(short, slots, offsets, keys, order, spans, alphas, rates, d
     count, r = slots_of_block(slots), ranking_of(short)
     factors = ROWS_OF_SHORT * threads
     owners, before = factors + count, factors + 2 * count
-    first, last = take(s, owners, r, slots, offsets, rates[r] if r >= 0 else 0.0)
+    first, last = take(s, owners, r, slots, offsets, one_of(rates, r) if r >= 0 else 0.0)
     put_walk_factors(s, factors, owners, count, keys, order)
     put_sums(s, factors, None, before, first, last, 0.0, 0.0)
     cuda.syncthreads()
@@ -151,9 +149,9 @@ def _sorted_of_short(short, slots, offsets, keys, order, spans, alphas, rates, d
         if owner >= 0:
             i, low, _ = score_of(s, owner, slot)
             r = int(s[4 * threads + owner])
-            start, stop, up = low + spans[r, 0], low + spans[r, 1], alphas[r] if descending else -alphas[r]
+            start, stop, up = low + spans[r, 0], low + spans[r, 1], one_of(alphas, r) * (1.0 if descending else -1.0)
             shift = slot - i
-            out[i] = _value(keys, order, s, before + shift, factors + shift, start, stop, up, rates[r], i)
+            out[i] = _value(keys, order, s, before + shift, factors + shift, start, stop, up, one_of(rates, r), i)
 
 
 @device
@@ -215,14 +213,14 @@ def _solve(
     tile = numbers[cuda.blockIdx.x]
     r = ranking[tile]
     start, stop = offsets[r] + spans[r, 0], offsets[r] + spans[r, 1]
-    up = alphas[r] if descending else -alphas[r]
+    up = one_of(alphas, r) * (1.0 if descending else -1.0)
     count = stop - start - (first == 1.0)
     for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
         gaps[i] = -1.0
         if start <= i < start + count:
             target = first + (i - start)
             at, anchor, step, above, below = _meeting(
-                y, AS_THEY_ARE, before, 0, behind, 0, start, stop, up, rates[r], target
+                y, AS_THEY_ARE, before, 0, behind, 0, start, stop, up, one_of(rates, r), target
             )
             gaps[i], anchors[i], steps[i], to_above[i], to_below[i] = at - start, anchor, step, above, below
 

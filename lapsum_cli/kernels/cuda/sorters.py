@@ -63,7 +63,7 @@ def _by_cccl(lane, layout, keys, places, out_keys, out_places):
     """A radix sort for every ranking that is better alone, and one sort of segments for all others."""
     from cuda import compute
 
-    by_radix, segments = _plan(lane, layout)
+    by_radix, segments = layout.kept(_plan)
 
     def sort(name, part, **more):
         arrays = {"in_keys": keys, "out_keys": out_keys, "in_values": places, "out_values": out_places}
@@ -84,17 +84,13 @@ def _by_cccl(lane, layout, keys, places, out_keys, out_places):
         sort("segmented_sort", slice(0, layout.size), **more)
 
 
-def _plan(lane: Lane, layout: Any) -> tuple[list[slice], tuple | None]:
-    """The rankings to sort by themselves, and where all others begin and end, on the card: once for a layout."""
-    of, plan = lane.tables.get("sorting", (None, None))
-    if of is not layout:
-        by_radix, here = alone(layout.lengths), layout.here
-        segments = None
-        if len(by_radix) < layout.count:
-            segments = tuple(lane.put(np.delete(ends, by_radix)) for ends in (here[:-1], here[1:]))
-        plan = [slice(int(here[r]), int(here[r + 1])) for r in by_radix], segments
-        lane.tables["sorting"] = layout, plan
-    return plan
+def _plan(layout: Any) -> tuple[list[slice], tuple | None]:
+    """The rankings to sort by themselves, and where all others begin and end, on the card."""
+    by_radix, here = alone(layout.lengths), layout.here
+    segments = None
+    if len(by_radix) < layout.count:
+        segments = tuple(layout.put(np.delete(ends, by_radix)) for ends in (here[:-1], here[1:]))
+    return [slice(int(here[r]), int(here[r + 1])) for r in by_radix], segments
 
 
 def _cccl(lane: Lane, name: str, kind: np.dtype) -> Any:

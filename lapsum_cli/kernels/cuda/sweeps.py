@@ -16,7 +16,7 @@ import numpy as np
 from ..scalars.keys import bit_order
 from ..scalars.summary import merged, step
 from . import tiles
-from .adapter import cuda, device, float64, kernel
+from .adapter import cuda, device, float64, kernel, one_of
 from .blocks import block_sums, put_results, scan_both_ways
 from .order import value_of
 from .walks import score_of
@@ -144,7 +144,7 @@ def _summarise(numbers, ranking, begin, end, offsets, y, order, rates, weights, 
     s, t = cuda.shared.array(0, float64), cuda.threadIdx.x
     tile = numbers[cuda.blockIdx.x]
     r, low, high = ranking[tile], begin[tile], end[tile]
-    is_first, rate = low == offsets[r], rates[r]
+    is_first, rate = low == offsets[r], one_of(rates, r)
     final, ahead = value_of(y[high - 1], order), value_of(y[low if is_first else low - 1], order)
     from_last, from_before = 0.0, 0.0
     for i in range(low + t, high, cuda.blockDim.x):
@@ -195,7 +195,7 @@ def _sweep(numbers, ranking, begin, end, offsets, y, rates, weights, carries, be
     own, results = factors + size, factors + 2 * size
     for i in range(t, size, threads):
         s[own + i] = weights[low + i] if weights.size > 0 else 1.0
-    put_factors(s, factors, y, AS_THEY_ARE, offsets[r], low, high, rates[r])
+    put_factors(s, factors, y, AS_THEY_ARE, offsets[r], low, high, one_of(rates, r))
     first, last = run_of(size)
     carry, ahead = reach(s, factors, own, first, last, carries, tile, is_alone)
     put_sums(s, factors, own, results, first, last, carry, ahead)

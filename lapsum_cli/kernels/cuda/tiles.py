@@ -6,11 +6,14 @@ Short rankings are one tile each, and take fewer threads.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from ...core.rankings import is_fixed
 from .adapter import Lane, cuda, float64, kernel
 from .blocks import block_maxima, block_sums
 
@@ -25,22 +28,69 @@ LONG = 1 << 15  # scores from which the threshold of a top-k is narrowed down by
 LARGE_TILE, MOST_TILES = 4096, 2048  # of a ranking that is only summed: so that one block can add the sums of its tiles
 
 
-@dataclass(frozen=True)
 class Tiles:
-    """Tiles on the card: tile i is scores begin[i] .. end[i] of ranking[i]; first[r] is the first of ranking r."""
+    """Tiles on the card: tile i is scores begin[i] .. end[i] of ranking[i]; first[r] is the first of ranking r.
 
-    ranking: object  # (tiles,) int64
-    begin: object  # (tiles,) int64
-    end: object  # (tiles,) int64
-    first: object  # (m + 1,) int64
-    classes: list  # (threads, most scores of a tile, numbers of tiles on the card) of short rankings, and of others
-    several: object  # the rankings of more than one tile, on the card
-    single: object  # the others
-    of: np.ndarray  # ranking, in memory here
+    Each table is made, and sent, when it is first asked for: few kernels need all of them.
+    """
 
-    @property
-    def count(self) -> int:
-        return len(self.of)
+    def __init__(self, layout: OnTiles, tile: np.ndarray):
+        """tile: (m,) how many scores a tile of each ranking takes."""
+        self._layout, self._tile = layout, tile
+        self._counts = -(-layout.lengths // tile)
+        self._first = np.concatenate([[0], np.cumsum(self._counts)])
+        self.count = int(self._first[-1])
+
+    @cached_property
+    def of(self) -> np.ndarray:
+        """(tiles,) int64, in memory here: the ranking of each."""
+        return np.repeat(np.arange(self._layout.count), self._counts)
+
+    @cached_property
+    def _ends(self) -> tuple[np.ndarray, np.ndarray]:
+        of, here = self.of, self._layout.here
+        begin = here[of] + (np.arange(self.count) - self._first[of]) * self._tile[of]
+        return begin, np.minimum(begin + self._tile[of], here[of + 1])
+
+    @cached_property
+    def ranking(self) -> Any:
+        """(tiles,) int64."""
+        return self._layout.put(self.of)
+
+    @cached_property
+    def begin(self) -> Any:
+        """(tiles,) int64."""
+        return self._layout.put(self._ends[0])
+
+    @cached_property
+    def end(self) -> Any:
+        """(tiles,) int64."""
+        return self._layout.put(self._ends[1])
+
+    @cached_property
+    def first(self) -> Any:
+        """(m + 1,) int64."""
+        return self._layout.put(self._first)
+
+    @cached_property
+    def classes(self) -> list[tuple[int, int, Any]]:
+        """(threads, most scores of a tile, numbers of tiles on the card) of short rankings, and of others."""
+        (begin, end), is_short = self._ends, self._layout.lengths[self.of] <= SHORT
+        return [
+            (threads, int((end - begin)[chosen].max()), self._layout.put(np.flatnonzero(chosen)))
+            for threads, chosen in ((FEW_THREADS, is_short), (THREADS, ~is_short))
+            if chosen.any()
+        ]
+
+    @cached_property
+    def several(self) -> Any:
+        """The rankings of more than one tile."""
+        return self._layout.put(np.flatnonzero(self._counts > 1))
+
+    @cached_property
+    def single(self) -> Any:
+        """The others."""
+        return self._layout.put(np.flatnonzero(self._counts <= 1))
 
 
 @dataclass(frozen=True)
@@ -60,45 +110,45 @@ class OnTiles:
     def __init__(self, lane: Lane, offsets: np.ndarray):
         self.lane, self.here, self.lengths = lane, offsets, np.diff(offsets)
         self.count, self.size = len(offsets) - 1, int(offsets[-1])
-        self.offsets = lane.put(offsets)
+        self.offsets, self._kept = lane.put(offsets), {}
 
     @classmethod
     def of(cls, lane: Lane, offsets: np.ndarray) -> OnTiles:
         """The layout of these offsets; that of the batch before if it is the same."""
         kept = lane.tables.get("layout")
-        if kept is None or not np.array_equal(kept.here, offsets):
+        if kept is None or not _are_equal(kept.here, offsets):
             kept = lane.tables["layout"] = cls(lane, offsets)
         return kept
+
+    def kept(self, make: Callable[[OnTiles], Any]) -> Any:
+        """What a function makes of the offsets alone, made once."""
+        if make not in self._kept:
+            self._kept[make] = make(self)
+        return self._kept[make]
+
+    def put(self, table: np.ndarray) -> Any:
+        """A table that goes with the offsets, on the card."""
+        return self.lane.put(table)
+
+    @cached_property
+    def has_empty(self) -> bool:
+        """Whether a ranking has no scores, and so no block."""
+        return not self.lengths.all()
 
     @cached_property
     def tiles(self) -> Tiles:
         """For sweeps, whose scores pass through shared memory."""
-        return self._table(np.full(self.count, TILE))
+        return Tiles(self, np.full(self.count, TILE))
 
     @cached_property
     def large_tiles(self) -> Tiles:
         """For sums: tiles of at least LARGE_TILE scores, at most MOST_TILES of a ranking."""
-        return self._table(np.maximum(LARGE_TILE, -(-self.lengths // MOST_TILES)))
-
-    def _table(self, tile: np.ndarray) -> Tiles:
-        counts = -(-self.lengths // tile)
-        first = np.concatenate([[0], np.cumsum(counts)])
-        ranking = np.repeat(np.arange(self.count), counts)
-        begin = self.here[ranking] + (np.arange(first[-1]) - first[ranking]) * tile[ranking]
-        end = np.minimum(begin + tile[ranking], self.here[ranking + 1])
-        is_short = self.lengths[ranking] <= SHORT
-        classes = [
-            (threads, int((end - begin)[chosen].max()), self.lane.put(np.flatnonzero(chosen)))
-            for threads, chosen in ((FEW_THREADS, is_short), (THREADS, ~is_short))
-            if chosen.any()
-        ]
-        tables = (self.lane.put(table) for table in (ranking, begin, end, first))
-        return Tiles(*tables, classes, *(self.lane.put(np.flatnonzero(c)) for c in (counts > 1, counts <= 1)), ranking)
+        return Tiles(self, np.maximum(LARGE_TILE, -(-self.lengths // MOST_TILES)))
 
     @cached_property
     def swept(self) -> Swept:
         """For sweeps: an odd number of slots for each short ranking, so that few threads meet in a bank of memory."""
-        put, of = self.lane.put, self.lengths[self.tiles.of]
+        put, of = self.put, self.lengths[self.tiles.of]
         classes = [
             (threads, int(min(of[chosen].max(), TILE)), put(np.flatnonzero(chosen)))
             for threads, chosen in ((FEW_THREADS, (of > WALK) & (of <= SHORT)), (THREADS, of > max(WALK, SHORT)))
@@ -172,18 +222,9 @@ def _largest_of_tiles(rankings, first, partials, out):
             out[row, r] = s[0]
 
 
-def has_nan(lane: Lane, values) -> bool:
-    """Whether any number of an array (N,) on the card is NaN: one pass."""
-    found = lane.zeros("NaN found", (1,), np.int32)
-    lane.launch(_find_nan, min(-(-values.size // 256), 4096), 256, 0, values, found)
-    return bool(lane.get(found)[0])
-
-
-@kernel
-def _find_nan(values, found):
-    for i in range(cuda.grid(1), values.size, cuda.gridsize(1)):
-        if values[i] != values[i]:
-            found[0] = 1
+def _are_equal(known: np.ndarray, offsets: np.ndarray) -> bool:
+    """Whether they are the same numbers; what nobody can have written to (rankings.equal_offsets) is not read."""
+    return (known is offsets and is_fixed(offsets)) or np.array_equal(known, offsets)
 
 
 @kernel

@@ -13,22 +13,23 @@ import numpy as np
 
 from ...core.rankings import Rankings
 from ..scalars.cut import (
+    LEAST_ALPHA_32,
     LOGARITHM,
     MEMBERSHIP,
     beyond_float32,
-    is_hard,
     log_membership,
     membership,
-    rates_of,
     settled,
     slope_of,
-    thresholds_of,
+    threshold_of,
 )
 from ..scalars.functions import LOG_2
 from . import tiles
-from .adapter import Lane, cuda, device, float64, kernel
+from .adapter import Lane, cuda, device, float64, kernel, one_of
 from .blocks import block_sums, put_results
+from .doubts import Doubts
 from .narrowing import Narrowing
+from .numbers import rates
 from .threshold import find_whole_cut, near
 from .tiles import OnTiles
 
@@ -52,24 +53,26 @@ def soft_topk(lane: Lane, rankings, ks, alphas, largest=True, log=False, upstrea
     v = lane.room("no upstream", (0,), dtype) if upstream is None else lane.put(upstream, "upstream")
     out = lane.result(f"memberships of {name}", layout.size if results else 0, dtype, values)
     cuts = [lane.result(f"{part} of {name}", (layout.count, n), np.float64, values) for part, n in _PARTS]
-    on_card = (lane.put(ks, "ks"), lane.put(alphas, "alphas"), lane.put(rates_of(alphas, dtype), "rates"))
-    if not layout.lengths.all():  # no block is there for an empty ranking
+    on_card = (lane.put(ks, "ks"), lane.put(alphas, "alphas"), rates(lane, alphas, dtype))
+    if dtype == np.float32 and not isinstance(alphas, np.ndarray):
+        Doubts.of(lane).outside(alphas, LEAST_ALPHA_32, 1 / LEAST_ALPHA_32)
+    if layout.has_empty:
         lane.fill(cuts[0], -np.inf)
         lane.fill(cuts[1], 0.0)
     partials = lane.room("pulled by tiles", (2, table.count), np.float64)
     how = (sign, log, *cuts, out, v, LOGARITHM if log else MEMBERSHIP, partials)
-    for threads, chosen in _by_length(layout.lengths):
-        given = (lane.put(chosen), layout.offsets, table.first, x, *on_card)
+    short, long_tiles = layout.kept(_by_length)
+    for threads, chosen in short:
+        given = (chosen, layout.offsets, table.first, x, *on_card)
         lane.launch(_topk_of_short, len(chosen), threads, 6, *given, *how)
-    long = np.flatnonzero(layout.lengths > tiles.LONG)
-    if len(long):
-        Narrowing(lane, layout, long, dtype).run(x, sign, *on_card, *cuts)
-        given = (lane.put(np.flatnonzero(np.isin(table.of, long))), table.ranking, table.begin, table.end)
+    if long_tiles is not None:
+        Narrowing(lane, layout, dtype).run(x, sign, *on_card, *cuts)
+        given = (long_tiles, table.ranking, table.begin, table.end)
         lane.launch(_walk_tiles, len(given[0]), tiles.THREADS, 2, *given, x, on_card[2], *how)
     pulled = None if upstream is None else layout.totals(table, "pulled", partials)
-    for r, part, whole in beyond_float32(dtype, layout.here, alphas):
-        wide = cast(lane, x[part], np.float64)
-        exact, (cut, share, _) = soft_topk(lane, Rankings(wide, whole), ks[[r]], alphas[[r]], largest, log)
+    for r, part, whole in _beyond_float32(dtype, layout, alphas):
+        wide, own = cast(lane, x[part], np.float64), (ks[r : r + 1], alphas[r : r + 1])
+        exact, (cut, share, _) = soft_topk(lane, Rankings(wide, whole), *own, largest, log)
         if results:
             cast(lane, exact, dtype, out[part])
         cast(lane, cut.reshape(4), np.float64, cuts[0][r])
@@ -80,9 +83,11 @@ def soft_topk(lane: Lane, rankings, ks, alphas, largest=True, log=False, upstrea
 _PARTS = (("cuts", 4), ("shares", 5))
 
 
-def _by_length(lengths):
-    """Rankings that one block does, by how many threads it has; none without scores."""
-    above = 0
+def _by_length(layout):
+    """Rankings that one block does, with how many threads it has, none without scores; and the tiles of the others,
+    None where there are none. On the card.
+    """
+    short, above, lengths = [], 0, layout.lengths
     for threads, most in (
         (tiles.FEW_THREADS, tiles.SHORT),
         (tiles.THREADS, tiles.MEDIUM),
@@ -90,51 +95,82 @@ def _by_length(lengths):
     ):
         chosen, above = np.flatnonzero((lengths > above) & (lengths <= most)), most
         if len(chosen):
-            yield threads, chosen
+            short.append((threads, layout.put(chosen)))
+    is_long = lengths > tiles.LONG
+    if not is_long.any():
+        return short, None
+    return short, layout.put(np.flatnonzero(is_long[layout.large_tiles.of]))
 
 
 def topk_gradient(lane: Lane, rankings, upstream, cuts: Cuts, alphas, largest=True, slope=MEMBERSHIP):
-    """Gradients for scores (N,) on the card, for k (m,) and for alpha (m,) in memory here. As in cpu.topk."""
+    """Gradients for scores (N,), for k (m,) and for alpha (m,), on the card. As in cpu.topk."""
     values, layout = rankings.values, OnTiles.of(lane, rankings.offsets)
     dtype = np.dtype(values.dtype)
     x, v, sign = lane.put(values, "scores"), lane.put(upstream, "upstream"), dtype.type(1 if largest else -1)
     out, table = lane.result("gradient of scores", layout.size, dtype, values), layout.large_tiles
-    rates = lane.put(rates_of(alphas, dtype), "rates")
+    rate = rates(lane, alphas, dtype)
     pulled = cuts.pulled
     if pulled is None:
         partials, none = lane.room("pulled by tiles", (2, table.count), np.float64), lane.room("none", (0,), dtype)
         given = (sign, False, cuts.cuts, cuts.shares, none, v, slope, partials)
-        layout.each_tile(table, _walk_tiles, 2, x, rates, *given)
+        layout.each_tile(table, _walk_tiles, 2, x, rate, *given)
         pulled = layout.totals(table, "pulled", partials)
     partials = lane.room("moments by tiles", (3, table.count), np.float64)
-    layout.each_tile(table, _settle, 3, x, rates, sign, slope, cuts.cuts, cuts.shares, v, pulled, out, partials)
-    moments = lane.get(layout.totals(table, "totals", partials))
-    to_k, to_alpha = _ends(lane.get(pulled), moments, lane.get(cuts.cuts), lane.get(cuts.shares)[:, 4], slope, sign)
-    for r, part, whole in beyond_float32(dtype, layout.here, alphas):
+    layout.each_tile(table, _settle, 3, x, rate, sign, slope, cuts.cuts, cuts.shares, v, pulled, out, partials)
+    totals = layout.totals(table, "totals", partials)
+    to_k, to_alpha = (
+        lane.result(f"gradient of {name}", (layout.count,), np.float64, values) for name in ("k", "alpha")
+    )
+    given = (pulled, totals, cuts.cuts, cuts.shares, slope == MEMBERSHIP, np.float64(sign), to_k, to_alpha)
+    lane.launch(_ends, -(-layout.count // 128), 128, 0, *given)
+    for r, part, whole in _beyond_float32(dtype, layout, alphas):
         wide, pull = (cast(lane, array[part], np.float64) for array in (x, v))
-        own = Cuts(*(lane.put(lane.get(array)[[r]]) for array in cuts[:2]))
-        given = (Rankings(wide, whole), pull, own, alphas[[r]], largest, slope)
-        exact, to_k[[r]], to_alpha[[r]] = topk_gradient(lane, *given)
-        cast(lane, exact, dtype, out[part])
+        own = Cuts(*(cast(lane, array[r], np.float64).reshape((1, array.shape[1])) for array in cuts[:2]))
+        given = (Rankings(wide, whole), pull, own, alphas[r : r + 1], largest, slope)
+        for exact, to in zip(
+            topk_gradient(lane, *given), (out[part], to_k[r : r + 1], to_alpha[r : r + 1]), strict=True
+        ):
+            cast(lane, exact, to.dtype, to)
     return out, to_k, to_alpha
 
 
 def thresholds(lane: Lane, cuts: Cuts, alphas, largest=True):
-    """The threshold b of each ranking (m,), in memory here; as ..cpu.topk.thresholds."""
-    return thresholds_of(lane.get(cuts.cuts), alphas, largest)
+    """The threshold b of each ranking (m,), on the card; as ..cpu.topk.thresholds."""
+    out = lane.empty((cuts.cuts.shape[0],), np.float64)
+    given = (cuts.cuts, lane.put(alphas, "alphas"), 1.0 if largest else -1.0, out)
+    lane.launch(_thresholds, -(-out.size // 128), 128, 0, *given)
+    return out
 
 
-def _ends(pulled, moments, cuts, scale, slope, sign):
-    """The gradients for k and alpha, from the sums over each ranking."""
-    (pulled, total), (from_neighbours, above_b, below_b) = pulled, moments
-    with np.errstate(all="ignore"):
-        density = total if slope == MEMBERSHIP else total * scale
-        to_k = np.where(pulled != 0.0, pulled / density, 0.0)
-        # From the neighbours to b it is log(2 share), which may be -inf on a side without scores.
-        from_neighbours = from_neighbours + np.where(above_b != 0.0, -above_b * (cuts[:, 3] + LOG_2), 0.0)
-        from_neighbours = from_neighbours + np.where(below_b != 0.0, below_b * (cuts[:, 2] + LOG_2), 0.0)
-    hard = is_hard(cuts)
-    return np.where(hard, 0.0, to_k), np.where(hard, 0.0, -from_neighbours * np.float64(sign))
+def _beyond_float32(dtype, layout, alphas):
+    """As beyond_float32; nothing is known here of alphas on the card."""
+    return beyond_float32(dtype, layout.here, alphas) if isinstance(alphas, np.ndarray) else ()
+
+
+@kernel
+def _thresholds(cuts, alphas, sign, out):
+    r = cuda.grid(1)
+    if r < out.size:
+        out[r] = sign * threshold_of(cuts[r], one_of(alphas, r))
+
+
+@kernel
+def _ends(pulled, totals, cuts, shares, of_membership, sign, to_k, to_alpha):
+    """The gradients for k and alpha, from the sums over each ranking; 0 where k takes nothing or everything."""
+    r = cuda.grid(1)
+    if r >= to_k.size:
+        return
+    log_below, log_above = cuts[r, 2], cuts[r, 3]
+    to_k[r], to_alpha[r] = 0.0, 0.0
+    if log_below == -np.inf and log_above == -np.inf:
+        return
+    if pulled[0, r] != 0.0:
+        to_k[r] = pulled[0, r] / (pulled[1, r] if of_membership else pulled[1, r] * shares[r, 4])
+    moment, above_b, below_b = totals[0, r], totals[1, r], totals[2, r]
+    # From the neighbours to b it is log(2 share), which may be -inf on a side without scores.
+    moment += -above_b * (log_above + LOG_2) if above_b != 0.0 else 0.0
+    moment += below_b * (log_below + LOG_2) if below_b != 0.0 else 0.0
+    to_alpha[r] = -moment * sign
 
 
 def cast(lane: Lane, array, dtype, out=None):
@@ -156,9 +192,10 @@ def _topk_of_short(numbers, offsets, first, x, ks, alphas, rates, sign, log, cut
     """A block for a ranking: its threshold, then its memberships."""
     s, r = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x]
     start, stop = offsets[r], offsets[r + 1]
-    find_whole_cut(s, x, start, stop - start, sign, ks[r], alphas[r], rates[r], cuts[r], shares[r])
+    k, alpha, rate = one_of(ks, r), one_of(alphas, r), one_of(rates, r)
+    find_whole_cut(s, x, start, stop - start, sign, k, alpha, rate, cuts[r], shares[r])
     cuda.syncthreads()
-    block_sums(s, _walk(x, start, stop, sign, cuts[r], shares[r], rates[r], log, out, v, slope))
+    block_sums(s, _walk(x, start, stop, sign, cuts[r], shares[r], rate, log, out, v, slope))
     put_results(s, 2, partials, first[r])
     for tile in range(first[r] + 1 + cuda.threadIdx.x, first[r + 1], cuda.blockDim.x):
         partials[0, tile], partials[1, tile] = 0.0, 0.0  # all of it stands at the first
@@ -168,7 +205,7 @@ def _topk_of_short(numbers, offsets, first, x, ks, alphas, rates, sign, log, cut
 def _walk_tiles(numbers, ranking, begin, end, x, rates, sign, log, cuts, shares, out, v, slope, partials):
     s, tile = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x]
     r = ranking[tile]
-    block_sums(s, _walk(x, begin[tile], end[tile], sign, cuts[r], shares[r], rates[r], log, out, v, slope))
+    block_sums(s, _walk(x, begin[tile], end[tile], sign, cuts[r], shares[r], one_of(rates, r), log, out, v, slope))
     put_results(s, 2, partials, tile)
 
 
@@ -247,7 +284,7 @@ def _settle(numbers, ranking, begin, end, x, rates, sign, slope, cuts, shares, v
     """
     s, tile, kind = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x], x.dtype.type
     r, threads = ranking[tile], cuda.blockDim.x
-    cut, share, rate = cuts[r], shares[r], rates[r]
+    cut, share, rate = cuts[r], shares[r], one_of(rates, r)
     below, above, low, high = kind(cut[0]), kind(cut[1]), kind(share[2]), kind(share[3])
     scale, moment, above_b, below_b = kind(share[4]), 0.0, 0.0, 0.0
     is_hard = cut[2] == -np.inf and cut[3] == -np.inf

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ...core.errors import DeviceError, is_out_of_memory
-from ...core.rankings import Array, Rankings
+from ...core.rankings import Array, Rankings, equal_offsets
 from ...devices.card import Card
 from ...kernels.cuda import adapter
 from .cases import Case, Measured
@@ -90,8 +90,7 @@ class Work:
         free = int(SHARE * min(adapter.free_bytes(), 1 << 50))
         count = max(1, min(MOST_COPIES, math.ceil(ROTATED / size), free // size))
         copies = [[lane.put(array.reshape(-1)) for array in inputs] for _ in range(count)]
-        offsets = np.arange(case.rankings + 1, dtype=np.int64) * case.length
-        return cls(case, lane, copies, itertools.cycle(range(count)), offsets)
+        return cls(case, lane, copies, itertools.cycle(range(count)), equal_offsets(case.rankings, case.length))
 
     def run(self, copy: int, lane: adapter.Lane | None = None) -> list:
         """The results (N,) for one of the copies, on the card; by default on the lane of all sides."""
