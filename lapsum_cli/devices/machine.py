@@ -100,6 +100,42 @@ def driver() -> tuple[int | None, int]:
     return None, 0
 
 
+def driver_in_words() -> str:
+    """What the NVIDIA driver supports and offers, and the file of its library."""
+    version, count = driver()
+    if version is None:
+        return "none answers"
+    file = next(iter(_loaded("libcuda.so")), "its file is not told")
+    return f"CUDA {in_words(version)}, {count} GPU{'' if count == 1 else 's'}, {file}"
+
+
+def _loaded(name: str) -> Iterator[str]:
+    """Files that this process has loaded whose names start so; none where the system does not tell."""
+    with contextlib.suppress(OSError), open("/proc/self/maps") as file:
+        for line in file:
+            path = line.split(maxsplit=5)[-1].strip()
+            if Path(path).name.startswith(name):
+                yield path
+
+
+def libnvvm() -> str | None:
+    """The file of libnvvm, which compiles kernels for a card: that which numba-cuda finds, in a wheel, in CONDA_PREFIX,
+    where the system looks, and in $CUDA_PATH or $CUDA_HOME/nvvm/lib64; None where there is none.
+    """
+    try:
+        from cuda.pathfinder import load_nvidia_dynamic_lib
+
+        return str(load_nvidia_dynamic_lib("nvvm").abs_path)
+    except Exception:  # not installed, or what the finder and the linker may raise
+        return None
+
+
+NO_LIBNVVM = (
+    "not found, and it compiles kernels for a card; pip install 'lapsum-cli[cuda]', or set CUDA_HOME to a toolkit of "
+    f"CUDA {CUDA}, such as /usr/local/cuda, which has nvvm/lib64/libnvvm.so"
+)
+
+
 def in_words(version: int) -> str:
     """13.2 for 13020."""
     return f"{version // 1000}.{version % 1000 // 10}"

@@ -16,6 +16,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,12 @@ _SOURCES = sorted(_SOURCES_OF.rglob("*.py"))
 
 
 def sources_digest() -> str:
-    """Sixteen hex digits that change with any kernel source and with the versions of Numba and NumPy."""
+    """Sixteen hex digits that change with any kernel source and with the versions of Numba, numba-cuda and NumPy."""
     processor = llvmlite.binding.get_host_cpu_name()
-    digest = hashlib.sha256(f"{numba.__version__} {np.__version__} {sys.version} {processor}".encode())
+    for_cards = ""
+    with contextlib.suppress(PackageNotFoundError):
+        for_cards = version("numba-cuda")
+    digest = hashlib.sha256(f"{numba.__version__} {for_cards} {np.__version__} {sys.version} {processor}".encode())
     for path in _SOURCES:
         digest.update(path.relative_to(_SOURCES_OF).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:16]

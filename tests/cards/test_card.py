@@ -190,14 +190,22 @@ def test_where_the_scores_are_decides():
         lapsum.soft_rank([1.0], device="tpu")
 
 
-def test_a_kernel_that_fails_is_a_line(monkeypatch):
+@pytest.mark.parametrize(
+    ("libnvvm", "words"),
+    [
+        ("/lib/libnvvm.so.4", "the GPU does not run a kernel: CUDA_ERROR_UNSUPPORTED_PTX_VERSION the rest; its driver"),
+        (None, r"libnvvm is not found.* set CUDA_HOME to a toolkit of CUDA 13, such as /usr/local/cuda"),
+    ],
+)
+def test_a_kernel_that_fails_is_a_line(monkeypatch, libnvvm, words):
     from lapsum_cli.kernels.cuda import adapter
 
     def fail():
         raise RuntimeError("CUDA_ERROR_UNSUPPORTED_PTX_VERSION\nthe rest")
 
     monkeypatch.setattr(adapter, "check", fail)
+    monkeypatch.setattr(devices.machine, "libnvvm", lambda: libnvvm)
     devices._adapter.cache_clear()
-    with pytest.raises(DeviceError, match="the GPU does not run a kernel: CUDA_ERROR_UNSUPPORTED_PTX_VERSION the rest"):
+    with pytest.raises(DeviceError, match=words):
         devices.lane()
     devices._adapter.cache_clear()

@@ -19,6 +19,9 @@ from ...core.rankings import Array
 from .. import jit
 from ..scalars import functions
 
+# numba-cuda 0.30 asks NumPy for this alias when it first compiles, and NumPy 2.5 has it no more.
+vars(np).setdefault("row_stack", np.vstack)
+
 here = numba_cuda  # what is asked for outside kernels
 Shape = int | tuple[int, ...]
 Key = tuple[str, np.dtype]  # of memory that is used again
