@@ -119,20 +119,23 @@ def _loaded(name: str) -> Iterator[str]:
 
 
 def libnvvm() -> str | None:
-    """The file of libnvvm, which compiles kernels for a card: that which numba-cuda finds, in a wheel, in CONDA_PREFIX,
-    where the system looks, and in $CUDA_PATH or $CUDA_HOME/nvvm/lib64; None where there is none.
+    """The files of libnvvm, which compiles kernels for a card, and of its library of functions, where numba-cuda finds
+    both; else None. It looks into wheels, $CONDA_PREFIX, where the system looks, $CUDA_HOME or $CUDA_PATH, and for the
+    second file into /usr/local/cuda too.
     """
     try:
-        from cuda.pathfinder import load_nvidia_dynamic_lib
+        from numba.cuda.cuda_paths import get_cuda_paths
 
-        return str(load_nvidia_dynamic_lib("nvvm").abs_path)
+        found = get_cuda_paths()
+        files = [str(found[name].info) for name in ("nvvm", "libdevice")]
     except Exception:  # not installed, or what the finder and the linker may raise
         return None
+    return ", ".join(files) if all(Path(file).exists() for file in files) else None
 
 
 NO_LIBNVVM = (
     "not found, and it compiles kernels for a card; pip install 'lapsum-cli[cuda]', or set CUDA_HOME to a toolkit of "
-    f"CUDA {CUDA}, such as /usr/local/cuda, which has nvvm/lib64/libnvvm.so"
+    f"CUDA {CUDA}, such as /usr/local/cuda, which has nvvm/lib64/libnvvm.so and nvvm/libdevice"
 )
 
 
