@@ -27,14 +27,16 @@ from numpy.typing import DTypeLike
 
 from ...core.errors import DeviceError, is_out_of_memory
 from ...core.rankings import Array, Rankings
+from ...core.reference import soft_count
 from ...devices.card import Card
 from ...kernels.cuda import adapter
 from .cases import Case, Measured
-from .check import WrongResult, check_output
+from .check import MANY, WrongResult, check_output
 from .clock import Side, between_events, take_turns
+from .counting import Counting
 from .peers import Peer
 
-ROTATED, MOST_COPIES = 256 << 20, 8  # bytes of inputs that runs take in turn, if so many copies are enough
+ROTATED, MOST_COPIES = 256 << 20, 64  # bytes of inputs that runs take in turn, if so many copies are enough
 SHARE = 0.25  # of the free memory, for copies
 
 
@@ -48,7 +50,7 @@ def measure(case: Case, peers: list[Peer], runs: int, notice: Callable[[str], No
         inputs = case.inputs()
         work = Work.of(case, inputs)
         outputs = [work.lane.get(array).reshape(inputs[0].shape) for array in work.run(0)]
-        check_output(case, inputs, outputs)
+        check_output(case, inputs, outputs, Counting(work.lane) if case.length > MANY else soft_count)
         sides, remarks = {"lapsum": work.side(work.run), **_copies(work, inputs[0])}, []
         peers = [peer for peer in peers if case.operation in peer.on_card]
         if case.operation in ("topk", "log-topk") and any(peer.name == "torch" for peer in peers):
