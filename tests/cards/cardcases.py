@@ -1,5 +1,9 @@
 """Rankings for a card, and how what it makes of them is compared with the CPU's."""
 
+import hashlib
+import os
+from collections import Counter
+
 import numpy as np
 from onecard import IS_SIMULATED
 
@@ -41,7 +45,25 @@ def rankings_of(rows, alpha=None, k=None, **beside):
 def both(operation, rankings):
     """What the card and the CPU make of rankings."""
     cpu = Cpu()
-    return [on.compute(operation, rankings) for on in (devices.card(cpu), cpu)]
+    card = devices.card(cpu).compute(operation, rankings)
+    if DIGESTS:
+        _keep_digest(card)
+    return [card, cpu.compute(operation, rankings)]
+
+
+DIGESTS = os.environ.get("LAPSUM_DIGESTS")  # where two runs of the tests keep what shows whether they got the same
+_kept = Counter()
+
+
+def _keep_digest(result):
+    """A line of the test, the number of the result within it, and a digest of every bit; a file for each process."""
+    test = os.environ.get("PYTEST_CURRENT_TEST", "").partition(" (")[0]
+    _kept[test] += 1
+    digest = hashlib.sha256()
+    for values in result.values.values():
+        digest.update(np.ascontiguousarray(getattr(values, "spans", values)))
+    with open(f"{DIGESTS}.digests{os.getpid()}", "a") as file:
+        file.write(f"{test} {_kept[test]} {digest.hexdigest()}\n")
 
 
 def agree(card, cpu, dtype, scale=1.0):

@@ -133,16 +133,12 @@ def _of_peer(work: Work, peer: Peer) -> Side:
     return work.side(lambda i: function(work.case, shared[i]), within)
 
 
-class Repeating(adapter.Lane):
-    """A lane on which work that is done again makes no array and copies no number to the card: it launches, no more.
-
-    A graph that is captured there holds nothing but kernels, on arrays that stay.
-    """
+class Keeping(adapter.Lane):
+    """A lane on which work that is done again makes no array: its results replace those of before."""
 
     def __init__(self, stream: Any):
         super().__init__(stream)
         self._results: list[Any] = []
-        self._numbers: dict[tuple[str, tuple[int, ...], bytes], Any] = {}
         self._taken = 0
 
     def learn(self, work: Callable[[], list]) -> None:
@@ -163,6 +159,17 @@ class Repeating(adapter.Lane):
             self._results.append(super().empty(shape, dtype))
         self._taken += 1
         return self._results[self._taken - 1]
+
+
+class Repeating(Keeping):
+    """One on which it copies no number to the card either: it launches, no more.
+
+    A graph that is captured there holds nothing but kernels, on arrays that stay.
+    """
+
+    def __init__(self, stream: Any):
+        super().__init__(stream)
+        self._numbers: dict[tuple[str, tuple[int, ...], bytes], Any] = {}
 
     def put(self, array: Array, name: str | None = None) -> Any:
         """Numbers of this machine on the card: those that were there before are there still."""
