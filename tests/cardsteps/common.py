@@ -1,4 +1,4 @@
-"""What the steps of a run on a card share: sizes there and in a rehearsal, and the card, or one line and exit code 69."""
+"""What the steps of a run on a card share: sizes, there and in a rehearsal; the card, or a line and exit code 69."""
 
 import os
 import sys

@@ -1,11 +1,10 @@
 """What is installed, and what is found: a line for each; what is missing is said, and fails only if nothing works."""
 
-import importlib
 import os
 import platform
 import shutil
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 
 from common import IS_REHEARSED
 
@@ -29,6 +28,7 @@ FOR = {
     "cuda-cccl": "ranks and sorts do not run",
     "nvidia-nvvm": "libnvvm must be that of a toolkit",
     "pytest-xdist": "the tests take longer",
+    "torch": "no figures of it, and none through it",
 }
 
 
@@ -37,15 +37,6 @@ def of(package):
         return version(package)
     except PackageNotFoundError:
         return f"not installed{': ' + FOR[package] if package in FOR else ''}"
-
-
-def library(name, sees):
-    """Whether it is there, its version, and whether it sees a card."""
-    try:
-        module = importlib.import_module(name)
-        return f"{module.__version__}, {'sees the card' if sees(module) else 'sees no card'}"
-    except Exception as error:
-        return f"not usable, and so no figures of it ({type(error).__name__})"
 
 
 def gpu():
@@ -63,9 +54,9 @@ def main():
         print(f"{package:<16} {of(package)}")
     from numba import cuda
 
+    cupy = next((f"{d.name} {d.version}" for d in distributions() if (d.name or "").startswith("cupy")), None)
+    print(f"{'cupy':<16} {cupy or 'not installed: no figures of it'}")
     print(f"{'numba.cuda':<16} {cuda.__file__}")
-    print(f"{'torch':<16} {library('torch', lambda torch: torch.cuda.is_available())}")
-    print(f"{'cupy':<16} {library('cupy', lambda cupy: cupy.cuda.is_available())}")
     print(f"{'sanitizer':<16} {shutil.which('compute-sanitizer') or 'not on the path'}")
     print(f"{'CUDA_HOME':<16} {os.environ.get('CUDA_HOME', 'not set')}")
     print(f"{'driver':<16} {machine.driver_in_words()}")

@@ -40,10 +40,16 @@ ROTATED, MOST_COPIES = 256 << 20, 64  # bytes of inputs that runs take in turn, 
 SHARE = 0.25  # of the free memory, for copies
 
 
-def measure(case: Case, peers: list[Peer], runs: int, notice: Callable[[str], None]) -> Measured:
+def measure(
+    case: Case,
+    peers: list[Peer],
+    runs: int,
+    notice: Callable[[str], None],
+    more: Callable[[Work], dict[str, Side]] = lambda work: {},
+) -> Measured:
     """The times of lapsum, of copies, and of every peer that has something in place of the operation.
 
-    A wrong output is an error, and has no time. notice is told why a side has none.
+    A wrong output is an error, and has no time. notice is told why a side has none; `more` makes further sides.
     """
     gc.collect()  # a lane and its layout refer to each other: the memory of the case before
     with _enough_memory(case):
@@ -59,7 +65,7 @@ def measure(case: Case, peers: list[Peer], runs: int, notice: Callable[[str], No
             except Exception as error:  # whatever PyTorch, Numba and the driver may raise
                 remarks.append(f"{case} has no graph: {' '.join(str(error).split())[:200]}")
                 notice(remarks[-1])
-        sides |= {peer.name: _of_peer(work, peer) for peer in peers}
+        sides |= {peer.name: _of_peer(work, peer) for peer in peers} | more(work)
         moved = sum(array.nbytes for array in (*inputs, *outputs))
         return Measured(case, take_turns(sides, runs), moved, remarks=remarks)
 
