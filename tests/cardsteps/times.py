@@ -72,7 +72,7 @@ def repeated(work):
 
 
 def uneven():
-    """Operation -> sides: rankings of geometric length, with the offsets of before, or new ones; and all of the mean."""
+    """Operation -> sides: rankings of geometric length, with the same offsets or new ones; and all of the mean."""
     lengths = np.random.default_rng(0).geometric(1 / MEAN, MANY)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     even = np.arange(MANY + 1, dtype=np.int64) * MEAN
@@ -81,11 +81,8 @@ def uneven():
     card, found = Card(work.lane), {}
 
     def side(operation, offsets, is_new=False):
-        def run(i):
-            given = offsets.copy() if is_new else offsets
-            return card.compute(operation, Rankings(work.copies[i][0][: given[-1]], given))
-
-        return work.side(run)
+        parts = [scores[: offsets[-1]] for [scores] in work.copies]
+        return work.side(lambda i: card.compute(operation, Rankings(parts[i], offsets.copy() if is_new else offsets)))
 
     for operation in (TopK(alpha=Alpha(0.1), ks=(K(10.0, True),)), Rank(alpha=Alpha(0.1))):
         sides = {
@@ -126,6 +123,8 @@ def main(folder):
         found = tried(name, sides)
         if found:
             keep(name, found)
+    if not measured:
+        return 1
     readme = Path(folder, "README.md")
     readme.write_bytes((Path(__file__).parents[2] / "README.md").read_bytes())
     report = report_of(machine(peers, "cuda"), {"shapes": measured}, CHOICE, RUNS)
@@ -135,4 +134,4 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    sys.exit(main(sys.argv[1]))
