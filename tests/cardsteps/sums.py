@@ -14,10 +14,10 @@ from lapsum_cli.devices.card import Card
 def main():
     card, worst = Card(lane()), 0.0
     block = np.random.default_rng(0).standard_normal(either(10**6, 90), np.float32)
-    for n in either((10**6, 10**7, 10**8), (90, 180)):
+    for n in either((10**6, 10**7, 10**8), (70,)):
         there = card.place.put(np.resize(block, n))
-        for alpha in (1e-6, 0.1, 100.0):
-            for k in (10.0, 0.1 * n, 0.5 * n):
+        for alpha in either((1e-6, 0.1, 100.0), (0.1,)):
+            for k in either((10.0, 0.1 * n, 0.5 * n), (10.0,)):
                 each = {"alpha": np.array([alpha]), "k": np.array([k])}
                 result = card.compute(TopK(ks=(K(1.0),)), Rankings(there, np.array([0, n]), {}, each))
                 [p] = result.values.values()
