@@ -48,7 +48,7 @@ def script(name: str, *given: str) -> list[str]:
 
 def tests() -> list[str]:
     """Those for cards, on as many cores as help: what they compare with compiles too. A few of them in a rehearsal."""
-    command = [sys.executable, "-m", "pytest", "-o", "addopts=-q", "-p", "no:cacheprovider", str(TESTS / "cards")]
+    command = script("tests", "-o", "addopts=-q", "-p", "no:cacheprovider", str(TESTS / "cards"))
     if find_spec("xdist"):
         command += ["-n", "0" if IS_REHEARSED else str(min(12, os.cpu_count() or 1))]
     return [*command, "-W", "default", *(["-k", "empty"] if IS_REHEARSED else [])]
@@ -83,15 +83,16 @@ def mended(folder: Path) -> Iterator[Step]:
 
 def bench(folder: Path) -> Iterator[Step]:
     shared = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as place:
+    is_roomy = os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > 4 << 30
+    with tempfile.TemporaryDirectory(dir=shared if is_roomy else None) as place:
         big = str(Path(place) / "big.npy")
         yield Step("versions", script("versions"), 12, shown=4)
-        yield Step("times", script("times", str(folder)), 125, shown=40)
+        yield Step("times", script("times", str(folder)), 115, shown=40)
         yield Step("file", script("bigfile", "make", big), 10)
         devices = ("cpu",) if IS_REHEARSED else ("cuda", "cpu")
         for device in devices:
             out = ["-o", f"{place}/{device}.npy", "--force", "--device", device]
-            yield Step(f"file by {device}", [sys.executable, "-m", "lapsum_cli", "topk", big, "-k", "10%", *out], 25)
+            yield Step(f"file by {device}", [sys.executable, "-m", "lapsum_cli", "topk", big, "-k", "10%", *out], 35)
         yield Step("file compared", script("bigfile", "compare", *(f"{place}/{device}.npy" for device in devices)))
         yield Step("targets", script("targets", str(folder)), LAST, is_last=True, shown=60)
 

@@ -8,6 +8,7 @@ import os
 import pickle
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,7 @@ def save(file):
     """What the CPU makes of all of them."""
     found = {}
     for name, operation, rankings in cases():
-        found[name] = Cpu(os.cpu_count()).compute(operation, rankings)
+        found[name] = Cpu(os.cpu_count()).compute(operation, rankings), zlib.crc32(rankings.values)
     Path(file).write_bytes(pickle.dumps(found))
     print(f"{len(found)} results of the CPU, {Path(file).stat().st_size >> 20} MiB")
 
@@ -89,7 +90,10 @@ def compare(file, first=0, failed=0):
         start, words = time.perf_counter(), "as the CPU"
         try:
             result = card.compute(operation, rankings)
-            check(operation, result, expected.get(name) or Cpu(os.cpu_count()).compute(operation, rankings), rankings)
+            saved, of_scores = expected.get(name, (None, None))
+            if of_scores != zlib.crc32(rankings.values):  # no file, or other random numbers
+                saved = Cpu(os.cpu_count()).compute(operation, rankings)
+            check(operation, result, saved, rankings)
         except Exception as error:
             failed, words = failed + 1, line_of(error)
         seconds = time.perf_counter() - start

@@ -10,19 +10,10 @@ from common import IS_REHEARSED
 
 from lapsum_cli.devices import machine
 
-PACKAGES = (
-    *("numpy", "numba", "numba-cuda", "cuda-cccl", "cuda-core", "cuda-bindings", "cuda-pathfinder"),
-    *(
-        "nvidia-nvvm",
-        "nvidia-nvjitlink",
-        "nvidia-cuda-nvrtc",
-        "pyarrow",
-        "typer",
-        "pytest",
-        "pytest-xdist",
-        "hypothesis",
-    ),
-)
+PACKAGES = """
+numpy numba numba-cuda cuda-cccl cuda-core cuda-bindings cuda-pathfinder nvidia-nvvm nvidia-nvjitlink nvidia-cuda-nvrtc
+pyarrow typer pytest pytest-xdist hypothesis torch triton
+"""
 FOR = {
     "numba-cuda": "no kernel runs",
     "cuda-cccl": "ranks and sorts do not run",
@@ -50,7 +41,7 @@ def gpu():
 
 def main():
     print(f"{'python':<16} {platform.python_version()} {sys.executable}, {os.cpu_count()} cores, {platform.release()}")
-    for package in PACKAGES:
+    for package in PACKAGES.split():
         print(f"{package:<16} {of(package)}")
     from numba import cuda
 
