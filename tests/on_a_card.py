@@ -8,7 +8,8 @@
 
 Each step has its limit, and a run has one too; a step that fails or is cut off does not keep the others from running. A
 step's log is in the folder, and a table comes last. Run it where lapsum's dependencies are installed; lapsum itself is
-taken from this checkout. With --rehearse all of it runs in Numba's simulator, on a few scores.
+taken from this checkout. With --rehearse all of it runs in Numba's simulator, on a few scores; --steps=costs,kernels
+leaves out all others.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -49,6 +50,7 @@ def script(name: str, *given: str) -> list[str]:
 def tests() -> list[str]:
     """Those for cards, on as many cores as help: what they compare with compiles too. A few of them in a rehearsal."""
     command = script("tests", "-o", "addopts=-q", "-p", "no:cacheprovider", str(TESTS / "cards"))
+    command += ["--ignore", str(TESTS / "cards" / "test_on_a_card.py")]
     if find_spec("xdist"):
         command += ["-n", "0" if IS_REHEARSED else str(min(12, os.cpu_count() or 1))]
     return [*command, "-W", "default", *(["-k", "empty"] if IS_REHEARSED else [])]
@@ -82,19 +84,30 @@ def mended(folder: Path) -> Iterator[Step]:
 
 
 def bench(folder: Path) -> Iterator[Step]:
-    shared = Path("/dev/shm")
-    is_roomy = os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > 4 << 30
-    with tempfile.TemporaryDirectory(dir=shared if is_roomy else None) as place:
-        big = str(Path(place) / "big.npy")
+    with in_memory(folder) as place:
+        big, devices = f"{place}/big.npy", ("cpu",) if IS_REHEARSED else ("cuda", "cpu")
         yield Step("versions", script("versions"), 12, shown=4)
         yield Step("times", script("times", str(folder)), 115, shown=40)
         yield Step("file", script("bigfile", "make", big), 10)
-        devices = ("cpu",) if IS_REHEARSED else ("cuda", "cpu")
         for device in devices:
             out = ["-o", f"{place}/{device}.npy", "--force", "--device", device]
             yield Step(f"file by {device}", [sys.executable, "-m", "lapsum_cli", "topk", big, "-k", "10%", *out], 35)
         yield Step("file compared", script("bigfile", "compare", *(f"{place}/{device}.npy" for device in devices)))
         yield Step("targets", script("targets", str(folder)), LAST, is_last=True, shown=60)
+
+
+@contextlib.contextmanager
+def in_memory(folder: Path) -> Iterator[Path]:
+    """A folder for large files, in memory where that has room; by a link, as lapsum takes /dev for devices."""
+    memory, link = Path("/dev/shm"), folder / "memory"
+    is_roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 << 30
+    with tempfile.TemporaryDirectory(dir=memory if is_roomy else None) as place:
+        link.unlink(missing_ok=True)
+        link.symlink_to(place)
+        try:
+            yield link
+        finally:
+            link.unlink()
 
 
 def expected(folder: Path) -> Iterator[Step]:
@@ -138,13 +151,15 @@ def carry_out(step: Step, log: Path, seconds: float) -> int | str:
             running.wait()
 
 
-def main(run: str, folder: Path) -> int:
-    """0 if every step of the run went well."""
+def main(run: str, folder: Path, chosen: Collection[str] = ()) -> int:
+    """0 if every step of the run, or every chosen one, went well."""
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     steps, limit = RUNS[run]
     end, outcomes = time.monotonic() + PATIENCE * limit, []
     for step in steps(folder):
+        if chosen and step.name not in chosen:
+            continue
         start, log = time.monotonic(), folder / f"{run}-{step.name.replace(' ', '-')}.log"
         code = carry_out(step, log, min(PATIENCE * step.limit, end - start - (0 if step.is_last else LAST)))
         outcomes.append(f"{step.name:<16} {code!s:>8} {time.monotonic() - start:8.1f} s")
@@ -159,4 +174,5 @@ if __name__ == "__main__":
     named = [given for given in sys.argv[1:] if not given.startswith("--")]
     if not named or named[0] not in RUNS:
         sys.exit(__doc__)
-    sys.exit(main(named[0], Path(named[1] if len(named) > 1 else "results")))
+    only = [name for given in sys.argv if given.startswith("--steps=") for name in given[8:].split(",")]
+    sys.exit(main(named[0], Path(named[1] if len(named) > 1 else "results"), only))

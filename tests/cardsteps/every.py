@@ -24,12 +24,12 @@ from lapsum_cli.operations.operation import PAIR
 
 # Lengths of rankings: a few of every kind, many short ones, a long one. The simulator takes a second for a few scores.
 SHAPES = {
-    "mixed": (1, 0, 2, 5, 31, 32, 33, 100, 256, 257, 2049, 9000, 40_000),
-    "tens": (10,) * 3000,
-    "hundreds": (100,) * 400,
-    "uneven": tuple(np.random.default_rng(3).geometric(0.1, 3000)),
-    "thousands": (1000,) * 40,
-    "long": (200_001,),
+    "mixed": (1, 0, 2, 5, 31, 32, 33, 100, 256, 257, 2049, 9000, 30_000),
+    "tens": (10,) * 1000,
+    "hundreds": (100,) * 150,
+    "uneven": tuple(np.random.default_rng(3).geometric(0.1, 1000)),
+    "thousands": (1000,) * 12,
+    "long": (70_001,),
 }
 if IS_REHEARSED:
     SHAPES = {"mixed": (1, 0, 33), "tens": (5,) * 4, "long": (70,)}
