@@ -23,7 +23,7 @@ import time
 from collections.abc import Collection, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 TESTS = Path(__file__).parent
 ROOT, STEPS, TOOLKIT = TESTS.parent, TESTS / "cardsteps", Path("/usr/local/cuda")
@@ -58,12 +58,27 @@ def tests() -> list[str]:
 
 def light(folder: Path) -> Iterator[Step]:
     expected = str(folder / "expected.pickle")
-    yield Step("versions", script("versions"), 12, shown=30)
-    yield Step("doctor", script("doctor"), 20)
-    yield Step("operations", script("every", "compare", expected), 60, shown=30)
-    yield Step("costs", script("costs"), 15)
-    yield Step("kernels", script("kernels"), 30, shown=60)
-    yield Step("tests", tests(), 90)
+    with compiling(folder / "light-compiling.log"):
+        yield Step("versions", script("versions"), 12, shown=30)
+        yield Step("doctor", script("doctor"), 20)
+        yield Step("operations", script("every", "compare", expected), 60, shown=30)
+        yield Step("costs", script("costs"), 15)
+        yield Step("kernels", script("kernels"), 30, shown=60)
+        yield Step("tests", tests(), 90)
+
+
+@contextlib.contextmanager
+def compiling(log: Path) -> Iterator[None]:
+    """The CPU's kernels, with which the tests compare, compile meanwhile, where there are cores for that."""
+    if IS_REHEARSED or (os.cpu_count() or 1) < 8:
+        yield
+        return
+    with open(log, "w") as file:
+        running = start(["nice", sys.executable, "-m", "lapsum_cli", "doctor", "--warm"], file)
+        try:
+            yield
+        finally:
+            end(running)
 
 
 def mended(folder: Path) -> Iterator[Step]:
@@ -138,17 +153,26 @@ def carry_out(step: Step, log: Path, seconds: float) -> int | str:
         log.write_text("no time was left for it\n")
         return "no time"
     with open(log, "w") as file:
-        running = subprocess.Popen(
-            step.command, cwd=ROOT, env=environment(), stdout=file, stderr=subprocess.STDOUT, start_new_session=True
-        )
+        running = start(step.command, file)
         try:
             return running.wait(seconds)
         except subprocess.TimeoutExpired:
             return "cut off"
-        finally:  # and all that it started
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(running.pid, signal.SIGKILL)
-            running.wait()
+        finally:
+            end(running)
+
+
+def start(command: list[str], log: IO[str]) -> subprocess.Popen:
+    """A process whose words go to the log, in a group of its own."""
+    given = {"cwd": ROOT, "env": environment(), "stdout": log, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(command, start_new_session=True, **given)
+
+
+def end(running: subprocess.Popen) -> None:
+    """End it, and all that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
 
 
 def main(run: str, folder: Path, chosen: Collection[str] = ()) -> int:
@@ -156,13 +180,13 @@ def main(run: str, folder: Path, chosen: Collection[str] = ()) -> int:
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     steps, limit = RUNS[run]
-    end, outcomes = time.monotonic() + PATIENCE * limit, []
+    deadline, outcomes = time.monotonic() + PATIENCE * limit, []
     for step in steps(folder):
         if chosen and step.name not in chosen:
             continue
-        start, log = time.monotonic(), folder / f"{run}-{step.name.replace(' ', '-')}.log"
-        code = carry_out(step, log, min(PATIENCE * step.limit, end - start - (0 if step.is_last else LAST)))
-        outcomes.append(f"{step.name:<16} {code!s:>8} {time.monotonic() - start:8.1f} s")
+        began, log = time.monotonic(), folder / f"{run}-{step.name.replace(' ', '-')}.log"
+        code = carry_out(step, log, min(PATIENCE * step.limit, deadline - began - (0 if step.is_last else LAST)))
+        outcomes.append(f"{step.name:<16} {code!s:>8} {time.monotonic() - began:8.1f} s")
         print(f"--- {outcomes[-1]}", flush=True)
         print("".join(log.read_text(errors="replace").splitlines(keepends=True)[-step.shown :]), flush=True)
     print(f"{run}: step, exit code, time; logs are in {folder}", *outcomes, sep="\n", flush=True)
