@@ -61,9 +61,9 @@ def light(folder: Path) -> Iterator[Step]:
     with compiling(folder / "light-compiling.log"):
         yield Step("versions", script("versions"), 12, shown=30)
         yield Step("doctor", script("doctor"), 20)
-        yield Step("operations", script("every", "compare", expected), 60, shown=30)
+        yield Step("operations", script("every", "compare", expected), 75, shown=30)
         yield Step("costs", script("costs"), 15)
-        yield Step("kernels", script("kernels"), 30, shown=60)
+        yield Step("kernels", script("kernels"), 40, shown=60)
         yield Step("tests", tests(), 90)
 
 

@@ -35,7 +35,7 @@ class Timed(adapter.Lane):
         before.record(self.stream)
         super().launch(function, blocks, threads, rows, *arguments)
         after.record(self.stream)
-        self.launched.append((getattr(function, "__name__", "kernel"), before, after))
+        self.launched.append((function.py_func.__name__, before, after))
 
     def table(self):
         """Kernel -> (launches, us of all)"""
@@ -61,6 +61,7 @@ def by_torch(work):
     """Raises where there is no PyTorch, or its profiler sees no kernel."""
     if IS_REHEARSED:
         raise RuntimeError("a rehearsal")
+    from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
@@ -68,8 +69,9 @@ def by_torch(work):
             work.run(i % len(work.copies))
         work.lane.wait()
     found = {
-        entry.key: (entry.count, getattr(entry, "device_time_total", 0) or getattr(entry, "cuda_time_total", 0))
+        entry.key: (entry.count, entry.self_device_time_total)
         for entry in profiler.key_averages()
+        if entry.device_type == DeviceType.CUDA  # and not the calls that launch
     }
     if not found:
         raise RuntimeError("the profiler saw no kernel")

@@ -6,6 +6,7 @@ softsort    rows of softmax(-|sorted x - x| / tau), as of SoftSort and SoftTorch
 
 import statistics
 import time
+from functools import partial
 
 from common import either
 
@@ -74,17 +75,18 @@ def sides_of(operation, shape):
     x, upstream = (torch.randn(shape, generator=generator).to(device) for _ in range(2))
     k = max(1, shape[1] // 10)
 
-    def there_and_back(function, x, upstream):
-        scores = x.clone().requires_grad_()
+    def there_and_back(function, scores, upstream):
+        scores.grad = None
         function(scores, k).backward(upstream)
-        return scores.grad
+
+    whole, parts = x.clone().requires_grad_(), [part.clone().requires_grad_() for part in x.split(CHUNK)]
 
     def theirs():
-        for some, pulled in zip(x.split(CHUNK), upstream.split(CHUNK), strict=True):
+        for some, pulled in zip(parts, upstream.split(CHUNK), strict=True):
             there_and_back(THEIRS[operation], some, pulled)
 
     return {
-        "lapsum": seconds_of(lambda: there_and_back(ours()[operation], x, upstream), device),
+        "lapsum": seconds_of(partial(there_and_back, ours()[operation], whole, upstream), device),
         "softsort": seconds_of(theirs, device),
         "torch.sort": seconds_of(lambda: x.sort(-1), device),
     }

@@ -56,7 +56,7 @@ def measure(
         inputs = case.inputs()
         work = Work.of(case, inputs)
         outputs = [work.lane.get(array).reshape(inputs[0].shape) for array in work.run(0)]
-        check_output(case, inputs, outputs, Counting(work.lane) if case.length > MANY else soft_count)
+        check_output(case, inputs, outputs, count=Counting(work.lane) if case.length > MANY else soft_count)
         sides, remarks = {"lapsum": work.side(work.run), **_copies(work, inputs[0])}, []
         peers = [peer for peer in peers if case.operation in peer.on_card]
         if case.operation in ("topk", "log-topk") and any(peer.name == "torch" for peer in peers):

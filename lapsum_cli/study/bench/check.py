@@ -33,7 +33,7 @@ class WrongResult(LapsumError):
     """An output is further from the definition than the contract allows; its time would mean nothing."""
 
 
-def check_output(case: Case, inputs: list[np.ndarray], outputs: list[np.ndarray], count: Count = soft_count) -> None:
+def check_output(case: Case, inputs: list[np.ndarray], outputs: list[np.ndarray], *, count: Count = soft_count) -> None:
     """Raise WrongResult unless the outputs (m, n) are what the operation makes of the inputs (m, n).
 
     count: what soft counts are made by, of long rankings a card.

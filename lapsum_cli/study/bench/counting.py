@@ -38,7 +38,7 @@ class Counting:
 
 
 @adapter.here.jit
-def _count(x, at, alpha, origin, counts, tails):
+def _count(x: Any, at: Any, alpha: float, origin: float, counts: Any, tails: Any) -> None:
     """For each t the number of scores above it, and the sum of their tails, of each thread's share of the scores."""
     thread = cuda.grid(1)
     for i in range(len(at)):
