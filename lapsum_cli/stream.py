@@ -39,7 +39,7 @@ def run(
     """
     counts, total = Counts(), source.rows if table.keeps_rows else None
     try:
-        batches = ahead(whole_rankings(source.chunks(budget), table.layout, table.cost, budget), budget)
+        batches = ahead(whole_rankings(source.chunks(), table.layout, table.cost, budget), budget)
         for rows, freed in ahead(results(operation, table, batches, on, counts), budget):
             if rows is not None:
                 out.write(rows)

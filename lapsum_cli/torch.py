@@ -7,8 +7,10 @@ x      (..., n) float16, bfloat16, float32 or float64: rankings on the last axis
 alpha  softness: a number, "0.1std" (held constant in gradients), or a tensor that broadcasts to (...): one for each
        ranking, which gets a gradient; k likewise
 
-A tensor on a GPU is computed there, on the current stream (extra `cuda`); what a ranking has one of, such as alpha,
-crosses to the host and back, as do the scores of a loss.
+A tensor on a GPU is computed there, on the current stream (extra `cuda`), and so are the gradients for alpha and k:
+nothing waits, forward or backward, but a loss, whose scores cross to the host and back, and a k in percent. So nobody
+is told in time of a NaN among the scores, of an alpha that is not positive, or of a k that is negative: then all
+results are NaN, and all gradients. A top-k of float32 scores there takes alphas of 1e-30 to 1e30.
 
 Results have the shape and dtype of x. float16 and bfloat16 are computed in float32; their ranks stay float32. A graph
 may be walked backward more than once (retain_graph), not differentiated twice. As many threads compute as PyTorch has.
@@ -35,7 +37,7 @@ from torch.autograd.function import once_differentiable
 from . import devices
 from .core.errors import DataError, DeviceError, OptionError
 from .core.quantities import Alpha, K
-from .core.rankings import Rankings
+from .core.rankings import Rankings, equal_offsets
 from .devices.cpu import Cpu
 from .operations import LOSSES
 from .operations.loss import Loss, check_reduction
@@ -203,24 +205,30 @@ class _Operation(torch.autograd.Function):
     ) -> torch.Tensor:
         on, rankings = _device(rows), _rankings(rows, {"alpha": alphas, "k": ks}, target)
         with _alone(on, operation, rankings):
+            ctx.doubts = _doubts(on, rankings)
             [(_, ctx.rankings)] = operation.by_k(operation.ready(rankings, on))
             made = operation.forward(ctx.rankings, on, keep=any(ctx.needs_input_grad))
+            _spoil(ctx.doubts, made.values)
         ctx.operation, ctx.state, ctx.wanted = operation, made.state, (alphas is not None, ks is not None)
         ctx.save_for_backward(rows)  # PyTorch refuses the way back if the scores were changed in place
         if made.values is None:
-            return _numbers(made.numbers[operation.result], rows).to(rows.dtype)
-        return _tensor(made.values, rows)
+            return _tensor(made.numbers[operation.result], rows, rows.shape[:1]).to(rows.dtype)
+        return _tensor(made.values, rows, rows.shape)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[Any, ...]:
         (rows,) = ctx.saved_tensors
         on, of_scores = _device(rows), upstream.ndim == 2
-        given = _flat(upstream.to(rows.dtype)) if of_scores else _number(upstream.double())
+        given = _flat(upstream.to(rows.dtype)) if of_scores else _flat(upstream.double().cpu())
         with _alone(on, ctx.operation, ctx.rankings):
-            scores, *rest = ctx.operation.backward(ctx.rankings, ctx.state, given, on)
-        to_alpha, to_k = (_numbers(end, rows) if wanted else None for wanted, end in zip(ctx.wanted, rest, strict=True))
-        return _tensor(scores, rows), to_alpha, to_k, None, None
+            found = ctx.operation.backward(ctx.rankings, ctx.state, given, on)
+            _spoil(ctx.doubts, *found)
+        scores, *rest = found
+        to_alpha, to_k = (
+            _tensor(end, rows, rows.shape[:1]) if wanted else None for wanted, end in zip(ctx.wanted, rest, strict=True)
+        )
+        return _tensor(scores, rows, rows.shape), to_alpha, to_k, None, None
 
 
 def _apply(operation: Operation, x: torch.Tensor, alpha: Any, k: Any = None, target: Any = None) -> torch.Tensor:
@@ -236,18 +244,18 @@ def _apply(operation: Operation, x: torch.Tensor, alpha: Any, k: Any = None, tar
         .reshape(leading.numel(), x.shape[-1])
         .contiguous()
     )
-    alphas, ks = (_per_ranking(name, given, leading) for name, given in (("alpha", alpha), ("k", k)))
+    alphas, ks = (_per_ranking(name, given, leading, x.device) for name, given in (("alpha", alpha), ("k", k)))
     warm(operation, str(rows.dtype).removeprefix("torch."), _device(rows))
     with torch.cuda.device(rows.device) if rows.is_cuda else contextlib.nullcontext():
         result = _Operation.apply(rows, alphas, ks, operation, target)
     return result.reshape(x.shape if result.ndim == 2 else leading)
 
 
-def _per_ranking(name: str, given: Any, leading: torch.Size) -> torch.Tensor | None:
+def _per_ranking(name: str, given: Any, leading: torch.Size, device: torch.device) -> torch.Tensor | None:
     if not isinstance(given, torch.Tensor):
         return None
     try:
-        return given.double().expand(leading).reshape(-1)
+        return given.to(device).double().expand(leading).reshape(-1)
     except RuntimeError:
         raise OptionError(
             f"{name} has the shape {tuple(given.shape)}, which does not broadcast to that of the rankings, "
@@ -291,15 +299,42 @@ def _lane_of_torch(device: torch.device, stream: int) -> Any:
 def _rankings(rows: torch.Tensor, each: dict[str, torch.Tensor | None], target: torch.Tensor | None) -> Rankings:
     """The rows as rankings, where they are, with what was given for each of them and a target beside them."""
     count, length = rows.shape
-    if bool(torch.isnan(rows).any()):
+    if not _stays(rows, target) and bool(torch.isnan(rows).any()):
         raise DataError("a score is NaN; mask it with -inf")
     beside = {}
     if target is not None:
         beside["target"] = target.double().cpu().contiguous().numpy().reshape(-1)
         if np.isnan(beside["target"]).any():
             raise DataError("a target is NaN; it must be a number for every score")
-    numbers = {name: _number(given) for name, given in each.items() if given is not None}
-    return Rankings(_flat(rows), np.arange(count + 1, dtype=np.int64) * length, beside, numbers)
+    there = _stays(rows, target)
+    numbers = {
+        name: _flat(given) if there else _flat(given.cpu()).copy() for name, given in each.items() if given is not None
+    }
+    offsets = equal_offsets(count, length) if rows.is_cuda else np.arange(count + 1, dtype=np.int64) * length
+    return Rankings(_flat(rows), offsets, beside, numbers)
+
+
+def _stays(rows: torch.Tensor, target: torch.Tensor | None) -> bool:
+    """Whether all that is computed of the rows stays on a card, and nothing waits: a loss looks at them here."""
+    return rows.is_cuda and target is None
+
+
+def _doubts(on: Any, rankings: Rankings) -> Any:
+    """What may be wrong with rankings that stay on the card, found out there; None where all is known to be right."""
+    if not rankings.is_on_card or "target" in rankings.beside:
+        return None
+    doubts = on.kernels.doubts.Doubts.of(on.place)
+    doubts.nan(rankings.values)
+    if "k" in rankings.each:
+        doubts.outside(rankings.each["k"], 0.0, np.inf)
+    return doubts
+
+
+def _spoil(doubts: Any, *results: Any) -> None:
+    """Results (some None) of what is wrong are NaN: nobody has waited to be told."""
+    for result in results:
+        if doubts is not None and result is not None:
+            doubts.spoil(result)
 
 
 def _flat(tensor: torch.Tensor) -> Any:
@@ -312,16 +347,8 @@ def _flat(tensor: torch.Tensor) -> Any:
     return adapter.as_array(tensor)
 
 
-def _number(given: torch.Tensor) -> np.ndarray:
-    return given.detach().cpu().numpy().copy()
-
-
-def _tensor(array: Any, like: torch.Tensor) -> torch.Tensor:
+def _tensor(array: Any, like: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """An array as a tensor of this shape on the device of another."""
     if isinstance(array, np.ndarray):
-        return torch.from_numpy(np.ascontiguousarray(array)).to(like.device).reshape(like.shape)
-    return torch.as_tensor(array, device=like.device).reshape(like.shape)
-
-
-def _numbers(array: np.ndarray, like: torch.Tensor) -> torch.Tensor:
-    """A number for each ranking, as a tensor on the device of another."""
-    return torch.from_numpy(array.copy()).to(like.device)
+        return torch.from_numpy(np.ascontiguousarray(array)).to(like.device).reshape(shape)
+    return torch.as_tensor(array, device=like.device).reshape(shape)

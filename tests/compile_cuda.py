@@ -32,7 +32,7 @@ def signatures() -> dict:
         found[key] = (kernel, threads, max(shared, found.get(key, (0, 0, 0))[2]))
 
     for dtype in (np.float32, np.float64):
-        for offsets in ([0, 100, 200, 300], [0, 200, 101_200]):
+        for offsets in ([0, 60, 120, 180], [0, 100, 200, 300], [0, 200, 101_200], [0, 10, 42]):
             run_every_operation(counting_lane(launched), np.array(offsets), dtype)
     return found
 

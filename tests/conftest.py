@@ -32,17 +32,21 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(autouse=True)
 def _small_blocks(request, monkeypatch):
+    if IS_SIMULATED:
+        make_blocks_small(monkeypatch)
+
+
+def make_blocks_small(monkeypatch):
     """In the simulator rankings of a few scores take the ways of long ones: several tiles, many blocks for a top-k."""
-    if not IS_SIMULATED:
-        return
     from lapsum_cli import devices
     from lapsum_cli.kernels.cuda import narrowing, tiles
 
-    small = {"SHORT": 6, "MEDIUM": 30, "LONG": 60, "FEW_THREADS": 2, "THREADS": 4, "MANY_THREADS": 8}
+    small = {"WALK": 4, "OWN": (8, 20), "SHORT": 6, "MEDIUM": 30, "LONG": 60}
+    small |= {"FEW_THREADS": 2, "THREADS": 4, "MANY_THREADS": 8}
     for name, value in {**small, "SCAN_THREADS": 4, "TILE": 32, "LARGE_TILE": 16}.items():
         monkeypatch.setattr(tiles, name, value)
     # A sample of 32 scores is a poor one; a bracket of one deviation is still narrow enough to go on.
     narrow = {"SAMPLE": 32, "SAMPLE_THREADS": 4, "SAMPLES": 8, "DEVIATIONS": 1.0, "NARROWED": 2, "ENOUGH": 40}
-    for name, value in {**narrow, "FINISH_THREADS": 8}.items():
+    for name, value in {**narrow, "PASS_THREADS": 4, "FINISH_THREADS": 8}.items():
         monkeypatch.setattr(narrowing, name, value)
     monkeypatch.setattr(devices, "_CARDS", [])

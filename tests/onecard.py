@@ -62,6 +62,9 @@ def counting_lane(launched):
         def get(self, array, out=None):
             return array.array
 
+        def get_all(self, arrays):
+            return [array.array for array in arrays]
+
         def launch(self, function, blocks, threads, rows, *arguments):
             launched(function, threads, rows * threads * 8, arguments)
 
@@ -70,16 +73,16 @@ def counting_lane(launched):
 
 def run_every_operation(lane, offsets, dtype):
     """Launch the kernels for scores of this dtype: all of them, for three rankings of one length and for a long one."""
-    from lapsum_cli.kernels.cuda import order
+    from lapsum_cli.kernels.cuda import sorters
 
-    with mock.patch.object(order, "_sorter", return_value=mock.Mock()):  # a library's kernels are not ours
+    with mock.patch.object(sorters, "sorter", return_value=mock.Mock()):  # a library's kernels are not ours
         _run_every_operation(lane, offsets, dtype)
 
 
 def _run_every_operation(lane, offsets, dtype):
     from lapsum_cli.core.rankings import Rankings
     from lapsum_cli.kernels import cuda, losses
-    from lapsum_cli.kernels.cuda import deviations, order, padding, permute, rank, sort, tiles, topk
+    from lapsum_cli.kernels.cuda import deviations, doubts, numbers, order, padding, permute, rank, sort, tiles, topk
     from lapsum_cli.operations import LOSSES
 
     n, m = int(offsets[-1]), len(offsets) - 1
@@ -88,15 +91,24 @@ def _run_every_operation(lane, offsets, dtype):
     for log in (False, True):
         _, cuts = topk.soft_topk(lane, rankings, ks, alphas, True, log)
         topk.topk_gradient(lane, rankings, x, cuts, alphas, True, int(log))
+        for of_each in (alphas, alphas * 1e39):  # of float32 scores the latter ask for float64
+            _, cuts = topk.soft_topk(lane, rankings, ks, of_each, True, log, upstream=x)
+            topk.topk_gradient(lane, rankings, x, cuts, of_each, True, int(log))
     best_first = order.Order(lane, rankings)
     rank.soft_rank(best_first, alphas, 1, dtype, x)
     rank.soft_rank(best_first, alphas, 1, np.float64)
     sort.soft_sort(best_first, alphas, x)
+    sort.soft_sort(best_first, alphas)
     if m == 3:
         permute.dense(best_first, alphas)
-    deviations.standard_deviations(lane, rankings)
+    found, constant = deviations.in_units(lane, deviations.standard_deviations(lane, rankings), 0.1, None)
+    topk.soft_topk(lane, rankings, ks, found, True)
+    numbers.clear(lane, constant, found)
+    topk.thresholds(lane, cuts, alphas)
     there = lane.put(x)
-    tiles.has_nan(lane, there)
+    of_all = doubts.Doubts.of(lane)
+    of_all.nan(there)
+    of_all.spoil(there)
     padding.count(lane, Rankings(there, offsets), np.inf)
     padding.put_back(lane, padding.last(lane, there), offsets, np.ones(m))
     tiles.OnTiles.of(lane, offsets).clear(np.ones(m, bool), lane.put(x))

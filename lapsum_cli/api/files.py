@@ -15,7 +15,8 @@ from ..core.quantities import Alpha, K
 from ..devices import machine
 from ..engines import engine_called
 from ..flow.batching import whole_rankings
-from ..flow.process import memory_budget, memory_size, returning_memory
+from ..flow.budget import Budget
+from ..flow.process import memory_budget, memory_size, returning_memory, settle
 from ..formats import output_format
 from ..formats.files import Output
 from ..formats.sinks import Made, open_sink
@@ -121,11 +122,14 @@ class Job:
     words: Any
 
     @contextlib.contextmanager
-    def opened(self, shard: Shard) -> Iterator[tuple[Sources, Table, Output, int]]:
-        """The sources, what the operation makes of their table, the output, and the bytes that the process may hold."""
+    def opened(self, shard: Shard) -> Iterator[tuple[Sources, Table, Output, Budget]]:
+        """The sources, what the operation makes of their table, the output, and the budget, not settled yet."""
         size = memory_size(self.memory)
-        source = Sources(shard.sources, self.from_format, self.names.is_number, self.names.beside)
-        with returning_memory(size), contextlib.closing(source):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(returning_memory(size))
+            budget = stack.enter_context(contextlib.closing(memory_budget(size)))
+            source = Sources(shard.sources, self.from_format, self.names.is_number, budget, self.names.beside)
+            stack.enter_context(contextlib.closing(source))
             threads = self.threads or machine.cores()
             on: Any = devices.choose(self.device, threads, self.words.say)
             names = self.names.for_array() if source.is_array else self.names
@@ -137,7 +141,7 @@ class Job:
             if "item" in self.operation.takes:
                 asked = replace(asked, item=find_item(source.schema, layout, source.first.name, self.words.say))
             form = FORMS[self.operation.gives[0].per]
-            yield source, form(self.operation, layout, source, asked, on), output, size
+            yield source, form(self.operation, layout, source, asked, on), output, budget
 
     def how(self, table: Table) -> dict[str, Any]:
         """How a result is made: whatever changes its numbers, and nothing that varies from run to run."""
@@ -149,11 +153,11 @@ class Job:
 
 def _run_shard(job: Job, shard: Shard) -> Counts:
     """Everything opened, and the spine run."""
-    with job.opened(shard) as (source, table, output, size):
+    with job.opened(shard) as (source, table, output, budget):
         format = output_format(shard.sink, job.to_format, table.is_array)
         table.check(format)
         warm(job.operation, str(table.dtype), table.on, job.words.say)  # kernels stay: memory is measured with them
-        budget = memory_budget(size, table.on.batch)
+        settle(budget, table.on.batch)
         with output, contextlib.closing(budget):
             shown = job.words.preview(table.schema) if shard.sink is None and job.to_format is None else None
             rows, how = source.rows if table.keeps_rows else None, job.how(table)
@@ -173,13 +177,13 @@ def _count_losses(job: Job, sources: list[str]) -> int:
         )
     operation = replace(job.operation, gradient=False, grad_alpha=False)
     counting = replace(job, operation=operation, words=Silent())
-    with counting.opened(Shard(sources, None)) as (source, table, _, size):
+    with counting.opened(Shard(sources, None)) as (source, table, _, budget):
         warm(operation, str(table.dtype), table.on)
+        settle(budget, table.on.batch)
         counts = Counts()
-        with contextlib.closing(memory_budget(size, table.on.batch)) as budget:
-            batches = whole_rankings(source.chunks(budget), table.layout, table.cost, budget)
-            for _, freed in results(operation, table, batches, table.on, counts):
-                budget.give(freed)
+        batches = whole_rankings(source.chunks(), table.layout, table.cost, budget)
+        for _, freed in results(operation, table, batches, table.on, counts):
+            budget.give(freed)
         return counts.losses
 
 

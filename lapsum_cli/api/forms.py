@@ -139,8 +139,7 @@ def _on_card(x: Any) -> Form:
         raise DataError("scores on a GPU must be contiguous, with rankings on the last axis; pass a copy")
     shape = tuple(array.shape)
     count, length = int(np.prod(shape[:-1])), shape[-1]
-    offsets = np.arange(count + 1, dtype=np.int64) * length
-    rankings = Rankings(array.reshape(count * length), offsets)
+    rankings = Rankings.equal_length(array, count, length)
 
     def scores(flat: Any) -> Any:
         return (adapter.to_card(flat) if isinstance(flat, np.ndarray) else flat).reshape(shape)

@@ -75,8 +75,10 @@ def loss_vjp(
         count = max(1, int((~np.isnan(result.losses)).sum())) if reduction == "mean" else 1
         weights = np.full(len(form.rankings), float(upstream) / count)
     found = {slot.name: values for slot, values in result.values.items()}
-    to_scores = found[GRADIENT] * np.repeat(weights, form.rankings.lengths)
-    return Gradients(form.scores(to_scores.astype(form.dtype)), form.each(found[f"{GRADIENT}_alpha"] * weights))
+    with np.errstate(over="ignore"):  # at a tiny alpha a gradient may well be beyond its dtype: inf
+        to_scores = (found[GRADIENT] * np.repeat(weights, form.rankings.lengths)).astype(form.dtype)
+        to_alpha = found[f"{GRADIENT}_alpha"] * weights
+    return Gradients(form.scores(to_scores), form.each(to_alpha))
 
 
 def _operation(name: str, alpha: Any, descending: bool, k: Any, options: dict[str, Any]) -> Loss:

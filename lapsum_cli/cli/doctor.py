@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import version
+from importlib.util import find_spec
 
 from .. import __version__, devices
 from ..devices import machine
@@ -41,5 +42,13 @@ def report(compile_all: bool) -> list[tuple[str, str]]:
             f"{len(compiled)} of {len(kernels)} compiled"
             + (f": {', '.join(compiled)}" if compiled else "; --warm compiles them"),
         ),
+        *_for_a_card(),
         ("cuda", devices.cuda()),
     ]
+
+
+def _for_a_card() -> list[tuple[str, str]]:
+    """What kernels for a card need, and where it was found; nothing where the extra is not installed."""
+    if find_spec("numba_cuda") is None:
+        return []
+    return [("driver", machine.driver_in_words()), ("libnvvm", machine.libnvvm() or machine.NO_LIBNVVM)]

@@ -27,9 +27,14 @@ def main() -> None:
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
     from .app import app
 
+    stdout = sys.stdout
     try:
         try:
             app()
+        except SystemExit:
+            if sys.stdout is not stdout:  # so Typer leaves, with 1, where help meets a closed pipe
+                leave(128 + signal.SIGPIPE)
+            raise
         finally:  # help and lists too may be written to a full disk
             if sys.stdout:
                 sys.stdout.flush()

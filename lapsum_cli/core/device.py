@@ -44,6 +44,9 @@ class DeviceWithKernels(Device, Protocol):
     def place(self) -> Any:
         """Where kernels run: their first argument."""
 
+    def numbers(self, values: Array) -> Array:
+        """Numbers of rankings (m,), which may be one for all with a stride of 0, as kernels take them."""
+
     def home(self, values: Array | None, like: Rankings) -> Array | None:
         """The values where the scores are."""
 
@@ -55,3 +58,9 @@ class DeviceWithKernels(Device, Protocol):
 
     def clear(self, values: Array, rankings: Rankings, chosen: Any) -> None:
         """Set the values (N,) of the chosen rankings (m,) to 0."""
+
+    def clear_numbers(self, values: Array, chosen: Array) -> None:
+        """Set the numbers (m,) of the chosen rankings (m,) to 0."""
+
+    def here_numbers(self, named: dict[Any, Any]) -> dict[Any, Any]:
+        """What there is one of for each ranking, in this machine's memory."""

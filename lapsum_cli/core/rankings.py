@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +15,28 @@ Array = Any  # a NumPy array, or one on a card with the CUDA Array Interface
 _NAMES = {"f": "float32", "d": "float64"}
 
 
+def is_fixed(array: np.ndarray) -> bool:
+    """Whether an array has memory of its own and is read-only: nobody writes to it."""
+    return array.flags.owndata and not array.flags.writeable
+
+
+def is_one(array: np.ndarray) -> bool:
+    """Whether a flat array is one number for all, by its stride."""
+    return array.ndim == 1 and array.size > 0 and array.strides[0] == 0
+
+
+@functools.lru_cache(2)
+def equal_offsets(count: int, length: int) -> np.ndarray:
+    """The offsets of so many rankings of one length, which are fixed; the same array when asked again."""
+    offsets = np.arange(count + 1, dtype=np.int64) * length
+    offsets.flags.writeable = False
+    return offsets
+
+
 def frozen(array: np.ndarray) -> np.ndarray:
     """The array as a read-only, contiguous view: no kernel can modify it, and each compiles for one kind of array."""
+    if is_fixed(array) and array.flags.c_contiguous:
+        return array
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False
     return view
@@ -27,6 +48,9 @@ def has_nan(array: np.ndarray) -> bool:
     return bool(most != most)
 
 
+_longest: tuple[np.ndarray | None, int] = None, 0  # fixed offsets, and what was found of them
+
+
 @dataclass(frozen=True)
 class Rankings:
     """Ranking r is `values[offsets[r]:offsets[r + 1]]`, as in Arrow's list layout with 64-bit offsets.
@@ -34,7 +58,8 @@ class Rankings:
     values   (N,) float32 or float64, in memory here or on a card
     offsets  (m + 1,) int64, non-decreasing, from 0 to N; in memory here
     beside   by name, (N,) each: what goes with every score, such as an upstream gradient or a target
-    each     by name, (m,) float64 each: what goes with every ranking, alpha and k; in memory here
+    each     by name, (m,) float64 each: what goes with every ranking, alpha and k; in memory here, or on
+             a card, from PyTorch. One number for all may have a stride of 0
 
     The same in a few lines:
 
@@ -78,9 +103,11 @@ class Rankings:
     @classmethod
     def equal_length(cls, values: Array, count: int, length: int) -> Rankings:
         """`count` consecutive rankings of `length` scores each, without a copy."""
-        offsets = np.arange(0, (count + 1) * length, length) if length else np.zeros(count + 1, np.int64)
         values = values.reshape(count * length)
-        if not isinstance(values, np.ndarray) or values.dtype.char not in _NAMES:
+        if not isinstance(values, np.ndarray):  # a card keeps what it has found out about offsets that are known to it
+            return cls(values, equal_offsets(count, length))
+        offsets = np.arange(0, (count + 1) * length, length) if length else np.zeros(count + 1, np.int64)
+        if values.dtype.char not in _NAMES:
             return cls(values, offsets)
         made = object.__new__(cls)  # nothing else is left to check
         made.__dict__.update(values=frozen(values), offsets=frozen(offsets), beside={}, each={})
@@ -104,7 +131,12 @@ class Rankings:
     @property
     def longest(self) -> int:
         """Scores of the longest ranking."""
-        return int(self.lengths.max(initial=0))
+        global _longest
+        offsets, known = _longest
+        if offsets is not self.offsets or not is_fixed(self.offsets):
+            known = int(self.lengths.max(initial=0))
+            _longest = self.offsets if is_fixed(self.offsets) else None, known
+        return known
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

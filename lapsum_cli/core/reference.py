@@ -7,6 +7,8 @@ by them. All else is O(n^2), or holds that much.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -43,7 +45,12 @@ def soft_count(x: np.ndarray, t: Reals, alpha: float, origin: float = 0.0, less:
     return above - less + tails
 
 
-def threshold(x: np.ndarray, k: ArrayLike, alpha: float, origin: float = 0.0, within: float = 1e-11) -> np.ndarray:
+Count = Callable[..., np.ndarray]  # soft_count, or what computes the same elsewhere
+
+
+def threshold(
+    x: np.ndarray, k: ArrayLike, alpha: float, origin: float = 0.0, within: float = 1e-11, count: Count = soft_count
+) -> np.ndarray:
     """b - origin such that the soft count at b is k, for 0 < k < n, by bisection to so many alpha, if x is that fine.
 
     x (n,) and k a number or (m,), as for soft_count; b is in float64, or in longdouble if x is that.
@@ -55,7 +62,7 @@ def threshold(x: np.ndarray, k: ArrayLike, alpha: float, origin: float = 0.0, wi
     low, high = number.type(x.min()) - origin - margin, number.type(x.max()) - origin + margin
     middle = (low + high) / 2
     while np.any((high - low > within * alpha) & (low < middle) & (middle < high)):
-        is_low = soft_count(x, middle, alpha, origin, less=k) > 0
+        is_low = count(x, middle, alpha, origin, less=k) > 0
         low, high = np.where(is_low, middle, low), np.where(is_low, high, middle)
         middle = (low + high) / 2
     return middle

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from ..core.errors import DeviceError, OptionError
+from . import machine
 from .card import Card
 from .cpu import Cpu
 from .machine import CUDA, cuda_problem, driver, in_words
@@ -75,6 +76,8 @@ def _adapter() -> ModuleType:
     try:
         adapter.check()
     except Exception as error:  # whatever the driver, the compiler and the linker may raise
+        if machine.libnvvm() is None:
+            raise DeviceError(f"the GPU does not run a kernel: libnvvm is {machine.NO_LIBNVVM}") from None
         line = " ".join(str(error).split())[:200] or type(error).__name__
         raise DeviceError(
             f"the GPU does not run a kernel: {line}; its driver must support CUDA {CUDA}, see lapsum doctor"

@@ -14,7 +14,7 @@ from ..core.rankings import Array, Rankings
 
 class Card:
     """A device: a lane of a card, which is one thread's at a time. Results come back to memory here, unless the scores
-    are on the card: then they stay. Numbers of rankings, such as alphas and losses, are here in any case.
+    are on the card: then they stay. Numbers of rankings stay on the card until all is computed, and come here then.
     """
 
     name: ClassVar[str] = "cuda"
@@ -55,7 +55,11 @@ class Card:
     def compute(self, operation: Any, rankings: Rankings, results: bool = True) -> Any:
         """Every slot that an operation gives."""
         with self.alone(operation, rankings):
-            return operation.compute(rankings, self, results)
+            result = operation.compute(rankings, self, results)
+            if self.place.doubts is not None and self.place.doubts.read():
+                self.place.begin(knows_alphas=True)
+                result = operation.compute(rankings, self, results)
+            return result
 
     def run_every_kernel(self, operation: Any, tiny: Rankings) -> None:
         """Run every kernel that the operation may need, on tiny rankings and on a long one."""
@@ -69,9 +73,16 @@ class Card:
             beside = {name: long.astype(given.dtype) for name, given in tiny.beside.items()}
             self.compute(operation, Rankings(long, np.array([0, len(long)]), beside))
 
+    def numbers(self, values: Array) -> Array:
+        """Numbers of rankings (m,) as kernels take them: one for all, with a stride of 0, is sent as one."""
+        return values
+
     def home(self, values: Array | None, like: Rankings) -> Array | None:
         """The values where the scores are."""
-        return values if like.is_on_card or values is None else self.here_array(values)
+        if values is None:
+            return None
+        with self.lock:
+            return self.place.put(values) if like.is_on_card else self.here_array(values)
 
     def here(self, rankings: Rankings) -> Rankings:
         """The rankings in this machine's memory."""
@@ -98,12 +109,30 @@ class Card:
         with self.lock:
             tiles.OnTiles.of(self.place, rankings.offsets).clear(chosen, values)
 
+    def clear_numbers(self, values: Array, chosen: Array) -> None:
+        """Set the numbers (m,) of the chosen rankings (m,) to 0, wherever they are."""
+        import numpy as np
+
+        from ..kernels.cuda import numbers
+
+        if isinstance(values, np.ndarray):
+            values[self.here_array(chosen)] = 0
+            return
+        with self.lock:
+            numbers.clear(self.place, chosen, values)
+
+    def here_numbers(self, named: dict[Any, Any]) -> dict[Any, Any]:
+        """What there is one of for each ranking, in this machine's memory; waits once."""
+        there = [name for name, values in named.items() if hasattr(values, "copy_to_host")]
+        with self.lock:
+            return named | dict(zip(there, self.place.get_all([named[name] for name in there]), strict=True))
+
     def has_nan(self, values: Array) -> bool:
         """Whether any number on the card is NaN."""
-        from ..kernels.cuda import tiles
+        from ..kernels.cuda import doubts
 
         with self.lock:
-            return tiles.has_nan(self.place, values)
+            return doubts.has_nan(self.place, values)
 
     def cast(self, values: Array, dtype: Any) -> Array:
         """An array on the card in another dtype."""

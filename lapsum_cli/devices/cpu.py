@@ -43,6 +43,12 @@ class Cpu:
         """Run every kernel that the operation may need, on tiny rankings as a whole and in parts."""
         operation.run_once(tiny, [self, Cpu(part=1)])
 
+    def numbers(self, values: Array) -> Array:
+        """Numbers of rankings (m,) as kernels take them: each in its place."""
+        import numpy as np
+
+        return np.ascontiguousarray(values)
+
     def home(self, values: Array | None, like: Rankings) -> Array | None:
         """The values where the scores are."""
         return values
@@ -60,6 +66,14 @@ class Cpu:
         import numpy as np
 
         values[np.repeat(chosen, rankings.lengths)] = 0
+
+    def clear_numbers(self, values: Array, chosen: Array) -> None:
+        """Set the numbers (m,) of the chosen rankings (m,) to 0."""
+        values[chosen] = 0
+
+    def here_numbers(self, named: dict[Any, Any]) -> dict[Any, Any]:
+        """What there is one of for each ranking, in this machine's memory."""
+        return named
 
     def has_nan(self, values: Array) -> bool:
         """Whether any number is NaN."""

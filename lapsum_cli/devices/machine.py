@@ -100,6 +100,45 @@ def driver() -> tuple[int | None, int]:
     return None, 0
 
 
+def driver_in_words() -> str:
+    """What the NVIDIA driver supports and offers, and the file of its library."""
+    version, count = driver()
+    if version is None:
+        return "none answers"
+    file = next(iter(_loaded("libcuda.so")), "its file is not told")
+    return f"CUDA {in_words(version)}, {count} GPU{'' if count == 1 else 's'}, {file}"
+
+
+def _loaded(name: str) -> Iterator[str]:
+    """Files that this process has loaded whose names start so; none where the system does not tell."""
+    with contextlib.suppress(OSError), open("/proc/self/maps") as file:
+        for line in file:
+            path = line.split(maxsplit=5)[-1].strip()
+            if Path(path).name.startswith(name):
+                yield path
+
+
+def libnvvm() -> str | None:
+    """The files of libnvvm, which compiles kernels for a card, and of its library of functions, where numba-cuda finds
+    both; else None. It looks into wheels, $CONDA_PREFIX, where the system looks, $CUDA_HOME or $CUDA_PATH, and for the
+    second file into /usr/local/cuda too.
+    """
+    try:
+        from numba.cuda.cuda_paths import get_cuda_paths
+
+        found = get_cuda_paths()
+        files = [str(found[name].info) for name in ("nvvm", "libdevice")]
+    except Exception:  # not installed, or what the finder and the linker may raise
+        return None
+    return ", ".join(files) if all(Path(file).exists() for file in files) else None
+
+
+NO_LIBNVVM = (
+    "not found, and it compiles kernels for a card; pip install 'lapsum-cli[cuda]', or set CUDA_HOME to a toolkit of "
+    f"CUDA {CUDA}, such as /usr/local/cuda, which has nvvm/lib64/libnvvm.so and nvvm/libdevice"
+)
+
+
 def in_words(version: int) -> str:
     """13.2 for 13020."""
     return f"{version // 1000}.{version % 1000 // 10}"

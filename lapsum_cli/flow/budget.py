@@ -10,21 +10,29 @@ MIB = 1 << 20
 class Budget:
     """Bytes that may be in flight between reading and writing. Whoever would exceed them waits until one is written.
 
-    memory: what the process may hold; used: what it holds otherwise. A fifth of the rest is for what allocators keep.
-    batch: the most that one batch may take.
+    memory: what the process may hold; used, batch: as `settle` has them.
     """
 
     SHARE = 0.8
     LEAST = 16 * MIB
+    ASIDE = 32 * MIB  # of what every process keeps in reserve (flow.process), for a reader
 
     def __init__(self, memory: int, used: int = 0, batch: int = 8 * MIB) -> None:
-        self.overhead = used
-        self.size = max(self.LEAST, int(self.SHARE * (memory - used)))
-        self.batch = min(batch, self.size // 6)
-        self.chunk = max(1 << 16, min(MIB, self.size // 32))
+        self.memory = memory
+        self.settle(used, batch)
         self.used = 0
         self.closed = False
         self.changed = threading.Condition()
+
+    def settle(self, used: int, batch: int) -> None:
+        """What there is room for, as known by now. used: what the process holds otherwise; a fifth of the rest is for
+        what allocators keep. batch: the most that one batch may take.
+        """
+        self.overhead = used
+        self.size = max(self.LEAST, int(self.SHARE * (self.memory - used)))
+        self.aside = self.size + self.ASIDE
+        self.batch = min(batch, self.size // 6)
+        self.chunk = max(1 << 16, min(MIB, self.size // 32))
 
     def memory_for(self, cost: int) -> int:
         """The memory with which `cost` bytes would fit, in MiB; 80 of them for a process that need not be lean."""

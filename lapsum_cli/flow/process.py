@@ -17,6 +17,7 @@ from .budget import MIB, Budget
 # encoded and compressed, the page buffers of the reader, and what allocators keep. Measured with rows of 24 bytes;
 # see tests/package/test_memory.py.
 RESERVE = 80 * MIB
+LOADED = 140 * MIB  # the resident size once NumPy, Arrow and the kernels are loaded
 LEAST = 240 * MIB  # what lists of very unequal lengths took at the smallest budget, 229, and a little
 LEAN = 1024 * MIB  # below this, speed gives way to what is held
 
@@ -30,11 +31,18 @@ def memory_size(memory: str | int | None) -> int:
     return size
 
 
-def memory_budget(size: int, batch: int) -> Budget:
-    """The bytes for batches, of so many at most each, once everything that stays is loaded."""
+def memory_budget(size: int) -> Budget:
+    """The bytes for batches, as far as is known before an input is open: what is read then has its bound, too."""
     if size < LEAN:
         _hold_little()
-    return Budget(size, RESERVE + machine.resident(), batch)
+    return Budget(size, RESERVE + max(LOADED, machine.resident()))
+
+
+def settle(budget: Budget, batch: int) -> None:
+    """Set what is known once everything that stays is loaded; batch: the most bytes that one may take."""
+    if budget.memory < LEAN:
+        _hold_little()
+    budget.settle(RESERVE + machine.resident(), batch)
 
 
 @contextlib.contextmanager

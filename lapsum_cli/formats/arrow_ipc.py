@@ -7,21 +7,22 @@ import json
 import mmap
 import os
 import shutil
+import struct
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from ..core.errors import DataError, OptionError
+from .compressed import decompressed_size
 from .files import Output, first_line, writing
 from .plain import as_declared, plain_schema
 from .rowgroups import RowGroups
 from .sinks import Made, Sink
-from .sources import Reading, Room
+from .sources import Reading
 
 _AT_ONCE = 128  # columns
-_MOST_SCHEMA = 64 << 20  # bytes of the description of columns, before it is known how much there is room for
 
 
 class ArrowSource:
@@ -32,15 +33,15 @@ class ArrowSource:
     """
 
     rows = None
-    room: Room | None = None
 
     def __init__(self, asked: Reading):
         self.file, self.is_file, self.name = asked.file, asked.format == "arrow", asked.file.name
+        self.room = asked.room
         self.copy: mmap.mmap | None = None
         try:
             whole = self.file.seekable() if self.is_file else self.file.stream
             self.stream = self.file.stream if isinstance(whole, str) else whole
-            self.reader = self._open(_Reads(self.stream, self._refuse, self._end()))
+            self.reader = self._open(_Reads(self.stream, self, self._end()))
             self.schema = self.reader.schema
             self.schema.names  # noqa: B018  text that is none is found here
         except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
@@ -57,11 +58,16 @@ class ArrowSource:
             return None
         return os.fstat(self.stream.fileno()).st_size
 
-    def _refuse(self, size: int) -> None:
+    def refuse(self, size: int) -> None:
         """Stop before a part of the input is read for which there is no room."""
-        most = self.room.size // 2 if self.room else _MOST_SCHEMA
-        if size > most:
+        if size > self.room.size // 2:
             raise _TooLarge(size)
+
+    def refuse_decompressed(self, size: int, decompressed: int) -> None:
+        """Refuse what there is no room for beside what it becomes, which takes memory wherever it is read from."""
+        if decompressed and size + decompressed > self.room.aside:
+            needs = self.room.refusal(size + decompressed, "while it is decompressed")
+            raise OptionError(f"{self.name}: a record batch {needs}, or write smaller ones")
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
         """Batches: those that memory holds as they come, the others in parts of about `size` bytes."""
@@ -91,7 +97,7 @@ class ArrowSource:
                 return self.reader.get_batch(i) if i < self.reader.num_record_batches else None
             return next(self.reader, None)
         except _TooLarge as error:
-            if self._end() is None and self.room:
+            if self._end() is None:
                 needs = self.room.refusal(2 * error.size, "while it is read")
                 raise OptionError(f"{self.name}: a record batch of the stream {needs}, or send smaller ones") from None
         self._map_copy(0 if self.is_file else i)
@@ -138,14 +144,39 @@ class _Reads:
 
     closed = False
 
-    def __init__(self, stream: Any, refuse: Callable[[int], None], end: int | None):
-        self.stream, self.refuse, self.end = stream, refuse, end
+    def __init__(self, stream: Any, source: ArrowSource, end: int | None):
+        self.stream, self.source, self.end = stream, source, end
+        self.last = b""  # read, and so the description of what is read next, if that is a batch
 
     def read(self, size: int = -1) -> bytes:
         """So many bytes, or fewer at the end."""
-        if self.end is not None and size > self.end - self.stream.tell():
-            raise OSError(f"{size} bytes should follow byte {self.stream.tell()}, and the file has {self.end}")
-        self.refuse(size)
+        start = self.stream.tell() if self.end is not None else 0
+        if self.end is not None:
+            if size > self.end - start:
+                raise OSError(f"{size} bytes should follow byte {start}, and the file has {self.end}")
+            message, body = self._described(start)
+            self.source.refuse_decompressed(size, decompressed_size(message, lambda at: self._bytes(body + at, 8)))
+            self.stream.seek(start)
+        self.source.refuse(size)
+        read = self.stream.read(size)
+        if self.end is None:
+            self.source.refuse_decompressed(size, decompressed_size(self.last, lambda at: read[at : at + 8]))
+        self.last = read
+        return read
+
+    def _described(self, start: int) -> tuple[bytes, int]:
+        """The description of the batch of which bytes from `start` are read, and where its body begins: a file is asked
+        for both at once, behind eight bytes that say how long the former is.
+        """
+        if not self.source.is_file:
+            return self.last, start
+        mark, size = struct.unpack("<ii", self._bytes(start, 8).ljust(8))
+        size = size if mark == -1 else 0
+        self.source.refuse(size)
+        return self.stream.read(max(size, 0)), start + 8 + size
+
+    def _bytes(self, position: int, size: int) -> bytes:
+        self.stream.seek(position)
         return self.stream.read(size)
 
     def seek(self, position: int, whence: int = 0) -> int:
@@ -158,6 +189,17 @@ class _Reads:
 
     def close(self) -> None:
         """Nothing: who opened the stream closes it."""
+
+
+def _declared(batch: pa.RecordBatch, schema: pa.Schema) -> list[pa.RecordBatch]:
+    """The rows with these types, in halves where the indices of a dictionary are too small for all their values."""
+    try:
+        return [as_declared(batch, schema)]
+    except pa.ArrowInvalid:
+        half = batch.num_rows // 2
+        if not half:
+            raise
+        return _declared(batch.slice(0, half), schema) + _declared(batch.slice(half), schema)
 
 
 class ArrowSink(Sink):
@@ -180,7 +222,7 @@ class ArrowSink(Sink):
 
     def write(self, table: pa.Table) -> None:
         """Some more rows: in a file they wait until their group is full."""
-        batches = [as_declared(batch, self.schema) for batch in table.to_batches()]
+        batches = [part for batch in table.to_batches() for part in _declared(batch, self.schema)]
         table = pa.Table.from_batches(batches, self.schema)
         with writing(self.output.name):
             for group in self.groups.add(table) if self.groups else [table]:

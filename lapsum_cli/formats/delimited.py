@@ -19,7 +19,7 @@ from ..core.errors import DataError
 from .files import Output, first_line
 from .sinks import Made
 from .sources import Reading
-from .text import BLOCK, TextSink, as_json, plain
+from .text import BLOCK, Blocks, TextSink, as_json, plain
 from .types import MOST_EXACT, is_held, is_number, without_dictionary
 
 
@@ -35,6 +35,14 @@ _DIALECTS = {"csv": _Dialect(",", r'[",\r\n]'), "tsv": _Dialect("\t", r'["\t\r\n
 _MISSING = pa.array(pa.csv.ConvertOptions().null_values)
 
 
+_COPIES = 36  # of a block while it is parsed: Arrow reads 32 ahead
+
+
+def _may_end(read: bytes) -> bool:
+    """Whether a block may end here: at the end of a line, or anywhere if lines end with carriage returns alone."""
+    return read.endswith(b"\n") or (b"\r" in read and b"\n" not in read)
+
+
 class DelimitedSource:
     """A file read in blocks of 1 MiB; its first line names the columns."""
 
@@ -47,15 +55,18 @@ class DelimitedSource:
         self.names: list[str] = []
         self.rows_read = 0
         delimiter = _DIALECTS[asked.format].separator
-        header = io.BytesIO(file.head.split(b"\n", 1)[0] + b"\n")
+        self.blocks = Blocks(asked, _may_end, _COPIES)
+        first = self.blocks.peek()
+        header = io.BytesIO(first.split(b"\n", 1)[0] + b"\n")
         try:
             self.names = pa.csv.read_csv(header, parse_options=pa.csv.ParseOptions(delimiter=delimiter)).column_names
             if len(set(self.names)) < len(self.names):
                 raise pa.ArrowInvalid(f"two columns of the header have one name: {', '.join(self.names)}")
             self.numbers = [i for i, name in enumerate(self.names) if asked.is_number(name)]
-            alone = b"\n" not in file.head  # Arrow takes a header without a line end for an empty file
+            # Arrow takes a header without a line end for an empty file.
+            alone = b"\n" not in first and b"\r" not in first
             self.reader = pa.csv.open_csv(
-                header if alone and not header.seek(0) else file.stream,
+                header if alone and not header.seek(0) else pa.PythonFile(self.blocks, "r"),
                 read_options=pa.csv.ReadOptions(block_size=BLOCK),
                 parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
                 convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(self.names, pa.string())),
@@ -105,6 +116,8 @@ class DelimitedSource:
     def _located(self, error: Exception) -> DataError:
         """Arrow's message with the column by name, and the line that it quotes; in a pipe only the rows before."""
         problem = re.sub(r"In CSV column #(\d+)", lambda m: f'column "{self.names[int(m[1])]}"', first_line(error))
+        if "straddling" in problem:
+            problem = f"a row takes more than {BLOCK >> 20} MiB over several lines; a quote may be open"
         quoted = re.search(r"Expected \d+ columns, got \d+: (.*)", problem)
         place = f"after row {self.rows_read}" if self.rows_read else "among the first rows"
         if quoted and self.file.is_regular:

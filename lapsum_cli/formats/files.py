@@ -88,9 +88,9 @@ class Input:
 
     @functools.cached_property
     def head(self) -> bytes:
-        """At least the first line, up to 16 MiB of it; nothing is consumed. A pipe may deliver it in pieces."""
+        """At least the first line, up to a MiB of it; nothing is consumed. A pipe may deliver it in pieces."""
         head = b""
-        while len(head) < 1 << 24 and b"\n" not in head:
+        while len(head) < 1 << 20 and b"\n" not in head:
             more = self._raw.read(1 << 16)
             if not more:
                 break
@@ -253,7 +253,8 @@ class Output:
 def _is_device(path: str) -> bool:
     """Whether a path is to be written into rather than replaced: /dev/stdout may well be a regular file."""
     special = os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
-    return special or os.path.abspath(path).startswith(("/dev/", "/proc/"))
+    place = os.path.abspath(path)
+    return special or os.path.dirname(place) == "/dev" or place.startswith(("/dev/fd/", "/proc/"))
 
 
 @contextlib.contextmanager

@@ -13,16 +13,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
-from ..core.errors import DataError
+from ..core.errors import DataError, OptionError
 from .files import Output, first_line
 from .sinks import Made
 from .sources import Reading
-from .text import BLOCK, TextSink, as_json
+from .text import Blocks, TextSink, as_json
 from .types import MOST_EXACT
 
-_LARGEST_BLOCK = 1 << 28  # a line longer than this is taken for a broken file
+_COPIES = 4  # of a block that is parsed: as it is, as values without a type, as columns, and what grows by doubling
+_OBJECTS = 16  # bytes that Python's objects take for each of a line
 _DEEPEST = 100  # lists and objects in one another; Arrow's parser has a stack of its own size, and no bound for it
 _TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"?')
+_MANY_DIGITS = re.compile(rb"[\s:,\[]-?[0-9]{16,}[\s,\]}]")  # an integer that a float may not hold
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
@@ -35,10 +37,9 @@ class JsonLinesSource:
     rows = None
 
     def __init__(self, asked: Reading):
-        self.name, self.stream, self.is_number = asked.file.name, asked.file.stream, asked.is_number
-        self.lines = 0
-        self.first = self._block()
-        inferred = self._parse(self.first, None).schema
+        self.name, self.room, self.is_number = asked.file.name, asked.room, asked.is_number
+        self.blocks = Blocks(asked, lambda read: read.endswith(b"\n"), _COPIES)
+        inferred = self._parse(self.blocks.peek(), None).schema
         self.schema = pa.schema([pa.field(f.name, self._kind(f.name, f.type)) for f in inferred])
 
     def _kind(self, name: str, inferred: pa.DataType) -> pa.DataType:
@@ -46,22 +47,19 @@ class JsonLinesSource:
             return pa.float64()
         return _as_text(inferred)
 
-    def _block(self) -> bytes:
-        return self.stream.read(BLOCK) + self.stream.readline(_LARGEST_BLOCK)
-
     def _parse(self, block: bytes, schema: pa.Schema | None) -> pa.Table:
         """The rows of whole lines; DataError names the line that does not fit the schema, which None infers."""
         self._check(block)
         unexpected = "error" if schema else "infer"
         try:
             table = pa.json.read_json(
-                io.BytesIO(block),
+                pa.BufferReader(block),
                 read_options=pa.json.ReadOptions(block_size=len(block) + 1, use_threads=False),
                 parse_options=pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior=unexpected),
             )
         except pa.ArrowException as error:
-            # Arrow counts from 0 within the block.
-            problem = re.sub(r" in row (\d+)", lambda m: f" in line {self.lines + int(m[1]) + 1}", first_line(error))
+            first = self.blocks.lines + 1  # Arrow counts from 0 within the block
+            problem = re.sub(r" in row (\d+)", lambda m: f" in line {first + int(m[1])}", first_line(error))
             raise DataError(f"{self.name}: not readable as JSON lines: {problem}") from None
         self._refuse_rounded(table, block)
         return table
@@ -69,15 +67,22 @@ class JsonLinesSource:
     def _check(self, block: bytes) -> None:
         """Raise DataError for what Arrow's parser takes as it is: text that is no UTF-8, and nesting without end."""
         try:
-            str(block, "utf-8")
-        except UnicodeDecodeError as error:
-            at = self.lines + block.count(b"\n", 0, error.start) + 1
-            raise DataError(f"{self.name}, line {at}: is not UTF-8: {error.reason}; convert the file") from None
+            ends = pa.py_buffer(np.array([0, len(block)], np.int32))
+            pa.StringArray.from_buffers(1, ends, pa.py_buffer(block)).validate(full=True)  # str(block) would be a copy
+        except pa.ArrowInvalid:
+            self._refuse_no_text(block)
         if block.count(b"{") + block.count(b"[") - block.count(b"\n") <= _DEEPEST:
             return
-        for number, line in enumerate(block.split(b"\n"), self.lines + 1):
+        for number, line in enumerate(io.BytesIO(block), self.blocks.lines + 1):
             if line.count(b"{") + line.count(b"[") > _DEEPEST and _depth(line) > _DEEPEST:
                 raise DataError(f"{self.name}, line {number}: is nested more than {_DEEPEST} deep; flatten it")
+
+    def _refuse_no_text(self, block: bytes) -> None:
+        for number, line in enumerate(io.BytesIO(block), self.blocks.lines + 1):
+            try:
+                str(line, "utf-8")
+            except UnicodeDecodeError as error:
+                raise DataError(f"{self.name}, line {number}: is not UTF-8: {error.reason}; convert the file") from None
 
     def _refuse_rounded(self, table: pa.Table, block: bytes) -> None:
         """Raise DataError for an integer that became a float and is not the same: a score or an id would lose its
@@ -88,8 +93,13 @@ class JsonLinesSource:
             for name, column in zip(table.schema.names, table.columns, strict=True)
             if any((pc.max(pc.abs(part)).as_py() or 0.0) >= MOST_EXACT for part in _floats(column))
         }
-        for number, line in enumerate(block.split(b"\n") if suspects else [], self.lines + 1):
-            row = json.loads(line) if line.strip() else {}
+        for number, line in enumerate(io.BytesIO(block) if suspects else [], self.blocks.lines + 1):
+            if not _MANY_DIGITS.search(line):
+                continue
+            if (need := _OBJECTS * len(line)) > self.room.aside:
+                needs = self.room.refusal(need, "to tell whether its integers are rounded")
+                raise OptionError(f"{self.name}, line {number}: {needs}, or write integers of many digits as text")
+            row = json.loads(line)
             for name, kind in suspects.items():
                 for value in _integers(row.get(name), kind):
                     most = "64 bits" if abs(value) >= 2**63 and not self.is_number(name) else "2^53"
@@ -101,12 +111,11 @@ class JsonLinesSource:
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
         """Rows in blocks as they are parsed; DataError names a line that does not fit those of the first block."""
-        block = self.first
-        while block:
-            if block.strip():
-                yield from self._parse(block, self.schema).select(self.schema.names).to_batches()
-            self.lines += block.count(b"\n")
-            block = self._block()
+        while block := self.blocks.read():
+            rows = [] if block.isspace() else self._parse(block, self.schema).select(self.schema.names).to_batches()
+            del block  # before the rows go on their way
+            while rows:
+                yield rows.pop(0)
 
 
 def _depth(line: bytes) -> int:

@@ -27,11 +27,9 @@ _DTYPES = (np.float16, np.float32, np.float64)
 class NpySource:
     """A vector is a column of scores, one ranking; a matrix is a column of lists, a ranking a row."""
 
-    room: Room | None = None
-
-    def __init__(self, file: Input):
+    def __init__(self, file: Input, room: Room):
         """Read the header; DataError where it is no array of scores, or the file is shorter than it says."""
-        self.name = file.name
+        self.name, self.room = file.name, room
         self.stream = file.stream
         self.shape, fortran, self.dtype = _header(file)
         if self.dtype.hasobject:
@@ -75,7 +73,7 @@ class NpySource:
         """Batches of so many rows."""
         for start in range(0, self.rows, step):
             rows = min(step, self.rows - start)
-            if self.room and self.row_bytes > self.room.size:
+            if self.row_bytes > self.room.size:
                 needs = self.room.refusal(self.row_bytes, "by itself")
                 raise OptionError(f"{self.name}, row {start + 1}: a ranking of {self.columns} scores {needs}")
             block = np.empty(rows * self.columns, self.dtype)
@@ -95,8 +93,6 @@ class NpySource:
 class NpyTable:
     """Arrays of one shape, read side by side: the scores, and what goes with each of them."""
 
-    room: Room | None = None
-
     def __init__(self, scores: NpySource, beside: dict[str, NpySource]):
         self.name, self.rows, self.sources = scores.name, scores.rows, [scores, *beside.values()]
         for source in beside.values():
@@ -107,8 +103,6 @@ class NpyTable:
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
         """Batches of about `size` bytes of all arrays together, of one row at least."""
-        for source in self.sources:
-            source.room = self.room
         step = max(1, size // max(sum(source.row_bytes for source in self.sources), 1))
         for batches in zip(*(source.blocks(step) for source in self.sources), strict=True):
             yield pa.record_batch([batch.column(0) for batch in batches], schema=self.schema)
@@ -236,8 +230,8 @@ class _NpyArray:
 
 def read(asked: Reading) -> NpySource | NpyTable:
     """The array, or a table of it and those beside it."""
-    scores = NpySource(asked.file)
-    beside = {name: NpySource(file) for name, file in asked.beside.items()}
+    scores = NpySource(asked.file, asked.room)
+    beside = {name: NpySource(file, asked.room) for name, file in asked.beside.items()}
     return NpyTable(scores, beside) if beside else scores
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import io
 import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -13,30 +15,28 @@ import pyarrow.parquet as pq
 
 from ..core.errors import DataError, OptionError
 from .files import Output, first_line, writing
-from .plain import plain_schema
+from .plain import as_declared, plain_schema, wide_schema
 from .rowgroups import RowGroups
 from .sinks import Made, Sink
 from .sizes import dictionary_bytes
-from .sources import Reading, Room
+from .sources import Reading
 from .types import is_number
 
 MIB = 1 << 20
 _MOST_ROWS = 1 << 16
 _FEW_ROWS = 64
-_PAGES = 32 * MIB  # of a reader, which what every process keeps in reserve covers (flow.process)
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT96": 12}
 _DICTIONARIES = {"RLE_DICTIONARY", "PLAIN_DICTIONARY"}
+_COPIES = 5  # that Arrow keeps of a dictionary: as page, as pointers, as a table of hashes, and with every batch
 _TOLD = 8  # bytes of a value; text by itself takes 4 and its length
 
 
 class ParquetSource:
     """A file of which one row group at a time is open, and a few pages of it in memory."""
 
-    room: Room | None = None
-
     def __init__(self, asked: Reading):
         file = asked.file
-        self.name = file.name
+        self.name, self.room = file.name, asked.room
         try:
             # Without pre_buffer and with a small buffer a row group of any size streams: 24-37 MB where the default
             # keeps it whole.
@@ -45,8 +45,29 @@ class ParquetSource:
             self.schema, self.rows = self.file.schema_arrow, self.file.metadata.num_rows
             hidden, metadata = _hidden(self.file.metadata), self.file.metadata
             self.file = pq.ParquetFile(file.seekable(), metadata=metadata, read_dictionary=hidden, **options)
+            pages = file.seekable()
+            self.need = self._held(file.stream if isinstance(pages, str) else pages)
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{file.name}: not a Parquet file, or a truncated one: {first_line(error)}") from None
+
+    def _held(self, stream: io.BufferedIOBase) -> int:
+        """Bytes that reading holds for the columns of a row group side by side: of each a page, and its dictionary.
+
+        2000 columns of 110 KB, read ahead whole, took 534 MiB, and 340 with 16 KiB read ahead.
+        """
+        metadata = self.file.metadata
+        ahead = _buffer(metadata)
+
+        def held(column: pq.ColumnChunkMetaData) -> int:
+            page = whole = column.total_uncompressed_size
+            dictionary = 0
+            if whole > MIB:
+                page = min(whole, _page(stream, column.data_page_offset))
+                if column.has_dictionary_page:
+                    dictionary = min(whole, _page(stream, column.dictionary_page_offset))
+            return min(column.total_compressed_size, ahead) + page * 3 // 2 + dictionary * _COPIES
+
+        return max((sum(map(held, columns)) for columns in _row_groups(metadata)), default=0)
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
         """Batches of about `size` bytes beside their dictionaries. Where types do not tell the size of a row, the first
@@ -55,10 +76,10 @@ class ParquetSource:
         A dictionary ends with its row group, and a batch with its dictionary: those of small row groups are joined, as
         what is done with a batch costs as much as a thousand rows.
         """
-        need, room = _held(self.file.metadata), self.room
-        if room and need > room.size + _PAGES:
+        if self.need > self.room.aside:
             columns = f"{self.name}: to read {self.file.metadata.num_columns} columns side by side"
-            raise OptionError(f"{columns} {room.refusal(need, 'for their pages')}, or write smaller row groups")
+            needs = self.room.refusal(self.need, "for their pages")
+            raise OptionError(f"{columns} {needs}, or write smaller row groups")
         least = _width(self.file.metadata)
         rows = _clamp(size / least)
         if any(_is_variable(kind) for kind in self.schema.types):
@@ -71,19 +92,33 @@ class ParquetSource:
             for batch in self.file.iter_batches(rows, use_threads=side_by_side):
                 held.append(batch)
                 taken += batch.nbytes
-                if taken >= size // 4:
-                    yield pa.concat_batches(held)
-                    held, taken = [], 0
                 shared = dictionary_bytes(batch)  # made anew for every batch
                 average = max((batch.nbytes - shared) / max(batch.num_rows, 1), least)
                 rows = min(_clamp(max(size, shared // 4) / average), 2 * rows)
                 self.file.reader.set_batch_size(rows)
+                del batch
+                if taken >= size // 4:
+                    yield _joined(held)
+                    taken = 0
             if held:
-                yield pa.concat_batches(held)
+                yield _joined(held)
         except (pa.ArrowException, OSError) as error:
             raise DataError(
                 f"{self.name}: reading failed, the file is damaged or truncated: {first_line(error)}"
             ) from None
+
+
+def _joined(held: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """The batches as one, and their list empty: a dictionary is copied only where several meet."""
+    batches = held.copy()
+    held.clear()
+    if len(batches) == 1:
+        return batches[0]
+    try:
+        return pa.concat_batches(batches)
+    except pa.ArrowInvalid:  # indices of a byte, and more values in all row groups than in each
+        plain = plain_schema(batches[0].schema)
+        return pa.concat_batches([as_declared(batch, plain) for batch in batches])
 
 
 def _clamp(rows: float) -> int:
@@ -111,20 +146,19 @@ def _columns(metadata: pq.FileMetaData) -> Iterator[pq.ColumnChunkMetaData]:
 
 def _buffer(metadata: pq.FileMetaData) -> int:
     """Bytes that are read ahead of a column, of which all columns together have a few MiB."""
-    return max(1 << 14, min(MIB, (_PAGES // 4) // max(metadata.num_columns, 1)))
+    return max(1 << 14, min(MIB, 8 * MIB // max(metadata.num_columns, 1)))
 
 
-def _held(metadata: pq.FileMetaData) -> int:
-    """Bytes that reading holds for the columns of a row group side by side: of each a page, commonly of a MiB, or all.
+def _page(stream: io.BufferedIOBase, start: int) -> int:
+    """Bytes of the page that starts there, once it is decompressed; 0 where no page does.
 
-    2000 columns of 110 KB, read ahead whole, took 534 MiB, and 340 with 16 KiB read ahead.
+    Its header is a struct in Thrift's compact protocol: first its kind, then its size, each a zigzag number of 7 bits a
+    byte behind the byte 0x15.
     """
-    ahead = _buffer(metadata)
-    pages = (
-        sum(min(c.total_compressed_size, ahead) + min(c.total_uncompressed_size, MIB) * 3 // 2 for c in columns)
-        for columns in _row_groups(metadata)
-    )
-    return max(pages, default=0)
+    stream.seek(start)
+    found = re.match(rb"\x15[\x80-\xff]*[\0-\x7f]\x15([\x80-\xff]*[\0-\x7f])", stream.read(16), re.DOTALL)
+    number = sum((byte & 0x7F) << 7 * i for i, byte in enumerate(found[1])) if found else 0
+    return number >> 1
 
 
 def _width(metadata: pq.FileMetaData) -> float:
@@ -154,8 +188,9 @@ class ParquetSink(Sink):
 
     def __init__(self, output: Output, made: Made):
         schema, self.output, self.groups = plain_schema(made.schema), output, RowGroups()
-        # Plain values, and the note in which Arrow keeps its own types: a reader that knows it restores them.
-        declared = {"ARROW:schema": base64.b64encode(made.schema.serialize().to_pybytes())}
+        # Plain values, and the note in which Arrow keeps its own types: a reader that knows it restores them, with a
+        # dictionary for each group of rows, which is larger than those that came.
+        declared = {"ARROW:schema": base64.b64encode(wide_schema(made.schema).serialize().to_pybytes())}
         self.notes = {} if schema is made.schema else {**(made.schema.metadata or {}), **declared}
         # Text by dictionary, integers by their differences, floats as they are: a dictionary of floats or of distinct
         # ids is tried, outgrown and thrown away. What is left in numbers hardly compresses: for 2e7 rows of (id, id,

@@ -49,6 +49,19 @@ def plain_schema(schema: pa.Schema) -> pa.Schema:
     return schema if made.equals(schema) else made
 
 
+def wide_schema(schema: pa.Schema) -> pa.Schema:
+    """The schema with indices of 32 bits or more in its dictionaries, which can name the values of several batches."""
+    return pa.schema([field.with_type(_wide_type(field.type)) for field in schema], schema.metadata)
+
+
+def _wide_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return pa.dictionary(
+            kind.index_type if kind.index_type.bit_width >= 32 else pa.int32(), kind.value_type, kind.ordered
+        )
+    return _rebuilt(kind, _wide_type) if pa.types.is_nested(kind) else kind
+
+
 def as_declared(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """The rows with these types, which differ from theirs in dictionaries and views alone."""
     if batch.schema.types == schema.types:

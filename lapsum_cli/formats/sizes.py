@@ -9,6 +9,8 @@ import pyarrow.compute as pc
 from ..core.cuts import sizes_before
 from .types import is_list, is_number
 
+_OFFSETS = {pa.string(): np.int32, pa.binary(): np.int32, pa.large_string(): np.int64, pa.large_binary(): np.int64}
+
 
 def cumulative_bytes(batch: pa.RecordBatch) -> np.ndarray:
     """Bytes of rows 0 .. i-1 in plain form (plain.py) for i from 0 to the number of rows, int64; validity bits left
@@ -58,9 +60,13 @@ def _bytes_at(array: pa.Array, rows: np.ndarray) -> np.ndarray:
     if pa.types.is_boolean(kind):
         return rows.astype(np.int64)
     if pa.types.is_dictionary(kind):
-        values = pa.concat_arrays([array.dictionary, pa.nulls(1, kind.value_type)])  # the last stands for null
-        sizes = np.diff(_bytes_at(values, np.arange(len(values) + 1)))
-        return sizes_before(sizes[np.asarray(pc.fill_null(array.indices.cast(pa.int64()), len(values) - 1))])[rows]
+        values, null = array.dictionary, _bytes_at(pa.nulls(1, kind.value_type), np.arange(2))[1]
+        at = np.asarray(pc.fill_null(array.indices.cast(pa.int64()), -1))
+        first, last = np.maximum(at, 0), np.minimum(np.maximum(at, 0) + 1, len(values))
+        return sizes_before(np.where(at < 0, null, _bytes_at(values, last) - _bytes_at(values, first)))[rows]
+    if kind in _OFFSETS and len(array) and not array.null_count:  # under a null may lie text that is none
+        offsets = np.frombuffer(array.buffers()[1], _OFFSETS[kind])[array.offset :]
+        return 8 * rows + (offsets[rows] - offsets[0])
     if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
         views = np.frombuffer(array.buffers()[1] or b"", np.int32)[::4]  # 16 bytes each, of which 4 are the length
         lengths = np.where(np.asarray(array.is_valid()), views[array.offset : array.offset + len(array)], 0)

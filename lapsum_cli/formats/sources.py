@@ -21,10 +21,13 @@ _ROWS_OF_NOTHING = 1 << 24  # rows without a byte, as of a matrix without column
 
 
 class Room(Protocol):
-    """What a reader may hold: chunks of about so many bytes, and `size` of them altogether (flow.budget)."""
+    """What a reader may hold: chunks of about so many bytes, `size` of them altogether, and `aside` while it makes one
+    (flow.budget). There may be less by the time that batches are asked for than when an input is opened.
+    """
 
     chunk: int
     size: int
+    aside: int
 
     def refusal(self, cost: int, meanwhile: str) -> str:
         """The words for what needs `cost` bytes, meanwhile, and does not fit."""
@@ -33,8 +36,7 @@ class Room(Protocol):
 class Source(Protocol):
     """An open input: its columns, its number of rows where known, and its rows in batches of about `size` bytes.
 
-    One that must hold more than its batches has an attribute `room`, which is set before they are asked for, and
-    refuses what does not fit.
+    One that must hold more than its batches refuses what its room does not hold.
     """
 
     name: str
@@ -50,12 +52,14 @@ class Reading:
     """What a format is asked to read.
 
     format: its name, for a module that reads several. is_number: whether a column of this name is to be read as
-    numbers, which text does not say of itself. beside: for an array, those to be read with it, by their columns' names.
+    numbers, which text does not say of itself. room: what it may hold meanwhile. beside: for an array, those to be read
+    with it, by their columns' names.
     """
 
     file: Input
     format: str
     is_number: Callable[[str], bool]
+    room: Room
     beside: Mapping[str, Input] = field(default_factory=dict)
 
 
@@ -75,7 +79,7 @@ class Chunk:
 class Sources:
     """One or several inputs read as one, in order; all must have the same columns.
 
-    is_number, beside: as Reading has them, the latter as paths.
+    is_number, room, beside: as Reading has them, the last as paths.
     """
 
     def __init__(
@@ -83,10 +87,11 @@ class Sources:
         paths: list[str],
         format: str | None,
         is_number: Callable[[str], bool],
+        room: Room,
         beside: dict[str, str] | None = None,
     ):
         """Open the first input; raise InputMissing, OptionError or DataError where it cannot be, and close all."""
-        self.format, self.is_number = known(format, "--from"), is_number
+        self.format, self.is_number, self.room = known(format, "--from"), is_number, room
         self.inputs = [Input(path) for path in expand(paths)]
         self.beside: dict[str, Input] = {}
         try:
@@ -119,7 +124,7 @@ class Sources:
         if not file.head:
             raise DataError(f"{file.name}: the file is empty")
         try:
-            source = load(name).read(Reading(file, name, self.is_number, self.beside))
+            source = load(name).read(Reading(file, name, self.is_number, self.room, self.beside))
             plain_schema(source.schema)
         except UnicodeDecodeError as error:
             raise DataError(f"{file.name}: the name of a column is not UTF-8: {error.reason}") from None
@@ -132,19 +137,17 @@ class Sources:
         for file in (*self.inputs, *self.beside.values()):
             file.close()
 
-    def chunks(self, room: Room) -> Iterator[Chunk]:
+    def chunks(self) -> Iterator[Chunk]:
         """The rows of all inputs, checked and in plain form, in chunks of about `room.chunk` bytes, whatever batches
         hold them.
         """
-        size = max(room.chunk, min(len(self.schema) * _COLUMN, room.size // 32))
+        size = max(self.room.chunk, min(len(self.schema) * _COLUMN, self.room.size // 32))
         plain = plain_schema(self.schema)
         for file in self.inputs:
             source = self.first if file is self.inputs[0] else self._open(file)
             if not source.schema.equals(self.schema):
                 changed = _difference(source.schema, self.schema)
                 raise DataError(f"{file.name}: its columns differ from those of {self.inputs[0].name}: {changed}")
-            if hasattr(source, "room"):
-                source.room = room
             row = 0
             for batch in source.batches(size):
                 _check(batch, file.name, row)
@@ -152,7 +155,9 @@ class Sources:
                     if start < stop:
                         rows = as_declared(batch.slice(start, stop - start), plain)
                         yield Chunk(rows, file.name, row + 1 + start)
+                        del rows
                 row += batch.num_rows
+                del batch  # before the next is made
             self.read.append((Path(file.name).name, row))
             file.close()
 

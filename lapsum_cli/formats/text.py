@@ -7,17 +7,69 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..core.errors import DataError
+from ..core.errors import DataError, OptionError
 from .files import Output, first_line, writing
 from .sinks import Sink
+from .sources import Reading
 from .types import is_list, is_number
 
+_FEW_ROWS = 1 << 10
 BLOCK = 1 << 20  # bytes that are parsed at a time
+_LONGEST = 1 << 28  # a line longer than this is taken for a broken file
+
+
+class Blocks:
+    """A text in blocks of about a MiB; longer where a line is, and refused where there is no room for parsing it.
+
+    may_end: whether a block may end after these bytes, which are its last. copies: how many of a block there are while
+    it is parsed.
+    """
+
+    closed = False
+
+    def __init__(self, asked: Reading, may_end: Callable[[bytes], bool], copies: int):
+        self.name, self.stream, self.room = asked.file.name, asked.file.stream, asked.room
+        self.may_end, self.copies = may_end, copies
+        self.size = asked.file.size() or 0  # of a file
+        self.next: bytes | None = None
+        self.lines = self.ends = 0  # lines before the block that was read last, and in it
+
+    def peek(self) -> bytes:
+        """The block that is read next."""
+        if self.next is None:
+            self.next = self._block()
+        return self.next
+
+    def read(self, size: int = BLOCK) -> bytes:
+        """The next block; empty at the end. Arrow, too, reads by this name, and takes what it gets."""
+        block, self.next = self.peek(), None
+        self.lines, self.ends = self.lines + self.ends, block.count(b"\n")
+        return block
+
+    def _block(self) -> bytes:
+        """OptionError where there is no room for a line, DataError where it cannot be meant; both say its number."""
+        more = self.stream.read(BLOCK)
+        if not more and self.size and self.stream.tell() < self.size:
+            raise DataError(f"{self.name}: was cut short while it was read, from {self.size} bytes; run again")
+        line = f"{self.name}, line {self.lines + self.ends + more.count(10) + 1}"
+        before = more.rfind(10) + 1
+        parts, size, need = [more], len(more), 0
+        while more and not self.may_end(more):
+            more = self.stream.readline(BLOCK)
+            size += len(more)
+            need = self.copies * size
+            parts = [*parts, more] if need <= self.room.aside else []
+            if size > _LONGEST:
+                raise DataError(f"{line}: is longer than {_LONGEST >> 20} MiB; the file is damaged, or no text")
+        if need > self.room.aside:
+            long = f"is {(size - before) / (1 << 20):.1f} MiB long"
+            raise OptionError(f"{line}: {long} and {self.room.refusal(need, 'while it is parsed')}")
+        return b"".join(parts)
 
 
 class TextSink(Sink):
@@ -39,7 +91,8 @@ class TextSink(Sink):
 
     def write(self, table: pa.Table) -> None:
         """Some more lines."""
-        for batch in table.to_batches():
+        few = len(table) < _FEW_ROWS * table.column(0).num_chunks  # of many columns: a call for each costs as much
+        for batch in (table.combine_chunks() if few else table).to_batches():
             if batch.num_rows:
                 columns = [self._column(*named) for named in zip(batch.schema.names, batch.columns, strict=True)]
                 self._write_lines(self.lines(batch.schema.names, columns))

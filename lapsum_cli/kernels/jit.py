@@ -9,6 +9,7 @@ it, kernels compile, and take the place of what is damaged.
 """
 
 import contextlib
+import functools
 import hashlib
 import io
 import os
@@ -16,6 +17,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +32,12 @@ _SOURCES = sorted(_SOURCES_OF.rglob("*.py"))
 
 
 def sources_digest() -> str:
-    """Sixteen hex digits that change with any kernel source and with the versions of Numba and NumPy."""
+    """Sixteen hex digits that change with any kernel source and with the versions of Numba, numba-cuda and NumPy."""
     processor = llvmlite.binding.get_host_cpu_name()
-    digest = hashlib.sha256(f"{numba.__version__} {np.__version__} {sys.version} {processor}".encode())
+    for_cards = ""
+    with contextlib.suppress(PackageNotFoundError):
+        for_cards = version("numba-cuda")
+    digest = hashlib.sha256(f"{numba.__version__} {for_cards} {np.__version__} {sys.version} {processor}".encode())
     for path in _SOURCES:
         digest.update(path.relative_to(_SOURCES_OF).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:16]
@@ -115,7 +120,10 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-class _Files(caching.IndexDataCacheFile):
+_OfNumba: Any = object  # one of its classes, of which it has one for a CPU and one for cards
+
+
+class _Files(_OfNumba):
     """Numba's index and data of a function, with a digest at the end: one that does not fit is as good as not there."""
 
     @contextlib.contextmanager
@@ -123,17 +131,11 @@ class _Files(caching.IndexDataCacheFile):
         written = io.BytesIO()
         yield written
         with super()._open_for_write(filepath) as file:
-            file.write(written.getvalue() + hashlib.sha256(written.getvalue()).digest())
+            file.write(_with_digest(written.getvalue()))
 
     def _is_whole(self, path: str) -> bool:
         """What follows a pickle, such as the digest, is not read with it."""
-        if not os.path.exists(path):
-            return False
-        content = Path(path).read_bytes()
-        whole = hashlib.sha256(content[:-32]).digest() == content[-32:]
-        if not whole:
-            _wrong["damaged"] = f"{CACHE}: compiled kernels were damaged; they compile again, and are replaced"
-        return whole
+        return os.path.exists(path) and _whole(Path(path)) is not None
 
     def _load_index(self) -> dict:
         return super()._load_index() if self._is_whole(self._index_path) else {}
@@ -144,30 +146,43 @@ class _Files(caching.IndexDataCacheFile):
         return super()._load_data(name)
 
 
-class _Here(caching.CompileResultCacheImpl):
-    """In CACHE or nowhere: Numba would go on to a folder beside the sources, which others may write."""
-
-    _locator_classes = [  # noqa: RUF012  Numba's declaration
-        locator for locator in caching.CompileResultCacheImpl._locator_classes if "UserProvided" in locator.__name__
-    ]
+def _with_digest(content: bytes) -> bytes:
+    return content + hashlib.sha256(content).digest()
 
 
-class _Cache(caching.FunctionCache):
+def _whole(path: Path) -> bytes | None:
+    """What was kept in a file, or None where it is not what its digest says."""
+    content = path.read_bytes()
+    if hashlib.sha256(content[:-32]).digest() == content[-32:]:
+        return content[:-32]
+    _wrong["damaged"] = f"{CACHE}: compiled kernels were damaged; they compile again, and are replaced"
+    return None
+
+
+def _unusable(error: Exception) -> None:
+    _wrong["unusable"] = f"{CACHE}: compiled kernels do not load, and compile again: {_reason(error)}"
+
+
+def _not_kept(error: Exception) -> None:
+    _wrong["full"] = f"{CACHE}: kernels cannot be kept, and later runs compile again: {_reason(error)}"
+
+
+class _Cache(_OfNumba):
     """Numba's cache of a function that fails at nothing: what is not loaded compiles, what cannot be kept is said."""
 
-    _impl_class = _Here
+    _cache_file: Any
 
     def __init__(self, function: Callable):
         super().__init__(function)
-        stamp = self._impl.locator.get_source_stamp()
-        self._cache_file = _Files(self._cache_path, self._impl.filename_base, stamp)
+        stamp, files = self._impl.locator.get_source_stamp(), type("Files", (_Files, type(self._cache_file)), {})
+        self._cache_file = files(self._cache_path, self._impl.filename_base, stamp)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The compiled function, or None."""
         try:
             return super().load_overload(sig, target_context)
         except Exception as error:  # whatever Numba, pickle and LLVM may raise of what they cannot use
-            _wrong["unusable"] = f"{CACHE}: compiled kernels do not load, and compile again: {_reason(error)}"
+            _unusable(error)
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -175,7 +190,70 @@ class _Cache(caching.FunctionCache):
         try:
             super().save_overload(sig, data)
         except Exception as error:
-            _wrong["full"] = f"{CACHE}: kernels cannot be kept, and later runs compile again: {_reason(error)}"
+            _not_kept(error)
+
+
+@functools.cache
+def checked(cache: Any) -> type:
+    """Numba's cache of functions, of a CPU or of cards, with our digests: in CACHE or nowhere.
+
+    Numba would go on to a folder beside the sources, which others may write.
+    """
+    impl: Any = cache._impl_class
+    locators = [locator for locator in impl._locator_classes if "UserProvided" in locator.__name__]
+    return type("Checked", (_Cache, cache), {"_impl_class": type("Here", (impl,), {"_locator_classes": locators})})
+
+
+def keep(made: Any, function: Callable, cache: type) -> Any:
+    """A function that Numba is to compile, with the cache of its device."""
+    if CACHE is not None:
+        with contextlib.suppress(Exception):  # no place on the disk
+            made._cache = checked(cache)(function)
+    return made
+
+
+def kept(name: str, make: Callable[[], bytes], load: Callable[[bytes], Any]) -> Any:
+    """load(what was made), once made and then kept in a file of this name; one process at a time makes it.
+
+    For what does not depend on our sources, and takes long: the file lies beside CACHE, as private. Whatever is wrong
+    with it, it is made again and replaced.
+    """
+    folder = CACHE.with_name("kept") if CACHE else None
+    if folder is None or not _is_private(folder):
+        return load(make())
+    path = folder / name
+    if (found := _loaded(path, load)) is not None:
+        return found
+    with _exclusive(folder / f"{name}.lock"):
+        if (found := _loaded(path, load)) is not None:
+            return found
+        made = make()
+        _keep(path, made)
+    return load(made)
+
+
+def _loaded(path: Path, load: Callable[[bytes], Any]) -> Any:
+    """load(what is kept in a file); None where there is nothing, or nothing that loads."""
+    try:
+        content = _whole(path) if path.exists() else None
+        return None if content is None else load(content)
+    except Exception as error:  # whatever a library may raise of what it cannot use
+        _unusable(error)
+        return None
+
+
+def _keep(path: Path, content: bytes) -> None:
+    """Keep it in a file with a digest, if that is possible; what killed processes left of it goes."""
+    torn = path.with_name(f"{path.name}.tmp.{os.getpid()}")
+    try:
+        for left in path.parent.glob(f"{path.name}.tmp.*"):
+            left.unlink()
+        torn.write_bytes(_with_digest(content))
+        torn.replace(path)
+    except OSError as error:
+        _not_kept(error)
+        with contextlib.suppress(OSError):
+            torn.unlink(missing_ok=True)
 
 
 def _compiler(**options: Any) -> Callable[[Callable], Any]:
@@ -189,9 +267,7 @@ def _compiler(**options: Any) -> Callable[[Callable], Any]:
         if str(CACHE) != numba.config.CACHE_DIR:  # a kernel from elsewhere, which the digest does not know
             made.enable_caching()
             return made
-        with contextlib.suppress(Exception):  # no place on the disk
-            made._cache = _Cache(function)
-        return made
+        return keep(made, function, caching.FunctionCache)
 
     return decorate
 

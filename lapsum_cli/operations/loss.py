@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 from ..core.device import DeviceWithKernels
 from ..core.errors import OptionError
 from ..core.quantities import K
-from . import LOSSES, loss_called
+from . import LOSSES, loss_called, units
 from .operation import GRADIENT, RANKING, Derivatives, Forward, Operation, Slot, option
-from .softness import k_of, refuse
+from .softness import k_of, refuse, refuse_ks
 
 if TYPE_CHECKING:
     from ..core.rankings import Array, Rankings
@@ -124,9 +124,9 @@ class Loss(Operation):
     def by_k(self, rankings: Rankings) -> Iterator[tuple[str, Rankings]]:
         each = dict(rankings.each)
         if "k" not in each and self.ks:
-            each["k"] = k_of(self.ks[0], each.get("items", rankings.lengths))
+            each["k"] = k_of(self.ks[0], rankings)
         if "k" in each:
-            refuse(~(each["k"] >= 0), "k must be 0 or more, got {:g}", each["k"])
+            refuse_ks(each["k"])
         yield "", rankings.with_each(each)
 
     def forward(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True, keep: bool = False) -> Forward:
@@ -140,12 +140,14 @@ class Loss(Operation):
         target = np.asarray(rankings.beside["target"], np.float64)
         taken, defined = self._defined(here, target)
         lengths = np.add.reduceat(np.append(taken, False), here.offsets[:-1], dtype=np.int64) * (here.lengths > 0)
-        each = {name: values[defined] for name, values in rankings.each.items()}
+        each = {name: on.here_array(values)[defined] for name, values in rankings.each.items()}
         part = Rankings(here.values[taken], np.concatenate([[0], np.cumsum(lengths[defined])]), {}, each)
         given = (part, frozen(target[taken]), each["alpha"], each.get("k"), self._how(), self.descending)
         found, state = losses.forward(on.kernels, on.place, loss_called(self.loss), *given, keep or self.gradient)
         kept = Kept(state, part, taken, defined, ~np.isnan(found))
-        return Forward(None, kept, {"loss": _spread(found, defined, np.nan)})
+        made = Forward(None, kept, {"loss": _spread(found, defined, np.nan)})
+        units.put_back(made, rankings, self.in_scores, self.result, on)
+        return made
 
     def backward(self, rankings: Rankings, state: Kept, upstream: Array, on: DeviceWithKernels) -> Derivatives:
         """upstream: (m,) gradient with respect to the losses, or None for 1; of a ranking without a loss it is moot."""
@@ -155,7 +157,8 @@ class Loss(Operation):
 
         part, known = state.part, state.known
         to_scores, to_alpha = losses.backward(on.kernels, on.place, loss_called(self.loss), state.kernels)
-        to_scores = on.here_array(to_scores)
+        found = Derivatives(on.here_array(to_scores), on.here_array(to_alpha))
+        to_scores, to_alpha, _ = units.gradients_back(found, part, on)
         constant = part.each.get("constant")
         if constant is not None:
             on.clear(to_scores, part, constant)

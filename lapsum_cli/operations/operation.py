@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 from ..core.device import DeviceWithKernels
 from ..core.errors import DeviceError
 from ..core.quantities import Alpha
-from . import padding
+from . import padding, units
 from .method import Method, Way
 from .softness import DEFAULT_ALPHA, alphas_of
 
@@ -43,7 +43,7 @@ class Slot(NamedTuple):
 
 
 class Derivatives(NamedTuple):
-    """Gradients with respect to the scores (N,), where they are; to alpha and k (m,), in memory here."""
+    """Gradients with respect to the scores (N,), where they are; to alpha and k (m,), here or on a card."""
 
     scores: Array
     alpha: Any
@@ -106,6 +106,7 @@ class Operation:
     takes: ClassVar[tuple[str, ...]] = ()  # what it needs besides scores: of "k", "upstream", "target", "item"
     in_pieces: ClassVar[bool] = True  # some rankings can be computed apart from the others
     of_constant: ClassVar[float | None] = None  # alpha of a constant ranking; None where its gradient is 0 instead
+    in_scores: ClassVar[tuple[str, ...]] = ()  # slots in the unit of the scores
 
     @cached_property
     def gives(self) -> tuple[Slot, ...]:
@@ -145,8 +146,8 @@ class Operation:
             self.compute(tiny, cpu)
 
     def ready(self, rankings: Rankings, on: DeviceWithKernels) -> Rankings:
-        """The rankings with padding last, and with alpha of each, in the unit of the scores, and which of them are
-        constant (`each`).
+        """The rankings with padding last, in a unit that kernels can compute, and with alpha of each, in that unit, and
+        which of them are constant (`each`).
 
         BadRanking for the first whose alpha or k cannot be used.
         """
@@ -155,11 +156,13 @@ class Operation:
         if not self.descending:
             rankings = padding.last(rankings, on)
         alphas, constant = alphas_of(self.alpha, rankings, on, self.of_constant)
+        rankings, alphas = units.moderate(rankings, self.alpha, alphas, constant, on, self.of_constant)
         each = {**rankings.each, "alpha": alphas}
-        if constant is not None and self.of_constant is None and constant.any():
+        if constant is not None and self.of_constant is None:
             each["constant"] = constant
         if self.asks_how_many:
-            each["items"] = rankings.lengths - padding.count(rankings, -np.inf if self.descending else np.inf, on)
+            padded = padding.count(rankings, -np.inf if self.descending else np.inf, on)
+            each["items"] = rankings.lengths - on.here_array(padded)
         return rankings.with_each(each)
 
     @property
@@ -202,7 +205,8 @@ class Operation:
                 upstream = of_k.beside["upstream"] if "upstream" in self.takes else None
                 scores, alpha, to_k = self.backward(of_k, forward.state, upstream, on)
                 found |= {GRADIENT: on.home(scores, rankings), f"{GRADIENT}_alpha": alpha, f"{GRADIENT}_k": to_k}
-            made |= {slot: found[slot.name] for slot in gives if slot.k == k}
+            numbers = on.here_numbers({s: found[s.name] for s in gives if s.k == k and s.per == RANKING})
+            made |= {s: found[s.name] for s in gives if s.k == k} | numbers
             result.losses = found.get("loss")
         result.values = {slot: made[slot] for slot in gives}
         return result
@@ -249,12 +253,18 @@ class ByMethod(Operation):
         return (super().kernels if self.way.has_gradient_kernels else self.name) + own
 
     def forward(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True, keep: bool = False) -> Forward:
-        return self.way.forward(self, rankings, on, results, keep)
+        if "k" in rankings.each:
+            rankings = rankings.with_each({**rankings.each, "k": on.numbers(rankings.each["k"])})
+        made: Forward = self.way.forward(self, rankings, on, results, keep)
+        units.put_back(made, rankings, self.in_scores, self.result, on)
+        return made
 
     def backward(self, rankings: Rankings, state: Any, upstream: Array, on: DeviceWithKernels) -> Derivatives:
-        found = self.way.backward(self, rankings, state, upstream, on)
+        found: Derivatives = self.way.backward(self, rankings, state, upstream, on)
+        if self.result not in self.in_scores:
+            found = units.gradients_back(found, rankings, on)
         constant = rankings.each.get("constant")
         if constant is not None:  # no direction is better than another, and there is no scale
             on.clear(found.scores, rankings, constant)
-            found.alpha[constant] = 0
+            on.clear_numbers(found.alpha, constant)
         return found

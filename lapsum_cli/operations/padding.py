@@ -22,17 +22,17 @@ def last(rankings: Rankings, on: DeviceWithKernels) -> Rankings:
     import numpy as np
 
     moved = count(rankings, -np.inf, on)
-    if not moved.any():
-        return rankings
-    if rankings.is_on_card:
+    if rankings.is_on_card:  # where nobody waits to know whether there are any
         values = on.kernels.padding.last(on.place, rankings.values)
+    elif not moved.any():
+        return rankings
     else:
         values = np.where(np.isneginf(rankings.values), rankings.values.dtype.type(np.inf), rankings.values)
     return replace(rankings, values=values, each={**rankings.each, MOVED: moved})
 
 
 def count(rankings: Rankings, infinity: float, on: DeviceWithKernels) -> Any:
-    """(m,) float64: how many scores of each ranking are this infinity."""
+    """(m,) float64, where the scores are: how many scores of each ranking are this infinity."""
     import numpy as np
 
     if rankings.is_on_card:

@@ -21,15 +21,30 @@ def refuse(wrong: Any, problem: str, values: Any) -> None:
         raise BadRanking(r, problem.format(values[r]))
 
 
-def k_of(k: K, lengths: Any) -> Any:
-    """(m,) float64: how many are at the top of rankings of so many items."""
+def refuse_ks(ks: Any) -> None:
+    """BadRanking for the first k (m,) that cannot be used; those on a card are doubted by who puts them there."""
     import numpy as np
 
-    return lengths * k.value / 100 if k.percent else np.full(len(lengths), k.value)
+    if isinstance(ks, np.ndarray):
+        refuse(~(ks >= 0), "k must be 0 or more, got {:g}", ks)
+
+
+def k_of(k: K, rankings: Rankings) -> Any:
+    """(m,) float64: how many are at the top of each ranking; one number for all has a stride of 0."""
+    import numpy as np
+
+    return items_of(rankings) * k.value / 100 if k.percent else np.broadcast_to(np.float64(k.value), len(rankings))
+
+
+def items_of(rankings: Rankings) -> Any:
+    """(m,) how many items each ranking has: without padding, where `ready` has counted it."""
+    items = rankings.each.get("items")
+    return rankings.lengths if items is None else items
 
 
 def alphas_of(alpha: Alpha, rankings: Rankings, on: DeviceWithKernels, of_constant: float | None) -> tuple[Any, Any]:
-    """(m,) alphas in the unit of the scores, float64; and which rankings are constant where alpha is in deviations.
+    """(m,) alphas in the unit of the scores, float64; and where alpha is in deviations, which rankings (m,) are
+    constant, None where none is. Both are where the kernels are then: what is computed of scores on a card stays there.
 
     rankings.each["alpha"] goes before the option. A constant ranking has no deviation: its alpha is of_constant, or 1.
     It is all ties, and so its ranks and memberships are the same at any alpha.
@@ -37,13 +52,13 @@ def alphas_of(alpha: Alpha, rankings: Rankings, on: DeviceWithKernels, of_consta
     import numpy as np
 
     if "alpha" in rankings.each:
+        if not isinstance(rankings.each["alpha"], np.ndarray):
+            on.kernels.doubts.Doubts.of(on.place).outside(rankings.each["alpha"], 5e-324, np.finfo(np.float64).max)
+            return rankings.each["alpha"], None
         given = np.array(rankings.each["alpha"], np.float64)  # contiguous and writable: one kind of array for kernels
         refuse(~((given > 0) & (given < np.inf)), "alpha must be positive and finite, got {:g}", given)
         return given, None
     if not alpha.relative:
-        return np.full(len(rankings), alpha.value), None
+        return on.numbers(np.broadcast_to(np.float64(alpha.value), len(rankings))), None
     deviations = on.kernels.deviations.standard_deviations(on.place, rankings)
-    alphas = np.maximum(alpha.value * deviations, np.finfo(np.float64).tiny)
-    constant = deviations == 0
-    alphas[constant] = 1.0 if of_constant is None else of_constant
-    return alphas, constant
+    return on.kernels.deviations.in_units(on.place, deviations, alpha.value, of_constant)

@@ -24,6 +24,7 @@ class Sort(ByMethod):
     name: ClassVar[str] = "sort"
     result: ClassVar[str] = "soft_sort"
     takes: ClassVar[tuple[str, ...]] = ("upstream",)
+    in_scores: ClassVar[tuple[str, ...]] = ("soft_sort",)
     of_constant: ClassVar[float | None] = 1e-300  # at which a constant ranking sorts to itself, and a shift shifts it
 
     def forward(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True, keep: bool = False) -> Forward:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from ..core.errors import OptionError
 from ..core.quantities import K
 from .operation import GRADIENT, RANKING, ByMethod, Slot, option
-from .softness import k_of, refuse
+from .softness import items_of, k_of, refuse, refuse_ks
 
 if TYPE_CHECKING:
     from ..core.rankings import Rankings
@@ -32,6 +32,7 @@ class TopK(ByMethod):
 
     name: ClassVar[str] = "topk"
     takes: ClassVar[tuple[str, ...]] = ("k", "upstream")
+    in_scores: ClassVar[tuple[str, ...]] = ("threshold",)
 
     def __post_init__(self) -> None:
         if len(set(map(str, self.ks))) < len(self.ks):
@@ -72,16 +73,15 @@ class TopK(ByMethod):
 
     def by_k(self, rankings: Rankings) -> Iterator[tuple[str, Rankings]]:
         """BadRanking for the first ranking whose k cannot be used; one that was parsed can."""
-        lengths = rankings.each.get("items", rankings.lengths)
         if "k" in rankings.each:
             wanted = [("", rankings.each["k"])]
-            refuse(~(rankings.each["k"] >= 0), "k must be 0 or more, got {:g}", rankings.each["k"])
+            refuse_ks(rankings.each["k"])
         else:
             several = len(self.ks) > 1
-            wanted = [(str(k) if several else "", k_of(k, lengths)) for k in self.ks]
+            wanted = [(str(k) if several else "", k_of(k, rankings)) for k in self.ks]
         for name, k in wanted:
             if self.strict:
-                refuse(k > lengths, "it has fewer scores than k = {:g}", k)
+                refuse(k > items_of(rankings), "it has fewer scores than k = {:g}", k)
             yield name, rankings.with_each({**rankings.each, "k": k})
 
 

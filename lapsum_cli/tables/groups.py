@@ -49,6 +49,7 @@ class ClosedGroups:
         self.last: list[pa.Array] | None = None
         self.orders = {"ascending", "descending"}
         self.sets: list[np.ndarray] = []
+        self.has_null = False  # no set holds it: every 64 bits are an integer's
 
     def add(self, keys: list[pa.Array]) -> Returned | None:
         """Enter groups that begin now. Returns the index of the first that was seen before, (TooMany, index), or
@@ -69,9 +70,9 @@ class ClosedGroups:
             self._keep(keys)
             return None
         for earlier in self.kept or []:
-            self._enter(_hashes(earlier))
+            self._enter(earlier)
         self.kept = []
-        return self._enter(_hashes(keys))
+        return self._enter(keys)
 
     def _keep(self, keys: list[pa.Array]) -> None:
         if self.kept is None:
@@ -81,20 +82,26 @@ class ClosedGroups:
         if self.bytes > self.limit:
             self.kept = None
 
-    def _enter(self, hashes: np.ndarray) -> Returned | None:
-        seen = np.zeros(len(hashes), bool)
+    def _enter(self, keys: list[pa.Array]) -> Returned | None:
+        hashes, is_null = _hashes(keys)
+        seen = is_null.copy()
+        if is_null.any():
+            seen[np.argmax(is_null)] = self.has_null
+            self.has_null = True
+        again = np.zeros(len(hashes), bool)
         for level in self.sets:
             at = np.minimum(np.searchsorted(level, hashes), len(level) - 1)
-            seen |= level[at] == hashes
+            again |= level[at] == hashes
         ordered, first = np.unique(hashes, return_index=True)
         if len(ordered) < len(hashes):
             repeated = np.ones(len(hashes), bool)
             repeated[first] = False
-            seen |= repeated
+            again |= repeated
+        seen[~is_null] = again
         if seen.any():
             return int(np.argmax(seen))
         # Sorted arrays of growing size, merged while the last two are alike: each key moves log(n) times.
-        self.sets.append(ordered)
+        self.sets += [ordered] if len(ordered) else []
         while len(self.sets) > 1 and len(self.sets[-2]) <= 2 * len(self.sets[-1]):
             self.sets.append(np.sort(np.concatenate([self.sets.pop(), self.sets.pop()]), kind="stable"))
         if sum(level.nbytes for level in self.sets) > self.limit:
@@ -128,14 +135,14 @@ def comparable(column: pa.Array) -> pa.Array:
     return column
 
 
-_NULL = -7046029254386353131  # stands for null among integers: 2^64 divided by the golden ratio
+def _hashes(keys: list[pa.Array]) -> tuple[np.ndarray, np.ndarray]:
+    """64 bits for each group but those that are null in an only column, and which these are (n,) bool.
 
-
-def _hashes(keys: list[pa.Array]) -> np.ndarray:
-    """64 bits a group: an integer is itself; of others, two among 10^7 agree by chance once in 400 000 files."""
+    An integer is itself; of other groups two among 10^7 agree by chance once in 400 000 files.
+    """
     if len(keys) == 1 and pa.types.is_integer(keys[0].type):
-        kind = pa.uint64() if pa.types.is_uint64(keys[0].type) else pa.int64()
-        null = pa.scalar(_NULL % 2**64 if kind == pa.uint64() else _NULL, kind)
-        return np.asarray(pc.fill_null(keys[0].cast(kind), null)).astype(np.int64)
+        [key] = keys
+        return np.asarray(key.drop_null()).astype(np.int64), np.asarray(key.is_null())
     rows = zip(*(key.to_pylist() for key in keys), strict=True)
-    return np.fromiter((hash(repr(row)) for row in rows), np.int64, len(keys[0]))
+    hashes = np.fromiter((hash(repr(row)) for row in rows), np.int64, len(keys[0]))
+    return hashes, np.zeros(len(hashes), bool)

@@ -11,7 +11,7 @@ from onecard import IS_SIMULATED, counting_lane
 import lapsum_cli as lapsum
 from lapsum_cli import Loss, Rank, Sort, TopK, devices
 from lapsum_cli.core.errors import DataError, DeviceError, OptionError
-from lapsum_cli.core.quantities import K
+from lapsum_cli.core.quantities import Alpha, K
 from lapsum_cli.core.rankings import Rankings
 from lapsum_cli.devices import pieces
 from lapsum_cli.devices.card import Card
@@ -190,14 +190,122 @@ def test_where_the_scores_are_decides():
         lapsum.soft_rank([1.0], device="tpu")
 
 
-def test_a_kernel_that_fails_is_a_line(monkeypatch):
+@pytest.mark.parametrize(
+    ("libnvvm", "words"),
+    [
+        ("/lib/libnvvm.so.4", "the GPU does not run a kernel: CUDA_ERROR_UNSUPPORTED_PTX_VERSION the rest; its driver"),
+        (None, r"libnvvm is not found.* set CUDA_HOME to a toolkit of CUDA 13, such as /usr/local/cuda"),
+    ],
+)
+def test_a_kernel_that_fails_is_a_line(monkeypatch, libnvvm, words):
     from lapsum_cli.kernels.cuda import adapter
 
     def fail():
         raise RuntimeError("CUDA_ERROR_UNSUPPORTED_PTX_VERSION\nthe rest")
 
     monkeypatch.setattr(adapter, "check", fail)
+    monkeypatch.setattr(devices.machine, "libnvvm", lambda: libnvvm)
     devices._adapter.cache_clear()
-    with pytest.raises(DeviceError, match="the GPU does not run a kernel: CUDA_ERROR_UNSUPPORTED_PTX_VERSION the rest"):
+    with pytest.raises(DeviceError, match=words):
         devices.lane()
     devices._adapter.cache_clear()
+
+
+@pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.parametrize("function", ["soft_rank", "soft_sort", "soft_topk", "log_soft_topk"])
+def test_nothing_waits_in_pytorch(monkeypatch, function, descending):
+    """Forward and backward: alpha and k for each ranking, alpha in deviations; and what is wrong comes out as NaN."""
+    torch = pytest.importorskip("torch")
+    from lapsum_cli import torch as soft
+
+    x = torch.from_numpy(np.stack(rows_of("float64", "infinite", (20, 20, 20))))
+    x[2] = 7.0  # constant
+    option, ks = ("largest" if "topk" in function else "descending"), torch.tensor([3.0, 4.5, 2.0]).double()
+
+    def graded(scores, alpha):
+        scores, k = scores.clone().requires_grad_(), ks.clone().requires_grad_()
+        alpha = alpha.clone().requires_grad_() if isinstance(alpha, torch.Tensor) else alpha
+        arguments = (k,) if "topk" in function else ()
+        result = getattr(soft, function)(scores, *arguments, alpha=alpha, **{option: descending})
+        torch.nan_to_num(result, posinf=0.0, neginf=0.0).sin().sum().backward() if not result.isnan().any() else None
+        return [t for t in (result.detach(), scores.grad, k.grad, getattr(alpha, "grad", None)) if t is not None]
+
+    given = "0.1std", torch.tensor([0.1, 0.5, 1.0]).double()
+    expected = [graded(x, alpha) for alpha in given]
+    _pretend_that_tensors_are_on_the_card(monkeypatch, soft, torch)
+    for alpha, of_cpu in zip(given, expected, strict=True):
+        for got, wanted in zip(graded(x, alpha), of_cpu, strict=True):
+            torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-9)
+    x[1, 3] = np.nan
+    assert graded(x, "0.1std")[0].isnan().all()
+    assert graded(x[2:].expand(3, 20), torch.tensor([0.1, -1.0, 1.0]).double())[0].isnan().all()
+
+
+def _pretend_that_tensors_are_on_the_card(monkeypatch, soft, torch):
+    """Tensors of the CPU go there and back; whatever waits in between fails."""
+    from lapsum_cli.kernels.cuda import adapter
+
+    class Waiting(adapter.Lane):
+        def wait(self):
+            raise AssertionError("a pass waits")
+
+    card = Card(Waiting())
+    monkeypatch.setattr(soft, "warm", lambda *given: None)
+    monkeypatch.setattr(soft, "_device", lambda rows: card)
+    monkeypatch.setattr(soft, "_stays", lambda rows, target: True)
+    monkeypatch.setattr(soft, "_flat", lambda tensor: adapter.to_card(tensor.detach().contiguous().reshape(-1).numpy()))
+    back = lambda array, like, shape: torch.from_numpy(array.copy_to_host()).reshape(shape)  # noqa: E731
+    monkeypatch.setattr(soft, "_tensor", back)
+
+
+def test_a_top_k_of_float32_whose_deviations_ask_for_float64():
+    rows = [row * np.float32(1e-33) for row in rows_of("float32", "normal", (5, 33))]
+    operation = TopK(alpha=Alpha(0.1, relative=True), ks=(K(2.0),), gradient=True, grad_alpha=True)
+    agree(*both(operation, rankings_of(rows, upstream=np.ones(38, np.float32))), "float32")
+
+
+GRADIENTS = {"gradient": True, "grad_alpha": True}
+
+
+@pytest.mark.simulated
+@pytest.mark.parametrize(
+    "operation",
+    [
+        Rank(Alpha(0.1), **GRADIENTS),
+        Sort(Alpha(0.1), **GRADIENTS),
+        TopK(Alpha(0.1), ks=(K(3.0),), threshold=True, grad_k=True, **GRADIENTS),
+        TopK(ks=(K(3.0),), gradient=True),
+        TopK(descending=False, ks=(K(3.0),), gradient=True),
+    ],
+)
+def test_a_call_with_offsets_that_are_known_sends_nothing_and_waits_for_numbers_alone(monkeypatch, operation):
+    """Counts, by a lane that launches nothing; tests/host_cost.py has those of the driver."""
+    from lapsum_cli.kernels.cuda import adapter
+
+    sent = []
+
+    class Counting(adapter.Lane):
+        waits = 0
+
+        def launch(self, function, blocks, threads, rows, *arguments):
+            assert not any(isinstance(argument, np.ndarray) for argument in arguments)
+
+        def empty(self, shape, dtype):
+            return to_device(np.zeros(shape, dtype))
+
+        def wait(self):
+            self.waits += 1
+
+    to_device = adapter.here.to_device
+    monkeypatch.setattr(adapter.here, "to_device", lambda array, stream=0: sent.append(array) or to_device(array))
+    lane, x = Counting(), np.zeros(1200, np.float32)
+    values, upstream = to_device(x), to_device(x)
+    lengths = np.array([3, 0, 97, 1100])
+    for turn in range(2):
+        sent.clear()
+        lane.waits = 0
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        Card(lane).compute(operation, Rankings(values, offsets, {"upstream": upstream}))
+        assert bool(sent) == (turn == 0)
+    asks = operation.grad_alpha or operation.alpha.relative  # a top-k of float32 may have to know its alphas after all
+    assert lane.waits == int(asks)

@@ -17,7 +17,9 @@ from lapsum_cli.core import reference
 from lapsum_cli.core.quantities import Alpha, K
 from lapsum_cli.core.rankings import Rankings
 from lapsum_cli.devices import pieces
+from lapsum_cli.devices.cpu import Cpu
 from lapsum_cli.operations import LOSSES
+from lapsum_cli.operations.operation import RANKING
 
 # A GPU warns of no overflow and no NaN. NumPy does, in whose scalars the simulator computes.
 pytestmark = [pytest.mark.cuda, pytest.mark.filterwarnings("ignore::RuntimeWarning")]
@@ -170,6 +172,7 @@ def test_every_kernel_is_launched_by_some_operation():
     lane = counting_lane(lambda function, *rest: launched.add(function))
     run_every_operation(lane, np.array([0, 5, 10, 15]), np.float32)
     run_every_operation(lane, np.array([0, 200 if IS_SIMULATED else 100_000]), np.float64)
+    run_every_operation(lane, np.array([0, 3]), np.float64)
     modules = [getattr(cuda, name) for name in cuda.__all__]
     kernels = {k for module in modules for k in vars(module).values() if type(k) is type(cuda.tiles._clear)}
     assert kernels - launched == set()
@@ -186,3 +189,78 @@ def test_padding_of_scores_that_are_on_the_card(operation, descending):
     want = devices.choose("cpu", 1).compute(operation, here)
     for got, expected in zip(there.values.values(), want.values.values(), strict=True):
         np.testing.assert_allclose(got.copy_to_host(), expected, rtol=1e-12)
+
+
+def short_rows(dtype, kind, walk):
+    """Uneven rankings about the lengths where a ranking changes hands; scores that tie and infinite ones among them."""
+    rng = np.random.default_rng(3)
+    borders = [0, 1, 2, 3, walk - 1, walk, walk + 1, walk + 2]
+    lengths = [*borders, *rng.integers(0, walk + 1, 3 * walk), 0, walk, *borders[::-1]]
+    rows = rows_of(dtype, kind, lengths)
+    if kind == "infinite":
+        rows += [np.array(row, dtype) for row in ([np.inf], [-np.inf, np.inf], [np.inf, np.inf, 1, -np.inf][:walk])]
+    return rows
+
+
+@pytest.mark.parametrize(("dtype", "descending", "kind"), KINDS)
+def test_short_and_uneven_rankings(dtype, descending, kind):
+    from lapsum_cli.kernels.cuda import tiles
+
+    rows = short_rows(dtype, kind, tiles.WALK)
+    rankings = rankings_of(rows, np.geomspace(1e-3, 10, len(rows)), upstream=upstream_of(rows, dtype))
+    agree(*both(Rank(descending=descending, gradient=True, grad_alpha=True), rankings), dtype)
+    agree(*both(Sort(descending=descending), rankings), dtype)
+
+
+@pytest.mark.parametrize(("dtype", "descending", "kind"), KINDS)
+def test_soft_sorts_without_a_gradient(dtype, descending, kind):
+    """They go other ways: a ranking of one tile by itself, others with all that is known of their scores."""
+    rows = rows_of(dtype, kind)
+    rankings = rankings_of(rows, np.geomspace(1e-3, 10, len(rows)))
+    agree(*both(Sort(descending=descending), rankings), dtype)
+
+
+@pytest.mark.parametrize("kind", ["normal", "ties", "infinite"])
+def test_short_rankings_in_other_company_to_the_bit(kind):
+    """In another thread of another block, beside others: each ranking is its own sum in its own order."""
+    from lapsum_cli.kernels.cuda import tiles
+
+    rows = short_rows("float64", kind, tiles.WALK)
+    ends, alphas = np.cumsum(list(map(len, rows))), np.arange(1.0, len(rows) + 1) / 9
+    upstream = np.split(upstream_of(rows, "float64"), ends[:-1])
+    chosen = [i for i in range(len(rows)) if i % 3 != 1][::-1]
+
+    def of(numbers):
+        beside = {"upstream": np.concatenate([upstream[i] for i in numbers])}
+        there = rankings_of([rows[i] for i in numbers], alphas[numbers], **beside)
+        operations = (Rank(gradient=True, grad_alpha=True), Sort())
+        found = [devices.card(Cpu()).compute(operation, there).values for operation in operations]
+        slots = [slot for values in found for slot in values.items()]
+        ends = there.offsets[1:-1]
+        return [values if slot.per == RANKING else np.split(values, ends) for slot, values in slots]
+
+    for together, apart in zip(of(list(range(len(rows)))), of(chosen), strict=True):
+        for at, i in enumerate(chosen):
+            np.testing.assert_array_equal(together[i], apart[at])
+
+
+def test_a_tie_over_several_tiles_has_one_rank():
+    from lapsum_cli.kernels.cuda import tiles
+
+    x = np.repeat([2.0, 1.0, 0.0, -np.inf], [5, 3 * tiles.TILE, 4, 2 * tiles.TILE])
+    x = np.random.default_rng(0).permutation(x)
+    card, cpu = both(Rank(), rankings_of([x], np.array([0.3])))
+    agree(card, cpu, "float64")
+    [ranks] = card.values.values()
+    assert all(len(np.unique(ranks[x == value])) == 1 for value in np.unique(x))
+
+
+def test_scores_and_keys_of_one_order_take_turns():
+    from lapsum_cli.kernels.cuda import adapter, order, rank, sort
+
+    lane, x = adapter.Lane(), np.array([3.0, -np.inf, -0.0, 0.0, 2.0, np.inf])
+    best_first, alphas = order.Order(lane, Rankings(x, np.array([0, 6]))), np.array([0.5])
+    ranks = lane.get(rank.soft_rank(best_first, alphas)[0])
+    lane.get(sort.soft_sort(best_first, alphas)[0])
+    np.testing.assert_array_equal(lane.get(best_first.sorted()[0]), np.sort(x)[::-1])
+    np.testing.assert_array_equal(lane.get(rank.soft_rank(best_first, alphas)[0]), ranks)

@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+from importlib.util import find_spec
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,8 @@ def report(*options, **environment) -> dict:
 
 def test_a_line_for_each_thing():
     said = report()
-    assert list(said) == ["lapsum", "packages", "cores", "memory", "cache", "kernels", "cuda"]
+    of_cards = ["driver", "libnvvm"] if find_spec("numba_cuda") else []
+    assert list(said) == ["lapsum", "packages", "cores", "memory", "cache", "kernels", *of_cards, "cuda"]
     assert said["lapsum"].startswith(f"{lapsum_cli.__version__} on Python {platform.python_version()}, ")
     assert f"numpy {np.__version__}," in said["packages"]
     assert f"pyarrow {pa.__version__}" in said["packages"]

@@ -77,6 +77,12 @@ def test_a_closed_pipe_ends_quietly(folder, to):
 def test_head_of_a_csv(folder):
     done = shell(f"cat scores.csv | {COMMAND} topk - --k 10 --quiet | head -n 3; exit ${{PIPESTATUS[1]}}", folder)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("asked", ["--help", "rank --help", "--version"])
+def test_help_that_nobody_reads_ends_quietly_too(asked, tmp_path):
+    done = shell(f"({COMMAND} {asked}; echo $? >&2) | true", tmp_path)
+    assert done.stderr == b"141\n"
     header, *rows = done.stdout.decode().splitlines()
     assert header == "qid,docid,score,soft_topk"
     assert [row.split(",")[:2] for row in rows] == [["0", "9007199254740993000"], ["0", "9007199254740993001"]]

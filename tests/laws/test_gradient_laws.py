@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from catalogue import every, has_gradient, named
 from drawn import long_batch, short, softness
 from hypothesis import given
@@ -30,6 +31,38 @@ def test_gradients_sum_to_how_results_move_with_a_shift(entry, ranking, alpha):
     v = upstream_of(entry, target)
     g = entry.vjp(x, target, v, alpha=alpha)
     assert abs(g.scores.sum() - (np.sum(v) if entry.moves else 0)) <= 1e-12 * gradient_scale(x, v, g, alpha)
+
+
+@pytest.mark.parametrize("n", range(2, 9))
+@every(lambda entry: entry.jacobian is not None)
+def test_of_many_small_rankings_gradients_sum_to_that_too(entry, n):
+    """Relative to the largest of them, also where one score holds nearly all of the softmax at the threshold."""
+    rng, m = np.random.default_rng(n), 3000
+    x, v = rng.standard_normal((2, m, n))
+    x[::3] *= 10.0 ** rng.uniform(-6, 6, (m // 3, n))
+    alpha, k = 10.0 ** rng.uniform(-3, 1, m), rng.uniform(0, n, m)
+    k[::2] = rng.integers(1, n, m // 2) + rng.choice([0, 1e-12, -1e-9, 1e-6, -1e-3], m // 2)
+    g = entry.vjp(x, None, v, alpha=alpha, k=k).scores
+    left = g.astype(np.longdouble).sum(axis=1) - (v.astype(np.longdouble).sum(axis=1) if entry.moves else 0)
+    bound = 1e-12 * np.abs(v if entry.moves else g).max(axis=1) + 1e-300
+    if entry.name == "rank":  # what is upstream of two scores may be nearly alike by chance
+        pulls = (
+            np.exp(-np.abs(x[:, :, None] - x[:, None]) / alpha[:, None, None]) * (1 - np.eye(n)) / alpha[:, None, None]
+        )
+        bound += 4e-16 * (pulls * np.abs(v)[:, None]).sum(axis=(1, 2))
+    assert np.all(np.abs(left) <= bound)
+
+
+@pytest.mark.parametrize("spread", [1e-9, 1e-6, 1e-3, 0.5])
+@pytest.mark.parametrize("base", [1.0, -3.0])
+def test_ranks_do_not_see_what_all_upstream_has_in_common(base, spread):
+    rng = np.random.default_rng(0)
+    for n in (2, 3, 8, 30, 300):
+        x, v, alpha = rng.standard_normal(n), base * (1 + spread * rng.random(n)), 0.3
+        dense = np.exp(-np.abs(x[:, None] - x) / alpha) / (2 * alpha)
+        want = (dense * (v - v[:, None])).sum(axis=1)
+        got = soft_rank_vjp(x, v, alpha=alpha).scores
+        assert np.abs(got - want).max() <= 1e-12 * np.abs(want).max()
 
 
 @every(has_gradient)

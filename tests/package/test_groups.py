@@ -59,6 +59,21 @@ def test_a_group_that_returns_is_found_whatever_the_order(values, order, data):
     assert found == (len(values) - 1 if values[-1] in values[:-1] else None)
 
 
+@pytest.mark.parametrize("kind", [pa.int64(), pa.uint64()], ids=str)
+@pytest.mark.parametrize("size", [1, 3, 10])
+def test_no_integer_is_taken_for_a_null(kind, size):
+    """Any 64 bits may be an id, also those that a hash table would mark a null with."""
+    golden = 11400714819323198485  # 2^64 divided by the golden ratio
+    ids = [0, 2**64 - 1, golden] if kind == pa.uint64() else [0, -(2**63), 2**63 - 1, -1, golden - 2**64]
+    for values in ([1, 9, None, 5, *ids], [1, 9, *ids, 5, None]):  # in no order
+        closed = ClosedGroups(1 << 20)
+        for start in range(0, len(values), size):
+            assert closed.add([pa.array(values[start : start + size], kind)]) is None
+        assert closed.add([pa.array([7, None, 8], kind)]) == 1
+        for again in ids:
+            assert closed.add([pa.array([again], kind)]) == 0
+
+
 def test_more_groups_than_memory_need_an_order():
     sorted_keys = [pa.array(np.arange(start, start + 1000)) for start in range(0, 20_000, 1000)]
     closed = ClosedGroups(limit=8 * 4000)

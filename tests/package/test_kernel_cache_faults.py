@@ -1,5 +1,6 @@
 """Whatever is wrong with the cache of compiled kernels, a run goes on, says one word, and the next starts at once."""
 
+import hashlib
 import os
 import resource
 import subprocess
@@ -125,3 +126,100 @@ def test_what_a_killed_process_left_goes_with_the_next_that_compiles(cache):
     (folder / "deviations-float64.compiled").unlink()
     run(cache)
     assert not torn.exists()
+
+
+KEPT = """
+import sys
+from lapsum_cli.kernels import jit
+
+def make():
+    print("made")
+    return b"x" * 10_000
+
+def load(content):
+    if content != b"x" * 10_000:
+        raise ValueError("no such version")
+    return len(content)
+
+assert jit.kept("sorter", make, load) == 10_000
+print(jit.what_was_wrong() or "")
+"""
+
+
+def keep(cache, **options) -> list[str]:
+    """What was made, and found wrong."""
+    environment = {**os.environ, "LAPSUM_CACHE_DIR": str(cache), "TMPDIR": str(cache.parent)}
+    done = subprocess.run([sys.executable, "-c", KEPT], env=environment, capture_output=True, text=True, **options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_what_is_kept_for_a_card_is_made_once_and_again_where_it_is_damaged(tmp_path):
+    cache = tmp_path / "cache"
+    assert keep(cache) == ["made", ""]
+    assert keep(cache) == [""]
+    [path] = cache.rglob("sorter")
+    whole = path.read_bytes()
+    for damaged in (whole[:5000], b"", os.urandom(100), whole[:50] + b"y" + whole[51:], whole + b"0"):
+        path.write_bytes(damaged)
+        made, wrong = keep(cache)
+        assert made == "made"
+        assert wrong.endswith("compiled kernels were damaged; they compile again, and are replaced")
+        assert path.read_bytes() == whole
+    other = b"of another version"
+    path.write_bytes(other + hashlib.sha256(other).digest())
+    made, wrong = keep(cache)
+    assert (made, wrong.split(": ", 1)[1]) == (
+        "made",
+        "compiled kernels do not load, and compile again: no such version",
+    )
+    (path.parent / "sorter.tmp.1").write_bytes(b"torn")
+    path.unlink()
+    assert keep(cache) == ["made", ""]
+    assert not list(path.parent.glob("*.tmp.*"))
+
+
+def test_what_is_kept_for_a_card_finds_a_full_disk(tmp_path):
+    def small():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+
+    made, wrong = keep(tmp_path / "cache", preexec_fn=small)
+    assert made == "made"
+    assert wrong.endswith("kernels cannot be kept, and later runs compile again: File too large")
+    assert not [path for path in (tmp_path / "cache").rglob("sorter*") if path.suffix != ".lock"]
+    assert keep(tmp_path / "cache") == ["made", ""]
+
+
+def test_what_is_kept_for_a_card_is_not_read_where_others_may_write(tmp_path):
+    assert keep(tmp_path / "cache") == ["made", ""]
+    [path] = (tmp_path / "cache").rglob("sorter")
+    path.parent.chmod(0o777)
+    assert keep(tmp_path / "cache") == ["made", ""]
+    assert keep(tmp_path / "cache") == [""]
+
+
+FOR_A_CARD = """
+from pathlib import Path
+from lapsum_cli.kernels import jit
+from lapsum_cli.kernels.cuda import order
+
+cache = order._turn._cache
+files, folder = cache._cache_file, Path(cache.cache_path)
+folder.mkdir(exist_ok=True)
+for ending in ("nbc", "nbi"):
+    files.save("signature", "code")
+    assert (files.load("signature"), jit.what_was_wrong()) == ("code", None)
+    [path] = folder.glob(f"order._turn-*.{ending}*")
+    content = path.read_bytes()
+    path.write_bytes(content[:20] + bytes([content[20] ^ 1]) + content[21:])
+    assert files.load("signature") is None
+    print(jit.what_was_wrong())
+"""
+
+
+def test_damaged_kernels_for_a_card_are_not_loaded(tmp_path):
+    pytest.importorskip("numba_cuda")
+    environment = {**os.environ, "LAPSUM_CACHE_DIR": str(tmp_path / "cache"), "NUMBA_ENABLE_CUDASIM": "0"}
+    done = subprocess.run([sys.executable, "-c", FOR_A_CARD], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("compiled kernels were damaged; they compile again, and are replaced") == 2

@@ -104,7 +104,7 @@ def fill(mib, count):
 
 soft_rank([1.0, 2.0], alpha=0.1)
 code = resident("libllvmlite")
-process.memory_budget(int(sys.argv[1]), 1 << 20)
+process.memory_budget(int(sys.argv[1]))
 left = resident("libllvmlite")
 held, pins = fill(20, 1)
 held = None  # glibc raises its bound to the largest array that was freed

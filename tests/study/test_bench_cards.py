@@ -15,6 +15,7 @@ from onecard import IS_SIMULATED
 
 from lapsum_cli.cli import bench as command
 from lapsum_cli.core.errors import DeviceError
+from lapsum_cli.core.reference import soft_count
 from lapsum_cli.study.bench import machine
 from lapsum_cli.study.bench.cases import Choice
 from lapsum_cli.study.bench.check import WrongResult
@@ -118,6 +119,47 @@ def test_every_output_passes_and_every_side_runs_as_often_as_asked(operation, dt
     assert found.moved == arrays * 3 * 7 * np.dtype(dtype).itemsize
 
 
+@pytest.fixture
+def few(monkeypatch):
+    """The card counts for every check; of few threads, as the simulator runs one after another."""
+    from lapsum_cli.study.bench import cards, counting
+
+    monkeypatch.setattr(cards, "MANY", 0)
+    monkeypatch.setattr(counting, "BLOCKS", 2)
+    monkeypatch.setattr(counting, "THREADS", 4)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("operation", ["rank", "sort", "topk", "topk-gradient"])
+def test_the_counts_of_a_card_let_pass_what_is_right_and_nothing_else(few, monkeypatch, operation):
+    from lapsum_cli.study.bench import cards
+
+    assert measured(case_of(operation, "2x40")).lapsum
+    run = cards.Work.run
+
+    def wrong(work, copy):
+        first, *others = (work.lane.get(array) for array in run(work, copy))
+        first[1] += 1e-3
+        return [work.lane.put(array) for array in (first, *others)]
+
+    monkeypatch.setattr(cards.Work, "run", wrong)
+    with pytest.raises(WrongResult):
+        measured(case_of(operation, "2x40"))
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("less", [0, np.array([3.0, 9.5])])
+def test_a_card_counts_as_is_defined(few, less):
+    from lapsum_cli.kernels.cuda import adapter
+    from lapsum_cli.study.bench.counting import Counting
+
+    x, t = np.random.default_rng(0).standard_normal(40).astype("f"), np.array([-0.3, 1.5])
+    count = Counting(adapter.Lane())
+    for scores in (x, x[:20]):
+        np.testing.assert_allclose(count(scores, t, 0.2, 0.1, less), soft_count(scores, t, 0.2, 0.1, less), rtol=1e-13)
+    assert count(x, 1.5, 0.2).shape == ()
+
+
 @pytest.mark.cuda
 def test_a_wrong_output_is_never_timed(monkeypatch):
     from lapsum_cli.study.bench import cards
@@ -135,9 +177,9 @@ def test_every_run_takes_the_next_copy_of_the_inputs():
     case = case_of("topk")
     work, taken = cards.Work.of(case, case.inputs()), []
     one, other = (work.side(taken.append) for _ in range(2))
-    for side in (one, other, one, one, other, one, one, one, one):
+    for side in (one, other, *[one] * (cards.MOST_COPIES - 1)):
         assert side().seconds > 0
-    assert taken == [0, 1, 2, 3, 4, 5, 6, 7, 0]
+    assert taken == [*range(cards.MOST_COPIES), 0]
     large = cards.Work.of(case, [np.empty((1, (100 << 20) // 4), np.float32)])
     assert len(large.copies) == 3
 

@@ -24,6 +24,17 @@ def standard_deviations(cores, rankings):
     return out
 
 
+def in_units(cores, deviations, value, of_constant):
+    """Alphas (m,) that are so many deviations, of_constant or 1 where there is none; and which rankings that are (m,),
+    None where no ranking is. Either end of the floats is left to who asks: an alpha may be 0 or infinite.
+    """
+    with np.errstate(over="ignore"):
+        alphas = value * deviations
+    constant = deviations == 0
+    alphas[constant] = 1.0 if of_constant is None else of_constant
+    return alphas, constant if constant.any() else None
+
+
 @kernel
 def _standard_deviations(values, offsets, first, last, out):
     for r in range(first, last):

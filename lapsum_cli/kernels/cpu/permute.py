@@ -142,15 +142,26 @@ def _edge_gradient_rows(
             pull[j] = upstream[0, first + start + j + 1] - upstream[1, first + start + j]
         given = (pull[:inner], ahead, outside, buffers, marks, found, moved, none)
         invert_all(y, alphas[r], descending, 1.0, inner, *given)
-        middle, moment = np.float64(y[y.size // 2]) if y.size > 0 else 0.0, 0.0
+        middle, moment = 0.5 * np.float64(y[y.size // 2]) if y.size > 0 else 0.0, 0.0
         gradient[first : first + length] = 0.0
         for i in range(y.size):
             item = first + np.int64(origin[i])
             at = first + places[item]
             g = upstream[1, at] - upstream[0, at] + (moved[0, i] if inner > 0 else 0.0)
             gradient[item] = g
-            moment += g * (np.float64(y[i]) - middle)
-        to_alpha[r] = -moment / alphas[r]
+            moment += g * (0.5 * np.float64(y[i]) - middle)
+        if not abs(moment) < np.inf:
+            moment = _beyond_floats(y, origin, gradient[first : first + length], middle)
+        to_alpha[r] = -moment / (0.5 * alphas[r])
+
+
+@kernel
+def _beyond_floats(y, origin, gradient, middle):
+    """An infinity for a sum of gradients times half distances whose terms exceed floats, with the sign of them all."""
+    total = 0.0
+    for i in range(y.size):
+        total += (gradient[np.int64(origin[i])] * 2.0**-600) * ((0.5 * np.float64(y[i]) - middle) * 2.0**-600)
+    return total * np.inf if total != 0.0 else 0.0
 
 
 @kernel

@@ -78,10 +78,12 @@ def _rank_of_parts(scores, places, rate, base, descending, upstream, ranks, grad
     _tied(places, ranks, stop, len(scores), base)
     y, place, base = scores[start:stop], places[start:stop], base + start
     v, workspace = np.empty(len(y) if len(upstream) else 0, upstream.dtype), parallel.Workspace()
+    common = _common(upstream)
 
     def begin(part, _):
         if len(v):
             _put_in_order(upstream, place, part.begin, part.end, v)
+            _take_off(common, v[part.begin : part.end])
         sums = np.empty((2, 2))
         approach(y, part.begin, part.end, rate, v, part.ahead, _buffers(workspace), sums)
         return Summary(y[part.end - 1], sums)
@@ -130,6 +132,7 @@ def _rank_rows(
         _tied(places[row], out, stop, length, base)
         mine = v[: y.size] if v.size > 0 else v
         _put_in_order(pull, place, 0, mine.size, mine)
+        _take_off(_common(mine), mine)
         approach(y, 0, y.size, rates[r], mine, ahead, buffers, nothing)
         given = (rates[r], base + start, descending, mine, ahead, outside, buffers, out, slope)
         total = _finish(y, place, 0, y.size, *given)
@@ -149,6 +152,30 @@ def _put_in_order(upstream, place, begin, end, v):
 
 
 @uncounted
+def _common(v):
+    """What is taken off an upstream gradient: its number nearest to 0, if all are on one side and none is beyond twice
+    that; else 0.
+
+    Ranks have a sum that no score moves, so gradients do not see it, and that difference is exact: of numbers that are
+    nearly alike the sums that cancel would leave little more than their rounding.
+    """
+    zero = v.dtype.type(0)
+    near = far = v[0] if v.size > 0 else zero
+    for i in range(v.size):
+        near = v[i] if abs(v[i]) < abs(near) else near
+        far = v[i] if abs(v[i]) > abs(far) else far
+        if not near * v[i] > zero or abs(far) > abs(near + near):
+            return zero
+    return near
+
+
+@uncounted
+def _take_off(common, v):
+    for i in range(v.size if common != 0 else 0):
+        v[i] -= common
+
+
+@uncounted
 def _finish(y, place, begin, end, rate, base, descending, v, ahead, sums, buffers, ranks, gradient):
     """Ranks of a part and, unless v is empty, gradients; returns sum gradient_i x_i.
 
@@ -156,7 +183,7 @@ def _finish(y, place, begin, end, rate, base, descending, v, ahead, sums, buffer
     """
     factor, weights, before, behind = buffers[0], buffers[1:3], buffers[3:5], buffers[5:7]
     carry, carry_v, total, last, rank = sums[0, 0], sums[1, 0], 0.0, np.nan, 0.0
-    middle = np.float64(y[y.size // 2]) if y.size > 0 else 0.0
+    middle = 0.5 * np.float64(y[y.size // 2]) if y.size > 0 else 0.0
     half = 0.5 * rate if descending else -0.5 * rate
     for b in range((end - begin + BLOCK - 1) // BLOCK):
         start, size = begin + b * BLOCK, min(BLOCK, end - begin - b * BLOCK)
@@ -174,7 +201,7 @@ def _finish(y, place, begin, end, rate, base, descending, v, ahead, sums, buffer
         if ranks.size > 0:
             last, rank = _ranks(here, base + start, before[0], behind[0], last, rank)
             _scatter(before[0, :size], origin, ranks)
-    return total * half
+    return total * (2.0 * half)
 
 
 @uncounted
@@ -202,14 +229,14 @@ def _has_ties(y, before):
 
 @uncounted
 def _gradients(y, v, half, middle, before, behind, out):
-    """The gradients of a block; returns the sum of what `half` scales in them times the distance of each score from
-    `middle`, which stays finite where 1 / alpha does not.
+    """The gradients of a block; returns the sum of what `half` scales in them times half the distance of each score
+    from twice `middle`, which stays finite where 1 / alpha or a difference does not.
     """
     total = 0.0
     for i in range(y.size):
         out[i] = fma(-v[i], before[0, i] + behind[0, i], before[1, i] + behind[1, i])
     for i in range(y.size):
-        total += out[i] * (np.float64(y[i]) - middle)
+        total += out[i] * (0.5 * np.float64(y[i]) - middle)
         out[i] *= half
     return total
 

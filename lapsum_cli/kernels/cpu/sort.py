@@ -297,7 +297,7 @@ def _nearness(excess, above, below, higher, lower, rate, held, to_below, to_abov
     """Logarithms of e^-distance/alpha from each target to the scores on either side."""
     gap, near = to_above, to_below
     for i in range(held):
-        gap[i] = min(abs(higher[i] - lower[i]) * rate, LARGEST_GAP)
+        gap[i] = min(2.0 * (abs(0.5 * higher[i] - 0.5 * lower[i]) * rate), LARGEST_GAP)
     for i in range(held):
         near[i] = log_nearness(excess[i], above[i], below[i], gap[i])
     for i in range(held):

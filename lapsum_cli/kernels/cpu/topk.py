@@ -16,9 +16,9 @@ import numpy as np
 from ...core.rankings import Rankings
 from .. import parts
 from ..jit import kernel, uncounted
-from ..scalars.cut import beyond_float32, hard_cut, log_membership, membership, rates_of, thresholds_of
+from ..scalars.cut import beyond_float32, hard_cut, log_membership, log_share, membership, rates_of, thresholds_of
 from ..scalars.functions import exp_nonpositive
-from ..scalars.laplace import log_nearness, log_or_minus_inf, log_shares
+from ..scalars.laplace import LARGEST_GAP, log_nearness, log_or_minus_inf, log_shares
 from . import parallel
 from .matrices import longest, matrices
 from .order import sort_values
@@ -79,7 +79,8 @@ def soft_topk(cores, rankings, ks, alphas, largest=True, log=False, upstream=Non
         wide = Rankings(values[part].astype(np.float64), whole)
         exact, cuts[r : r + 1] = soft_topk(cores, wide, ks[[r]], alphas[[r]], largest, log)
         if results:
-            out[part] = exact
+            with np.errstate(over="ignore"):  # a logarithm may well be beyond float32: -inf
+                out[part] = exact
     return (out if results else None), cuts
 
 
@@ -161,9 +162,18 @@ def _topk_of_any(values, offsets, group, ks, alphas, rates, sign, log, inside, b
 def _cut(found, alpha):
     """The neighbours of a threshold and the logarithms of the shares that they would lose across it."""
     below, above, excess, sum_above, sum_below = found
-    gap = (above - below) / alpha
+    gap = _gap(above, below, alpha)
     log_below, log_above = log_shares(log_nearness(excess, sum_above, sum_below, gap), excess, gap)
     return below, above, log_below, log_above
+
+
+@uncounted
+def _gap(above, below, alpha):
+    """Between the neighbours of a threshold, in alphas; infinite where one of them is. A difference of scores may
+    overflow, one of halves does not.
+    """
+    gap = (0.5 * above - 0.5 * below) / (0.5 * alpha)
+    return LARGEST_GAP if gap == np.inf and above < np.inf and below > -np.inf else gap
 
 
 @uncounted
@@ -179,7 +189,7 @@ def _topk_of_sorted(values, offsets, group, ordered, ks, alphas, rates, sign, lo
         if top < ks[r] < stop:
             found = neighbours_in_order(ordered[row, top:], ks[r] - top, alphas[r], rates[r], e[top:])
             cuts[r, 0], cuts[r, 1], roots[0, row], roots[1, row], roots[2, row] = found
-            roots[3, row] = (cuts[r, 1] - cuts[r, 0]) / alphas[r]
+            roots[3, row] = _gap(cuts[r, 1], cuts[r, 0], alphas[r])
     _all_near(roots[0], roots[1], roots[2], roots[3], roots[4, : group.size])
     for row in range(group.size):
         r = group[row]
@@ -237,10 +247,12 @@ def _memberships(x, sign, cut, rate, p):
 @uncounted
 def _log_memberships(x, sign, cut, rate, p):
     below, above = x.dtype.type(cut[0]), x.dtype.type(cut[1])
-    log_below, share_above = x.dtype.type(cut[2]), x.dtype.type(math.exp(cut[3]))
+    log_below, share_above = x.dtype.type(log_share(cut[2])), x.dtype.type(math.exp(cut[3]))
+    half, two = x.dtype.type(0.5), x.dtype.type(2)
+    half_above, half_below = half * above, half * below
     for i in range(x.size):
         v = sign * x[i]
         is_above = v >= above
-        exponent = (above - v if is_above else v - below) * rate
+        exponent = two * ((half_above - half * v if is_above else half * v - half_below) * rate)
         tail = share_above * exp_nonpositive(exponent if is_above else x.dtype.type(0))
         p[i] = log_membership(v, exponent, tail, is_above, log_below)

@@ -18,12 +18,10 @@ import numpy as np
 
 from ...core.rankings import Rankings, frozen
 from ..jit import kernel
-from ..scalars.cut import MEMBERSHIP, beyond_float32, rates_of, settled, slope_of
+from ..scalars.cut import FEW, MEMBERSHIP, beyond_float32, rates_of, settled, slope_of, taken_off
 from ..scalars.functions import LOG_2, exp_nonpositive
 from . import parallel
 from .vectors import BLOCK, block_total
-
-FEW = 64.0  # sum of the scaled e_i up to which they are few
 
 
 def topk_gradient(cores, rankings, upstream, cuts, alphas, largest=True, slope=MEMBERSHIP):
@@ -80,17 +78,12 @@ def _topk_gradient(values, offsets, first, last, upstream, cuts, rates, sign, sl
 
 @kernel
 def _at_the_threshold(x, sign, cut, v, scale, slope):
-    """What is taken off h_i v_i so that nothing is left of it at the score next to the threshold, whose e is 1: h_i
-    times `least` where h_i is e_i, and e_i times `share` elsewhere.
-    """
+    """What scalars.cut says is taken off h_i v_i: `least` and `share`."""
     is_above = cut[3] > cut[2]
     nearest, i = sign * x.dtype.type(cut[1] if is_above else cut[0]), 0
     while x[i] != nearest and i < x.size - 1:
         i += 1
-    one, zero = x.dtype.type(1), x.dtype.type(0)
-    if slope == MEMBERSHIP:
-        return v[i], zero
-    return zero, slope_of(one, is_above, x.dtype.type(scale), slope) * v[i]
+    return taken_off(v[i], is_above, x.dtype.type(scale), slope)
 
 
 @kernel
@@ -110,7 +103,8 @@ def _pull(x, sign, cut, rate, v, how, buffers, h):
     for start in range(0, x.size, BLOCK):
         size = min(BLOCK, x.size - start)
         _distances(x[start : start + size], sign, cut, rate, distance, e, is_above)
-        _slopes(v[start : start + size], distance, e, is_above, how, h[start : start + size])
+        here = slice(start, start + size)
+        _slopes(x[here], v[here], e, is_above, how, h[here])
         total += block_total(e, size)
         pulled += block_total(h[start : start + size], size)
     return pulled, total
@@ -137,7 +131,8 @@ def _settle(x, sign, cut, rate, unit, mean, buffers, h):
         _scale(part, factor)
     # From the neighbours to b it is log(2 share), which may be -inf on a side without scores.
     to_b = -above_b * (cut[3] + LOG_2) if above_b != 0.0 else 0.0
-    return from_neighbours + to_b + (below_b * (cut[2] + LOG_2) if below_b != 0.0 else 0.0)
+    total = from_neighbours + to_b + (below_b * (cut[2] + LOG_2) if below_b != 0.0 else 0.0)
+    return total if total == total else np.inf  # of terms that exceed float64 on both sides
 
 
 # One loop each, over rows of a buffer: LLVM vectorises these, and not one loop of all of them.
@@ -148,24 +143,25 @@ def _distances(x, sign, cut, rate, distance, e, is_above):
     """(x - neighbour) / alpha, with the scaled e^-|x - b|/alpha, and 1 for scores above b."""
     below, above = x.dtype.type(cut[0]), x.dtype.type(cut[1])
     share_below, share_above = _scaled_shares(cut, x.dtype.type)
-    zero, one = x.dtype.type(0), x.dtype.type(1)
+    zero, one, half, two = x.dtype.type(0), x.dtype.type(1), x.dtype.type(0.5), x.dtype.type(2)
+    half_above, half_below = half * above, half * below
     for i in range(x.size):
         score = sign * x[i]
         up = score >= above
-        z = (score - (above if up else below)) * rate
+        z = two * ((half * score - (half_above if up else half_below)) * rate)  # their difference may overflow
         distance[i] = z
         is_above[i] = one if up else zero
         e[i] = exp_nonpositive(-abs(z)) * (share_above if up else share_below)
 
 
 @kernel
-def _slopes(v, distance, e, is_above, how, h):
+def _slopes(x, v, e, is_above, how, h):
     """h_i v_i, less what _at_the_threshold says; nothing for infinite scores."""
     scale, slope, least, share = h.dtype.type(how[0]), how[1], how[2], how[3]
     zero, infinity = h.dtype.type(0), h.dtype.type(np.inf)
     for i in range(h.size):
         of_result = slope_of(e[i], is_above[i] > zero, scale, slope)
-        h[i] = of_result * (v[i] - least) - share * e[i] if abs(distance[i]) < infinity else zero
+        h[i] = of_result * (v[i] - least) - share * e[i] if abs(x[i]) < infinity else zero
 
 
 @kernel
@@ -183,7 +179,7 @@ def _scale(g, factor):
 @kernel
 def _moments(g, distance, is_above, moment):
     """g_i distance_i, and g_i for scores above b alone."""
-    zero, infinity = g.dtype.type(0), g.dtype.type(np.inf)
+    zero = g.dtype.type(0)
     for i in range(g.size):
-        moment[i] = distance[i] * g[i] if abs(distance[i]) < infinity else zero
+        moment[i] = distance[i] * g[i] if g[i] != zero else zero
         is_above[i] *= g[i]

@@ -1,16 +1,22 @@
 """Twins of the kernels for NVIDIA GPUs: what the modules of cpu compute, by the same definitions.
 
 Scalar mathematics is that of scalars, compiled for the card; how the scores are gone through is the card's own. One
-module knows numba.cuda (adapter.py). Arrays of scores live on the card, in rooms that a lane uses again; what a ranking
-has one of, such as alpha, comes from memory and goes back there.
+module knows numba.cuda (adapter.py, and pool.py for its memory). Arrays of scores live on the card, in rooms that a
+lane uses again. What a ranking has one of, such as alpha, comes from memory or from the card, and one number for all
+is one there; what is computed of it stays until it is asked for.
 
+    pool       memory in the order of a stream
     adapter    declarations of kernels; lanes: a stream, its memory, copies to and fro
+    doubts     what may be wrong with numbers on the card
+    numbers    what a ranking has one of
     blocks     sums, maxima and scans by the threads of a block
     teams      a block as a team of threads, for what is written once for every device
     tiles      rankings cut into tiles, a block for each
+    walks      short rankings, one for each thread of a block
     sweeps     the recurrence: sums before and behind every sorted score
     threshold  where a top-k meets its k, by one block
     narrowing  what is left of a long ranking for that block, by many
+    sorters    who sorts, where a card is
     order, rank, sort, topk, permute, losses, deviations    as their namesakes
 
 No result depends on the batch, and the same input gives the same bits: reductions are trees and scans of a fixed shape,
@@ -23,36 +29,48 @@ from .. import jit
 with jit.cache_directory():
     from . import (
         adapter,
+        alone,
         blocks,
         deviations,
+        doubts,
         losses,
+        members,
         narrowing,
+        numbers,
         order,
         padding,
         permute,
         rank,
         sort,
+        sorters,
         sweeps,
         teams,
         threshold,
         tiles,
         topk,
+        walks,
     )
 
 __all__ = [
     "adapter",
+    "alone",
     "blocks",
     "deviations",
+    "doubts",
     "losses",
+    "members",
     "narrowing",
+    "numbers",
     "order",
     "padding",
     "permute",
     "rank",
     "sort",
+    "sorters",
     "sweeps",
     "teams",
     "threshold",
     "tiles",
     "topk",
+    "walks",
 ]

@@ -1,4 +1,4 @@
-"""The one module that imports numba.cuda: how kernels are declared, and a lane, which is a stream with its memory.
+"""What imports numba.cuda, with pool.py: how kernels are declared, and a lane, which is a stream with its memory.
 
 Declarations are lazy: a module of kernels imports without a driver, and each kernel compiles for the card on its first
 launch. The package numba-cuda takes the place of numba.cuda where it is installed, and Numba's simulator where
@@ -6,8 +6,8 @@ NUMBA_ENABLE_CUDASIM is set, which runs every line of a kernel in Python.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -15,9 +15,13 @@ from numba import cuda as numba_cuda
 from numba import types
 from numpy.typing import DTypeLike
 
-from ...core.rankings import Array
+from ...core.rankings import Array, is_one
 from .. import jit
 from ..scalars import functions
+from . import pool
+
+# numba-cuda 0.30 asks NumPy for this alias when it first compiles, and NumPy 2.5 has it no more.
+vars(np).setdefault("row_stack", np.vstack)
 
 here = numba_cuda  # what is asked for outside kernels
 Shape = int | tuple[int, ...]
@@ -47,11 +51,16 @@ if not numba.config.ENABLE_CUDASIM:
 numba.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a few rankings are a few blocks
 IS_SIMULATED = bool(numba.config.ENABLE_CUDASIM)
 # fastmath is left off: it would take NaN and infinities for impossible. Multiply-add contraction is on by default.
-float64 = types.float64  # of shared memory: the simulator takes no NumPy type there
+float64, int64 = types.float64, types.int64  # of shared memory: the simulator takes no NumPy type there
 if not IS_SIMULATED:
+    from numba.cuda.dispatcher import CUDACache
+
     cuda = here
-    kernel = here.jit(cache=jit.CACHE is not None)
     device = here.jit(device=True)
+
+    def kernel(function: Callable) -> Any:
+        """A kernel, which is kept in the cache as those for a CPU are."""
+        return jit.keep(here.jit(function), function, CUDACache)
 else:
     from numba.cuda.simulator import kernel as simulator
 
@@ -69,29 +78,34 @@ else:
 class Lane:
     """A stream of a card, and arrays on the card that its work uses again, whatever they hold.
 
-    Memory fresh from the driver costs up to a millisecond, and giving it back waits for the whole card. What is
-    enqueued on a lane runs in order; two lanes run side by side. A lane is one thread's at a time.
+    Memory fresh from the driver costs up to a millisecond, and giving it back waits for the whole card: rooms are used
+    again, and results come from a pool in the order of the stream. What is enqueued on a lane runs in order; two lanes
+    run side by side. A lane is one thread's at a time.
     """
 
     def __init__(self, stream: Any = None):
         self.stream = here.stream() if stream is None else stream
-        self._rooms: dict[Key, Any] = {}
-        self._pinned: dict[Key, Any] = {}
+        self._rooms: dict[Key, Room] = {}
+        self._pinned: dict[Key, Room] = {}
         self._put: dict[str, tuple[np.ndarray, Any]] = {}  # what is named, and where it is on the card
+        self._ways: dict[str, Ways] = {}
+        self._ones: dict[tuple[float, str], Any] = {}  # arrays of one number, by it and its dtype
+        self._launches: dict[tuple, Any] = {}
         self.tables: dict[Any, Any] = {}
-        self._crossing: set[str] = set()  # what is still read from pinned memory
+        self.doubts: Any = None  # doubts.Doubts of the operation that is computed
+        self.knows_alphas = False
 
     def room(self, name: str, shape: Shape, dtype: DTypeLike) -> Any:
         """An array of this shape, until it is asked for by this name again."""
-        return _held(self._rooms, (name, np.dtype(dtype)), shape, dtype, self.empty)
+        return _held(self._rooms, (name, np.dtype(dtype)), shape, self.empty)
 
     def result(self, name: str, shape: Shape, dtype: DTypeLike, given: Array) -> Any:
         """An array for what is made of the given one: a room, to be copied back, or one that stays on the card."""
         return self.room(name, shape, dtype) if isinstance(given, np.ndarray) else self.empty(shape, dtype)
 
     def empty(self, shape: Shape, dtype: DTypeLike) -> Any:
-        """A fresh array on the card."""
-        return here.device_array(shape, dtype, stream=self.stream)
+        """A fresh array on the card. Its memory is given out again in the order of the stream, once it is dropped."""
+        return pool.empty(shape, dtype, self.stream)
 
     def zeros(self, name: str, shape: Shape, dtype: DTypeLike) -> Any:
         """A room of zeros."""
@@ -104,71 +118,146 @@ class Lane:
         self.launch(_fill, -(-array.size // 256), 256, 0, array.reshape(array.size), array.dtype.type(value))
 
     def put(self, array: Array, name: str | None = None) -> Any:
-        """The array on the card: itself if it is there already, else a copy, by way of pinned memory if it is named."""
+        """The array on the card: itself if it is there already, else a copy, in a room if it is named.
+
+        What has one number for all, by a stride of 0, is an array of that one (`one_of` finds it); the lane keeps it.
+        """
         if not isinstance(array, np.ndarray):
             return array
+        if is_one(array):
+            return self._one(array.flat[0])
         if name is None or not array.size:
             return here.to_device(np.ascontiguousarray(array), stream=self.stream)
         if self._put.get(name, (None, None))[0] is array:
             return self._put[name][1]
-        self._put.pop(name, None)
-        if name in self._crossing:
-            self.wait()
-        there, way = self.room(name, array.shape, array.dtype), self._way("in " + name, array.shape, array.dtype)
-        np.copyto(way, array)
-        there.copy_to_device(way, stream=self.stream)
-        self._crossing.add(name)
+        there = self.room(name, array.shape, array.dtype)
+        if array.nbytes <= STAGED:
+            there.copy_to_device(np.ascontiguousarray(array), stream=self.stream)
+        else:
+            ways = self._ways.setdefault(name, Ways())
+            ways.wait()  # before the stretch is written, or given back for a longer one
+            way = _held(self._pinned, (f"{name} {ways.turn}", array.dtype), array.shape, here.pinned_array)
+            np.copyto(way, array)
+            there.copy_to_device(way, stream=self.stream)
+            ways.record(self.stream)
         self._put[name] = array, there
         return there
 
-    def begin(self) -> None:
-        """Forget what was put: within one operation scores cross the bus once, for a deviation, a rank, a gradient."""
+    def _one(self, number: Any) -> Any:
+        """An array of one number, which crosses the bus once."""
+        key = float(number), number.dtype.char
+        if key not in self._ones:
+            if len(self._ones) >= MOST_NUMBERS:
+                self._ones.clear()
+            self._ones[key] = here.to_device(np.array([number]), stream=self.stream)
+        return self._ones[key]
+
+    def begin(self, knows_alphas: bool = False) -> None:
+        """Forget what was put: within one operation scores cross the bus once, for a deviation, a rank, a gradient.
+
+        knows_alphas: alphas that are computed on the card are read back, as some of them ask for more digits.
+        """
         self._put.clear()
+        self.doubts, self.knows_alphas = None, knows_alphas
 
     def get(self, array: Any, out: np.ndarray | None = None) -> np.ndarray:
         """A copy of an array on the card, once all work of this lane is done."""
         out = np.empty(array.shape, array.dtype) if out is None else out
-        if array.size:
-            way = self._way("out", array.shape, array.dtype)
-            array.copy_to_host(way, stream=self.stream)
-            self.wait()
-            np.copyto(out, way)
+        self._fetch([array], [out])
         return out
+
+    def get_all(self, arrays: Sequence[Any]) -> list[np.ndarray]:
+        """Copies of several arrays on the card, for one wait."""
+        outs = [np.empty(array.shape, array.dtype) for array in arrays]
+        self._fetch(arrays, outs)
+        return outs
+
+    def _fetch(self, arrays: Sequence[Any], outs: Sequence[np.ndarray]) -> None:
+        ways = []
+        for i, array in enumerate(arrays):
+            ways.append(_held(self._pinned, (f"out {i}", array.dtype), array.shape, here.pinned_array))
+            if array.size:
+                array.copy_to_host(ways[i], stream=self.stream)
+        if any(array.size for array in arrays):
+            self.wait()
+        for out, way in zip(outs, ways, strict=True):
+            np.copyto(out, way)
 
     def wait(self) -> None:
         """Until all that was enqueued is done."""
         self.stream.synchronize()
-        self._crossing.clear()
 
     def drop(self) -> None:
         """Give all rooms back to the card."""
         self.wait()
-        self._rooms.clear()
-        self._put.clear()
-        self.tables.clear()
+        for held in (self._rooms, self._put, self._ones, self.tables):
+            held.clear()
+        pool.trim()
 
     @property
     def held(self) -> int:
         """Bytes of the rooms."""
-        return sum(room.size * room.dtype.itemsize for room in self._rooms.values())
+        return sum(room.memory.size * room.memory.dtype.itemsize for room in self._rooms.values())
 
     def launch(self, function: Any, blocks: int, threads: int, rows: int, *arguments: Any) -> None:
         """Run a kernel on so many blocks of threads, with `rows` float64 of shared memory for each thread."""
-        if blocks:
+        if not blocks:
+            return
+        if IS_SIMULATED:  # whose kernels remember one configuration
             function[blocks, threads, self.stream, rows * threads * 8](*arguments)
+            return
+        key = function, blocks, threads, rows
+        if key not in self._launches:
+            if len(self._launches) >= MOST_LAUNCHES:
+                self._launches.clear()
+            self._launches[key] = function[blocks, threads, self.stream, rows * threads * 8]
+        self._launches[key](*arguments)
 
-    def _way(self, name: str, shape: Shape, dtype: DTypeLike) -> Any:
-        """Pinned memory, which the card reads and writes by itself."""
-        return _held(self._pinned, (name, np.dtype(dtype)), shape, dtype, here.pinned_array)
+
+STAGED = 64 << 10  # bytes up to which the driver itself copies what the card is to read, and does not wait
+MOST_NUMBERS, MOST_LAUNCHES = 64, 1024  # that a lane keeps
 
 
-def _held(held: dict[Key, Any], key: Key, shape: Shape, dtype: DTypeLike, make: Callable[..., Any]) -> Any:
+class Room(NamedTuple):
+    """Memory that is used again, and the view of it that was asked for last: each view costs as much as a launch."""
+
+    memory: Any
+    shape: Shape
+    view: Any
+
+
+def _held(held: dict[Key, Room], key: Key, shape: Shape, make: Callable[..., Any]) -> Any:
     """An array of this shape out of what is held by this key, or else made."""
+    if key in held and held[key].shape == shape:
+        return held[key].view
     size = math.prod(shape) if isinstance(shape, tuple) else shape
-    if key not in held or held[key].size < size:
-        held.pop(key, None)
-        held[key] = make(max(size, 1), dtype)
-    return held[key][:size].reshape(shape)
+    if key in held and held[key].memory.size < size:
+        del held[key]  # before more is asked for
+    memory = held[key].memory if key in held else make(max(size, 1), key[1])
+    held[key] = Room(memory, shape, memory[:size].reshape(shape))
+    return held[key].view
+
+
+class Ways:
+    """Two stretches of pinned memory, which the card reads by itself: one is filled while the other is read."""
+
+    def __init__(self) -> None:
+        self.turn, self.read = 0, (here.event(), here.event())
+
+    def wait(self) -> None:
+        """Until the card has read what this stretch held."""
+        self.read[self.turn].synchronize()
+
+    def record(self, stream: Any) -> None:
+        """The card reads this stretch now; the next is the other."""
+        self.read[self.turn].record(stream)
+        self.turn = 1 - self.turn
+
+
+@device
+def one_of(numbers, r):
+    """The number of ranking r, of one for each or of one for all."""
+    return numbers[r if numbers.size > 1 else 0]
 
 
 @kernel
@@ -188,7 +277,7 @@ def check() -> None:
 
 def free_bytes() -> int:
     """What the card has left."""
-    return here.current_context().get_memory_info()[0]
+    return here.current_context().get_memory_info()[0] + pool.unused()
 
 
 def compute_capability() -> tuple[int, int]:

@@ -67,3 +67,37 @@ def scan_maps(s, place, factor, term):
     if place == 0:
         return 1.0, 0.0
     return s[place - 1], s[threads + place - 1]
+
+
+@device
+def scan_both_ways(s, factor, term, back_term):
+    """Each thread brings maps carry -> factor carry + term, one way and, with back_term, the other way.
+
+    It gets the map of all threads before it, one after another, and that of all behind it: two factors and terms each,
+    (before factor, before term, behind factor, behind term). Factors are in [0, 1], so nothing overflows. s: four rows.
+    """
+    t, threads = cuda.threadIdx.x, cuda.blockDim.x
+    u, terms, back, back_terms = threads - 1 - t, threads, 2 * threads, 3 * threads
+    back_factor = factor
+    cuda.syncthreads()
+    s[t], s[terms + t], s[back + u], s[back_terms + u] = factor, term, factor, back_term
+    cuda.syncthreads()
+    step = 1
+    while step < threads:
+        other_factor, other, other_back_factor, other_back = 1.0, 0.0, 1.0, 0.0
+        if t >= step:
+            other_factor, other = s[t - step], s[terms + t - step]
+        if u >= step:
+            other_back_factor, other_back = s[back + u - step], s[back_terms + u - step]
+        cuda.syncthreads()
+        factor, term = factor * other_factor, factor * other + term
+        back_factor, back_term = back_factor * other_back_factor, back_factor * other_back + back_term
+        s[t], s[terms + t], s[back + u], s[back_terms + u] = factor, term, back_factor, back_term
+        cuda.syncthreads()
+        step *= 2
+    before_factor, before, behind_factor, behind = 1.0, 0.0, 1.0, 0.0
+    if t > 0:
+        before_factor, before = s[t - 1], s[terms + t - 1]
+    if u > 0:
+        behind_factor, behind = s[back + u - 1], s[back_terms + u - 1]
+    return before_factor, before, behind_factor, behind

@@ -1,16 +1,19 @@
 """The standard deviation of every ranking on a card: three passes, for the ends, the mean, the squares."""
 
+import math
+
 import numpy as np
 
 from .adapter import Lane, cuda, device, float64, kernel
 from .blocks import block_maxima, block_sums, put_results
 from .tiles import OnTiles
 
+TINY = float(np.finfo(np.float64).tiny)
 LEAST = 1e-300  # distances below it are taken in units of it
 
 
 def standard_deviations(lane: Lane, rankings):
-    """Population standard deviation (ddof 0) of the finite scores of each ranking: (m,) float64, in memory here.
+    """Population standard deviation (ddof 0) of the finite scores of each ranking: (m,) float64, on the card.
 
     As of halves, since a difference of two scores may overflow; from the smallest, scaled by the largest.
     """
@@ -24,11 +27,33 @@ def standard_deviations(lane: Lane, rankings):
     layout.each_tile(table, _sums, 2, x, ends, sums)
     sums = layout.totals(table, "sums of all", sums)
     layout.each_tile(table, _squares, 1, x, ends, sums, squares)
-    squares, counts = lane.get(layout.totals(table, "squares of all", squares))[0], lane.get(sums)[1]
-    farthest = lane.get(ends).sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):  # a ranking without finite scores
-        scale = np.where(farthest > LEAST, 1.0 / farthest, 1.0 / LEAST)
-        return np.where(farthest > 0.0, 2.0 * np.sqrt(squares / counts) / scale, 0.0)
+    squares, out = layout.totals(table, "squares of all", squares), lane.room("deviations", (layout.count,), np.float64)
+    lane.launch(_deviations, -(-layout.count // 128), 128, 0, ends, sums, squares, out)
+    return out
+
+
+def in_units(lane: Lane, deviations, value: float, of_constant: float | None):
+    """Alphas (m,) that are so many deviations, and which rankings are constant, on the card; as ..cpu.deviations."""
+    alphas, constant = lane.empty(deviations.shape, np.float64), lane.empty(deviations.shape, np.bool_)
+    rest = 1.0 if of_constant is None else of_constant
+    lane.launch(_in_units, -(-deviations.size // 128), 128, 0, deviations, value, rest, alphas, constant)
+    return lane.get(alphas) if lane.knows_alphas else alphas, constant if of_constant is None else None
+
+
+@kernel
+def _deviations(ends, sums, squares, out):
+    r = cuda.grid(1)
+    if r < out.size:
+        farthest = ends[0, r] + ends[1, r]
+        out[r] = 2.0 * math.sqrt(squares[0, r] / sums[1, r]) / _scale(ends, r) if farthest > 0.0 else 0.0
+
+
+@kernel
+def _in_units(deviations, value, of_constant, alphas, constant):
+    r = cuda.grid(1)
+    if r < alphas.size:
+        constant[r] = deviations[r] == 0.0
+        alphas[r] = of_constant if constant[r] else max(value * deviations[r], TINY)
 
 
 @kernel

@@ -41,6 +41,7 @@ def _compiled(loop: Callable[..., None]) -> Any:
 def _on_card(lane, name, value):
     if not isinstance(value, np.ndarray):
         return value
+    value = np.ascontiguousarray(value)  # loops know one for each ranking
     return lane.put(value, name) if value.size else _nothing(lane, value.shape)
 
 
@@ -63,6 +64,18 @@ def add(lane: Lane, offsets: np.ndarray, to: Any, more: Any) -> None:
     """Add to values (N,) in place."""
     layout = OnTiles.of(lane, offsets)
     layout.each_tile(layout.tiles, _add, 0, to, more)
+
+
+def add_numbers(lane: Lane, to: Any, more: Any) -> None:
+    """Add to numbers of rankings (m,) in place."""
+    lane.launch(_add_numbers, -(-to.size // 256), 256, 0, to, more)
+
+
+@kernel
+def _add_numbers(to, more):
+    r = cuda.grid(1)
+    if r < to.size:
+        to[r] += more[r]
 
 
 @kernel

@@ -10,20 +10,24 @@ number of scores strictly between; and how often these were packed. Counts inclu
 """
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..scalars.summary import faded, merged, sample_deviation, soft_count
-from .adapter import cuda, device, float64, kernel
+from . import tiles as tiling
+from .adapter import cuda, device, float64, kernel, one_of
 from .blocks import block_maxima, block_sums, put_results, scan_maps
-from .threshold import find_cut, find_whole_cut, near
+from .members import AT_ONCE, KEPT, read
+from .teams import block_for
+from .threshold import UNKNOWN, find_cut, find_whole_cut, near, on_a_line, put_found, sample_quantile
 
-SAMPLE, SAMPLE_THREADS = 2048, 256
+SAMPLE, SAMPLE_THREADS = 4096, 512  # 40 KB of shared memory, of the 48 that a block may have
 SAMPLES = SAMPLE // SAMPLE_THREADS
 DEVIATIONS = 4.0  # of the sample's soft count, on either side: a bracket fails once in some 10^4
-NARROWED = 11  # times, at least: a bracket holds 0.09 of the scores where the threshold is in the middle of hard ones
+NARROWED = 15  # times, at least: a bracket holds 0.063 of the scores where the threshold is in the middle of hard ones
 ENOUGH = 1 << 16  # scores that one block finishes with
-FINISH_THREADS = 512
+PASS_THREADS, FINISH_THREADS = 256, 512
 LOW, HIGH, OVER, ABOVE, BELOW, AT_LOW, AT_HIGH, SIZE, LEVEL = range(9)
 STATE = 9
 PARTIALS = 6  # over, above, below; how many inside, and their sums from low and from high
@@ -35,42 +39,58 @@ class Narrowing:
     Each level keeps what it is left with in a stretch of `dense` of its own: level l of ranking r from starts[l, r].
     """
 
-    def __init__(self, lane, layout, chosen: np.ndarray, dtype):
-        """chosen: the numbers of the long rankings, in memory here."""
-        self.lane, self.layout, self.chosen, table = lane, layout, chosen, layout.large_tiles
-        self.levels = np.array([_levels(int(n)) for n in layout.lengths[chosen]])
-        rooms = np.zeros((self.levels.max() + 1, layout.count), np.int64)
-        for level in range(1, len(rooms)):
-            # A bracket that holds more than a quarter is left aside.
-            length = layout.lengths[chosen]
-            rooms[level, chosen] = np.minimum(np.maximum(length >> 2 * level, ENOUGH), length)
-        starts = np.cumsum(rooms.reshape(-1)) - rooms.reshape(-1)
-        self.starts, self.rooms = lane.put(starts.reshape(rooms.shape)), lane.put(rooms)
-        self.dense = lane.room("dense", (int(rooms.sum()),), dtype)
+    def __init__(self, lane, layout, dtype):
+        self.lane, self.layout, self.table = lane, layout, layout.tiles_beyond(dtype.itemsize)
+        self.plan, table = layout.kept(_plan, dtype.itemsize), self.table
+        self.dense = lane.room("dense", (self.plan.size,), dtype)
         self.slots = lane.room("slots", (layout.size,), dtype)
-        self.held = lane.room("held", (table.count, SAMPLE_THREADS), np.int32)
+        self.held = lane.room("held", (table.count, PASS_THREADS), np.int32)
         self.partials = lane.room("partials", (PARTIALS, table.count), np.float64)
         self.state = lane.room("state", (layout.count, STATE), np.float64)
         self.pivots = lane.room("pivots", (layout.count, 2), np.float64)
 
-    def run(self, x, sign, ks, alphas, rates, cuts, shares) -> None:
+    def run(self, x, sign, ks, alphas, rates, kept) -> None:
         """Find the cut of every one of them; ks and alphas (m,) float64 and rates (m,) are on the card."""
-        lane, layout, table = self.lane, self.layout, self.layout.large_tiles
-        source = (layout.offsets, self.starts, self.rooms, x, self.dense, self.state)
+        lane, layout, table, plan = self.lane, self.layout, self.table, self.plan
+        source = (layout.offsets, plan.starts, plan.rooms, x, self.dense, self.state)
         found = (table.first, self.partials, self.pivots)
-        for level in range(1, int(self.levels.max()) + 1):
-            of_level = self.chosen[self.levels >= level]
-            numbers, tiles = lane.put(of_level), lane.put(np.flatnonzero(np.isin(table.of, of_level)))
+        for level, (numbers, tiles) in enumerate(plan.of_level, 1):
             rows = 2 + SAMPLES
-            lane.launch(
-                _bracket, len(of_level), SAMPLE_THREADS, rows, numbers, level, *source, *found, sign, ks, alphas
-            )
+            lane.launch(_bracket, len(numbers), SAMPLE_THREADS, rows, numbers, level, *source, *found, sign, ks, alphas)
             given = (tiles, table.ranking, table.first, *source, self.pivots, sign, rates)
-            lane.launch(_collapse, len(tiles), SAMPLE_THREADS, PARTIALS, *given, self.slots, self.held, self.partials)
+            lane.launch(_collapse, len(tiles), PASS_THREADS, PARTIALS, *given, self.slots, self.held, self.partials)
             given = (tiles, table.ranking, table.first, level, *source, self.slots, self.held, self.partials)
-            lane.launch(_pack, len(tiles), SAMPLE_THREADS, 2, *given)
-        given = (lane.put(self.chosen), lane.put(self.levels), *source, *found, sign, ks, alphas, rates, cuts, shares)
-        lane.launch(_finish, len(self.chosen), FINISH_THREADS, PARTIALS, *given)
+            lane.launch(_pack, len(tiles), PASS_THREADS, 2, *given)
+        given = (plan.chosen, plan.levels, *source, *found, sign, ks, alphas, rates, kept)
+        lane.launch(_finish, len(plan.chosen), FINISH_THREADS, PARTIALS, *given)
+
+
+class Plan(NamedTuple):
+    """What narrowing down takes, by the offsets alone; arrays on the card."""
+
+    chosen: Any  # (c,) int64: the long rankings
+    levels: Any  # (c,) int64: how often each is narrowed down
+    starts: Any  # (1 + most levels, m) int64: the stretch of each level and ranking in `dense`
+    rooms: Any  # and how many scores it has room for
+    size: int  # of `dense`
+    of_level: list  # for each level from 1 on the rankings that have it, and their tiles
+
+
+def _plan(layout, itemsize: int) -> Plan:
+    chosen = np.flatnonzero(layout.lengths > tiling.LONG)
+    length, of = layout.lengths[chosen], layout.tiles_beyond(itemsize).of
+    levels = np.array([_levels(int(n)) for n in length])
+    rooms = np.zeros((levels.max() + 1, layout.count), np.int64)
+    for level in range(1, len(rooms)):
+        # A bracket that holds more than a quarter is left aside.
+        rooms[level, chosen] = np.minimum(np.maximum(length >> 2 * level, ENOUGH), length)
+    starts = np.cumsum(rooms.reshape(-1)) - rooms.reshape(-1)
+    of_level = []
+    for level in range(1, len(rooms)):
+        has_level = chosen[levels >= level]
+        of_level.append((layout.put(has_level), layout.put(np.flatnonzero(np.isin(of, has_level)))))
+    tables = (layout.put(table) for table in (chosen, levels, starts.reshape(rooms.shape), rooms))
+    return Plan(*tables, int(rooms.sum()), of_level)
 
 
 def _levels(length: int) -> int:
@@ -115,7 +135,7 @@ def _bracket(numbers, level, offsets, starts, rooms, x, dense, state, first, par
     """Name two scores that hold the threshold between them as far as a sample can tell."""
     s, t = cuda.shared.array(0, float64), cuda.threadIdx.x
     r = numbers[cuda.blockIdx.x]
-    k, alpha, mine = ks[r], alphas[r], state[r]
+    k, alpha, mine = one_of(ks, r), one_of(alphas, r), state[r]
     if level > 1:
         _settle(s, r, level - 1, first, partials, pivots, rooms, state, k, alpha)
     elif t == 0:
@@ -132,7 +152,7 @@ def _bracket(numbers, level, offsets, starts, rooms, x, dense, state, first, par
         return
     samples = 2 * cuda.blockDim.x  # where they are in s
     for i in range(t, SAMPLE, cuda.blockDim.x):  # a stride, with a jitter against periodic data
-        at = i * size // SAMPLE + ((i + level * SAMPLE) * 2654435761 >> 8) % max(size // SAMPLE, 1)
+        at = i * size // SAMPLE + (((i + level * SAMPLE) * 2654435761 & 0xFFFFFFFF) * (size // SAMPLE) >> 32)
         s[samples + i] = np.float64(sign * source[start + at])
     _sort(s, samples)
     _choose(s, samples, size, mine, k, alpha)
@@ -149,8 +169,8 @@ def _sort(s, base):
         while step > 0:
             cuda.syncthreads()
             for i in range(cuda.threadIdx.x, SAMPLE // 2, cuda.blockDim.x):
-                low = base + 2 * step * (i // step) + i % step
-                rises = (low - base) & width == 0
+                place = 2 * i - (i & (step - 1))
+                low, rises = base + place, place & width == 0
                 a, b = s[low], s[low + step]
                 if (a > b) == rises:
                     s[low], s[low + step] = b, a
@@ -227,33 +247,45 @@ def _collapse(
     s, t, threads, kind = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockDim.x, x.dtype.type
     tile = tiles[cuda.blockIdx.x]
     r = ranking[tile]
-    low, high, rate, level = kind(pivots[r, 0]), kind(pivots[r, 1]), rates[r], int(state[r, LEVEL])
+    ends, level = (kind(pivots[r, 0]), kind(pivots[r, 1])), int(state[r, LEVEL])
     begin, end = _share_of(tile - first[r], first[r + 1] - first[r], np.int64(state[r, SIZE]), threads)
-    start = starts[level, r]
-    source = dense
-    if level == 0:
-        start, source = offsets[r], x
-    slot = offsets[r] + begin + t
+    slot, given = offsets[r] + begin + t, (sign, ends, one_of(rates, r), slots)
+    if level == 0:  # two loops, in each of which it is known which memory is read
+        inside, sums = _sort_out(x, offsets[r], begin, end, slot, *given)
+    else:
+        inside, sums = _sort_out(dense, starts[level, r], begin, end, slot, *given)
+    held[tile, t] = inside
+    block_sums(s, sums)
+    put_results(s, PARTIALS, partials, tile)
+
+
+@device
+def _sort_out(x, start, begin, end, slot, sign, ends, rate, slots):
+    """What a thread finds of its share of the scores: how many lie inside, and the sums that PARTIALS says."""
+    kind, t, threads, (low, high) = x.dtype.type, cuda.threadIdx.x, cuda.blockDim.x, ends
     over, above, below, inside, from_low, from_high = 0, 0.0, 0.0, 0, 0.0, 0.0
-    for block in range(begin, end, 64 * threads):  # few enough that a float32 sum of them keeps its digits
+    scores, stop = cuda.local.array(AT_ONCE, x.dtype), start + end
+    for block in range(start + begin + t, stop, KEPT * threads):
         part_above, part_below, part_low, part_high = kind(0), kind(0), kind(0), kind(0)
-        for i in range(block + t, min(block + 64 * threads, end), threads):
-            v = kind(sign * source[start + i])
-            if v >= high:
-                over += 1
-                part_above += near(v, high, rate)
-            elif v <= low:
-                part_below += near(v, low, rate)
-            else:
-                slots[slot + inside * threads] = source[start + i]
-                inside += 1
-                part_low += near(v, low, rate)
-                part_high += near(v, high, rate)
+        for i in range(block, min(block + KEPT * threads, stop), AT_ONCE * threads):
+            read(x, i, threads, stop, scores)
+            for j in range(AT_ONCE):
+                v = kind(sign * scores[j])
+                if i + j * threads >= stop:
+                    pass
+                elif v >= high:
+                    over += 1
+                    part_above += near(v, high, rate)
+                elif v <= low:
+                    part_below += near(v, low, rate)
+                else:
+                    slots[slot + inside * threads] = scores[j]
+                    inside += 1
+                    part_low += near(v, low, rate)
+                    part_high += near(v, high, rate)
         above, below = above + part_above, below + part_below
         from_low, from_high = from_low + part_low, from_high + part_high
-    held[tile, t] = inside
-    block_sums(s, (np.float64(over), above, below, np.float64(inside), from_low, from_high))
-    put_results(s, PARTIALS, partials, tile)
+    return inside, (np.float64(over), above, below, np.float64(inside), from_low, from_high)
 
 
 @device
@@ -301,16 +333,25 @@ def _finish(
     ks,
     alphas,
     rates,
-    cuts,
-    shares,
+    kept,
 ):
     """The cut of a ranking from what is left of it, or from all of it if no bracket held the threshold."""
-    s, r = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x]
-    k, alpha, rate, mine = ks[r], alphas[r], rates[r], state[r]
+    block, (cuts, shares, nearest) = block_for(numbers[cuda.blockIdx.x]), kept
+    s, r = block.s, block.first
+    k, alpha, rate, mine = one_of(ks, r), one_of(alphas, r), one_of(rates, r), state[r]
     _settle(s, r, levels[cuda.blockIdx.x], first, partials, pivots, rooms, state, k, alpha)
     if mine[LEVEL] == 0.0:
-        find_whole_cut(s, x, offsets[r], offsets[r + 1] - offsets[r], sign, k, alpha, rate, cuts[r], shares[r])
+        start, size = offsets[r], offsets[r + 1] - offsets[r]
+        guess = sample_quantile(s, x, start, size, sign, k)
+        found = find_whole_cut(block, x, start, size, sign, guess, k, alpha, rate)
     else:
         start, outside = starts[int(mine[LEVEL]), r], (mine[LOW], mine[HIGH], mine[OVER], mine[ABOVE], mine[BELOW])
         at_low, at_high, size = mine[AT_LOW], mine[AT_HIGH], np.int64(mine[SIZE])
-        find_cut(s, dense, start, size, sign, outside, at_low, at_high, k, alpha, rate, cuts[r], shares[r])
+        if size == 0 or (mine[LOW] > -np.inf and mine[HIGH] < np.inf):
+            guess = on_a_line(mine[LOW], at_low, mine[HIGH], at_high, k)
+        else:
+            guess = sample_quantile(s, dense, start, size, sign, k)
+        found = find_cut(block, dense, start, size, sign, outside, at_low, at_high, guess, k, alpha, rate)
+    if block.t == 0:
+        put_found(found, cuts[r], shares[r])
+        nearest[r] = UNKNOWN

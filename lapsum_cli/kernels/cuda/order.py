@@ -1,22 +1,19 @@
-"""Sorting every ranking on a card, best first, with the place each score came from: a library's work.
+"""Sorting every ranking on a card, best first, with the place each score came from.
 
-A float's bits become an unsigned integer that orders like it (scalars/keys.py), so that every library sorts the same
-keys: -0 as 0, ties in the order of the input. cuda.compute of cuda-cccl sorts one ranking by radix and several as
-segments; else CuPy or PyTorch sort twice, by key and then, stably, by ranking. The simulator sorts with NumPy.
+A float's bits become an unsigned integer that orders like it (scalars/keys.py), so that every library of sorters.py
+sorts the same keys: -0 as 0, ties in the order of the input.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib
-
 import numpy as np
+from numba import types
 
 from ..scalars.keys import bit_order, bits_of, key_of
-from .adapter import IS_SIMULATED, Lane, cuda, kernel
-from .tiles import OnTiles
-
-ALONE = 1 << 17  # scores from which a ranking is sorted by itself: a segmented sort gives it a single block
+from . import sorters
+from .adapter import IS_SIMULATED, Lane, cuda, float64, kernel
+from .tiles import ROWS_OF_SHORT, OnTiles
+from .walks import ranking_of, score_of, slots_of_block, take
 
 
 class Order:
@@ -27,121 +24,68 @@ class Order:
         self.lane, self.rankings, self.descending, self.name, self.keep = lane, rankings, descending, name, keep
         self.values, self.layout = rankings.values, OnTiles.of(lane, rankings.offsets)
         self.dtype = np.dtype(self.values.dtype)
-        self._sorted = None
+        self.kind = np.dtype(f"u{self.dtype.itemsize}")
+        self.bits = bit_order(self.kind, descending)  # what value_of and key_of ask for
+        self._sorted, self._are_keys = None, True
 
-    def sorted(self):
-        """Scores and places; sorted once."""
+    def keys(self):
+        """Keys (`value_of`) and places, sorted once; until the scores themselves are asked for."""
         if self._sorted is None:
             self._sorted = self._sort()
+        self._turn(True)
         return self._sorted
+
+    def sorted(self):
+        """Scores and places; until keys are asked for."""
+        keys, places = self._sorted or self.keys()
+        self._turn(False)
+        return keys.view(self.dtype), places
+
+    def _turn(self, to_keys):
+        """Scores into keys or back, in place."""
+        keys, _ = self._sorted
+        if to_keys != self._are_keys and keys.size:
+            self.lane.launch(_turn, -(-keys.size // 256), 256, 0, keys, self.bits, to_keys)
+        self._are_keys = to_keys
 
     def positions(self):
         """The place of every score in its ranking, from 0, best first; ties in the order of the input. int64."""
-        layout, (_, places) = self.layout, self.sorted()
+        layout, (_, places) = self.layout, self._sorted or self.keys()
         out = self.lane.empty(layout.size, np.int64)
         layout.each_tile(layout.tiles, _positions, 0, layout.offsets, places, out)
         return out
 
     def _sort(self):
-        lane, layout, size = self.lane, self.layout, self.layout.size
-        kind = np.dtype(f"u{self.dtype.itemsize}")
-        there, places = lane.room("keys", size, kind), lane.room("places", size, np.uint32)
+        lane, layout, size, kind = self.lane, self.layout, self.layout.size, self.kind
+        unsorted, places = lane.room("keys", size, kind), lane.room("places", size, np.uint32)
         if self.keep:
             keys, target = lane.empty(size, kind), lane.empty(size, np.uint32)
         else:
             keys = lane.room(f"sorted {self.name}", size, kind)
             target = lane.room(f"places of {self.name}", size, np.uint32)
-        if not size:
-            return keys.view(self.dtype), target
-        values = lane.put(self.values, self.name)
-        order = bit_order(kind, self.descending)
-        layout.each_tile(layout.tiles, _to_keys, 0, layout.offsets, values.view(kind), order, keys, places)
-        _sorter()(lane, layout, keys, places, there, target)
-        lane.launch(_from_keys, -(-size // 256), 256, 0, there, order, keys)
-        return keys.view(self.dtype), target
+        if size:
+            bits = lane.put(self.values, self.name).view(kind)
+            layout.sweep(_to_keys, _to_keys_of_short, (0, 1), (layout.offsets, bits, self.bits, unsorted, places))
+            sorters.sorter()(lane, layout, unsorted, places, keys, target)
+        return keys, target
 
 
-_NEEDED = {"cuda.compute": "SortOrder", "cupy": "argsort", "torch": "sort"}  # what a package lacks that is half there
+def value_of(key, order):
+    """The score that has this key, or that is one itself; order: `Order.bits`."""
+    return key if key.dtype.kind == "f" else bits_of(key, order).view(f"f{key.itemsize}")
 
 
-@functools.cache
-def _sorter():
-    """The function that sorts keys and places of every ranking into two other arrays."""
-    if IS_SIMULATED:
-        return _by_numpy
-    for package, sorter in (("cuda.compute", _by_cccl), ("cupy", _by_cupy), ("torch", _by_torch)):
-        if _is_installed(package):
-            return sorter
-    raise ModuleNotFoundError("sorting on a GPU needs cuda-cccl, CuPy or PyTorch; pip install 'lapsum-cli[cuda]'")
+if not IS_SIMULATED:
+    from .adapter import overload
 
+    _FLOATS = {32: (np.uint32, np.float32), 64: (np.uint64, np.float64)}
 
-def _is_installed(package: str) -> bool:
-    try:
-        return hasattr(importlib.import_module(package), _NEEDED[package])
-    except ImportError:
-        return False
-
-
-def _by_cccl(lane, layout, keys, places, out_keys, out_places):
-    """A radix sort for every long ranking, and one sort of segments for all others."""
-    from cuda.compute import SortOrder, radix_sort, segmented_sort
-
-    def given(part):
-        return {
-            "d_in_keys": keys[part],
-            "d_out_keys": out_keys[part],
-            "d_in_values": places[part],
-            "d_out_values": out_places[part],
-            "num_items": part.stop - part.start,
-            "order": SortOrder.ASCENDING,
-            "stream": lane.stream,
-        }
-
-    is_long = layout.lengths > ALONE
-    for r in np.flatnonzero(is_long):
-        radix_sort(**given(slice(int(layout.here[r]), int(layout.here[r + 1]))))
-    if not is_long.all():
-        starts, ends = (lane.put(ends[~is_long]) for ends in (layout.here[:-1], layout.here[1:]))
-        counts = {"num_segments": int((~is_long).sum()), "start_offsets_in": starts, "end_offsets_in": ends}
-        segmented_sort(**given(slice(0, layout.size)), **counts)
-
-
-def _by_cupy(lane, layout, keys, places, out_keys, out_places):
-    import cupy
-
-    with cupy.cuda.ExternalStream(int(lane.stream)):
-        key, origin = cupy.asarray(keys), cupy.argsort(cupy.asarray(keys))
-        if layout.count > 1:
-            ranking = cupy.repeat(cupy.arange(layout.count), layout.lengths.tolist())
-            origin = origin[cupy.argsort(ranking[origin])]
-        cupy.take(key, origin, out=cupy.asarray(out_keys))
-        cupy.take(cupy.asarray(places), origin, out=cupy.asarray(out_places))
-
-
-def _by_torch(lane, layout, keys, places, out_keys, out_places):
-    import torch
-
-    signed = {4: np.int32, 8: np.int64}[keys.dtype.itemsize]
-    key, place, to_key, to_place = (
-        torch.as_tensor(a.view(kind), device="cuda")
-        for a, kind in ((keys, signed), (places, np.int32), (out_keys, signed), (out_places, np.int32))
-    )
-    with torch.cuda.stream(torch.cuda.ExternalStream(int(lane.stream))):
-        # The lowest signed integer flips the top bit: signed integers then order as the unsigned ones do.
-        origin = torch.sort(key ^ torch.iinfo(key.dtype).min, stable=True).indices
-        if layout.count > 1:
-            lengths = torch.as_tensor(layout.lengths, device="cuda")
-            ranking = torch.repeat_interleave(torch.arange(layout.count, device="cuda"), lengths)
-            origin = origin[torch.sort(ranking[origin], stable=True).indices]
-        torch.take(key, origin, out=to_key)
-        torch.take(place, origin, out=to_place)
-
-
-def _by_numpy(lane, layout, keys, places, out_keys, out_places):
-    key, place = keys.copy_to_host(), places.copy_to_host()
-    origin = np.lexsort([key, np.repeat(np.arange(layout.count), layout.lengths)])
-    out_keys.copy_to_device(key[origin])
-    out_places.copy_to_device(place[origin])
+    @overload(value_of)
+    def _value_of(key, order):
+        if isinstance(key, types.Float):
+            return lambda key, order: key
+        kind, of = _FLOATS[key.bitwidth]
+        return lambda key, order: kind(bits_of(key, order)).view(of)
 
 
 @kernel
@@ -153,10 +97,22 @@ def _to_keys(numbers, ranking, begin, end, offsets, bits, order, keys, places):
 
 
 @kernel
-def _from_keys(keys, order, bits):
+def _to_keys_of_short(short, slots, offsets, bits, order, keys, places):
+    s, t, threads = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockDim.x
+    owners = ROWS_OF_SHORT * threads
+    take(s, owners, ranking_of(short), slots, offsets, 0.0)
+    for slot in range(t, slots_of_block(slots), threads):
+        owner = int(s[owners + slot])
+        if owner >= 0:
+            i, start, _ = score_of(s, owner, slot)
+            keys[i], places[i] = key_of(bits[i], order), np.uint32(i - start)
+
+
+@kernel
+def _turn(keys, order, to_keys):
     i = cuda.grid(1)
     if i < keys.size:
-        bits[i] = bits_of(keys[i], order)
+        keys[i] = key_of(keys[i], order) if to_keys else bits_of(keys[i], order)
 
 
 @kernel

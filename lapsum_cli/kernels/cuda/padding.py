@@ -8,12 +8,14 @@ from .tiles import OnTiles
 
 
 def count(lane: Lane, rankings, infinity: float):
-    """(m,) float64, in memory here: how many scores of each ranking are this infinity."""
+    """(m,) float64, on the card: how many scores of each ranking are this infinity."""
     layout, values = OnTiles.of(lane, rankings.offsets), rankings.values
     table = layout.large_tiles
     partials = lane.room("padding", (1, table.count), np.float64)
     layout.each_tile(table, _count, 1, values, values.dtype.type(infinity), partials)
-    return lane.get(layout.totals(table, "padding of all", partials))[0]
+    out = lane.empty((layout.count,), np.float64)
+    lane.launch(_first_row, -(-layout.count // 256), 256, 0, layout.totals(table, "padding of all", partials), out)
+    return out
 
 
 def last(lane: Lane, values):
@@ -26,7 +28,7 @@ def last(lane: Lane, values):
 def put_back(lane: Lane, values, offsets, counts) -> None:
     """Set so many of the last values (N,) of each ranking to -inf, in place."""
     layout = OnTiles.of(lane, offsets)
-    layout.each_tile(layout.tiles, _put_back, 0, lane.put(offsets[1:] - counts), values.dtype.type(-np.inf), values)
+    layout.each_tile(layout.tiles, _put_back, 0, layout.offsets, lane.put(counts), values.dtype.type(-np.inf), values)
 
 
 @kernel
@@ -39,6 +41,13 @@ def _count(numbers, ranking, begin, end, x, infinity, partials):
 
 
 @kernel
+def _first_row(rows, out):
+    r = cuda.grid(1)
+    if r < out.size:
+        out[r] = rows[0, r]
+
+
+@kernel
 def _last(x, infinity, out):
     i = cuda.grid(1)
     if i < out.size:
@@ -46,8 +55,9 @@ def _last(x, infinity, out):
 
 
 @kernel
-def _put_back(numbers, ranking, begin, end, ends, infinity, values):
+def _put_back(numbers, ranking, begin, end, offsets, counts, infinity, values):
     tile = numbers[cuda.blockIdx.x]
+    stop = offsets[ranking[tile] + 1] - np.int64(counts[ranking[tile]])
     for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
-        if i >= ends[ranking[tile]]:
+        if i >= stop:
             values[i] = infinity

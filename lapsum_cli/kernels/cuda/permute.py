@@ -4,8 +4,9 @@ import numpy as np
 
 from ...core.rankings import Array
 from ..scalars.places import Boundaries, distance, probability, shared_places
-from .adapter import cuda, float64, kernel
+from .adapter import cuda, float64, kernel, one_of
 from .blocks import block_sums, put_results
+from .numbers import per_alpha
 from .order import Order
 from .rank import middle_of
 from .sort import pull_back, solve
@@ -19,7 +20,8 @@ def boundaries(order: Order, alphas) -> Boundaries:
     lane.get(at.anchors, found[0])
     lane.get(at.steps, found[1])
     values = order.values if isinstance(order.values, np.ndarray) else lane.get(order.values)
-    return Boundaries(values, layout.here, alphas, order.descending, found, spans)
+    alphas = alphas if isinstance(alphas, np.ndarray) else lane.get(alphas)
+    return Boundaries(values, layout.here, np.ascontiguousarray(alphas), order.descending, found, spans)
 
 
 def dense(order: Order, alphas):
@@ -53,11 +55,11 @@ def _dense(values, anchors, steps, spans, alphas, up, n, out):
     if to_place > 0:  # an infinite score
         out[i] = 1.0 / (to_place - from_place) if from_place <= place < to_place else 0.0
         return
-    low, high = -np.inf, np.inf
+    low, high, alpha = -np.inf, np.inf, one_of(alphas, r)
     if place > first:
-        low = distance(x, anchors[start + place - 1], steps[start + place - 1], alphas[r], up)
+        low = distance(x, anchors[start + place - 1], steps[start + place - 1], alpha, up)
     if place < last - 1:
-        high = distance(x, anchors[start + place], steps[start + place], alphas[r], up)
+        high = distance(x, anchors[start + place], steps[start + place], alpha, up)
     out[i] = probability(low, high) if first <= place < last else 0.0
 
 
@@ -68,7 +70,7 @@ def edges(order: Order, alphas: np.ndarray) -> tuple[Array, Array, Array]:
 
 
 def edges_gradient(order: Order, alphas: np.ndarray, positions: Array, upstream: Array) -> tuple[Array, np.ndarray]:
-    """Gradients for scores (N,) on the card and alpha (m,) in memory here; as ..cpu.permute.edges_gradient.
+    """Gradients for scores (N,) and alpha (m,) on the card; as ..cpu.permute.edges_gradient.
 
     The boundaries are solved for again: what a lane found is whoever's comes next.
     """
@@ -80,7 +82,7 @@ def edges_gradient(order: Order, alphas: np.ndarray, positions: Array, upstream:
     out = lane.result("gradient of scores", layout.size, np.float64, order.values)
     moments = lane.room("moments", (1, table.count), np.float64)
     layout.each_tile(table, _gradients, 1, layout.offsets, y, places, positions, upstream, g, out, moments)
-    return out, -lane.get(layout.totals(table, "totals", moments))[0] / alphas
+    return out, per_alpha(lane, layout.totals(table, "totals", moments), alphas, -1.0, order.values)
 
 
 @kernel

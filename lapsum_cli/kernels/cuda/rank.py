@@ -6,36 +6,122 @@ them, infinite scores the mean of their places.
 
 import numpy as np
 
-from ..scalars.summary import soft_count
-from .adapter import cuda, device, float64, kernel
+from ..scalars.summary import merged, soft_count, step
+from .adapter import cuda, device, float64, kernel, one_of
 from .blocks import block_sums, put_results
-from .order import Order
-from .sweeps import sums
+from .numbers import per_alpha, rates_up_to
+from .order import Order, value_of
+from .sweeps import carries, no_weights, put_factors, put_walk_factors, reach, run_of
+from .tiles import ROWS_OF_SHORT, ROWS_OF_TILE
+from .walks import ranking_of, score_of, slots_of_block, take
 
 
 def soft_rank(order: Order, alphas, base=1, dtype=None, upstream=None, results=True):
     """Ranks (N,) on the card, and where `upstream` is given the gradients for scores (N,) and alpha (m,), else None.
 
-    As cpu.rank.soft_rank; alphas (m,) are in memory here, upstream (N,) is wherever the scores are.
+    As cpu.rank.soft_rank; alphas (m,) are here or on the card, upstream (N,) is wherever the scores are.
     """
     lane, layout = order.lane, order.layout
-    y, places = order.sorted()
-    rates = lane.put(np.minimum(1.0 / alphas, np.finfo(np.float64).max), "rates")
-    before, behind = sums(lane, layout, y, rates)
-    table, ranks = layout.tiles, None
+    keys, places = order.keys()
+    rates = rates_up_to(lane, alphas, np.finfo(np.float64).max)
+    sorted_scores = (layout.offsets, keys, order.bits, places)
+    outer, ranks = carries(lane, layout, keys, order.bits, rates, no_weights(lane)), None
     if results:
         ranks = lane.result(f"ranks of {order.name}", layout.size, dtype or order.dtype, order.values)
-        layout.each_tile(table, _ranks, 0, layout.offsets, y, places, before, behind, float(base), ranks)
+        layout.sweep(_ranks, _ranks_of_short, (2, 2), (*sorted_scores, rates, float(base), ranks), outer)
+        layout.each_part(_ranks_of_ties, 0, *sorted_scores, ranks)
     if upstream is None:
         return ranks, None, None
-    v = lane.room("v", (layout.size,), np.float64)
+    pulls, table = lane.put(upstream, "upstream"), layout.tiles
+    v = lane.room("v", (layout.size if len(table.several) else 0,), upstream.dtype)
+    layout.each_part(_pick, 0, *sorted_scores, pulls, v)
+    outer_v = carries(lane, layout, keys, order.bits, rates, v, "carries v")
     gradient = lane.result(f"gradient of {order.name}", layout.size, upstream.dtype, order.values)
-    layout.each_tile(table, _pick, 0, layout.offsets, y, places, lane.put(upstream, "upstream"), v)
-    before_v, behind_v = sums(lane, layout, y, rates, v, " v")
     moments = lane.room("moments", (1, table.count), np.float64)
-    given = (y, places, rates, order.descending, v, before, behind, before_v, behind_v, gradient, moments)
-    layout.each_tile(table, _gradients, 1, layout.offsets, *given)
-    return ranks, gradient, -lane.get(layout.totals(table, "totals", moments))[0] / alphas
+    given = (*sorted_scores, rates, order.descending, pulls, gradient, moments, table.first)
+    layout.sweep(_gradients, _gradients_of_short, (3, 3), given, v, outer, outer_v)
+    totals = layout.totals(table, "totals", moments)
+    return ranks, gradient, per_alpha(lane, totals, alphas, -1.0, order.values)
+
+
+@kernel
+def _ranks(numbers, ranking, begin, end, offsets, keys, order, places, rates, base, ranks, outer):
+    """Ranks, where the scores came from; but for ties that a tile before has the first of."""
+    s, t, threads = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockDim.x
+    tile = numbers[cuda.blockIdx.x]
+    r, low, high = ranking[tile], begin[tile], end[tile]
+    start, stop = offsets[r], offsets[r + 1]
+    factors, results = ROWS_OF_TILE * threads, ROWS_OF_TILE * threads + (high - low)
+    put_factors(s, factors, keys, order, start, low, high, one_of(rates, r))
+    first, last = run_of(high - low)
+    carry, ahead = reach(s, factors, None, first, last, outer, tile, low == start and high == stop)
+    _differences(s, factors, results, first, last, carry, ahead)
+    cuda.syncthreads()
+    for i in range(low + t, high, threads):
+        rank = _rank(s, results - low, keys, order, start, low, stop, i, base)
+        if rank == rank:
+            ranks[start + places[i]] = rank
+
+
+@kernel
+def _ranks_of_short(short, slots, offsets, keys, order, places, rates, base, ranks):
+    """Ranks, where the scores came from, of a short ranking for each thread."""
+    s, t, threads = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockDim.x
+    count, r = slots_of_block(slots), ranking_of(short)
+    factors, results = ROWS_OF_SHORT * threads, ROWS_OF_SHORT * threads + count
+    first, last = take(s, results, r, slots, offsets, one_of(rates, r) if r >= 0 else 0.0)
+    put_walk_factors(s, factors, results, count, keys, order)
+    _differences(s, factors, results, first, last, 0.0, 0.0)
+    for i in range(first, last):
+        s[factors + i] = t  # the owner, once more
+    cuda.syncthreads()
+    for slot in range(t, count, threads):
+        owner = int(s[factors + slot])
+        if owner >= 0:
+            i, start, stop = score_of(s, owner, slot)
+            ranks[start + places[i]] = _rank(s, results + slot - i, keys, order, start, start, stop, i, base)
+
+
+@kernel
+def _ranks_of_ties(numbers, ranking, begin, end, offsets, keys, order, places, ranks):
+    """Ranks of the scores of a tile that are tied with the last one before it: that of the first of the tie."""
+    tile = numbers[cuda.blockIdx.x]
+    low, high = begin[tile], end[tile]
+    start = offsets[ranking[tile]]
+    if low == start or keys[low - 1] != keys[low] or abs(value_of(keys[low], order)) == np.inf:
+        return
+    first, last = tie(keys, start, high, low)
+    for i in range(low + cuda.threadIdx.x, last, cuda.blockDim.x):
+        ranks[start + places[i]] = ranks[start + places[first]]
+
+
+@device
+def _differences(s, factors, results, first, last, carry, ahead):
+    """The sum behind less that before each score of a thread's run, as results; carry and ahead: of `reach`."""
+    for i in range(first, last):
+        s[results + i] = carry * s[factors + i]
+        carry = merged(1.0, carry, s[factors + i])
+    for j in range(last - first):
+        i = last - 1 - j
+        s[results + i] = ahead - s[results + i]
+        ahead = step(ahead, 1.0, s[factors + i])
+
+
+@device
+def _rank(s, results, keys, order, start, low, stop, i, base):
+    """Of score i of a ranking start .. stop whose differences are at hand from `low` on.
+
+    Of a tie that of its first, NaN where that comes before; of infinite scores the mean of their places.
+    """
+    if abs(value_of(keys[i], order)) == np.inf:
+        first, last = tie(keys, start, stop, i)
+        return base + 0.5 * (first - start + last - start - 1)
+    first = i
+    if i > low and keys[i - 1] == keys[i]:
+        first, _ = tie(keys, low, i, i)
+    if first == low and low > start and keys[low - 1] == keys[low]:
+        return np.nan
+    return soft_count(base + (first - start), 0.0, s[results + first])
 
 
 @device
@@ -59,37 +145,29 @@ def tie(y, low, high, at):
 
 
 @kernel
-def _ranks(numbers, ranking, begin, end, offsets, y, places, before, behind, base, ranks):
-    """Ranks, where the scores came from: of a tie that of its first, of infinite scores the mean of their places."""
-    tile = numbers[cuda.blockIdx.x]
-    r = ranking[tile]
-    low, high = offsets[r], offsets[r + 1]
-    for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
-        at = i
-        if abs(y[i]) == np.inf:
-            first, last = tie(y, low, high, i)
-            rank = base + 0.5 * (first - low + last - low - 1)
-        else:
-            if i > low and y[i - 1] == y[i]:
-                at, _ = tie(y, low, i, i)
-            rank = soft_count(base + (at - low), before[at], behind[at])
-        ranks[low + places[i]] = rank
-
-
-@kernel
-def _pick(numbers, ranking, begin, end, offsets, y, places, upstream, v):
+def _pick(numbers, ranking, begin, end, offsets, keys, order, places, upstream, v):
     """The upstream gradient in the order of the scores; nothing for infinite ones."""
     tile = numbers[cuda.blockIdx.x]
     low = offsets[ranking[tile]]
     for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
-        v[i] = upstream[low + places[i]] if abs(y[i]) < np.inf else 0.0
+        v[i] = _pull(keys, order, places, upstream, low, i)
+
+
+@device
+def _pull(keys, order, places, upstream, start, i):
+    return upstream[start + places[i]] if abs(value_of(keys[i], order)) < np.inf else 0.0
 
 
 @device
 def middle_of(y, low, high):
     """A finite score about which moments are taken: no offset of the scores costs a digit."""
-    middle = np.float64(y[(low + high) // 2])
-    return middle if abs(middle) < np.inf else 0.0
+    return finite(y[(low + high) // 2])
+
+
+@device
+def finite(score):
+    """The score, or 0 for an infinite one."""
+    return np.float64(score) if abs(score) < np.inf else 0.0
 
 
 @kernel
@@ -99,32 +177,99 @@ def _gradients(
     begin,
     end,
     offsets,
-    y,
+    keys,
+    order,
     places,
     rates,
     descending,
-    v,
-    before,
-    behind,
-    before_v,
-    behind_v,
+    upstream,
     gradient,
     moments,
+    tiles,
+    v,
+    outer,
+    outer_v,
 ):
     """The gradient for scores, where they came from; and of each tile sum gradient_i x_i, from a score in the middle.
 
-    before, behind and before_v, behind_v: sums of weight 1 and of weight v.
+    v: the upstream gradient in the order of the scores, of rankings of several tiles.
     """
-    s, tile = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x]
-    r = ranking[tile]
-    low = offsets[r]
-    half, middle = (0.5 if descending else -0.5) * rates[r], middle_of(y, low, offsets[r + 1])
+    s, t, threads = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockDim.x
+    tile = numbers[cuda.blockIdx.x]
+    r, low, high = ranking[tile], begin[tile], end[tile]
+    start, stop = offsets[r], offsets[r + 1]
+    is_alone, size = low == start and high == stop, high - low
+    factors = ROWS_OF_TILE * threads
+    pulls, slopes = factors + size, factors + 2 * size
+    for i in range(low + t, high, threads):
+        s[pulls + i - low] = _pull(keys, order, places, upstream, start, i) if is_alone else v[i]
+    put_factors(s, factors, keys, order, start, low, high, one_of(rates, r))
+    first, last = run_of(size)
+    carry, ahead = reach(s, factors, None, first, last, outer, tile, is_alone)
+    carry_v, ahead_v = reach(s, factors, pulls, first, last, outer_v, tile, is_alone)
+    _slopes(s, factors, pulls, slopes, first, last, carry, ahead, carry_v, ahead_v)
+    cuda.syncthreads()
+    half, middle = (0.5 if descending else -0.5) * one_of(rates, r), finite(value_of(keys[(start + stop) // 2], order))
     moment = 0.0
-    for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
+    for i in range(low + t, high, threads):
         g = 0.0
-        if abs(y[i]) < np.inf:
-            g = half * (before_v[i] + behind_v[i] - v[i] * (before[i] + behind[i]))
-            moment += g * (np.float64(y[i]) - middle)
-        gradient[low + places[i]] = g
+        y = value_of(keys[i], order)
+        if abs(y) < np.inf:
+            g = half * s[slopes + i - low]
+            moment += g * (np.float64(y) - middle)
+        gradient[start + places[i]] = g
     block_sums(s, (moment,))
     put_results(s, 1, moments, tile)
+
+
+@kernel
+def _gradients_of_short(
+    short, slots, offsets, keys, order, places, rates, descending, upstream, gradient, moments, tiles
+):
+    """The same of a short ranking for each thread; tiles (m + 1,): the first tile of each."""
+    s, t, threads = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockDim.x
+    count, r = slots_of_block(slots), ranking_of(short)
+    factors = ROWS_OF_SHORT * threads
+    pulls, slopes = factors + count, factors + 2 * count
+    first, last = take(s, slopes, r, slots, offsets, one_of(rates, r) if r >= 0 else 0.0)
+    for slot in range(t, count, threads):
+        owner = int(s[slopes + slot])
+        if owner >= 0:
+            i, start, _ = score_of(s, owner, slot)
+            s[pulls + slot] = _pull(keys, order, places, upstream, start, i)
+    put_walk_factors(s, factors, slopes, count, keys, order)
+    _slopes(s, factors, pulls, slopes, first, last, 0.0, 0.0, 0.0, 0.0)
+    for i in range(first, last):
+        s[factors + i] = t  # the owner, once more
+    cuda.syncthreads()
+    half = 0.5 if descending else -0.5
+    for slot in range(t, count, threads):
+        owner = int(s[factors + slot])
+        if owner >= 0:
+            i, start, stop = score_of(s, owner, slot)
+            y, g, moment = value_of(keys[i], order), 0.0, 0.0
+            if abs(y) < np.inf:
+                g = half * s[3 * threads + owner] * s[slopes + slot]
+                moment = g * (np.float64(y) - finite(value_of(keys[(start + stop) // 2], order)))
+            gradient[start + places[i]] = g
+            s[pulls + slot] = moment
+    cuda.syncthreads()
+    if r >= 0:
+        moment = 0.0
+        for i in range(first, last):
+            moment += s[pulls + i]
+        moments[0, tiles[r]] = moment
+
+
+@device
+def _slopes(s, factors, pulls, slopes, first, last, carry, ahead, carry_v, ahead_v):
+    """Sums of weight v around each score of a thread's run less v times those of weight 1, in place of slopes."""
+    for i in range(first, last):
+        factor, v = s[factors + i], s[pulls + i]
+        s[slopes + i] = carry_v * factor - v * (carry * factor)
+        carry, carry_v = merged(1.0, carry, factor), merged(v, carry_v, factor)
+    for j in range(last - first):
+        i = last - 1 - j
+        factor, v = s[factors + i], s[pulls + i]
+        s[slopes + i] += ahead_v - v * ahead
+        ahead, ahead_v = step(ahead, 1.0, factor), step(ahead_v, v, factor)

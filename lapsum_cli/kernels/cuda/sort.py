@@ -6,17 +6,21 @@ stand together. The gradient sums what they put down there by the recurrence its
 gap and 0 across.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
 
 from ..scalars.laplace import LARGEST_RATE, log_nearness, to_neighbours
 from ..scalars.summary import nearer, soft_count, softmax_parts
-from .adapter import cuda, device, float64, kernel
+from .adapter import cuda, device, float64, kernel, one_of
 from .blocks import block_sums, put_results
-from .order import Order
+from .numbers import per_alpha, rates_up_to
+from .order import Order, value_of
 from .rank import middle_of
-from .sweeps import sums
+from .sweeps import AS_THEY_ARE, put_factors, put_sums, put_walk_factors, reach_within, run_of, sums
+from .tiles import ROWS_OF_SHORT, ROWS_OF_TILE
+from .walks import ranking_of, score_of, slots_of_block, take
 
 
 class Solved(NamedTuple):
@@ -34,14 +38,13 @@ class Solved(NamedTuple):
 def soft_sort(order: Order, alphas, upstream=None, results=True):
     """Soft-sorted scores (N,) on the card, and with `upstream` gradients for scores (N,), alpha (m,); as cpu.sort."""
     lane, layout, table = order.lane, order.layout, order.layout.tiles
+    if upstream is None:
+        return _values(order, alphas) if results else None, None, None
     y, places = order.sorted()
-    at = solve(order, alphas, 0.5)
-    out = None
+    at, out = solve(order, alphas, 0.5), None
     if results:
         out = lane.result("sorted softly", layout.size, order.dtype, order.values)
         layout.each_tile(table, _emit, 0, layout.offsets, at.spans, y, at.anchors, at.steps, out)
-    if upstream is None:
-        return out, None, None
     v = lane.room("v", (layout.size,), np.float64)
     layout.each_tile(table, _widen, 0, layout.offsets, at.spans, lane.put(upstream, "upstream"), v)
     g = pull_back(order, alphas, at, v)
@@ -49,20 +52,45 @@ def soft_sort(order: Order, alphas, upstream=None, results=True):
     moments = lane.room("moments", (1, table.count), np.float64)
     given = (layout.offsets, y, places, at.spans, at.anchors, at.steps, v, g, gradient, moments)
     layout.each_tile(table, _gradients, 1, *given)
-    return out, gradient, lane.get(layout.totals(table, "totals", moments))[0] / alphas
+    totals = layout.totals(table, "totals", moments)
+    return out, gradient, per_alpha(lane, totals, alphas, 1.0, order.values)
 
 
-def solve(order: Order, alphas, first: float) -> Solved:
-    """Where the soft count meets first, first + 1, ...: as many as there are finite scores, one less from 1 on."""
+def _values(order, alphas):
+    """Soft-sorted scores alone: a ranking of one tile needs no array of what is known of its scores."""
+    lane, layout = order.lane, order.layout
+    out = lane.result("sorted softly", layout.size, order.dtype, order.values)
+    keys, _ = order.keys()
+    spans, rates = _spans_of(order, keys, order.bits), rates_up_to(lane, alphas, LARGEST_RATE)
+    given = (layout.offsets, keys, order.bits, spans, lane.put(alphas, "alphas"), rates, order.descending, out)
+    layout.sweep(_sorted, _sorted_of_short, (2, 3), given)
+    if len(layout.tiles.several):
+        at = solve(order, alphas, 0.5, parts=True)
+        layout.each_part(_emit, 0, layout.offsets, at.spans, order.sorted()[0], at.anchors, at.steps, out)
+    return out
+
+
+def _spans_of(order, y, bits):
+    """Where the finite ones of sorted scores, or of their keys, begin and end."""
+    lane, layout = order.lane, order.layout
+    spans = lane.room("spans", (layout.count, 2), np.int64)
+    lane.launch(_spans, -(-layout.count // 128), 128, 0, layout.offsets, y, bits, spans)
+    return spans
+
+
+def solve(order: Order, alphas, first: float, parts: bool = False) -> Solved:
+    """Where the soft count meets first, first + 1, ...: as many as there are finite scores, one less from 1 on.
+
+    parts: of the rankings of several tiles alone
+    """
     lane, layout = order.lane, order.layout
     y, _ = order.sorted()
-    spans = lane.room("spans", (layout.count, 2), np.int64)
-    lane.launch(_spans, -(-layout.count // 128), 128, 0, layout.offsets, y, spans)
-    rates = lane.put(np.minimum(1.0 / alphas, LARGEST_RATE), "rates")
-    around = sums(lane, layout, y, rates)
+    spans, rates = _spans_of(order, y, AS_THEY_ARE), rates_up_to(lane, alphas, LARGEST_RATE)
+    around = sums(lane, layout, y, rates, parts=parts)
     found = [lane.room(name, (layout.size,), np.float64) for name in ("anchors", "steps", "gaps", "above", "below")]
     given = (layout.offsets, spans, y, *around, lane.put(alphas, "alphas"), rates, order.descending, first)
-    layout.each_tile(layout.tiles, _solve, 0, *given, *found)
+    each = layout.each_part if parts else functools.partial(layout.each_tile, layout.tiles)
+    each(_solve, 0, *given, *found)
     return Solved(*found, around, spans)
 
 
@@ -73,13 +101,13 @@ def pull_back(order: Order, alphas, at: Solved, v):
     weights = [lane.room(f"weight {side}", (layout.size,), np.float64) for side in ("above", "below")]
     layout.each_tile(table, _put_down, 0, layout.offsets, at.spans, *at.sums, *at[2:5], v, *weights)
     # e^-1e300 is 0: of the sums before a target those of its own gap alone remain.
-    apart, moved = lane.put(np.full(layout.count, 1e300), "apart"), []
+    apart, moved = lane.put(np.broadcast_to(1e300, layout.count)), []
     for side, weight in enumerate(weights):
         within, _ = sums(lane, layout, at.gaps, apart, weight, " within")
         put = lane.zeros(f"put {side}", (layout.size,), np.float64)
         layout.each_tile(table, _gather, 0, layout.offsets, at.spans, at.gaps, within, weight, side, put)
         moved.append(put)
-    rates = lane.put(np.minimum(1.0 / alphas, LARGEST_RATE), "rates")
+    rates = rates_up_to(lane, alphas, LARGEST_RATE)
     _, up = sums(lane, layout, y, rates, moved[0], " up")
     down, _ = sums(lane, layout, y, rates, moved[1], " down")
     layout.each_tile(table, _add, 0, up, down, *moved)
@@ -87,16 +115,65 @@ def pull_back(order: Order, alphas, at: Solved, v):
 
 
 @kernel
-def _spans(offsets, y, spans):
+def _sorted(numbers, ranking, begin, end, offsets, keys, order, spans, alphas, rates, descending, out):
+    """Soft-sorted scores of a ranking of one tile; infinite ones keep their places."""
+    s, t, threads = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockDim.x
+    tile = numbers[cuda.blockIdx.x]
+    r, low, high = ranking[tile], begin[tile], end[tile]
+    if low != offsets[r] or high != offsets[r + 1]:
+        return
+    factors, before = ROWS_OF_TILE * threads, ROWS_OF_TILE * threads + (high - low)
+    put_factors(s, factors, keys, order, low, low, high, one_of(rates, r))
+    first, last = run_of(high - low)
+    _, carry, _, ahead = reach_within(s, factors, None, first, last)
+    put_sums(s, factors, None, before, first, last, carry, ahead)
+    cuda.syncthreads()
+    start, stop, up = low + spans[r, 0], low + spans[r, 1], one_of(alphas, r) * (1.0 if descending else -1.0)
+    for i in range(low + t, high, threads):
+        out[i] = _value(keys, order, s, before - low, factors - low, start, stop, up, one_of(rates, r), i)
+
+
+@kernel
+def _sorted_of_short(short, slots, offsets, keys, order, spans, alphas, rates, descending, out):
+    """The same of a short ranking for each thread."""
+    s, t, threads = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockDim.x
+    count, r = slots_of_block(slots), ranking_of(short)
+    factors = ROWS_OF_SHORT * threads
+    owners, before = factors + count, factors + 2 * count
+    first, last = take(s, owners, r, slots, offsets, one_of(rates, r) if r >= 0 else 0.0)
+    put_walk_factors(s, factors, owners, count, keys, order)
+    put_sums(s, factors, None, before, first, last, 0.0, 0.0)
+    cuda.syncthreads()
+    for slot in range(t, count, threads):
+        owner = int(s[owners + slot])
+        if owner >= 0:
+            i, low, _ = score_of(s, owner, slot)
+            r = int(s[4 * threads + owner])
+            start, stop, up = low + spans[r, 0], low + spans[r, 1], one_of(alphas, r) * (1.0 if descending else -1.0)
+            shift = slot - i
+            out[i] = _value(keys, order, s, before + shift, factors + shift, start, stop, up, one_of(rates, r), i)
+
+
+@device
+def _value(y, order, s, before, behind, start, stop, up, rate, i):
+    """Where the soft count meets place i, 1/2 at first; the sums of score i are at s[before + i] and s[behind + i]."""
+    if i < start or i >= stop:
+        return np.float64(value_of(y[i], order))
+    _, anchor, step, _, _ = _meeting(y, order, s, before, s, behind, start, stop, up, rate, 0.5 + (i - start))
+    return anchor + step
+
+
+@kernel
+def _spans(offsets, y, order, spans):
     """Where the finite scores of each sorted ranking begin and end."""
     r = cuda.grid(1)
     if r < spans.shape[0]:
         start, stop = offsets[r], offsets[r + 1]
         low, high = start, stop
-        best = y[start] if stop > start else 0.0
+        best = value_of(y[start], order) if stop > start else 0.0
         while low < high and abs(best) == np.inf:  # the infinity that comes first, if any
             middle = (low + high) // 2
-            if y[middle] == best:
+            if value_of(y[middle], order) == best:
                 low = middle + 1
             else:
                 high = middle
@@ -104,7 +181,7 @@ def _spans(offsets, y, spans):
         low = begin
         while low < high:
             middle = (low + high) // 2
-            if abs(y[middle]) < np.inf:
+            if abs(value_of(y[middle], order)) < np.inf:
                 low = middle + 1
             else:
                 high = middle
@@ -136,34 +213,46 @@ def _solve(
     tile = numbers[cuda.blockIdx.x]
     r = ranking[tile]
     start, stop = offsets[r] + spans[r, 0], offsets[r] + spans[r, 1]
-    up = alphas[r] if descending else -alphas[r]
+    up = one_of(alphas, r) * (1.0 if descending else -1.0)
     count = stop - start - (first == 1.0)
     for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
         gaps[i] = -1.0
         if start <= i < start + count:
             target = first + (i - start)
-            at = _gap(before, behind, start, stop, target)
-            sum_above = before[at - 1] + 1.0 if at > start else 0.0
-            sum_below = behind[at] + 1.0 if at < stop else 0.0
-            gap = np.inf
-            if start < at < stop:
-                gap = abs(np.float64(y[at - 1]) - np.float64(y[at])) * rates[r]
-            gap = min(gap, 1e300)
-            excess = target - (at - start)
-            near = log_nearness(excess, sum_above, sum_below, gap)
-            below, above = to_neighbours(near, excess, gap)
-            gaps[i], to_above[i], to_below[i] = at - start, above, below
-            anchors[i] = y[at] if below >= above else y[at - 1]  # the other may lie beyond the scores
-            steps[i] = nearer(above, below, up * above, -up * below)
+            at, anchor, step, above, below = _meeting(
+                y, AS_THEY_ARE, before, 0, behind, 0, start, stop, up, one_of(rates, r), target
+            )
+            gaps[i], anchors[i], steps[i], to_above[i], to_below[i] = at - start, anchor, step, above, below
 
 
 @device
-def _gap(before, behind, start, stop, target):
+def _meeting(y, order, before, b, behind, c, start, stop, up, rate, target):
+    """The gap of finite scores start .. stop where their soft count meets a target, by bisection; a score beside it and
+    the step from there; and the logarithms of e^-distance/alpha to the scores above and below.
+
+    The sums before and behind score i are before[b + i] and behind[c + i].
+    """
+    at = _gap(before, b, behind, c, start, stop, target)
+    sum_above = before[b + at - 1] + 1.0 if at > start else 0.0
+    sum_below = behind[c + at] + 1.0 if at < stop else 0.0
+    gap = np.inf
+    if start < at < stop:
+        gap = abs(np.float64(value_of(y[at - 1], order)) - np.float64(value_of(y[at], order))) * rate
+    gap = min(gap, 1e300)
+    excess = target - (at - start)
+    near = log_nearness(excess, sum_above, sum_below, gap)
+    below, above = to_neighbours(near, excess, gap)
+    anchor = np.float64(value_of(y[at if below >= above else at - 1], order))  # the other may lie beyond the scores
+    return at, anchor, nearer(above, below, up * above, -up * below), above, below
+
+
+@device
+def _gap(before, b, behind, c, start, stop, target):
     """The first score whose soft count reaches the target."""
     low, high = start, stop
     while low < high:
         middle = (low + high) // 2
-        if soft_count(middle - start, before[middle], 1.0 + behind[middle]) < target:
+        if soft_count(middle - start, before[b + middle], 1.0 + behind[c + middle]) < target:
             low = middle + 1
         else:
             high = middle

@@ -6,37 +6,55 @@ The same sums, and the same merge law, as cpu.sweeps: a tile is summarised by it
 own again. Everything else that is sorted is made of this: ranks, gradients, soft sorts, permutations.
 
 All of it is float64, as on the CPU, and for its reason. Three passes for rankings of several tiles, one for others.
-Infinite scores weigh nothing and are infinitely far from all.
+Infinite scores are infinitely far from all, and from each other: whatever they weigh, it reaches no finite one.
 """
 
 import math
 
 import numpy as np
 
-from ..scalars.summary import merged
+from ..scalars.keys import bit_order
+from ..scalars.summary import merged, step
 from . import tiles
-from .adapter import cuda, device, float64, kernel
-from .blocks import block_sums, put_results, scan_maps
+from .adapter import cuda, device, float64, kernel, one_of
+from .blocks import block_sums, put_results, scan_both_ways
+from .order import value_of
+from .walks import score_of
 
 
-def sums(lane, layout, y, rates, weights=None, name=""):
+def sums(lane, layout, y, rates, weights=None, name="", parts=False):
     """Sums before and behind each of the sorted scores y (N,), two (N,) float64 arrays in rooms of this name.
 
     rates   (m,) float64 on the card: 1 / alpha
-    weights (N,) float64 on the card, 0 where a score is infinite; by default 1
+    weights (N,) float64 on the card, by default 1
+    parts   of the rankings of several tiles alone
     """
     table = layout.tiles
-    weights = lane.room("no weights", (0,), np.float64) if weights is None else weights
-    carries = lane.room("carries", (3, table.count), np.float64)
+    weights = no_weights(lane) if weights is None else weights
+    outer = carries(lane, layout, y, AS_THEY_ARE, rates, weights)
     before, behind = (lane.room(f"{side}{name}", (layout.size,), np.float64) for side in ("before", "behind"))
-    if len(table.several):
-        layout.each_tile(table, _summarise, 2, layout.offsets, y, rates, weights, carries)
-        lane.launch(_meet, len(table.several), tiles.SCAN_THREADS, 2, table.several, table.first, carries)
-    for threads, largest, numbers in table.classes:
-        rows = 2 + 2 * (-(-largest // threads))  # for the scan, and for two numbers of every score of a tile
-        given = (numbers, table.ranking, table.begin, table.end, layout.offsets, y, rates, weights, carries)
+    for threads, largest, numbers in [(tiles.THREADS, tiles.TILE, layout.swept.parts)] if parts else table.classes:
+        rows = tiles.ROWS_OF_TILE + 3 * -(-largest // threads)
+        given = (numbers, table.ranking, table.begin, table.end, layout.offsets, y, rates, weights, outer)
         lane.launch(_sweep, len(numbers), threads, rows, *given, before, behind)
     return before, behind
+
+
+AS_THEY_ARE = bit_order(np.dtype(np.uint32), False)  # of scores that are no keys
+
+
+def no_weights(lane):
+    """Weights of 1."""
+    return lane.room("no weights", (0,), np.float64)
+
+
+def carries(lane, layout, y, order, rates, weights, name="carries"):
+    """What reaches every tile of rankings of several from their others, in a room of this name; y: scores or keys."""
+    table = layout.tiles
+    out = lane.room(name, (3, table.count), np.float64)
+    layout.each_part(_summarise, 2, layout.offsets, y, order, rates, weights, out)
+    lane.launch(_meet, len(table.several), tiles.SCAN_THREADS, 4, table.several, table.first, out)
+    return out
 
 
 @device
@@ -47,28 +65,97 @@ def fade(a, b, rate):
 
 
 @device
-def weight_of(y, weights, i):
-    if weights.size > 0:
-        return weights[i]
-    return 1.0 if abs(y[i]) < np.inf else 0.0
+def put_factors(s, factors, y, order, start, low, high, rate):
+    """What is left between each score low .. high of a ranking and the one before, a slot each; for all threads."""
+    for i in range(low + cuda.threadIdx.x, high, cuda.blockDim.x):
+        factor = fade(value_of(y[i - 1], order), value_of(y[i], order), rate) if i > start else 0.0
+        s[factors + i - low] = factor
+    cuda.syncthreads()
+
+
+@device
+def put_walk_factors(s, factors, owners, count, y, order):
+    """The same of short rankings, with the rate of each as its thread's own number; -1 where nobody owns a slot."""
+    t, threads = cuda.threadIdx.x, cuda.blockDim.x
+    for slot in range(t, count, threads):
+        owner, factor = int(s[owners + slot]), -1.0
+        if owner >= 0:
+            i, start, _ = score_of(s, owner, slot)
+            rate = s[3 * threads + owner]
+            factor = fade(value_of(y[i - 1], order), value_of(y[i], order), rate) if i > start else 0.0
+        s[factors + slot] = factor
+    cuda.syncthreads()
+
+
+@device
+def run_of(size):
+    """Which slots first .. last of so many a thread goes through: an odd number, so that no two threads meet in a bank
+    of shared memory.
+    """
+    t, threads = cuda.threadIdx.x, cuda.blockDim.x
+    each = (size + threads - 1) // threads | 1
+    return min(t * each, size), min((t + 1) * each, size)
+
+
+@device
+def weight_at(s, weights, i):
+    """1 where weights is None: no number of the scores is read."""
+    if weights is None:
+        return 1.0
+    return s[weights + i]
+
+
+@device
+def reach_within(s, factors, weights, first, last):
+    """What is left between, and the sum of a tile up to and with the score before a thread's run; the same behind."""
+    factor, term, back_term = 1.0, 0.0, 0.0
+    for i in range(first, last):
+        factor, term = factor * s[factors + i], merged(weight_at(s, weights, i), term, s[factors + i])
+    for j in range(last - first):
+        i = last - 1 - j
+        back_term = step(back_term, weight_at(s, weights, i), s[factors + i])
+    return scan_both_ways(s, factor, term, back_term)
+
+
+@device
+def reach(s, factors, weights, first, last, carries, tile, is_alone):
+    """The sums that a thread's run of a tile starts with: up to and with the score before it, and behind its last."""
+    before_factor, before, behind_factor, behind = reach_within(s, factors, weights, first, last)
+    if is_alone:
+        return before, behind
+    return merged(before, carries[0, tile], before_factor), merged(behind, carries[1, tile], behind_factor)
+
+
+@device
+def put_sums(s, factors, weights, before, first, last, carry, ahead):
+    """The sums before and, in place of factors, those behind each score of a thread's run."""
+    for i in range(first, last):
+        s[before + i] = carry * s[factors + i]
+        carry = merged(weight_at(s, weights, i), carry, s[factors + i])
+    for j in range(last - first):
+        i = last - 1 - j
+        here, ahead = ahead, step(ahead, weight_at(s, weights, i), s[factors + i])
+        s[factors + i] = here
 
 
 @kernel
-def _summarise(numbers, ranking, begin, end, offsets, y, rates, weights, carries):
+def _summarise(numbers, ranking, begin, end, offsets, y, order, rates, weights, carries):
     """The sums of a tile seen from its last score, and from the score before its first; and what fades in between."""
     s, t = cuda.shared.array(0, float64), cuda.threadIdx.x
     tile = numbers[cuda.blockIdx.x]
     r, low, high = ranking[tile], begin[tile], end[tile]
+    is_first, rate = low == offsets[r], one_of(rates, r)
+    final, ahead = value_of(y[high - 1], order), value_of(y[low if is_first else low - 1], order)
     from_last, from_before = 0.0, 0.0
     for i in range(low + t, high, cuda.blockDim.x):
-        w = weight_of(y, weights, i)
-        from_last += w * fade(y[i], y[high - 1], rates[r])
-        if low > offsets[r]:
-            from_before += w * fade(y[i], y[low - 1], rates[r])
+        value, w = value_of(y[i], order), weights[i] if weights.size > 0 else 1.0
+        from_last += w * fade(value, final, rate)
+        if not is_first:
+            from_before += w * fade(value, ahead, rate)
     block_sums(s, (from_last, from_before))
     put_results(s, 2, carries, tile)
     if t == 0:
-        carries[2, tile] = fade(y[low - 1], y[high - 1], rates[r]) if low > offsets[r] else 0.0
+        carries[2, tile] = 0.0 if is_first else fade(ahead, final, rate)
 
 
 @kernel
@@ -81,22 +168,20 @@ def _meet(several, first, carries):
     start, stop = first[r], first[r + 1]
     each = (stop - start + threads - 1) // threads
     mine, last = min(start + t * each, stop), min(start + (t + 1) * each, stop)
-    factor, term = 1.0, 0.0
+    factor, term, back_term = 1.0, 0.0, 0.0
     for p in range(mine, last):
         factor, term = factor * carries[2, p], merged(carries[0, p], term, carries[2, p])
-    _, carry = scan_maps(s, t, factor, term)
+    for j in range(last - mine):
+        p = last - 1 - j
+        back_term = merged(carries[1, p], back_term, carries[2, p])
+    _, carry, _, ahead = scan_both_ways(s, factor, term, back_term)
     for p in range(mine, last):
         own, carries[0, p] = carries[0, p], carry
         carry = merged(own, carry, carries[2, p])
-    factor, term = 1.0, 0.0
     for j in range(last - mine):
         p = last - 1 - j
-        factor, term = factor * carries[2, p], merged(carries[1, p], term, carries[2, p])
-    _, carry = scan_maps(s, threads - 1 - t, factor, term)
-    for j in range(last - mine):
-        p = last - 1 - j
-        own, carries[1, p] = carries[1, p], carry
-        carry = merged(own, carry, carries[2, p])
+        own, carries[1, p] = carries[1, p], ahead
+        ahead = merged(own, ahead, carries[2, p])
 
 
 @kernel
@@ -106,30 +191,14 @@ def _sweep(numbers, ranking, begin, end, offsets, y, rates, weights, carries, be
     tile = numbers[cuda.blockIdx.x]
     r, low, high = ranking[tile], begin[tile], end[tile]
     size, is_alone = high - low, low == offsets[r] and high == offsets[r + 1]
-    factors, results = 2 * threads, 2 * threads + size  # rows of s for the tile
+    factors = tiles.ROWS_OF_TILE * threads
+    own, results = factors + size, factors + 2 * size
     for i in range(t, size, threads):
-        at = low + i
-        s[factors + i] = fade(y[at - 1], y[at], rates[r]) if at > offsets[r] else 0.0
-    cuda.syncthreads()
-    each = (size + threads - 1) // threads | 1  # odd, so that no two threads meet in a bank of shared memory
-    mine, last = min(t * each, size), min((t + 1) * each, size)
-    factor, term, back_term = 1.0, 0.0, 0.0
-    for i in range(mine, last):
-        factor, term = factor * s[factors + i], merged(weight_of(y, weights, low + i), term, s[factors + i])
-    for j in range(last - mine):
-        i = last - 1 - j
-        back_term = (back_term + weight_of(y, weights, low + i)) * s[factors + i]
-    outer_factor, outer = scan_maps(s, t, factor, term)
-    carry = outer if is_alone else merged(outer, carries[0, tile], outer_factor)
-    outer_factor, outer = scan_maps(s, threads - 1 - t, factor, back_term)
-    ahead = outer if is_alone else merged(outer, carries[1, tile], outer_factor)
-    for i in range(mine, last):
-        s[results + i] = carry * s[factors + i]
-        carry = s[results + i] + weight_of(y, weights, low + i)
-    for j in range(last - mine):
-        i = last - 1 - j
-        here, ahead = ahead, (ahead + weight_of(y, weights, low + i)) * s[factors + i]
-        s[factors + i] = here
+        s[own + i] = weights[low + i] if weights.size > 0 else 1.0
+    put_factors(s, factors, y, AS_THEY_ARE, offsets[r], low, high, one_of(rates, r))
+    first, last = run_of(size)
+    carry, ahead = reach(s, factors, own, first, last, carries, tile, is_alone)
+    put_sums(s, factors, own, results, first, last, carry, ahead)
     cuda.syncthreads()
     for i in range(t, size, threads):
         before[low + i], behind[low + i] = s[results + i], s[factors + i]

@@ -1,10 +1,11 @@
-"""Teams of ..scalars.team on a card: the threads of a block."""
+"""Teams of ..scalars.team on a card: the threads of a block, or one of them."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 from ..scalars import team
+from ..scalars.team import Alone
 from .adapter import IS_SIMULATED, cuda, device, float64
 from .blocks import block_maxima, block_sums
 
@@ -39,9 +40,20 @@ class Block(NamedTuple):
 @device
 def block_of(grid):
     """The block that asks, with its rankings."""
-    s, threads = cuda.shared.array(0, float64), cuda.blockDim.x
-    r = grid.first + cuda.blockIdx.x
-    return Block(r, r + 1, cuda.threadIdx.x, threads, s)  # of one ranking: the loop over them costs no register
+    return block_for(grid.first + cuda.blockIdx.x)
+
+
+@device
+def block_for(r):
+    """The block that asks, with ranking r."""
+    s = cuda.shared.array(0, float64)
+    return Block(r, r + 1, cuda.threadIdx.x, cuda.blockDim.x, s)  # of one: the loop over them costs no register
+
+
+@device
+def alone_for(r):
+    """The thread that asks, with ranking r."""
+    return Alone(r, r + 1, 0, 1)
 
 
 if not IS_SIMULATED:  # the same three for the compiler, which knows no methods
@@ -59,6 +71,9 @@ if not IS_SIMULATED:  # the same three for the compiler, which knows no methods
     def _three(s, threads):
         return s[0], s[threads], s[2 * threads]
 
+    def _as_they_are(team, values):
+        return values
+
     _FOUND = {1: _one, 2: _two, 3: _three}
 
     @overload(team.join)
@@ -67,6 +82,8 @@ if not IS_SIMULATED:  # the same three for the compiler, which knows no methods
 
     @overload(team.team_sums)
     def _sums(team, values):
+        if team.instance_class is Alone:
+            return _as_they_are
         found = _FOUND[len(values)]
 
         def sums(team, values):
@@ -77,6 +94,8 @@ if not IS_SIMULATED:  # the same three for the compiler, which knows no methods
 
     @overload(team.team_maxima)
     def _maxima(team, values):
+        if team.instance_class is Alone:
+            return _as_they_are
         found = _FOUND[len(values)]
 
         def maxima(team, values):

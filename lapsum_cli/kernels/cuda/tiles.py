@@ -6,39 +6,109 @@ Short rankings are one tile each, and take fewer threads.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from ...core.rankings import is_fixed
 from .adapter import Lane, cuda, float64, kernel
 from .blocks import block_maxima, block_sums
 
-# By the length of a ranking alone: up to SHORT scores it is a warp's, and above MEDIUM a top-k takes MANY_THREADS.
+# A thread has a ranking of at most so many bytes alone, and 32 of like length are a warp's (alone.py says why).
+OWN = (32, 128, 512)
+# By the length of a ranking: up to SHORT scores it is a warp's, and above MEDIUM a top-k takes MANY_THREADS.
 SHORT, MEDIUM = 256, 2048
 FEW_THREADS, THREADS, MANY_THREADS = 32, 128, 256
 SCAN_THREADS = 256  # that join the tiles of a long ranking
-TILE = 1024  # scores of a tile of a sweep
+ROWS_OF_TILE, ROWS_OF_SHORT = 4, 5  # of shared memory that a sweep has for each thread, before those of scores
+WALK = 32  # scores up to which a sweep leaves a ranking to one thread, and FEW_THREADS of them to a block
+TILE = 1152  # scores of a tile of a sweep: nine for each of its threads, which is odd (sweeps.run_of)
 LONG = 1 << 15  # scores from which the threshold of a top-k is narrowed down by many blocks
 LARGE_TILE, MOST_TILES = 4096, 2048  # of a ranking that is only summed: so that one block can add the sums of its tiles
 
 
-@dataclass(frozen=True)
 class Tiles:
-    """Tiles on the card: tile i is scores begin[i] .. end[i] of ranking[i]; first[r] is the first of ranking r."""
+    """Tiles on the card: tile i is scores begin[i] .. end[i] of ranking[i]; first[r] is the first of ranking r.
 
-    ranking: object  # (tiles,) int64
-    begin: object  # (tiles,) int64
-    end: object  # (tiles,) int64
-    first: object  # (m + 1,) int64
-    classes: list  # (threads, most scores of a tile, numbers of tiles on the card) of short rankings, and of others
-    several: object  # the rankings of more than one tile, on the card
-    single: object  # the others
-    of: np.ndarray  # ranking, in memory here
+    Each table is made, and sent, when it is first asked for: few kernels need all of them.
+    """
 
-    @property
-    def count(self) -> int:
-        return len(self.of)
+    def __init__(self, layout: OnTiles, tile: np.ndarray, has_any: np.ndarray | bool = True):
+        """tile, has_any: (m,) how many scores a tile of each ranking takes, and which rankings are in tiles at all."""
+        self._layout, self._tile, self._has_any = layout, tile, has_any
+        self._counts = np.where(has_any, -(-layout.lengths // tile), 0)
+        self._first = np.concatenate([[0], np.cumsum(self._counts)])
+        self.count = int(self._first[-1])
+
+    @cached_property
+    def of(self) -> np.ndarray:
+        """(tiles,) int64, in memory here: the ranking of each."""
+        return np.repeat(np.arange(self._layout.count), self._counts)
+
+    @cached_property
+    def _ends(self) -> tuple[np.ndarray, np.ndarray]:
+        of, here = self.of, self._layout.here
+        begin = here[of] + (np.arange(self.count) - self._first[of]) * self._tile[of]
+        return begin, np.minimum(begin + self._tile[of], here[of + 1])
+
+    @cached_property
+    def ranking(self) -> Any:
+        """(tiles,) int64."""
+        return self._layout.put(self.of)
+
+    @cached_property
+    def begin(self) -> Any:
+        """(tiles,) int64."""
+        return self._layout.put(self._ends[0])
+
+    @cached_property
+    def end(self) -> Any:
+        """(tiles,) int64."""
+        return self._layout.put(self._ends[1])
+
+    @cached_property
+    def first(self) -> Any:
+        """(m + 1,) int64."""
+        return self._layout.put(self._first)
+
+    @cached_property
+    def classes(self) -> list[tuple[int, int, Any]]:
+        """(threads, most scores of a tile, numbers of tiles on the card) of short rankings, and of others."""
+        (begin, end), is_short = self._ends, self._layout.lengths[self.of] <= SHORT
+        return [
+            (threads, int((end - begin)[chosen].max()), self._layout.put(np.flatnonzero(chosen)))
+            for threads, chosen in ((FEW_THREADS, is_short), (THREADS, ~is_short))
+            if chosen.any()
+        ]
+
+    @cached_property
+    def several(self) -> Any:
+        """The rankings of more than one tile."""
+        return self._layout.put(np.flatnonzero(self._counts > 1))
+
+    @cached_property
+    def single(self) -> Any:
+        """The others."""
+        return self._layout.put(np.flatnonzero((self._counts <= 1) & self._has_any))
+
+
+@dataclass(frozen=True)
+class Swept:
+    """How sweeps go through rankings: a thread each where they are short (walks.py), else a block for each tile."""
+
+    classes: list  # (threads, most scores of a tile, numbers of tiles on the card) of all but the short ones
+    parts: object  # numbers of the tiles of rankings of more than one, on the card
+    short: object  # (short,) int64 there: which rankings a thread walks
+    slots: object  # (short + 1,) int64 there: the first slot of each, counted on through all blocks
+    most: int  # slots of a block
+
+
+def own_lengths(itemsize: int) -> tuple[int, ...]:
+    """Up to which lengths of scores of this size a thread has a ranking alone: of each class, rising."""
+    return tuple(most // itemsize for most in OWN)
 
 
 class OnTiles:
@@ -47,40 +117,78 @@ class OnTiles:
     def __init__(self, lane: Lane, offsets: np.ndarray):
         self.lane, self.here, self.lengths = lane, offsets, np.diff(offsets)
         self.count, self.size = len(offsets) - 1, int(offsets[-1])
-        self.offsets = lane.put(offsets)
+        self.offsets, self._kept = lane.put(offsets), {}
 
     @classmethod
     def of(cls, lane: Lane, offsets: np.ndarray) -> OnTiles:
         """The layout of these offsets; that of the batch before if it is the same."""
         kept = lane.tables.get("layout")
-        if kept is None or not np.array_equal(kept.here, offsets):
+        if kept is None or not _are_equal(kept.here, offsets):
             kept = lane.tables["layout"] = cls(lane, offsets)
         return kept
+
+    def kept(self, make: Callable[..., Any], *given: Any) -> Any:
+        """What a function makes of the offsets, and of what is given beside them, made once."""
+        if (make, given) not in self._kept:
+            self._kept[make, given] = make(self, *given)
+        return self._kept[make, given]
+
+    def put(self, table: np.ndarray) -> Any:
+        """A table that goes with the offsets, on the card."""
+        return self.lane.put(table)
+
+    @cached_property
+    def has_empty(self) -> bool:
+        """Whether a ranking has no scores, and so no block."""
+        return not self.lengths.all()
 
     @cached_property
     def tiles(self) -> Tiles:
         """For sweeps, whose scores pass through shared memory."""
-        return self._table(np.full(self.count, TILE))
+        return Tiles(self, np.full(self.count, TILE))
 
     @cached_property
     def large_tiles(self) -> Tiles:
         """For sums: tiles of at least LARGE_TILE scores, at most MOST_TILES of a ranking."""
-        return self._table(np.maximum(LARGE_TILE, -(-self.lengths // MOST_TILES)))
+        return Tiles(self, _large(self.lengths))
 
-    def _table(self, tile: np.ndarray) -> Tiles:
-        counts = -(-self.lengths // tile)
-        first = np.concatenate([[0], np.cumsum(counts)])
-        ranking = np.repeat(np.arange(self.count), counts)
-        begin = self.here[ranking] + (np.arange(first[-1]) - first[ranking]) * tile[ranking]
-        end = np.minimum(begin + tile[ranking], self.here[ranking + 1])
-        is_short = self.lengths[ranking] <= SHORT
+    def tiles_beyond(self, itemsize: int) -> Tiles:
+        """Of a top-k: large tiles of the rankings that no thread has alone."""
+        return self.kept(_beyond, itemsize)
+
+    @cached_property
+    def swept(self) -> Swept:
+        """For sweeps: an odd number of slots for each short ranking, so that few threads meet in a bank of memory."""
+        put, of = self.lane.put, self.lengths[self.tiles.of]
         classes = [
-            (threads, int((end - begin)[chosen].max()), self.lane.put(np.flatnonzero(chosen)))
-            for threads, chosen in ((FEW_THREADS, is_short), (THREADS, ~is_short))
+            (threads, int(min(of[chosen].max(), TILE)), put(np.flatnonzero(chosen)))
+            for threads, chosen in ((FEW_THREADS, (of > WALK) & (of <= SHORT)), (THREADS, of > max(WALK, SHORT)))
             if chosen.any()
         ]
-        tables = (self.lane.put(table) for table in (ranking, begin, end, first))
-        return Tiles(*tables, classes, *(self.lane.put(np.flatnonzero(c)) for c in (counts > 1, counts <= 1)), ranking)
+        short = np.flatnonzero((self.lengths > 0) & (self.lengths <= WALK))
+        slots = np.concatenate([[0], np.cumsum(self.lengths[short] | 1)])
+        most = int(np.diff(np.append(slots[:-1:FEW_THREADS], slots[-1])).max(initial=0))
+        return Swept(classes, put(np.flatnonzero(of > TILE)), put(short), put(slots), most)
+
+    def sweep(self, of_tiles, of_short, rows: tuple[int, int], given: tuple, *of_tiles_alone) -> None:
+        """Run a kernel for every tile, of_tiles(numbers, table's ranking, begin, end, *given, *of_tiles_alone), and one
+        for every block of short rankings, of_short(short, slots, *given).
+
+        rows: how many numbers either has for each of its scores in shared memory, behind those for threads, if any
+        """
+        table, swept = self.tiles, self.swept
+        for threads, largest, numbers in swept.classes:
+            tiles = (numbers, table.ranking, table.begin, table.end)
+            each = ROWS_OF_TILE + rows[0] * -(-largest // threads) if rows[0] else 0
+            self.lane.launch(of_tiles, len(numbers), threads, each, *tiles, *given, *of_tiles_alone)
+        blocks, each = -(-len(swept.short) // FEW_THREADS), ROWS_OF_SHORT + rows[1] * -(-swept.most // FEW_THREADS)
+        self.lane.launch(of_short, blocks, FEW_THREADS, each, swept.short, swept.slots, *given)
+
+    def each_part(self, function, rows: int, *arguments) -> None:
+        """Run a kernel for every tile of rankings of more than one, as each_tile does."""
+        table, parts = self.tiles, self.swept.parts
+        given = (parts, table.ranking, table.begin, table.end, *arguments)
+        self.lane.launch(function, len(parts), THREADS, rows, *given)
 
     def each_tile(self, table: Tiles, function, rows: int, *arguments) -> None:
         """Run a kernel for every tile: function(numbers, table's ranking, begin, end, *arguments)."""
@@ -99,6 +207,14 @@ class OnTiles:
         for rankings, threads in ((table.single, FEW_THREADS), (table.several, SCAN_THREADS)):
             self.lane.launch(function, len(rankings), threads, 1, rankings, table.first, partials, out)
         return out
+
+
+def _large(lengths: np.ndarray) -> np.ndarray:
+    return np.maximum(LARGE_TILE, -(-lengths // MOST_TILES))
+
+
+def _beyond(layout: OnTiles, itemsize: int) -> Tiles:
+    return Tiles(layout, _large(layout.lengths), layout.lengths > own_lengths(itemsize)[-1])
 
 
 @kernel
@@ -125,18 +241,9 @@ def _largest_of_tiles(rankings, first, partials, out):
             out[row, r] = s[0]
 
 
-def has_nan(lane: Lane, values) -> bool:
-    """Whether any number of an array (N,) on the card is NaN: one pass."""
-    found = lane.zeros("NaN found", (1,), np.int32)
-    lane.launch(_find_nan, min(-(-values.size // 256), 4096), 256, 0, values, found)
-    return bool(lane.get(found)[0])
-
-
-@kernel
-def _find_nan(values, found):
-    for i in range(cuda.grid(1), values.size, cuda.gridsize(1)):
-        if values[i] != values[i]:
-            found[0] = 1
+def _are_equal(known: np.ndarray, offsets: np.ndarray) -> bool:
+    """Whether they are the same numbers; what nobody can have written to (rankings.equal_offsets) is not read."""
+    return (known is offsets and is_fixed(offsets)) or np.array_equal(known, offsets)
 
 
 @kernel

@@ -1,44 +1,67 @@
-"""Soft top-k and its gradients on a card: cpu.topk, a block for each short ranking, many for a long one.
+"""Soft top-k and its gradients on a card: cpu.topk, a thread for each short ranking, a block or many for a long one.
 
-A short ranking is read once from memory, and then from the cache, until its threshold is found (threshold.py) and its
-memberships are written. A long one takes a pass that collapses it, some on what is left, and one that writes. Where the
-upstream gradient is known by then that pass also makes the sums of the gradient, which otherwise takes a pass for them,
-and a last one.
+A short ranking is alone.py's. Others are read once from memory, and then from the cache, until the threshold is found
+(threshold.py) and memberships are written. A long one takes a pass that collapses it, some on what is left, and one
+that writes. Where the upstream gradient is known by then that pass also makes the sums of the gradient, which otherwise
+takes a pass for them, and a last one. Where few scores are next to the threshold these are sums of differences from the
+upstream at the nearest one (cpu.topk_gradient), which is looked for first.
 """
 
-import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...core.rankings import Rankings
-from ..scalars.cut import (
-    LOGARITHM,
-    MEMBERSHIP,
-    beyond_float32,
-    is_hard,
-    log_membership,
-    membership,
-    rates_of,
-    settled,
-    slope_of,
-    thresholds_of,
-)
-from ..scalars.functions import LOG_2
-from . import tiles
-from .adapter import Lane, cuda, device, float64, kernel
+from ..scalars.cut import FEW, LEAST_ALPHA_32, MEMBERSHIP, beyond_float32, threshold_of
+from ..scalars.team import team_maxima
+from . import alone, tiles
+from .adapter import Lane, cuda, device, float64, kernel, one_of
 from .blocks import block_sums, put_results
+from .doubts import Doubts
+from .members import (
+    AT_ONCE,
+    KEPT,
+    beside,
+    ends_of,
+    factor_of,
+    moment_of,
+    nearest_to,
+    off_by,
+    pull_of,
+    read,
+    result_of,
+    scaled,
+    seen_from,
+    settled_one,
+)
 from .narrowing import Narrowing
-from .threshold import find_whole_cut, near
+from .numbers import rates
+from .teams import block_for
+from .threshold import UNKNOWN, find_whole_cut, put_found, put_shares, sample_quantile
 from .tiles import OnTiles
 
 
 class Cuts(NamedTuple):
     """What a threshold leaves for a gradient, on the card."""
 
-    cuts: object  # (m, 4) float64, as those of cpu.topk
-    shares: object  # (m, 5) float64: of the cut below and above, the same relative to the larger, and that
-    pulled: object = None  # (2, m) float64: the sums of h_i v_i and of e_i, where the upstream gradient was known
+    cuts: Any  # (m, 4) float64, as those of cpu.topk
+    shares: Any  # (m, 6) float64: threshold.put_found; none of short rankings
+    nearest: Any  # (m,) int64, where the first score next to the threshold is; none of short rankings
+    gradient: Any = None  # where the upstream gradient was known: Gradient
+
+    @property
+    def kept(self):
+        """For kernels."""
+        return self.cuts, self.shares, self.nearest
+
+
+class Gradient(NamedTuple):
+    """The gradients for scores (N,), k (m,) and alpha (m,) of short rankings, on the card; of others what they take."""
+
+    scores: Any
+    to_k: Any
+    to_alpha: Any
+    pulled: Any = None  # (2, m) float64: the sums of pulls and of the scaled e_i
 
 
 def soft_topk(lane: Lane, rankings, ks, alphas, largest=True, log=False, upstream=None, results=True, name="scores"):
@@ -47,94 +70,137 @@ def soft_topk(lane: Lane, rankings, ks, alphas, largest=True, log=False, upstrea
     upstream: (N,) gradient with respect to the results, for a topk_gradient that follows and takes a pass less then.
     """
     values, layout = rankings.values, OnTiles.of(lane, rankings.offsets)
-    dtype = np.dtype(values.dtype)
-    x, sign, table = lane.put(values, name), dtype.type(1 if largest else -1), layout.large_tiles
-    v = lane.room("no upstream", (0,), dtype) if upstream is None else lane.put(upstream, "upstream")
+    dtype, size = np.dtype(values.dtype), values.dtype.itemsize
+    x, sign, table = lane.put(values, name), dtype.type(1 if largest else -1), layout.tiles_beyond(size)
     out = lane.result(f"memberships of {name}", layout.size if results else 0, dtype, values)
-    cuts = [lane.result(f"{part} of {name}", (layout.count, n), np.float64, values) for part, n in _PARTS]
-    on_card = (lane.put(ks, "ks"), lane.put(alphas, "alphas"), lane.put(rates_of(alphas, dtype), "rates"))
-    if not layout.lengths.all():  # no block is there for an empty ranking
-        lane.fill(cuts[0], -np.inf)
-        lane.fill(cuts[1], 0.0)
+    cuts = Cuts(*(lane.result(f"{part} of {name}", (layout.count, *n), of, values) for part, n, of in _PARTS))
+    on_card, slope = (lane.put(ks, "ks"), lane.put(alphas, "alphas"), rates(lane, alphas, dtype)), int(log)
+    if dtype == np.float32 and not isinstance(alphas, np.ndarray):
+        Doubts.of(lane).outside(alphas, LEAST_ALPHA_32, 1 / LEAST_ALPHA_32)
+    if layout.has_empty:
+        lane.fill(cuts.cuts, -np.inf)
     partials = lane.room("pulled by tiles", (2, table.count), np.float64)
-    how = (sign, log, *cuts, out, v, LOGARITHM if log else MEMBERSHIP, partials)
-    for threads, chosen in _by_length(layout.lengths):
-        given = (lane.put(chosen), layout.offsets, table.first, x, *on_card)
-        lane.launch(_topk_of_short, len(chosen), threads, 6, *given, *how)
-    long = np.flatnonzero(layout.lengths > tiles.LONG)
-    if len(long):
-        Narrowing(lane, layout, long, dtype).run(x, sign, *on_card, *cuts)
-        given = (lane.put(np.flatnonzero(np.isin(table.of, long))), table.ranking, table.begin, table.end)
-        lane.launch(_walk_tiles, len(given[0]), tiles.THREADS, 2, *given, x, on_card[2], *how)
-    pulled = None if upstream is None else layout.totals(table, "pulled", partials)
-    for r, part, whole in beyond_float32(dtype, layout.here, alphas):
-        wide = cast(lane, x[part], np.float64)
-        exact, (cut, share, _) = soft_topk(lane, Rankings(wide, whole), ks[[r]], alphas[[r]], largest, log)
+    if upstream is None:
+        v, none = lane.room("no upstream", (0,), dtype), lane.room("no ends", (0,), np.float64)
+        gradient = Gradient(v, none, none)
+    else:
+        v, gradient = lane.put(upstream, "upstream"), _room_for_gradient(lane, layout, values)
+    given = (layout.offsets, x, sign, *on_card, log, cuts.cuts, out, v, slope, *gradient[:3])
+    for short in layout.kept(alone.classes, size):
+        short.launch(lane, alone._topk, 1 + (upstream is not None), size, *given)
+    how = (sign, log, cuts.kept, out, v, slope, partials)
+    of_one, long_tiles, _ = layout.kept(_by_length, size)
+    for threads, chosen in of_one:
+        lane.launch(_topk_of_one, len(chosen), threads, 3, chosen, layout.offsets, table.first, x, *on_card, *how)
+    if long_tiles is not None:
+        Narrowing(lane, layout, dtype).run(x, sign, *on_card, cuts.kept)
+        given = (long_tiles, table.ranking, table.begin, table.end, x, on_card[2])
+        if upstream is not None:
+            lane.launch(_find_nearest, len(long_tiles), tiles.THREADS, 1, *given, sign, cuts.kept)
+        lane.launch(_walk_tiles, len(long_tiles), tiles.THREADS, 2, *given, *how)
+    if upstream is not None:
+        cuts = cuts._replace(gradient=gradient._replace(pulled=layout.totals(table, "pulled", partials)))
+    for r, part, whole in _beyond_float32(dtype, layout, alphas):
+        wide, own = cast(lane, x[part], np.float64), (ks[r : r + 1], alphas[r : r + 1])
+        exact, of_wide = soft_topk(lane, Rankings(wide, whole), *own, largest, log)
         if results:
             cast(lane, exact, dtype, out[part])
-        cast(lane, cut.reshape(4), np.float64, cuts[0][r])
-        cast(lane, share.reshape(5), np.float64, cuts[1][r])
-    return (out if results else None), Cuts(*cuts, pulled)
+        cast(lane, of_wide.cuts.reshape(4), np.float64, cuts.cuts[r])
+    return (out if results else None), cuts
 
 
-_PARTS = (("cuts", 4), ("shares", 5))
+_PARTS = (("cuts", (4,), np.float64), ("shares", (6,), np.float64), ("nearest", (), np.int64))
 
 
-def _by_length(lengths):
-    """Rankings that one block does, by how many threads it has; none without scores."""
-    above = 0
+def _room_for_gradient(lane: Lane, layout: OnTiles, values) -> Gradient:
+    ends = (lane.result(f"gradient of {name}", (layout.count,), np.float64, values) for name in ("k", "alpha"))
+    return Gradient(lane.result("gradient of scores", layout.size, values.dtype, values), *ends)
+
+
+def _by_length(layout: OnTiles, itemsize: int):
+    """Rankings that one block does, with how many threads it has; the tiles of longer ones, None where there are none;
+    and all rankings that no thread has alone, or that have no scores. On the card.
+    """
+    of_one, shortest, lengths = [], tiles.own_lengths(itemsize)[-1], layout.lengths
+    above = shortest
     for threads, most in (
         (tiles.FEW_THREADS, tiles.SHORT),
         (tiles.THREADS, tiles.MEDIUM),
         (tiles.MANY_THREADS, tiles.LONG),
     ):
-        chosen, above = np.flatnonzero((lengths > above) & (lengths <= most)), most
+        chosen, above = np.flatnonzero((lengths > above) & (lengths <= most)), max(above, most)
         if len(chosen):
-            yield threads, chosen
+            of_one.append((threads, layout.put(chosen)))
+    is_long = lengths > tiles.LONG
+    of_long = np.flatnonzero(is_long[layout.tiles_beyond(itemsize).of]) if is_long.any() else None
+    others = layout.put(np.flatnonzero((lengths > shortest) | (lengths == 0)))
+    return of_one, None if of_long is None else layout.put(of_long), others
 
 
 def topk_gradient(lane: Lane, rankings, upstream, cuts: Cuts, alphas, largest=True, slope=MEMBERSHIP):
-    """Gradients for scores (N,) on the card, for k (m,) and for alpha (m,) in memory here. As in cpu.topk."""
+    """Gradients for scores (N,), for k (m,) and for alpha (m,), on the card. As in cpu.topk."""
     values, layout = rankings.values, OnTiles.of(lane, rankings.offsets)
-    dtype = np.dtype(values.dtype)
+    dtype, size = np.dtype(values.dtype), values.dtype.itemsize
     x, v, sign = lane.put(values, "scores"), lane.put(upstream, "upstream"), dtype.type(1 if largest else -1)
-    out, table = lane.result("gradient of scores", layout.size, dtype, values), layout.large_tiles
-    rates = lane.put(rates_of(alphas, dtype), "rates")
-    pulled = cuts.pulled
-    if pulled is None:
+    table, rate, gradient = layout.tiles_beyond(size), rates(lane, alphas, dtype), cuts.gradient
+    if gradient is None:
+        gradient = _room_for_gradient(lane, layout, values)
+        for short in layout.kept(alone.classes, size):
+            given = (layout.offsets, x, sign, rate, cuts.cuts, v, slope, *gradient[:3])
+            short.launch(lane, alone._gradient, 2, size, *given)
+        layout.each_tile(table, _find_nearest, 1, x, rate, sign, cuts.kept)
         partials, none = lane.room("pulled by tiles", (2, table.count), np.float64), lane.room("none", (0,), dtype)
-        given = (sign, False, cuts.cuts, cuts.shares, none, v, slope, partials)
-        layout.each_tile(table, _walk_tiles, 2, x, rates, *given)
-        pulled = layout.totals(table, "pulled", partials)
+        layout.each_tile(table, _walk_tiles, 2, x, rate, sign, False, cuts.kept, none, v, slope, partials)
+        gradient = gradient._replace(pulled=layout.totals(table, "pulled", partials))
+    out, *ends, pulled = gradient
     partials = lane.room("moments by tiles", (3, table.count), np.float64)
-    layout.each_tile(table, _settle, 3, x, rates, sign, slope, cuts.cuts, cuts.shares, v, pulled, out, partials)
-    moments = lane.get(layout.totals(table, "totals", partials))
-    to_k, to_alpha = _ends(lane.get(pulled), moments, lane.get(cuts.cuts), lane.get(cuts.shares)[:, 4], slope, sign)
-    for r, part, whole in beyond_float32(dtype, layout.here, alphas):
+    layout.each_tile(table, _settle, 3, x, rate, sign, slope, cuts.kept, v, pulled, out, partials)
+    others = layout.kept(_by_length, size)[2]
+    given = (others, x, rate, slope, cuts.kept, v, pulled, layout.totals(table, "totals", partials), *ends)
+    lane.launch(_ends, -(-len(others) // 128), 128, 0, *given)
+    for r, part, whole in _beyond_float32(dtype, layout, alphas):
         wide, pull = (cast(lane, array[part], np.float64) for array in (x, v))
-        own = Cuts(*(lane.put(lane.get(array)[[r]]) for array in cuts[:2]))
-        given = (Rankings(wide, whole), pull, own, alphas[[r]], largest, slope)
-        exact, to_k[[r]], to_alpha[[r]] = topk_gradient(lane, *given)
-        cast(lane, exact, dtype, out[part])
-    return out, to_k, to_alpha
+        given = (Rankings(wide, whole), pull, _as_wide(lane, cuts, r), alphas[r : r + 1], largest, slope)
+        exact = topk_gradient(lane, *given)
+        for found, to in zip(exact, (out[part], *(end[r : r + 1] for end in ends)), strict=True):
+            cast(lane, found, to.dtype, to)
+    return out, *ends
 
 
 def thresholds(lane: Lane, cuts: Cuts, alphas, largest=True):
-    """The threshold b of each ranking (m,), in memory here; as ..cpu.topk.thresholds."""
-    return thresholds_of(lane.get(cuts.cuts), alphas, largest)
+    """The threshold b of each ranking (m,), on the card; as ..cpu.topk.thresholds."""
+    out = lane.empty((cuts.cuts.shape[0],), np.float64)
+    given = (cuts.cuts, lane.put(alphas, "alphas"), 1.0 if largest else -1.0, out)
+    lane.launch(_thresholds, -(-out.size // 128), 128, 0, *given)
+    return out
 
 
-def _ends(pulled, moments, cuts, scale, slope, sign):
-    """The gradients for k and alpha, from the sums over each ranking."""
-    (pulled, total), (from_neighbours, above_b, below_b) = pulled, moments
-    with np.errstate(all="ignore"):
-        density = total if slope == MEMBERSHIP else total * scale
-        to_k = np.where(pulled != 0.0, pulled / density, 0.0)
-        # From the neighbours to b it is log(2 share), which may be -inf on a side without scores.
-        from_neighbours = from_neighbours + np.where(above_b != 0.0, -above_b * (cuts[:, 3] + LOG_2), 0.0)
-        from_neighbours = from_neighbours + np.where(below_b != 0.0, below_b * (cuts[:, 2] + LOG_2), 0.0)
-    hard = is_hard(cuts)
-    return np.where(hard, 0.0, to_k), np.where(hard, 0.0, -from_neighbours * np.float64(sign))
+def _beyond_float32(dtype, layout, alphas):
+    """As beyond_float32; nothing is known here of alphas on the card."""
+    return beyond_float32(dtype, layout.here, alphas) if isinstance(alphas, np.ndarray) else ()
+
+
+def _as_wide(lane: Lane, cuts: Cuts, r: int) -> Cuts:
+    """The cut of a ranking, for a gradient of its scores as float64."""
+    cut = cast(lane, cuts.cuts[r], np.float64).reshape((1, 4))
+    own = Cuts(cut, lane.empty((1, 6), np.float64), lane.empty((1,), np.int64))
+    lane.launch(_put_shares, 1, 1, 0, own.kept)
+    return own
+
+
+@kernel
+def _put_shares(kept):
+    """Those that a cut says; no more is known of it, not where the nearest score is."""
+    cuts, shares, nearest = kept
+    put_shares(cuts[0], shares[0])
+    nearest[0] = UNKNOWN
+
+
+@kernel
+def _thresholds(cuts, alphas, sign, out):
+    r = cuda.grid(1)
+    if r < out.size:
+        out[r] = sign * threshold_of(cuts[r], one_of(alphas, r))
 
 
 def cast(lane: Lane, array, dtype, out=None):
@@ -152,117 +218,143 @@ def _copy(values, out):
 
 
 @kernel
-def _topk_of_short(numbers, offsets, first, x, ks, alphas, rates, sign, log, cuts, shares, out, v, slope, partials):
+def _topk_of_one(numbers, offsets, first, x, ks, alphas, rates, sign, log, kept, out, v, slope, partials):
     """A block for a ranking: its threshold, then its memberships."""
-    s, r = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x]
-    start, stop = offsets[r], offsets[r + 1]
-    find_whole_cut(s, x, start, stop - start, sign, ks[r], alphas[r], rates[r], cuts[r], shares[r])
+    block = block_for(numbers[cuda.blockIdx.x])
+    s, r, (cuts, shares, nearest) = block.s, block.first, kept
+    start, stop, k, rate = offsets[r], offsets[r + 1], one_of(ks, r), one_of(rates, r)
+    guess = sample_quantile(s, x, start, stop - start, sign, k)
+    found = find_whole_cut(block, x, start, stop - start, sign, guess, k, one_of(alphas, r), rate)
+    if block.t == 0:
+        put_found(found, cuts[r], shares[r])
+        nearest[r] = UNKNOWN
     cuda.syncthreads()
-    block_sums(s, _walk(x, start, stop, sign, cuts[r], shares[r], rates[r], log, out, v, slope))
+    b = beside(x, rate, cuts[r], shares[r])
+    if v.size > 0 and has_few(b, shares[r]):
+        at = _first_at(block, x, start, stop, sign * nearest_to(b))
+        if block.t == 0:
+            nearest[r] = at
+        cuda.syncthreads()
+    block_sums(s, _walk(x, start, stop, sign, b, log, out, v, slope, _off(b, shares[r], nearest[r], v, slope)))
     put_results(s, 2, partials, first[r])
     for tile in range(first[r] + 1 + cuda.threadIdx.x, first[r + 1], cuda.blockDim.x):
         partials[0, tile], partials[1, tile] = 0.0, 0.0  # all of it stands at the first
 
 
 @kernel
-def _walk_tiles(numbers, ranking, begin, end, x, rates, sign, log, cuts, shares, out, v, slope, partials):
-    s, tile = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x]
+def _find_nearest(numbers, ranking, begin, end, x, rates, sign, kept):
+    """Where the first of the scores next to the threshold is, for rankings of which few are."""
+    tile, (cuts, shares, nearest) = numbers[cuda.blockIdx.x], kept
     r = ranking[tile]
-    block_sums(s, _walk(x, begin[tile], end[tile], sign, cuts[r], shares[r], rates[r], log, out, v, slope))
+    b = beside(x, one_of(rates, r), cuts[r], shares[r])
+    if has_few(b, shares[r]):
+        at = _first_at(block_for(r), x, begin[tile], end[tile], sign * nearest_to(b))
+        if cuda.threadIdx.x == 0 and at < end[tile]:
+            cuda.atomic.min(nearest, r, at)
+
+
+@kernel
+def _walk_tiles(numbers, ranking, begin, end, x, rates, sign, log, kept, out, v, slope, partials):
+    s, tile, (cuts, shares, nearest) = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x], kept
+    r = ranking[tile]
+    b = beside(x, one_of(rates, r), cuts[r], shares[r])
+    off = _off(b, shares[r], nearest[r], v, slope)
+    block_sums(s, _walk(x, begin[tile], end[tile], sign, b, log, out, v, slope, off))
     put_results(s, 2, partials, tile)
 
 
 @device
-def _walk(x, start, stop, sign, cut, share, rate, log, out, v, slope):
-    """Write memberships, unless out is empty; and sum h_i v_i and the scaled e_i of a thread, unless v is empty.
+def has_few(b, shares):
+    """Whether few scores are next to the threshold: their pulls are then summed as differences."""
+    return not b.is_hard and shares[5] < FEW
 
-    Memberships have h scaled as e is. Where the cut is hard all are in, none, or with equal shares; nothing pulls then.
-    """
+
+@device
+def _off(b, shares, nearest, v, slope):
+    """What is taken off the pulls of a ranking; nothing where many scores are next to the threshold."""
+    kind = type(b.rate)
+    if v.size > 0 and has_few(b, shares):
+        return off_by(b, kind(v[min(nearest, v.size - 1)]), slope)
+    return kind(0), kind(0)
+
+
+@device
+def _first_at(block, x, start, stop, score):
+    """The first place of a score from start to stop; stop where it is not."""
+    found = stop
+    for i in range(start + block.t, stop, block.threads):
+        if x[i] == score:
+            found = i
+            break
+    (at,) = team_maxima(block, (-np.float64(found),))
+    return -np.int64(at)
+
+
+@device
+def _walk(x, start, stop, sign, b, log, out, v, slope, off):
+    """Write memberships, unless out is empty; and sum the pulls and the scaled e_i of a thread, unless v is empty."""
     kind, threads, pulled, total = x.dtype.type, cuda.blockDim.x, 0.0, 0.0
-    is_hard = cut[2] == -np.inf and cut[3] == -np.inf
-    below, above, log_below = kind(cut[0]), kind(cut[1]), kind(cut[2])
-    share_below, share_above, scale = kind(share[0]), kind(share[1]), kind(share[4])
-    scaled_below, scaled_above = kind(share[2]), kind(share[3])
-    for block in range(start + cuda.threadIdx.x, stop, 64 * threads):  # few: a float32 sum of them keeps its digits
+    scores, pulls = cuda.local.array(AT_ONCE, x.dtype), cuda.local.array(AT_ONCE, x.dtype)
+    for block in range(start + cuda.threadIdx.x, stop, KEPT * threads):
         part, part_total = kind(0), kind(0)
-        for i in range(block, min(block + 64 * threads, stop), threads):
-            score = kind(sign * x[i])
-            if is_hard:
-                if out.size > 0:
-                    out[i] = _equal_share(score, share_below, share_above, log)
-            else:
-                up = score >= above
-                z = (score - (above if up else below)) * rate
-                e = near(score, above if up else below, rate)
-                if out.size > 0:
-                    out[i] = _membership(score, z, e, up, share_below, share_above, log_below, log)
-                if v.size > 0:
-                    e *= scaled_above if up else scaled_below
-                    part, part_total = part + _slope(kind(v[i]), z, e, up, scale, slope), part_total + e
+        for first in range(block, min(block + KEPT * threads, stop), AT_ONCE * threads):
+            read(x, first, threads, stop, scores)
+            if v.size > 0:
+                read(v, first, threads, stop, pulls)
+            for j in range(AT_ONCE):
+                i = first + j * threads
+                if i < stop:
+                    score = kind(sign * scores[j])
+                    z, e, up = seen_from(b, score)
+                    if out.size > 0:
+                        out[i] = result_of(b, score, z, e, up, log)
+                    if v.size > 0:
+                        e = scaled(b, e, up)
+                        part, part_total = part + pull_of(b, pulls[j], z, e, up, slope, off), part_total + e
         pulled, total = pulled + part, total + part_total
     return pulled, total
 
 
-@device
-def _membership(score, z, e, up, share_below, share_above, log_below, log):
-    if log:
-        return log_membership(score, z, share_above * e, up, log_below)
-    return membership(e, up, share_below, share_above)
-
-
-@device
-def _equal_share(score, of_best, of_others, log):
-    kind = type(score)
-    share = of_best if score == kind(np.inf) else (kind(0) if score == kind(-np.inf) else of_others)
-    return _log(share) if log else share
-
-
-@device
-def _log(share):
-    return type(share)(math.log(share)) if share > 0 else type(share)(-np.inf)
-
-
-@device
-def _distance(v, cut_below, cut_above, scaled_below, scaled_above, rate):
-    """(x - neighbour) / alpha; the scaled e^-|x - b|/alpha; whether the score is above b."""
-    up = v >= cut_above
-    z = (v - (cut_above if up else cut_below)) * rate
-    e = near(v, cut_above if up else cut_below, rate) * (scaled_above if up else scaled_below)
-    return z, e, up
-
-
-@device
-def _slope(v, z, e, up, scale, slope):
-    """h_i v_i; nothing for infinite scores."""
-    kind = type(e)
-    if not abs(z) < kind(np.inf):  # NaN where there is no neighbour either
-        return kind(0)
-    return slope_of(e, up, scale, slope) * v
-
-
 @kernel
-def _settle(numbers, ranking, begin, end, x, rates, sign, slope, cuts, shares, v, pulled, out, partials):
-    """The gradient (h_i v_i - e_i mean) / alpha; and of each tile what that for alpha is made of: sum gradient_i
-    distance_i to the neighbours, and the sums of gradients above and below b.
+def _settle(numbers, ranking, begin, end, x, rates, sign, slope, kept, v, pulled, out, partials):
+    """The gradient (h_i v_i - e_i mean) / alpha; and of each tile what that for alpha is made of: sums of settled pulls
+    times distances to the neighbours, and of those above and below b.
     """
-    s, tile, kind = cuda.shared.array(0, float64), numbers[cuda.blockIdx.x], x.dtype.type
-    r, threads = ranking[tile], cuda.blockDim.x
-    cut, share, rate = cuts[r], shares[r], rates[r]
-    below, above, low, high = kind(cut[0]), kind(cut[1]), kind(share[2]), kind(share[3])
-    scale, moment, above_b, below_b = kind(share[4]), 0.0, 0.0, 0.0
-    is_hard = cut[2] == -np.inf and cut[3] == -np.inf
-    mean = kind(0) if is_hard else kind(pulled[0, r] / pulled[1, r])
-    factor = sign * rate * (scale if slope == MEMBERSHIP else kind(1))
-    for block in range(begin[tile] + cuda.threadIdx.x, end[tile], 64 * threads):
+    s, tile, kind, (cuts, shares, nearest) = block_for(0).s, numbers[cuda.blockIdx.x], x.dtype.type, kept
+    r, threads, stop = ranking[tile], cuda.blockDim.x, end[tile]
+    b, moment, above_b, below_b = beside(x, one_of(rates, r), cuts[r], shares[r]), 0.0, 0.0, 0.0
+    off = _off(b, shares[r], nearest[r], v, slope)
+    mean, factor = kind(0) if b.is_hard else kind(pulled[0, r] / pulled[1, r]), factor_of(b, sign, slope)
+    scores, pulls = cuda.local.array(AT_ONCE, x.dtype), cuda.local.array(AT_ONCE, x.dtype)
+    for block in range(begin[tile] + cuda.threadIdx.x, stop, KEPT * threads):
         part, part_above, part_below = kind(0), kind(0), kind(0)
-        for i in range(block, min(block + 64 * threads, end[tile]), threads):
-            g = kind(0)
-            if not is_hard:
-                z, e, up = _distance(kind(sign * x[i]), below, above, low, high, rate)
-                g = factor * settled(_slope(kind(v[i]), z, e, up, scale, slope), e, mean)
-                part += z * g if abs(z) < kind(np.inf) else kind(0)
-                part_above, part_below = part_above + (g if up else kind(0)), part_below + (kind(0) if up else g)
-            out[i] = g
+        for first in range(block, min(block + KEPT * threads, stop), AT_ONCE * threads):
+            read(x, first, threads, stop, scores)
+            read(v, first, threads, stop, pulls)
+            for j in range(AT_ONCE):
+                i, g = first + j * threads, kind(0)
+                if i < stop:
+                    if not b.is_hard:
+                        z, e, up = seen_from(b, kind(sign * scores[j]))
+                        g = settled_one(b, pulls[j], z, scaled(b, e, up), up, slope, off, mean)
+                        part += moment_of(z, g)
+                        part_above += g if up else kind(0)
+                        part_below += kind(0) if up else g
+                    out[i] = factor * g
         moment, above_b, below_b = moment + part, above_b + part_above, below_b + part_below
     block_sums(s, (moment, above_b, below_b))
     put_results(s, 3, partials, tile)
+
+
+@kernel
+def _ends(numbers, x, rates, slope, kept, v, pulled, moments, to_k, to_alpha):
+    """The gradients for k and alpha from the sums over each ranking, a thread for one; 0 where a cut is hard."""
+    i, (cuts, shares, nearest) = cuda.grid(1), kept
+    if i >= numbers.size:
+        return
+    r = numbers[i]
+    to_k[r], to_alpha[r] = 0.0, 0.0
+    b = beside(x, one_of(rates, r), cuts[r], shares[r])
+    if not b.is_hard:
+        off, found = _off(b, shares[r], nearest[r], v, slope), (moments[0, r], moments[1, r], moments[2, r])
+        to_k[r], to_alpha[r] = ends_of(b, cuts[r], shares[r, 4], pulled[0, r] / pulled[1, r], off, found, slope)

@@ -54,5 +54,5 @@ LOSS = Loss(
     moves=("ranks", "members"),
     sums=2,
     needs_gains=True,
-    card_bytes=192,
+    card_bytes=100,
 )

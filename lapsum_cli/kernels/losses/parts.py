@@ -221,7 +221,7 @@ def forward(
 
 
 def backward(kernels: Any, place: Any, loss: Loss, state: Parts) -> tuple[Array, np.ndarray]:
-    """Gradients of the losses for the scores (N,) float64, wherever they are, and for alpha (m,)."""
+    """Gradients of the losses for the scores (N,) float64, and for alpha (m,), wherever they are."""
     found = [
         WAYS_BACK[name].back(state, upstream)
         for name, upstream in zip(loss.moves, state.upstreams, strict=True)
@@ -230,5 +230,5 @@ def backward(kernels: Any, place: Any, loss: Loss, state: Parts) -> tuple[Array,
     gradient, to_alpha = found[0]
     for more, more_alpha in found[1:]:
         kernels.losses.add(place, state.rankings.offsets, gradient, more)
-        to_alpha = to_alpha + more_alpha
+        kernels.losses.add_numbers(place, to_alpha, more_alpha)
     return gradient, to_alpha

@@ -71,7 +71,7 @@ def _log_probability(x, edges, place, n, alpha, descending):
     if place == n - 1:
         log_p, slope = _log_tail(-low)
         return log_p, slope / alpha * up, 0.0
-    width = up * ((edges[0] - edges[2]) + (edges[1] - edges[3])) / alpha
+    width = up * ((0.5 * edges[0] - 0.5 * edges[2]) + (0.5 * edges[1] - 0.5 * edges[3])) / (0.5 * alpha)
     log_p, at_low, at_high = _log_between(low, high, max(width, 1e-300))
     return log_p, at_low / alpha * up, at_high / alpha * up
 

@@ -37,4 +37,4 @@ def spearman(rankings, offsets, read, losses, upstreams):
             losses[r] = 1.0 - correlation if bb > 0.0 else np.nan
 
 
-LOSS = Loss(spearman, reads=("ranks", "target_ranks"), moves=("ranks",), sums=3, card_bytes=140)
+LOSS = Loss(spearman, reads=("ranks", "target_ranks"), moves=("ranks",), sums=3, card_bytes=100)

@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from ..jit import uncounted
+from ..scalars.cut import log_share
 from ..scalars.laplace import log_or_minus_inf
 from ..scalars.team import join, team_sums
 from .parts import Loss
@@ -41,12 +42,12 @@ def _cross_entropy(v, p, t, cut, alpha):
     if log_below == -np.inf and log_above == -np.inf:
         log_in, log_out = log_or_minus_inf(p), log_or_minus_inf(1.0 - p)
     elif v >= cut[1]:
-        log_out = log_above - (v - cut[1]) / alpha
+        log_out = log_share(log_above) - (0.5 * v - 0.5 * cut[1]) / (0.5 * alpha)
         tail = math.exp(log_out)
         log_in = math.log1p(-tail)
         slope = 1.0 - t - t * tail / (1.0 - tail)
     else:
-        log_in = log_below - (cut[0] - v) / alpha
+        log_in = log_share(log_below) - (0.5 * cut[0] - 0.5 * v) / (0.5 * alpha)
         tail = math.exp(log_in)
         log_out = math.log1p(-tail)
         slope = (1.0 - t) * tail / (1.0 - tail) - t

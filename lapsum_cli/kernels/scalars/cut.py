@@ -8,17 +8,20 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...core.rankings import frozen
+from ...core.rankings import frozen, is_one
 from ..jit import inlined
 from .functions import LOG_2, fma, log_one_minus
+from .laplace import LARGEST_GAP
 
 # What an upstream gradient is with respect to.
 MEMBERSHIP, LOGARITHM, GIVEN = 0, 1, 2
 
+FEW = 64.0  # sum of the scaled e_i up to which they are few
+
 # Bounds for 1 / alpha. Beyond those of float32, z = (x - b) / alpha loses its digits there, and a ranking is computed
 # as float64.
-_LEAST_ALPHA_32 = 1e-30
-_RATES = {np.dtype(np.float32): (1e-35, 1e35), np.dtype(np.float64): (1e-308, 1e308)}
+LEAST_ALPHA_32 = 1e-30
+RATES = {np.dtype(np.float32): (1e-35, 1e35), np.dtype(np.float64): (1e-308, 1e308)}
 
 
 def thresholds_of(cuts: np.ndarray, alphas: np.ndarray, largest: bool) -> np.ndarray:
@@ -35,16 +38,28 @@ def is_hard(cuts: np.ndarray) -> np.ndarray:
     return (cuts[:, 2] == -np.inf) & (cuts[:, 3] == -np.inf)
 
 
+@inlined
+def threshold_of(cut, alpha):
+    """The threshold b of a cut: inf where k takes nothing, -inf where everything."""
+    below, above, log_below, log_above = cut[0], cut[1], cut[2], cut[3]
+    if log_below == -np.inf and log_above == -np.inf:
+        return below
+    # From the nearer: the farther of the two may be infinite.
+    return below - alpha * (log_below + LOG_2) if log_below >= log_above else above + alpha * (log_above + LOG_2)
+
+
 def rates_of(alphas: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """1 / alpha in the dtype of the scores, within its bounds."""
-    least, most = _RATES[dtype]
+    least, most = RATES[dtype]
     return np.minimum(np.maximum(1.0 / alphas, least), most).astype(dtype)
 
 
 def beyond_float32(dtype, offsets: np.ndarray, alphas: np.ndarray) -> Iterator[tuple[int, slice, np.ndarray]]:
     """Rankings of float32 scores whose alpha asks for float64: their number, their scores, their offsets alone."""
+    if is_one(alphas) and LEAST_ALPHA_32 <= alphas[0] <= 1 / LEAST_ALPHA_32:
+        return
     if dtype == np.float32:
-        for r in ((alphas < _LEAST_ALPHA_32) | (alphas > 1 / _LEAST_ALPHA_32)).nonzero()[0]:
+        for r in ((alphas < LEAST_ALPHA_32) | (alphas > 1 / LEAST_ALPHA_32)).nonzero()[0]:
             yield int(r), slice(offsets[r], offsets[r + 1]), frozen(np.array([0, offsets[r + 1] - offsets[r]]))
 
 
@@ -55,6 +70,12 @@ def hard_cut(k, top):
     """
     side, others = (np.inf, 0.0) if k <= top else (-np.inf, 1.0)
     return side, min(1.0, max(0.0, k) / top) if top > 0 else 0.0, others
+
+
+@inlined
+def log_share(log):
+    """A logarithm that a cut keeps, or -inf: half of LARGEST_GAP is what is kept of a gap that is beyond floats."""
+    return log if log > -0.49 * LARGEST_GAP else -np.inf
 
 
 @inlined
@@ -77,6 +98,15 @@ def slope_of(e, is_above, scale, slope):
     one = type(e)(1)
     tail = scale * e
     return e if slope == MEMBERSHIP else (tail / (one - tail) if slope == LOGARITHM and is_above else one)
+
+
+@inlined
+def taken_off(v, is_above, scale, slope):
+    """What is taken off h_i v_i so that nothing is left of it at the score next to the threshold, whose e is 1; v: its
+    upstream gradient. h_i times the first where h_i is e_i, and e_i times the second elsewhere.
+    """
+    one, zero = type(scale)(1), type(scale)(0)
+    return (v, zero) if slope == MEMBERSHIP else (zero, slope_of(one, is_above, scale, slope) * v)
 
 
 @inlined

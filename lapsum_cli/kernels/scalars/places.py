@@ -25,8 +25,10 @@ class Boundaries(NamedTuple):
 
 @uncounted
 def distance(x, anchor, step, alpha, up):
-    """(x - boundary) / alpha, positive where the score is better; a difference of scores, then the step."""
-    return up * (np.float64(x) - anchor - step) / alpha
+    """(x - boundary) / alpha, positive where the score is better; a difference of scores, then the step. Of halves,
+    because a difference of scores may overflow.
+    """
+    return up * (0.5 * np.float64(x) - 0.5 * anchor - 0.5 * step) / (0.5 * alpha)
 
 
 @uncounted

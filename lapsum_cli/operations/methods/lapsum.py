@@ -103,7 +103,7 @@ METHOD = Method(
             _rank,
             _rank_gradient,
             lambda itemsize, gradient: sorting_bytes(itemsize) + (itemsize if gradient else 0),
-            lambda itemsize, gradient: 64 + 4 * itemsize + (24 + 2 * itemsize if gradient else 0),
+            lambda itemsize, gradient: 32 + 6 * itemsize + (4 + 2 * itemsize if gradient else 0),
         ),
         # Beside sorting: a score and a step in float64, and for a gradient as much again.
         "sort": Way(

@@ -4,7 +4,7 @@
     cases.py    what is chosen of that, as cases: an operation on so many rankings; and what the sides of one took
     peers/      what lapsum is timed beside: a table, and a file for each library; filepeer.py, the process in which one
                 works from file to file
-    check.py    is an output right? An output that is not has no time
+    check.py    is an output right? An output that is not has no time; counting.py, what a card counts for it
     clock.py    all sides of a case run in turn; launch.py, for a side that is a process
     arrays.py   the cases in memory; cards.py, those on a card; files.py, those from file to file (sources.py makes the
                 files, filecheck.py reads what was made of them)

@@ -1,7 +1,7 @@
 """The benchmark on a card, whose scores are there already, and whose results stay there.
 
 lapsum      what kernels.cuda makes of them, as a call on arrays of the card does once it has looked for NaN. Results
-            are new arrays; with a gradient, numbers of rankings are read back
+            are new arrays, and nothing waits
 graph       the same launches, of a top-k, captured once by PyTorch as a CUDA graph, and replayed
 copy        what lapsum reads, copied from the card to the card
 to card     the scores, from pinned memory
@@ -26,29 +26,37 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ...core.errors import DeviceError, is_out_of_memory
-from ...core.rankings import Array, Rankings
+from ...core.rankings import Array, Rankings, equal_offsets
+from ...core.reference import soft_count
 from ...devices.card import Card
 from ...kernels.cuda import adapter
 from .cases import Case, Measured
-from .check import WrongResult, check_output
+from .check import MANY, WrongResult, check_output
 from .clock import Side, between_events, take_turns
+from .counting import Counting
 from .peers import Peer
 
-ROTATED, MOST_COPIES = 256 << 20, 8  # bytes of inputs that runs take in turn, if so many copies are enough
+ROTATED, MOST_COPIES = 256 << 20, 64  # bytes of inputs that runs take in turn, if so many copies are enough
 SHARE = 0.25  # of the free memory, for copies
 
 
-def measure(case: Case, peers: list[Peer], runs: int, notice: Callable[[str], None]) -> Measured:
+def measure(
+    case: Case,
+    peers: list[Peer],
+    runs: int,
+    notice: Callable[[str], None],
+    more: Callable[[Work], dict[str, Side]] = lambda work: {},
+) -> Measured:
     """The times of lapsum, of copies, and of every peer that has something in place of the operation.
 
-    A wrong output is an error, and has no time. notice is told why a side has none.
+    A wrong output is an error, and has no time. notice is told why a side has none; `more` makes further sides.
     """
     gc.collect()  # a lane and its layout refer to each other: the memory of the case before
     with _enough_memory(case):
         inputs = case.inputs()
         work = Work.of(case, inputs)
         outputs = [work.lane.get(array).reshape(inputs[0].shape) for array in work.run(0)]
-        check_output(case, inputs, outputs)
+        check_output(case, inputs, outputs, count=Counting(work.lane) if case.length > MANY else soft_count)
         sides, remarks = {"lapsum": work.side(work.run), **_copies(work, inputs[0])}, []
         peers = [peer for peer in peers if case.operation in peer.on_card]
         if case.operation in ("topk", "log-topk") and any(peer.name == "torch" for peer in peers):
@@ -57,7 +65,7 @@ def measure(case: Case, peers: list[Peer], runs: int, notice: Callable[[str], No
             except Exception as error:  # whatever PyTorch, Numba and the driver may raise
                 remarks.append(f"{case} has no graph: {' '.join(str(error).split())[:200]}")
                 notice(remarks[-1])
-        sides |= {peer.name: _of_peer(work, peer) for peer in peers}
+        sides |= {peer.name: _of_peer(work, peer) for peer in peers} | more(work)
         moved = sum(array.nbytes for array in (*inputs, *outputs))
         return Measured(case, take_turns(sides, runs), moved, remarks=remarks)
 
@@ -90,8 +98,7 @@ class Work:
         free = int(SHARE * min(adapter.free_bytes(), 1 << 50))
         count = max(1, min(MOST_COPIES, math.ceil(ROTATED / size), free // size))
         copies = [[lane.put(array.reshape(-1)) for array in inputs] for _ in range(count)]
-        offsets = np.arange(case.rankings + 1, dtype=np.int64) * case.length
-        return cls(case, lane, copies, itertools.cycle(range(count)), offsets)
+        return cls(case, lane, copies, itertools.cycle(range(count)), equal_offsets(case.rankings, case.length))
 
     def run(self, copy: int, lane: adapter.Lane | None = None) -> list:
         """The results (N,) for one of the copies, on the card; by default on the lane of all sides."""
@@ -131,16 +138,12 @@ def _of_peer(work: Work, peer: Peer) -> Side:
     return work.side(lambda i: function(work.case, shared[i]), within)
 
 
-class Repeating(adapter.Lane):
-    """A lane on which work that is done again makes no array and copies no number to the card: it launches, no more.
-
-    A graph that is captured there holds nothing but kernels, on arrays that stay.
-    """
+class Keeping(adapter.Lane):
+    """A lane on which work that is done again makes no array: its results replace those of before."""
 
     def __init__(self, stream: Any):
         super().__init__(stream)
         self._results: list[Any] = []
-        self._numbers: dict[tuple[str, tuple[int, ...], bytes], Any] = {}
         self._taken = 0
 
     def learn(self, work: Callable[[], list]) -> None:
@@ -161,6 +164,17 @@ class Repeating(adapter.Lane):
             self._results.append(super().empty(shape, dtype))
         self._taken += 1
         return self._results[self._taken - 1]
+
+
+class Repeating(Keeping):
+    """One on which it copies no number to the card either: it launches, no more.
+
+    A graph that is captured there holds nothing but kernels, on arrays that stay.
+    """
+
+    def __init__(self, stream: Any):
+        super().__init__(stream)
+        self._numbers: dict[tuple[str, tuple[int, ...], bytes], Any] = {}
 
     def put(self, array: Array, name: str | None = None) -> Any:
         """Numbers of this machine on the card: those that were there before are there still."""

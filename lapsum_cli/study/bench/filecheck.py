@@ -32,7 +32,8 @@ def check_array(case: Case, source: Path, sink: Path) -> None:
     scores, result = (np.load(path, mmap_mode="r") for path in (source, sink))
     if scores.shape != result.shape:
         raise WrongResult(f"{case}: the result has shape {result.shape}, not {scores.shape}; no time is shown")
-    check_output(case, *([array.reshape(case.rankings, case.length)] for array in (scores, result)))
+    scores, result = (array.reshape(case.rankings, case.length) for array in (scores, result))
+    check_output(case, [scores], [result])
 
 
 def keeps_order(tool: str, source: Path, sink: Path) -> bool:

@@ -14,7 +14,7 @@ from .peers import label
 ON_CARD = (
     " Scores are on the card before, and results after; timed are the kernels, as a call runs them once it has looked "
     "for NaN, from one CUDA event to another, with their launches; a gradient also reads numbers of rankings back. "
-    "Runs take up to 8 copies of the inputs in turn."
+    "Runs take up to 64 copies of the inputs in turn."
 )
 
 
