@@ -142,9 +142,9 @@ def measured(call: Callable[[], object], counts: ctypes.Array) -> tuple[float, d
 @contextlib.contextmanager
 def _no_sorter() -> Iterator[None]:
     """A library sorts, whose kernels are not ours."""
-    from lapsum_cli.kernels.cuda import order
+    from lapsum_cli.kernels.cuda import sorters
 
-    with mock.patch.object(order, "_sorter", return_value=lambda *given: None):
+    with mock.patch.object(sorters, "sorter", return_value=lambda *given: None):
         yield
 
 

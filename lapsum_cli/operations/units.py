@@ -55,7 +55,7 @@ def moderate(
     moved = rankings
     if powers[0].any():
         moved = replace(rankings, values=on.home(_scaled(here.values, here.offsets, powers[0]), rankings))
-    if constant is None:
+    if "alpha" in rankings.each or not alpha.relative:
         alphas = np.ldexp(alphas, powers[1])
     else:
         alphas = np.ldexp(on.here_array(alphas_of(alpha, moved, on, of_constant)[0]), powers[1] - powers[0])
@@ -114,7 +114,7 @@ def put_back(made: Forward, rankings: Rankings, of_scores: tuple[str, ...], resu
         else:
             values = _farther(values, _scaled(values, rankings.offsets, more))
         made.values = on.home(values, rankings)
-    numbers = on.here_numbers({name: found for name, found in made.numbers.items() if found is not None})
+    numbers = on.here_numbers({name: found for name, found in made.numbers.items() if hasattr(found, "dtype")})
     with np.errstate(over="ignore"):
         for name, found in numbers.items():
             if name in of_scores:

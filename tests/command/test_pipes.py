@@ -83,9 +83,6 @@ def test_head_of_a_csv(folder):
 def test_help_that_nobody_reads_ends_quietly_too(asked, tmp_path):
     done = shell(f"({COMMAND} {asked}; echo $? >&2) | true", tmp_path)
     assert done.stderr == b"141\n"
-    header, *rows = done.stdout.decode().splitlines()
-    assert header == "qid,docid,score,soft_topk"
-    assert [row.split(",")[:2] for row in rows] == [["0", "9007199254740993000"], ["0", "9007199254740993001"]]
 
 
 def test_numpy_arrays_through_pipes(folder):
