@@ -116,18 +116,20 @@ def test_results_and_gradients_are_right_at_the_ends_of_the_floats(entry, of_sco
             assert_is(found.alpha, to_alpha * unit, (np.abs(to_alpha) + 10 * 2.0 ** max(power, 3)) * unit)
 
 
-@pytest.mark.parametrize("alpha", [5e-324, 1e-310, 3e-308, 1e-300, 1e-3, 1.0, 10.0, 1e300, 1.7e308, "0.1std", "9std"])
+ALPHAS = [5e-324, 1e-310, 3e-308, 1e-300, 1e-3, 1.0, 10.0, 1e300, 1.7e308, "0.1std", "9std"]
+
+
 @pytest.mark.parametrize("scale", [5e-324, 1e-310, 1e-308, 1.0, 1e200, 1.7e308])
 @every()
-def test_no_finite_input_gives_a_nan(entry, scale, alpha):
-    for base in ([0.2, -0.3, 0.6, 1.0, 0.6], [-1.0, 1.0], [1.0, -1.0, 1.0, 0.0], [1.0]):
-        for dtype in (np.float32, np.float64):
-            x = np.array(base) * min(scale, 3.4e38 if dtype == np.float32 else scale)
-            x, target, n = x.astype(dtype), np.arange(len(base)) % 3.0, len(base)
-            v = upstream_of(entry, n, dtype)
-            for k in (1, 0.37 * n):
-                is_undefined = entry.per == "ranking" and np.isnan(entry(x.astype(float) * 0 + target, target, k=k))
-                assert not np.isnan(entry(x, target, alpha=alpha, k=k)).any() or is_undefined
+def test_no_finite_input_gives_a_nan(entry, scale):
+    for base, dtype in product(([0.2, -0.3, 0.6, 1.0, 0.6], [-1.0, 1.0], [1.0]), (np.float32, np.float64)):
+        x = np.array(base) * min(scale, 3.4e38 if dtype == np.float32 else scale)
+        x, target, n = x.astype(dtype), np.arange(len(base)) % 3.0, len(base)
+        v = upstream_of(entry, n, dtype)
+        for k in (1, 0.37 * n) if entry.k else (1,):
+            is_undefined = entry.per == "ranking" and np.isnan(entry(x.astype(float) * 0 + target, target, k=k))
+            for alpha in ALPHAS:
+                found = [] if is_undefined else [entry(x, target, alpha=alpha, k=k)]
                 if entry.differentiable:
-                    for found in entry.vjp(x, target, v, alpha=alpha, k=k):
-                        assert not np.isnan(found).any()
+                    found += entry.vjp(x, target, v, alpha=alpha, k=k)
+                assert not any(np.isnan(array).any() for array in found), (base, dtype, k, alpha)
