@@ -59,6 +59,7 @@ class Words(Silent):
 
 @pytest.mark.parametrize("tolerance", [0, 1e-3, 0.05, 0.4, 0.9])
 @pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.slow
 def test_each_item_keeps_its_most_probable_positions_and_no_more_than_it_must(tmp_path, descending, tolerance):
     x = np.append(ROWS[2], [ROWS[2][3], -np.inf, -np.inf, np.inf])
     options = {"alpha": 0.3, "descending": descending}

@@ -116,6 +116,7 @@ print(code, left, resident() - before)
 
 
 @on_linux
+@pytest.mark.slow
 def test_little_memory_is_given_back_at_once():
     mib = 1 << 20
     lean, ample = (list(map(int, python("-c", LEAN, size).stdout.split())) for size in (256 * mib, 4096 * mib))

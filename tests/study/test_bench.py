@@ -22,6 +22,7 @@ def table_of(stdout):
     return [[cell.strip() for cell in line.strip("| \n").split("|")] for line in lines]
 
 
+@pytest.mark.slow
 def test_the_table_names_the_machine_and_has_a_row_for_each_operation_and_shape():
     done = run("bench", "rank", "topk", "--shape", "20x50", "--shape", "1x300", "--runs", "2", "--peers", "numpy")
     assert done.returncode == 0, done.stderr
@@ -36,6 +37,7 @@ def test_the_table_names_the_machine_and_has_a_row_for_each_operation_and_shape(
     assert done.stderr == b""
 
 
+@pytest.mark.slow
 def test_what_varies_has_a_column():
     chosen = ("--dtype", "float32,float64", "--scores", "ties", "--scores", "uniform,sorted")
     done = run("bench", "topk", "--shape", "3x40", "--runs", "1", "--peers", "numpy", *chosen)

@@ -41,6 +41,7 @@ def test_the_command_has_a_table_for_the_simulator():
 
 
 @pytest.mark.parametrize("kind", ["--shapes", "--growth", "--files"])
+@pytest.mark.slow
 def test_without_a_card_it_is_one_line_and_exit_code_69(kind):
     done = run("bench", kind, "--device", "cuda", env=environment(CUDA_VISIBLE_DEVICES=""))
     assert done.returncode == 69

@@ -172,6 +172,7 @@ def test_ratios_keep_the_digits_that_mean_something(value, text):
     assert round_to(0.0, 3) == "0.00"
 
 
+@pytest.mark.slow
 def test_recording_one_kind_replaces_its_block_and_nothing_else(tmp_path):
     text = (
         "before\r\n<!-- bench:shapes:begin -->\nold shapes\n<!-- bench:shapes:end -->\nbetween\n"
@@ -196,6 +197,7 @@ def test_recording_one_kind_replaces_its_block_and_nothing_else(tmp_path):
         ("<!-- bench:growth:begin -->\n<!-- bench:growth:end -->", 2),
     ],
 )
+@pytest.mark.slow
 def test_a_file_without_the_markers_is_refused_before_anything_runs(tmp_path, text, code):
     kept = tmp_path / "KEPT.md"
     if text is not None:
@@ -206,6 +208,7 @@ def test_a_file_without_the_markers_is_refused_before_anything_runs(tmp_path, te
     assert not kept.exists() or kept.read_text() == text
 
 
+@pytest.mark.slow
 def test_the_page_is_written_whole_and_replaced_only_by_force(tmp_path):
     page = tmp_path / "page.html"
     given = ("bench", "rank", "--shape", "3x20", "--runs", "1", "--peers", "numpy", "-o", page)
