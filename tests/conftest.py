@@ -1,5 +1,4 @@
-"""Hypothesis: 25 derandomised examples by default, 50 in the gate, 5000 by hand with `--hypothesis-profile long`. No
-deadline: the JIT.
+"""Hypothesis: 25 derandomised examples by default, 5000 with `--hypothesis-profile long`. No deadline: the JIT.
 
 Tests marked `cuda` need a GPU, or Numba's simulator, which runs in a process of its own and takes no other tests:
 
@@ -11,7 +10,6 @@ from hypothesis import HealthCheck, settings
 from onecard import IS_SIMULATED, RUNS_CUDA
 
 settings.register_profile("default", max_examples=25, derandomize=True, deadline=None, database=None)
-settings.register_profile("gate", settings.get_profile("default"), max_examples=50)
 settings.register_profile("long", max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck))
 settings.load_profile("default")
 

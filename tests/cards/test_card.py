@@ -211,8 +211,10 @@ def test_a_kernel_that_fails_is_a_line(monkeypatch, libnvvm, words):
     devices._adapter.cache_clear()
 
 
-@pytest.mark.parametrize("descending", [True, False])
-@pytest.mark.parametrize("function", ["soft_rank", "soft_sort", "soft_topk", "log_soft_topk"])
+@pytest.mark.parametrize(
+    ("function", "descending"),
+    [("soft_rank", True), ("soft_rank", False), ("soft_sort", False), ("soft_topk", False), ("log_soft_topk", True)],
+)
 def test_nothing_waits_in_pytorch(monkeypatch, function, descending):
     """Forward and backward: alpha and k for each ranking, alpha in deviations; and what is wrong comes out as NaN."""
     torch = pytest.importorskip("torch")
