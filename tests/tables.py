@@ -57,13 +57,14 @@ def members(rows, k, **options) -> np.ndarray:
     return np.concatenate([soft_topk(row, k, **options) for row in rows])
 
 
-def put(table: pa.Table, path, format=None):
+def put(table: pa.Table, path, format=None, rows=None):
+    """Write a table; rows: how many a group or a batch of the formats that have them has."""
     format = format or path.suffix[1:]
     if format == "parquet":
-        pq.write_table(table, path, row_group_size=50)
+        pq.write_table(table, path, row_group_size=rows or 50)
     elif format in ("arrow", "arrows"):
         with (pa.ipc.new_file if format == "arrow" else pa.ipc.new_stream)(path, table.schema) as out:
-            out.write_table(table, max_chunksize=31)
+            out.write_table(table, max_chunksize=rows or 31)
     elif format == "jsonl":
         path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in table.to_pylist()))
     else:

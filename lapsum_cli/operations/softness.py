@@ -31,9 +31,9 @@ def refuse_ks(ks: Any) -> None:
 
 def k_of(k: K, rankings: Rankings) -> Any:
     """(m,) float64: how many are at the top of each ranking; one number for all has a stride of 0."""
-    import numpy as np
+    from ..core.rankings import one_for_all
 
-    return items_of(rankings) * k.value / 100 if k.percent else np.broadcast_to(np.float64(k.value), len(rankings))
+    return items_of(rankings) * k.value / 100 if k.percent else one_for_all(k.value, len(rankings))
 
 
 def items_of(rankings: Rankings) -> Any:
@@ -51,6 +51,8 @@ def alphas_of(alpha: Alpha, rankings: Rankings, on: DeviceWithKernels, of_consta
     """
     import numpy as np
 
+    from ..core.rankings import one_for_all
+
     if "alpha" in rankings.each:
         if not isinstance(rankings.each["alpha"], np.ndarray):
             on.kernels.doubts.Doubts.of(on.place).outside(rankings.each["alpha"], 5e-324, np.finfo(np.float64).max)
@@ -59,6 +61,6 @@ def alphas_of(alpha: Alpha, rankings: Rankings, on: DeviceWithKernels, of_consta
         refuse(~((given > 0) & (given < np.inf)), "alpha must be positive and finite, got {:g}", given)
         return given, None
     if not alpha.relative:
-        return on.numbers(np.broadcast_to(np.float64(alpha.value), len(rankings))), None
+        return on.numbers(one_for_all(alpha.value, len(rankings))), None
     deviations = on.kernels.deviations.standard_deviations(on.place, rankings)
     return on.kernels.deviations.in_units(on.place, deviations, alpha.value, of_constant)

@@ -39,9 +39,12 @@ def moderate(
     """
     import numpy as np
 
+    from ..core.rankings import is_one
+
     if not isinstance(alphas, np.ndarray):
         return rankings, alphas
-    if alphas.min(initial=1.0) >= 2.0**-_HIGH and alphas.max(initial=1.0) <= 2.0**_HIGH:
+    least, most = (alphas[0], alphas[0]) if is_one(alphas) else (alphas.min(initial=1.0), alphas.max(initial=1.0))
+    if least >= 2.0**-_HIGH and most <= 2.0**_HIGH:
         return rankings, alphas
     extreme = (alphas < 2.0**-_HIGH) | (alphas > 2.0**_HIGH)
     if constant is not None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from commands import LAPSUM, refusal, run
-from tables import TABLES
+from tables import TABLES, put
 
 pytestmark = pytest.mark.faults
 
@@ -127,11 +127,8 @@ def test_a_file_that_is_cut_short_while_it_is_read(tmp_path, format):
     table = pa.table({"qid": np.arange(len(scores)) // 100, "score": scores})
     if format == "npy":
         np.save(path, scores.reshape(-1, 100))
-    elif format == "parquet":
-        pq.write_table(table, path, row_group_size=100_000)
-    elif format in ("arrow", "arrows"):
-        with (pa.ipc.new_file if format == "arrow" else pa.ipc.new_stream)(path, table.schema) as out:
-            out.write_table(table, max_chunksize=30_000)
+    elif format in ("parquet", "arrow", "arrows"):
+        put(table, path, rows=30_000)
     elif format == "jsonl":
         path.write_text("".join(f'{{"qid": {i // 100}, "score": {x}}}\n' for i, x in enumerate(scores)))
     else:

@@ -36,11 +36,6 @@ def cuts_of(cuts: np.ndarray) -> np.ndarray:
     return cuts
 
 
-def add_numbers(cores: parallel.Cores, to: np.ndarray, more: np.ndarray) -> None:
-    """Add to numbers of rankings (m,) in place."""
-    to += more
-
-
-def add(cores: parallel.Cores, offsets: np.ndarray, to: np.ndarray, more: np.ndarray) -> None:
-    """Add to values (N,) in place."""
+def add(cores: parallel.Cores, to: np.ndarray, more: np.ndarray) -> None:
+    """Add to values (N,), or to numbers of rankings (m,), in place."""
     to += more

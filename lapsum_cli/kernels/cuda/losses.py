@@ -60,26 +60,13 @@ def cuts_of(cuts: topk.Cuts) -> Any:
     return cuts.cuts
 
 
-def add(lane: Lane, offsets: np.ndarray, to: Any, more: Any) -> None:
-    """Add to values (N,) in place."""
-    layout = OnTiles.of(lane, offsets)
-    layout.each_tile(layout.tiles, _add, 0, to, more)
-
-
-def add_numbers(lane: Lane, to: Any, more: Any) -> None:
-    """Add to numbers of rankings (m,) in place."""
-    lane.launch(_add_numbers, -(-to.size // 256), 256, 0, to, more)
+def add(lane: Lane, to: Any, more: Any) -> None:
+    """Add to values (N,), or to numbers of rankings (m,), in place."""
+    lane.launch(_add, -(-to.size // 256), 256, 0, to, more)
 
 
 @kernel
-def _add_numbers(to, more):
-    r = cuda.grid(1)
-    if r < to.size:
-        to[r] += more[r]
-
-
-@kernel
-def _add(numbers, ranking, begin, end, to, more):
-    tile = numbers[cuda.blockIdx.x]
-    for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
+def _add(to, more):
+    i = cuda.grid(1)
+    if i < to.size:
         to[i] += more[i]

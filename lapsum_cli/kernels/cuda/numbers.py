@@ -6,17 +6,18 @@ one (adapter.one_of), by a stride of 0 where it is in memory here.
 
 import numpy as np
 
-from ...core.rankings import Array, is_one
-from ..scalars.cut import RATES
+from ...core.rankings import Array, is_one, one_for_all
+from ..scalars.cut import RATES, rates_between
 from .adapter import Lane, cuda, kernel, one_of
 
 
-def rates_between(lane: Lane, alphas: Array, dtype, least: float, most: float):
+def _rates_between(lane: Lane, alphas: Array, dtype, least: float, most: float):
     """1 / alpha within bounds, in this dtype, on the card: one for each ranking, or one for all."""
     if isinstance(alphas, np.ndarray):
-        given = alphas[:1] if is_one(alphas) else alphas
-        rates = np.minimum(np.maximum(1.0 / given, least), most).astype(dtype)
-        return lane.put(np.broadcast_to(rates[0], len(alphas)) if is_one(alphas) else rates, f"rates {most}")
+        if is_one(alphas):
+            [rate] = rates_between(alphas[:1], dtype, least, most)
+            return lane.put(one_for_all(rate, len(alphas), dtype), f"rates {most}")
+        return lane.put(rates_between(alphas, dtype, least, most), f"rates {most}")
     out = lane.room(f"rates {most}", alphas.shape, dtype)
     lane.launch(_rates, -(-out.size // 256), 256, 0, alphas, least, most, out)
     return out
@@ -24,12 +25,12 @@ def rates_between(lane: Lane, alphas: Array, dtype, least: float, most: float):
 
 def rates(lane: Lane, alphas: Array, dtype):
     """1 / alpha in the dtype of the scores, within its bounds, as ..scalars.cut.rates_of."""
-    return rates_between(lane, alphas, dtype, *RATES[dtype])
+    return _rates_between(lane, alphas, dtype, *RATES[dtype])
 
 
 def rates_up_to(lane: Lane, alphas: Array, most: float):
     """1 / alpha in float64, up to a bound."""
-    return rates_between(lane, alphas, np.dtype(np.float64), 0.0, most)
+    return _rates_between(lane, alphas, np.dtype(np.float64), 0.0, most)
 
 
 def per_alpha(lane: Lane, totals, alphas: Array, sign: float, like: Array):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...core.rankings import one_for_all
 from ..scalars.laplace import LARGEST_RATE, log_nearness, to_neighbours
 from ..scalars.summary import nearer, soft_count, softmax_parts
 from .adapter import cuda, device, float64, kernel, one_of
@@ -101,7 +102,7 @@ def pull_back(order: Order, alphas, at: Solved, v):
     weights = [lane.room(f"weight {side}", (layout.size,), np.float64) for side in ("above", "below")]
     layout.each_tile(table, _put_down, 0, layout.offsets, at.spans, *at.sums, *at[2:5], v, *weights)
     # e^-1e300 is 0: of the sums before a target those of its own gap alone remain.
-    apart, moved = lane.put(np.broadcast_to(1e300, layout.count)), []
+    apart, moved = lane.put(one_for_all(1e300, layout.count)), []
     for side, weight in enumerate(weights):
         within, _ = sums(lane, layout, at.gaps, apart, weight, " within")
         put = lane.zeros(f"put {side}", (layout.size,), np.float64)

@@ -229,6 +229,6 @@ def backward(kernels: Any, place: Any, loss: Loss, state: Parts) -> tuple[Array,
     ]
     gradient, to_alpha = found[0]
     for more, more_alpha in found[1:]:
-        kernels.losses.add(place, state.rankings.offsets, gradient, more)
-        kernels.losses.add_numbers(place, to_alpha, more_alpha)
+        kernels.losses.add(place, gradient, more)
+        kernels.losses.add(place, to_alpha, more_alpha)
     return gradient, to_alpha

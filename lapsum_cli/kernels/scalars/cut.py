@@ -48,10 +48,14 @@ def threshold_of(cut, alpha):
     return below - alpha * (log_below + LOG_2) if log_below >= log_above else above + alpha * (log_above + LOG_2)
 
 
+def rates_between(alphas: np.ndarray, dtype: np.dtype, least: float, most: float) -> np.ndarray:
+    """1 / alpha within bounds, in this dtype."""
+    return np.minimum(np.maximum(1.0 / alphas, least), most).astype(dtype)
+
+
 def rates_of(alphas: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """1 / alpha in the dtype of the scores, within its bounds."""
-    least, most = RATES[dtype]
-    return np.minimum(np.maximum(1.0 / alphas, least), most).astype(dtype)
+    return rates_between(alphas, dtype, *RATES[dtype])
 
 
 def beyond_float32(dtype, offsets: np.ndarray, alphas: np.ndarray) -> Iterator[tuple[int, slice, np.ndarray]]:
