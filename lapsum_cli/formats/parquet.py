@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from ..core.errors import DataError, OptionError
 from .files import Output, first_line, writing
+from .footer import contradiction
 from .plain import as_declared, plain_schema, wide_schema
 from .rowgroups import RowGroups
 from .sinks import Made, Sink
@@ -43,10 +44,13 @@ class ParquetSource:
             self.file = pq.ParquetFile(file.seekable(), pre_buffer=False)
             options = {"pre_buffer": False, "buffer_size": _buffer(self.file.metadata)}
             self.schema, self.rows = self.file.schema_arrow, self.file.metadata.num_rows
+            seekable = file.seekable()
+            stream = file.stream if isinstance(seekable, str) else seekable
+            if wrong := contradiction(stream):
+                raise DataError(f"{self.name}: its footer is damaged: {wrong}")
             hidden, metadata = _hidden(self.file.metadata), self.file.metadata
             self.file = pq.ParquetFile(file.seekable(), metadata=metadata, read_dictionary=hidden, **options)
-            pages = file.seekable()
-            self.need = self._held(file.stream if isinstance(pages, str) else pages)
+            self.need = self._held(stream)
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{file.name}: not a Parquet file, or a truncated one: {first_line(error)}") from None
 

@@ -1,5 +1,6 @@
 """Files that are not what they say: each is refused in a line, none crashes the process or gives foreign memory."""
 
+import io
 import itertools
 import json
 import re
@@ -10,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from mutations import outcomes
+
+from lapsum_cli.formats.footer import contradiction
 
 SCORES = np.linspace(-1, 1, 6)
 
@@ -40,6 +43,19 @@ def broken_columns():
     for name, index in (("dictionary-beyond", 1 << 20), ("dictionary-negative", -5)):
         indices = pa.array(np.array([0, 1, index, 0, 0, 1], np.int32))
         yield name, pa.DictionaryArray.from_arrays(indices, pa.array(["a", "b"]), safe=False)
+
+
+def contradictory_footers(folder):
+    """Parquet files whose schema was changed after sizes were counted: PyArrow 26 terminates the process that asks."""
+    path = folder / "as-written.parquet"
+    lists = [[1.0], None, [], [2.0, None], [3.0], [4.0]]
+    pq.write_table(pa.table({"score": SCORES, "text": ["a"] * 6, "x": lists}), path, compression=None)
+    data = path.read_bytes()
+    assert contradiction(io.BytesIO(data)) is None
+    element = b"\x15\x0a\x25\x02\x18\x07element"  # type: double, repetition: optional, name
+    for name, changed in (("required", b"\x15\x0a\x25\x00"), ("repeated", b"\x15\x0a\x25\x04")):
+        assert data.count(element) == 1
+        yield name, data.replace(element, changed + element[4:])
 
 
 def header(shape, descr="'<f4'"):
@@ -109,6 +125,9 @@ def broken(tmp_path_factory):
     data[start + 200 : start + 230] = b"\xff" * 30  # indices of 2 bits: of three words, the fourth
     path.write_bytes(data)
     wanted[path] = "damaged|truncated"
+    for name, data in contradictory_footers(folder):
+        (folder / f"{name}.parquet").write_bytes(data)
+        wanted[folder / f"{name}.parquet"] = "footer is damaged: the statistics of sizes of column 2 in row group 0"
     return wanted
 
 
