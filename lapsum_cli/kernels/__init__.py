@@ -41,11 +41,6 @@ float64, 2e-6 in float32, where the terms that meet there do not cancel; they ma
     jit       how kernels are compiled, and kept
 """
 
-from . import jit
-
-# Numba picks the cache directory of a kernel when it decorates it: every kernel module is imported here and nowhere
-# else first.
-with jit.cache_directory():
-    from . import cpu, losses, parts, scalars
+from . import cpu, jit, losses, parts, scalars
 
 __all__ = ["cpu", "jit", "losses", "parts", "scalars"]

@@ -1,8 +1,10 @@
 """How kernels are compiled: their options, a disk cache that cannot go stale, and one compiler at a time.
 
 Numba validates a cached kernel by the one file that defines it, so a change in a helper of another file goes unseen
-(numba #1833). The cache directory is therefore named by a digest of every kernel source, and of the versions that
-compiled them. Several processes that compile at once can crash (numba #10128): first use holds a file lock.
+(numba #1833), and looks for it under the path of that file, which need not be there. The cache directory is therefore
+named by a digest of every kernel source, and of the versions that compiled them, and in it a kernel by its module: all
+installations of one version share it. Several processes that compile at once can crash (numba #10128): first use holds
+a file lock.
 
 What it holds is code that runs as this user: the directory is theirs alone. It is a convenience: whatever is wrong with
 it, kernels compile, and take the place of what is damaged.
@@ -18,6 +20,8 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +31,14 @@ import numpy as np
 from numba.core import caching
 from numpy.typing import DTypeLike
 
-_SOURCES_OF = Path(__file__).parent
-_SOURCES = sorted(_SOURCES_OF.rglob("*.py"))
+
+def _sources(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+    """Names and contents of the modules in a folder and those below, in order, be they sources, compiled or zipped."""
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.is_dir() and entry.name != "__pycache__":
+            yield from _sources(entry, f"{prefix}{entry.name}/")
+        elif entry.name.endswith((".py", ".pyc")):
+            yield prefix + entry.name, entry.read_bytes()
 
 
 def sources_digest() -> str:
@@ -38,19 +48,20 @@ def sources_digest() -> str:
     with contextlib.suppress(PackageNotFoundError):
         for_cards = version("numba-cuda")
     digest = hashlib.sha256(f"{numba.__version__} {for_cards} {np.__version__} {sys.version} {processor}".encode())
-    for path in _SOURCES:
-        digest.update(path.relative_to(_SOURCES_OF).as_posix().encode() + path.read_bytes())
+    for name, content in _sources(files(__package__)):
+        digest.update(name.encode() + content)
     return digest.hexdigest()[:16]
 
 
 def _user_cache() -> Path:
     if named := os.environ.get("LAPSUM_CACHE_DIR"):
-        return Path(named)
+        return Path(named).expanduser()
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "lapsum"
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "lapsum" / "cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lapsum"
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".cache") / "lapsum"  # its specification ignores others
 
 
 def _is_private(directory: Path) -> bool:
@@ -93,17 +104,6 @@ def _choose_cache() -> Path | None:
 
 
 CACHE = _choose_cache()
-
-
-@contextlib.contextmanager
-def cache_directory() -> Iterator[None]:
-    """Numba's cache goes to CACHE while the kernels are imported; what a caller set stands again afterwards."""
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(CACHE or "")
-    try:
-        yield
-    finally:
-        numba.config.CACHE_DIR = before
 
 
 _wrong: dict[str, str] = {}  # what was found wrong with the cache since it was last asked for, by kind
@@ -193,21 +193,48 @@ class _Cache(_OfNumba):
             _not_kept(error)
 
 
+class _InCache:
+    """Where Numba keeps a function: in a folder of CACHE that has its module's name, wherever its file is, if at all.
+
+    CACHE is named by our sources; a function from elsewhere is known by the file that defines it.
+    """
+
+    def __init__(self, function: Callable, file: str):
+        self.folder, self.line = f"{CACHE}{os.sep}{function.__module__}", function.__code__.co_firstlineno
+        is_ours = function.__module__.startswith(f"{__package__}.")
+        self.stamp = "" if is_ours else hashlib.sha256(Path(file).read_bytes()).hexdigest()
+
+    @classmethod
+    def from_function(cls, function: Callable, file: str) -> "_InCache":
+        return cls(function, file)
+
+    def ensure_cache_path(self) -> None:
+        os.makedirs(self.folder, 0o700, exist_ok=True)
+
+    def get_cache_path(self) -> str:
+        return self.folder
+
+    def get_source_stamp(self) -> str:
+        return self.stamp
+
+    def get_disambiguator(self) -> str:
+        return str(self.line)
+
+
 @functools.cache
 def checked(cache: Any) -> type:
     """Numba's cache of functions, of a CPU or of cards, with our digests: in CACHE or nowhere.
 
     Numba would go on to a folder beside the sources, which others may write.
     """
-    impl: Any = cache._impl_class
-    locators = [locator for locator in impl._locator_classes if "UserProvided" in locator.__name__]
-    return type("Checked", (_Cache, cache), {"_impl_class": type("Here", (impl,), {"_locator_classes": locators})})
+    here = type("Here", (cache._impl_class,), {"_locator_classes": [_InCache]})
+    return type("Checked", (_Cache, cache), {"_impl_class": here})
 
 
 def keep(made: Any, function: Callable, cache: type) -> Any:
     """A function that Numba is to compile, with the cache of its device."""
     if CACHE is not None:
-        with contextlib.suppress(Exception):  # no place on the disk
+        with contextlib.suppress(Exception):  # no place on the disk, or no file of it
             made._cache = checked(cache)(function)
     return made
 
@@ -263,9 +290,6 @@ def _compiler(**options: Any) -> Callable[[Callable], Any]:
     def decorate(function: Callable) -> Any:
         made = compiled(function)
         if CACHE is None or not hasattr(made, "enable_caching"):  # where Numba is told to compile nothing
-            return made
-        if str(CACHE) != numba.config.CACHE_DIR:  # a kernel from elsewhere, which the digest does not know
-            made.enable_caching()
             return made
         return keep(made, function, caching.FunctionCache)
 

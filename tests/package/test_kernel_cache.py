@@ -1,14 +1,17 @@
 """The cache of compiled kernels: never stale, never fatal, and safe when several processes start at once."""
 
+import compileall
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 import lapsum_cli
+from lapsum_cli.kernels import jit
 
 PACKAGE = Path(lapsum_cli.__file__).parent
 
@@ -27,12 +30,21 @@ print(run()[1])
 FOUND = 0.3679  # 1 / e
 
 
-def _start(folder, cache):
+def _start(folder, cache, cwd=None):
     environment = {**os.environ, "PYTHONPATH": str(folder), "LAPSUM_CACHE_DIR": str(cache)}
     command = [sys.executable, "-c", PROGRAM]
     return subprocess.Popen(
-        command, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, env=environment, cwd=cwd or folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+
+
+def _copy(folder):
+    """The package without what was compiled, in a folder of its own."""
+    return shutil.copytree(PACKAGE, folder / "lapsum_cli", ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def _kept(cache):
+    return {path: path.stat().st_mtime_ns for path in cache.rglob("*.nbc")}
 
 
 def _result(process):
@@ -45,7 +57,7 @@ def _result(process):
 def test_a_change_in_a_helper_of_another_file_is_seen(tmp_path):
     """Numba's own cache looks at the file of the kernel alone: threshold.py does not change here, functions.py does."""
     folder, cache = tmp_path / "program", tmp_path / "cache"
-    shutil.copytree(PACKAGE, folder / "lapsum_cli", ignore=shutil.ignore_patterns("__pycache__"))
+    _copy(folder)
     assert round(_result(_start(folder, cache)), 4) == FOUND
 
     helper = folder / "lapsum_cli" / "kernels" / "scalars" / "functions.py"
@@ -74,3 +86,66 @@ def test_without_a_writable_place_it_still_runs():
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert round(float(done.stdout), 4) == FOUND
+
+
+@pytest.mark.slow
+def test_every_installation_of_a_version_shares_what_is_compiled(tmp_path):
+    cache = tmp_path / "cache"
+    assert round(_result(_start(PACKAGE.parent, cache)), 4) == FOUND
+    compiled = _kept(cache)
+    assert compiled
+    _copy(tmp_path / "elsewhere")
+    shutil.make_archive(str(tmp_path / "zipped"), "zip", tmp_path / "elsewhere")
+    for place in (tmp_path / "elsewhere", tmp_path / "zipped.zip"):
+        assert round(_result(_start(place, cache, tmp_path)), 4) == FOUND
+        assert _kept(cache) == compiled
+
+
+@pytest.mark.slow
+def test_an_installation_without_sources_keeps_what_it_compiles(tmp_path):
+    package, cache = _copy(tmp_path / "place"), tmp_path / "cache"
+    assert compileall.compile_dir(package, legacy=True, quiet=2)
+    for source in package.rglob("*.py"):
+        source.unlink()
+    assert round(_result(_start(package.parent, cache)), 4) == FOUND
+    compiled = _kept(cache)
+    assert compiled
+    assert round(_result(_start(package.parent, cache)), 4) == FOUND
+    assert _kept(cache) == compiled
+    changed = package / "kernels" / "scalars" / "functions.pyc"
+    changed.write_bytes(changed.read_bytes() + b"\0")
+    assert round(_result(_start(package.parent, cache)), 4) == FOUND
+    assert len(list((cache / "numba").iterdir())) == 2
+
+
+HOME, HERE = "the home", "the folder it runs in"
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="their caches have other names")
+@pytest.mark.parametrize(
+    ("named", "general", "where"),
+    [
+        (None, None, (HOME, ".cache", "lapsum")),
+        ("", "", (HOME, ".cache", "lapsum")),
+        ("~/kept", None, (HOME, "kept")),
+        ("~", None, (HOME,)),
+        ("near/by", None, (HERE, "near", "by")),
+        (None, "relative", (HOME, ".cache", "lapsum")),
+        (None, "~/general", (HOME, ".cache", "lapsum")),
+        ("~nobody-of-this-name/x", None, None),
+    ],
+)
+def test_the_cache_is_where_its_name_says(tmp_path, monkeypatch, named, general, where):
+    """Empty is unset, ~ is the home; XDG_CACHE_HOME counts if it is absolute, as its specification has it."""
+    home, here = tmp_path / "home", tmp_path / "here"
+    home.mkdir()
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name, value in (("LAPSUM_CACHE_DIR", named), ("XDG_CACHE_HOME", general), ("HOME", str(home))):
+        monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
+    wanted = tmp_path / f"lapsum-{os.getuid()}"
+    if where:
+        wanted = {HOME: home, HERE: here}[where[0]].joinpath(*where[1:])
+    assert jit._choose_cache() == wanted / "numba" / jit.sources_digest()
+    assert [path.name for path in here.iterdir()] == (["near"] if named == "near/by" else [])

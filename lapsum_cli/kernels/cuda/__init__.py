@@ -23,33 +23,29 @@ No result depends on the batch, and the same input gives the same bits: reductio
 no floats are added by atomics. Between CPU and card results differ in the last digits, within the bounds of kernels.
 """
 
-from .. import jit
-
-# As for the kernels of the CPU: Numba picks the cache directory when it decorates.
-with jit.cache_directory():
-    from . import (
-        adapter,
-        alone,
-        blocks,
-        deviations,
-        doubts,
-        losses,
-        members,
-        narrowing,
-        numbers,
-        order,
-        padding,
-        permute,
-        rank,
-        sort,
-        sorters,
-        sweeps,
-        teams,
-        threshold,
-        tiles,
-        topk,
-        walks,
-    )
+from . import (
+    adapter,
+    alone,
+    blocks,
+    deviations,
+    doubts,
+    losses,
+    members,
+    narrowing,
+    numbers,
+    order,
+    padding,
+    permute,
+    rank,
+    sort,
+    sorters,
+    sweeps,
+    teams,
+    threshold,
+    tiles,
+    topk,
+    walks,
+)
 
 __all__ = [
     "adapter",

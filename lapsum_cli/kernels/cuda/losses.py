@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import jit
 from . import tiles, topk
 from .adapter import Lane, cuda, kernel
 from .teams import Grid
@@ -34,8 +33,7 @@ def each_ranking(
 @functools.cache
 def _compiled(loop: Callable[..., None]) -> Any:
     """The same loop as a kernel."""
-    with jit.cache_directory():
-        return kernel(getattr(loop, "py_func", loop))
+    return kernel(getattr(loop, "py_func", loop))
 
 
 def _on_card(lane, name, value):

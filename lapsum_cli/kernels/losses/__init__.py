@@ -7,7 +7,6 @@ rest. Targets y are better the larger they are.
 import functools
 from importlib import import_module
 
-from .. import jit
 from .parts import Loss, backward, forward
 
 __all__ = ["Loss", "backward", "find", "forward"]
@@ -16,5 +15,4 @@ __all__ = ["Loss", "backward", "find", "forward"]
 @functools.cache
 def find(module: str) -> Loss:
     """LOSS of a module, such as those of this folder."""
-    with jit.cache_directory():
-        return import_module(module).LOSS
+    return import_module(module).LOSS

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -127,8 +128,14 @@ def process(command: list[str], prepare: Callable[[], None], environment: dict[s
     return side
 
 
+def script(name: str) -> str:
+    """The file of a module of this folder that Python runs by itself: its source, or what was compiled of it."""
+    found = find_spec(f"{__package__}.{name}")
+    return str(found.origin if found else name)
+
+
 def _launched(command: list[str], environment: dict[str, str]) -> tuple[int, str, str]:
-    launch = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")), *command]
+    launch = [sys.executable, "-I", "-S", script("launch"), *command]
     with subprocess.Popen(
         launch,
         env=environment,

@@ -17,7 +17,7 @@ folder, name = os.path.split(path)
 peers = ModuleType("peers")
 peers.__path__ = [folder]
 sys.modules["peers"] = peers
-peer = importlib.import_module(f"peers.{name.removesuffix('.py')}")
+peer = importlib.import_module(f"peers.{os.path.splitext(name)[0]}")
 peer.from_file_to_file(source, sink, int(threads) if threads else None)
 with open(sink, "rb+") as file:
     os.fsync(file.fileno())

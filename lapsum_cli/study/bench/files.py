@@ -25,7 +25,7 @@ from pathlib import Path
 from ...core.errors import IOFailed, OptionError
 from ...formats import temporary
 from .cases import Case, Choice, Measured, k_of
-from .clock import Side, process, take_turns
+from .clock import Side, process, script, take_turns
 from .filecheck import check_array, check_table, keeps_order
 from .peers import Peer
 from .sources import QUERY, make_npy, make_parquet
@@ -36,7 +36,7 @@ NPY_TIMES = 5  # as many scores in an NPY file as rows in the Parquet
 # Bytes a row: seven Parquet files, or an NPY of its five scores and three outputs, one of them float64; with a card two
 # outputs more.
 ROOM = {"cpu": 160, "cuda": 220}
-FILEPEER = str(Path(__file__).with_name("filepeer.py"))
+FILEPEER = script("filepeer")
 
 
 @dataclass(frozen=True)

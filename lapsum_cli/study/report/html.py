@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
+from importlib.resources import files
 
 from .tables import Table
 
-STYLE = Path(__file__).with_name("page.css")
+STYLE = files(__package__).joinpath("page.css")
 
 
 @dataclass(frozen=True)
