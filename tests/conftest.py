@@ -5,6 +5,8 @@ Tests marked `cuda` need a GPU, or Numba's simulator, which runs in a process of
     NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1 python3 -m pytest
 """
 
+import sys
+
 import pytest
 from hypothesis import HealthCheck, settings
 from onecard import IS_SIMULATED, RUNS_CUDA
@@ -12,6 +14,11 @@ from onecard import IS_SIMULATED, RUNS_CUDA
 settings.register_profile("default", max_examples=25, derandomize=True, deadline=None, database=None)
 settings.register_profile("long", max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck))
 settings.load_profile("default")
+
+if IS_SIMULATED:
+    # A thread of the simulator is one of Python, and polls for the others while it holds the interpreter: with 5 ms a
+    # turn, Python's default, most of the time is waiting (20 s of a test that takes 6).
+    sys.setswitchinterval(1e-4)
 
 
 def pytest_collection_modifyitems(config, items):
