@@ -12,7 +12,7 @@ from .flow.ahead import ahead
 from .flow.batching import Batch, whole_rankings
 from .flow.budget import Budget
 from .formats.sinks import Sink
-from .formats.sources import Sources
+from .formats.sources import Rows
 from .operations.operation import Operation
 from .tables.results import Counts, Table
 
@@ -31,7 +31,7 @@ class Silent:
 
 
 def run(
-    source: Sources, operation: Operation, table: Table, out: Sink, how: dict, on: Device, budget: Budget, words: Silent
+    source: Rows, operation: Operation, table: Table, out: Sink, how: dict, on: Device, budget: Budget, words: Silent
 ) -> Counts:
     """Apply the operation to every ranking of a source and write what the table makes of it, within the budget.
 

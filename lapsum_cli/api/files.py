@@ -19,14 +19,15 @@ from ..flow.budget import Budget
 from ..flow.process import memory_budget, memory_size, returning_memory, settle
 from ..formats import output_format
 from ..formats.files import Output
-from ..formats.sinks import Made, open_sink
-from ..formats.sources import Sources
+from ..formats.sinks import Made, Sink, open_sink
+from ..formats.sources import Rows, Sources
 from ..operations import LOSSES, operation_called
 from ..operations.loss import Loss, check_reduction
 from ..operations.operation import PAIR, RANKING, SCORE, Operation
 from ..operations.warm import warm
 from ..stream import Silent, results, run
 from ..tables.detect import detect, find_item
+from ..tables.gather import gathered
 from ..tables.pairs import Pairs
 from ..tables.results import Asked, Beside, Counts, RowEach, Table
 from ..tables.roles import Names
@@ -52,6 +53,8 @@ def run_file(
     item: str | None = None,
     reduction: str = "none",
     nan: str = "error",
+    sort_groups: bool = False,
+    temp_dir: str | None = None,
     from_format: str | None = None,
     to_format: str | None = None,
     force: bool = False,
@@ -75,6 +78,8 @@ def run_file(
                a loss; for NPY the file of an array of the same shape
     item       the column that says what an item of a permutation is called; "" for its number
     reduction  of losses: "none", "sum" or "mean"
+    sort_groups: bring the rows of a ranking together, which may come in any order; results keep the input's order.
+               What memory does not hold goes to files in temp_dir, by default the system's, and they with the run
     memory     a size such as "256MiB"; by default a quarter of the limit in force, at most 4 GiB
     device     "cpu", "cuda" for an NVIDIA GPU, or "auto" for a GPU where one works
     engine     who runs the shards of a job: "threads"
@@ -91,6 +96,7 @@ def run_file(
     made = make_operation(operation, alpha, k, names, **options)
     asked = Asked(nan, column, reduction, item)
     job = Job(made, names, asked, from_format, to_format, force, memory, threads, device, words or Silent())
+    job = replace(job, sort_groups=sort_groups, temp_dir=temp_dir)
     if reduction == "mean" and "target" in made.takes and made.gradient:
         job = replace(job, operation=replace(cast(Loss, made), scale=1 / max(1, _count_losses(job, sources))))
     shard = Shard(sources, None if sink is None else str(sink))
@@ -120,6 +126,8 @@ class Job:
     threads: int | None
     device: str
     words: Any
+    sort_groups: bool = False
+    temp_dir: str | None = None
 
     @contextlib.contextmanager
     def opened(self, shard: Shard) -> Iterator[tuple[Sources, Table, Output, Budget]]:
@@ -160,10 +168,12 @@ def _run_shard(job: Job, shard: Shard) -> Counts:
         settle(budget, table.on.batch)
         with output, contextlib.closing(budget):
             shown = job.words.preview(table.schema) if shard.sink is None and job.to_format is None else None
-            rows, how = source.rows if table.keeps_rows else None, job.how(table)
-            made = Made(format, table.schema, table.results, rows, how, table.of_matrices)
-            out = shown or open_sink(output, made)
-            return run(source, job.operation, table, out, how, table.on, budget, job.words)
+            how, count = job.how(table), source.rows if table.keeps_rows else None
+            made = Made(format, table.schema, table.results, count, how, table.of_matrices)
+            out, rows = shown or open_sink(output, made), cast(Rows, source)
+            if job.sort_groups:
+                rows, table, out = gathered(source, table, out, budget, job.temp_dir)
+            return run(rows, job.operation, table, out, how, table.on, budget, job.words)
 
 
 def _count_losses(job: Job, sources: list[str]) -> int:
@@ -180,8 +190,11 @@ def _count_losses(job: Job, sources: list[str]) -> int:
     with counting.opened(Shard(sources, None)) as (source, table, _, budget):
         warm(operation, str(table.dtype), table.on)
         settle(budget, table.on.batch)
+        rows: Rows = source
+        if job.sort_groups:
+            rows, table, _ = gathered(source, table, Sink(), budget, job.temp_dir)
         counts = Counts()
-        batches = whole_rankings(source.chunks(), table.layout, table.cost, budget)
+        batches = whole_rankings(rows.chunks(), table.layout, table.cost, budget)
         for _, freed in results(operation, table, batches, table.on, counts):
             budget.give(freed)
         return counts.losses

@@ -78,6 +78,18 @@ def shared(
             help="NaN and null scores: refuse, rank last, or leave out (their result is null).",
         ),
     ] = "error",
+    sort_groups: Annotated[
+        bool,
+        typer.Option(
+            "--sort-groups",
+            help="The rows of a group may come in any order: bring them together, and give results in the input's "
+            "order. Within --memory; the rest waits in temporary files.",
+        ),
+    ] = False,
+    temp_dir: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Where temporary files of --sort-groups go. Default: the system's folder."),
+    ] = None,
     from_format: Annotated[
         str | None,
         typer.Option(

@@ -18,7 +18,7 @@ class Budget:
     ASIDE = 32 * MIB  # of what every process keeps in reserve (flow.process), for a reader
 
     def __init__(self, memory: int, used: int = 0, batch: int = 8 * MIB) -> None:
-        self.memory = memory
+        self.memory, self.lent = memory, 0
         self.settle(used, batch)
         self.used = 0
         self.closed = False
@@ -33,6 +33,15 @@ class Budget:
         self.aside = self.size + self.ASIDE
         self.batch = min(batch, self.size // 6)
         self.chunk = max(1 << 16, min(MIB, self.size // 32))
+
+    def lend(self) -> int:
+        """Two thirds of it are another's from now on: how many bytes; the same to whoever asks again."""
+        if not self.lent:
+            self.lent = self.size * 2 // 3
+            self.SHARE /= 3
+            self.size -= self.lent
+            self.batch, self.chunk = min(self.batch, self.size // 6), max(1 << 16, min(self.chunk, self.size // 32))
+        return self.lent
 
     def memory_for(self, cost: int) -> int:
         """The memory with which `cost` bytes would fit, in MiB; 80 of them for a process that need not be lean."""

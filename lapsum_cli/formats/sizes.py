@@ -65,10 +65,12 @@ def _bytes_at(array: pa.Array, rows: np.ndarray) -> np.ndarray:
         first, last = np.maximum(at, 0), np.minimum(np.maximum(at, 0) + 1, len(values))
         return sizes_before(np.where(at < 0, null, _bytes_at(values, last) - _bytes_at(values, first)))[rows]
     if kind in _OFFSETS and len(array) and not array.null_count:  # under a null may lie text that is none
-        offsets = np.frombuffer(array.buffers()[1], _OFFSETS[kind])[array.offset :]
+        count = array.offset + len(array) + 1  # a damaged file's buffer may end within an element
+        offsets = np.frombuffer(array.buffers()[1], _OFFSETS[kind], count)[array.offset :]
         return 8 * rows + (offsets[rows] - offsets[0])
     if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
-        views = np.frombuffer(array.buffers()[1] or b"", np.int32)[::4]  # 16 bytes each, of which 4 are the length
+        count = 4 * (array.offset + len(array)) if len(array) else 0
+        views = np.frombuffer(array.buffers()[1] or b"", np.int32, count)[::4]  # 16 bytes each, of which 4 the length
         lengths = np.where(np.asarray(array.is_valid()), views[array.offset : array.offset + len(array)], 0)
         return 8 * rows + sizes_before(lengths)[rows]
     try:

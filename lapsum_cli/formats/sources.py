@@ -76,6 +76,22 @@ class Chunk:
         return Chunk(self.batch.slice(start, stop - start), self.file, self.row + start)
 
 
+class Rows(Protocol):
+    """What the spine reads: columns, the number of rows where known, and the rows in chunks; `read` fills meanwhile."""
+
+    schema: pa.Schema
+    rows: int | None
+    read: list[tuple[str, int]]
+    first: Source
+
+    @property
+    def is_array(self) -> bool:
+        """Whether they are those of an array."""
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All rows, once."""
+
+
 class Sources:
     """One or several inputs read as one, in order; all must have the same columns.
 
@@ -126,6 +142,8 @@ class Sources:
         try:
             source = load(name).read(Reading(file, name, self.is_number, self.room, self.beside))
             plain_schema(source.schema)
+            if any("\0" in name for name in source.schema.names):  # which Arrow cuts off there, or not
+                raise DataError(f"{file.name}: the name of a column holds a NUL byte; rename it")
         except UnicodeDecodeError as error:
             raise DataError(f"{file.name}: the name of a column is not UTF-8: {error.reason}") from None
         except RecursionError:

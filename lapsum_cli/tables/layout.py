@@ -25,6 +25,7 @@ class Layout:
 
     names: Names
     group: tuple[str, ...] = ()  # columns that tell rankings apart
+    keys: tuple[str, ...] = ()  # those that a result with a row for each ranking keeps
     closes_with_row: ClassVar[bool] = True  # a ranking ends with its row
 
     def value_type(self, schema: pa.Schema) -> pa.DataType:

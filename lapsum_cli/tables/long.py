@@ -31,6 +31,7 @@ class Long(Layout):
 
     def __init__(self, score: str, group: tuple[str, ...], names: Names):
         self.score, self.group, self.names = score, group, names
+        self.keys = group
 
     def value_type(self, schema: pa.Schema) -> pa.DataType:
         return score_type(schema.field(self.score).type, self.score, "")
@@ -59,14 +60,15 @@ class Long(Layout):
         too_many, at = (True, returned[1]) if isinstance(returned, tuple) else (False, returned)
         row = chunk.row + int(starts[at])
         name = self._key([key[at] for key in keys])
-        by = ",".join(self.group)
+        by, together = ",".join(self.group), "run again with --sort-groups, which brings its rows together"
         if too_many:
             raise DataError(
                 f"{chunk.file}, row {row}: {name} is out of order, and there are too many groups to check within "
-                f'--memory that none returns; sort by "{by}" first, or raise --memory'
+                f'--memory that none returns; {together}, sort by "{by}" first, or raise --memory'
             )
         raise DataError(
-            f'{chunk.file}, row {row}: {name} appears again after its ranking was closed; sort by "{by}" first'
+            f"{chunk.file}, row {row}: {name} appears again after its ranking was closed; {together}, or sort by "
+            f'"{by}" first'
         )
 
     def _key(self, values: list[pa.Scalar]) -> str:
@@ -95,7 +97,11 @@ class Long(Layout):
         """Where a score stands, for a message."""
         chunk, row = batch.locate(score)
         keys = [chunk.batch.column(name)[row] for name in self.group]
-        return f"{chunk.file}, row {chunk.row + row}" + (f" ({self._key(keys)})" if keys else "")
+        return self.where(chunk, row) + (f" ({self._key(keys)})" if keys else "")
+
+    def where(self, chunk: Chunk, row: int) -> str:
+        """The input of a row of a chunk, and its number there."""
+        return f"{chunk.file}, row {chunk.row + row}"
 
     def name(self, batch: Any, ranking: int) -> str:
         return self.place(batch, int(batch.starts[ranking]))

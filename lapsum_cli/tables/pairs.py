@@ -15,7 +15,7 @@ from ..core.errors import OptionError, OutputError
 from ..core.rankings import Rankings
 from ..flow.batching import Batch
 from ..formats import FOR_KIND, FORMATS
-from ..formats.sources import Sources
+from ..formats.sources import Rows
 from ..operations.operation import Result, Slot
 from ..operations.permute import Permute
 from .layout import Layout
@@ -35,7 +35,7 @@ class Pairs(Table):
     keeps_rows = False
     operation: Permute
 
-    def __init__(self, operation: Permute, layout: Layout, source: Sources, asked: Asked, on: Device):
+    def __init__(self, operation: Permute, layout: Layout, source: Rows, asked: Asked, on: Device):
         super().__init__(operation, layout, source, asked, on)
         self.dense, self.tolerance = operation.dense, operation.tolerance
         self.item, self.say, self.free, self.threads = asked.item, asked.say, asked.free, asked.threads
@@ -47,7 +47,7 @@ class Pairs(Table):
     def kept(self) -> pa.Schema:
         if self.operation.dense:
             return pa.schema([])
-        keys = [self.input.field(name) for name in self.layout.group]
+        keys = [self.input.field(name) for name in self.layout.keys]
         if self.layout.closes_with_row:
             keys = [pa.field("ranking", pa.int64())]
         item = self.asked.item
@@ -101,7 +101,7 @@ class Pairs(Table):
         if self.layout.closes_with_row:
             return [pa.chunked_array([pa.array(np.arange(len(rankings)) + self.ranked + 1)])]
         table = batch.table()
-        return [table.column(name).take(pa.array(batch.starts)) for name in self.layout.group]
+        return [table.column(name).take(pa.array(batch.starts)) for name in self.layout.keys]
 
     def _estimate(
         self,

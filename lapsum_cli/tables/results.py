@@ -18,7 +18,7 @@ from ..core.device import Device
 from ..core.errors import DataError, OptionError
 from ..core.rankings import Rankings, has_nan
 from ..flow.batching import Batch
-from ..formats.sources import Sources
+from ..formats.sources import Rows
 from ..operations.operation import RANKING, SCORE, Operation, Result, Slot
 from .layout import Layout
 
@@ -100,11 +100,12 @@ class Table:
     cost     bytes of work and result for every score
     """
 
+    keeps_columns: bool = False  # those of the input stand beside the results
     keeps_rows: bool = True  # a row of the result for every row of the input
     is_array: bool = False  # where nothing says otherwise, the result is written as NPY
     of_matrices: bool = False  # a row of the result is a line of one of several square matrices
 
-    def __init__(self, operation: Operation, layout: Layout, source: Sources, asked: Asked, on: Device):
+    def __init__(self, operation: Operation, layout: Layout, source: Rows, asked: Asked, on: Device):
         if asked.nan not in ("error", "last", "drop"):
             raise OptionError(f"--nan must be error, last or drop, got {asked.nan!r}")
         self.operation, self.layout, self.source, self.asked, self.on = operation, layout, source, asked, on
@@ -212,7 +213,9 @@ class Table:
 class Beside(Table):
     """Every row of the input, with the results beside it."""
 
-    def __init__(self, operation: Operation, layout: Layout, source: Sources, asked: Asked, on: Device):
+    keeps_columns = True
+
+    def __init__(self, operation: Operation, layout: Layout, source: Rows, asked: Asked, on: Device):
         super().__init__(operation, layout, source, asked, on)
         self.minimum = getattr(operation, "minimum", None)
         if self.minimum is not None and layout.closes_with_row:
@@ -253,7 +256,7 @@ class RowEach(Table):
     numbers. Reduced to a sum or a mean, a single row.
     """
 
-    def __init__(self, operation: Operation, layout: Layout, source: Sources, asked: Asked, on: Device):
+    def __init__(self, operation: Operation, layout: Layout, source: Rows, asked: Asked, on: Device):
         super().__init__(operation, layout, source, asked, on)
         self.keeps_rows = layout.closes_with_row and asked.reduction == "none"
         self.is_array = source.is_array and asked.reduction == "none"
@@ -263,7 +266,7 @@ class RowEach(Table):
             return pa.schema([])
         if self.layout.closes_with_row:
             return self.input
-        return pa.schema([self.input.field(name) for name in self.layout.group])
+        return pa.schema([self.input.field(name) for name in self.layout.keys])
 
     def fields(self, slot: Slot) -> list[pa.Field]:
         is_left = self.asked.reduction == "none" or slot == self.operation.gives[0]
@@ -274,7 +277,7 @@ class RowEach(Table):
             return
         table = batch.table()
         if not self.layout.closes_with_row:
-            table = table.select(list(self.layout.group)).take(pa.array(batch.starts))
+            table = table.select(list(self.layout.keys)).take(pa.array(batch.starts))
         for name, values in zip(self.results, result.values.values(), strict=True):
             table = table.append_column(self.schema.field(name), pa.array(values, mask=np.isnan(result.losses)))
         yield table.replace_schema_metadata(self.schema.metadata)

@@ -98,6 +98,7 @@ CSV = {
     "no-number": ("score\n1\n0x10\n", 'column "score": CSV conversion error to double: invalid value .*0x10'),
     "not-utf8": (b"score,x\n1,\xff\n", "(?i)utf-?8"),
     "name-not-utf8": (b"score,\xff\n1,2\n", "(?i)utf-?8"),
+    "name-with-nul": ("score,te\0xt\n1,2\n", "name of a column holds a NUL"),
 }
 
 

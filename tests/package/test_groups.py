@@ -153,3 +153,16 @@ def test_row_groups_do_not_depend_on_how_the_rows_arrive(lengths, size):
     at_once = groups([table])
     assert at_once == groups([table.slice(at, size) for at in range(0, len(table), size)])
     assert [row for group in at_once for piece in group for row in piece] == table["scores"].to_pylist()
+
+
+def test_a_buffer_may_end_within_an_element():
+    """As that of a damaged file may, which Arrow's validation lets pass."""
+    offsets = np.arange(0, 12, 3, dtype=np.int32).tobytes()
+    made = [
+        pa.Array.from_buffers(pa.string(), 3, [None, pa.py_buffer(offsets + end), pa.py_buffer(b"abcdefghi")])
+        for end in (b"", b"x")
+    ]
+    for column in made:
+        column.validate(full=True)
+    whole, odd = (cumulative_bytes(pa.record_batch([column], ["x"])) for column in made)
+    np.testing.assert_array_equal(whole, odd)
