@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..core.errors import OptionError
-from .operation import ByMethod, option
+from .operation import option
+from .placed import Placed
 
 
 @dataclass(frozen=True)
-class Rank(ByMethod):
+class Rank(Placed):
     """Soft ranks: the largest score of a ranking is near 1, and they sum to n(n+1)/2.
 
     r_i = base + sum over j != i of F((x_j - x_i) / alpha), with F the CDF of the Laplace distribution. Ties share
@@ -22,6 +23,7 @@ class Rank(ByMethod):
     name: ClassVar[str] = "rank"
     result: ClassVar[str] = "soft_rank"
     takes: ClassVar[tuple[str, ...]] = ("upstream",)
+    only_top: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.base not in (0, 1):

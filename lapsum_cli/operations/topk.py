@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..core.errors import OptionError
 from ..core.quantities import K
-from .operation import GRADIENT, RANKING, ByMethod, Slot, option
+from .operation import GRADIENT, RANKING, Slot, option
+from .placed import Placed
 from .softness import items_of, k_of, refuse, refuse_ks
 
 if TYPE_CHECKING:
     from ..core.rankings import Rankings
 
+TIES = ("input", "all")
+
 
 @dataclass(frozen=True)
-class TopK(ByMethod):
+class TopK(Placed):
     """Soft top-k: memberships in [0, 1] that sum to k in every ranking.
 
     p_i = F((x_i - b) / alpha), with F the CDF of the Laplace distribution and the threshold b such that they sum to k.
@@ -27,6 +30,13 @@ class TopK(ByMethod):
     strict: bool = option(False, "Refuse a ranking shorter than k instead of taking all of it.", "--strict-k")
     log: bool = option(False, "Write log memberships, accurate in both tails (log_soft_topk).", "--log")
     minimum: float | None = option(None, "Write only items with a membership of at least P.", "--min", metavar="P")
+    only_top: bool = option(False, "Write only the k best items of each ranking, by their scores.", "--only-top")
+    ties: str = option(
+        "input",
+        "With --only-top, of equal scores at the boundary: the first in the input, exactly k in all, or all of them.",
+        "--ties",
+        metavar="input|all",
+    )
     threshold: bool = option(False, "Also write each ranking's threshold b.", "--threshold")
     grad_k: bool = option(False, "With a gradient, also that with respect to each ranking's k.", "--grad-k")
 
@@ -41,8 +51,22 @@ class TopK(ByMethod):
             raise OptionError(f"--min must be a membership from 0 to 1, got {self.minimum:g}")
         if self.minimum is not None and len(self.ks) > 1:
             raise OptionError("--min needs a single k")
+        if self.only_top and len(self.ks) > 1:
+            raise OptionError("--only-top needs a single k")
+        if self.ties not in TIES:
+            raise OptionError(f"--ties must be {' or '.join(TIES)}, got {self.ties!r}")
+        if self.ties != TIES[0] and not self.only_top:
+            raise OptionError("--ties goes with --only-top")
         if self.minimum is not None and self.log:
             raise OptionError("--min is a membership, and --log writes logarithms; choose one of them")
+
+    @property
+    def asks_places(self) -> bool:
+        return self.only_top or super().asks_places
+
+    @property
+    def moves_rows(self) -> bool:
+        return self.only_top or self.minimum is not None or super().moves_rows
 
     @property
     def result(self) -> str:  # type: ignore[override]
@@ -62,10 +86,13 @@ class TopK(ByMethod):
             "k": [str(k) for k in self.ks] or "column",
             **({"log": True} if self.log else {}),
             **({} if self.minimum is None else {"min": self.minimum}),
+            **({"only_top": self.ties} if self.only_top else {}),
         }
 
     def on_a_tiny_ranking(self) -> Self:
-        return replace(super().on_a_tiny_ranking(), ks=(K(1.0),), strict=False, minimum=None)
+        return replace(
+            super().on_a_tiny_ranking(), ks=(K(1.0),), strict=False, minimum=None, only_top=False, ties=TIES[0]
+        )
 
     @property
     def asks_how_many(self) -> bool:

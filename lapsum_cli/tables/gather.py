@@ -67,15 +67,29 @@ class Gathered:
         self.source, self.budget, self.layout = source, budget, table.layout
         names, known = table.layout.names, source.schema.names
         beside = [*names.each.values(), *names.beside.values(), *filter(None, [table.asked.item])]
+        self.order = getattr(table.operation, "order", False)
+        if self.order:  # the rows of a ranking stay together, in another order: all their columns go along
+            beside += known
         self.needed = list(dict.fromkeys([*table.layout.group, table.layout.score, *beside]))  # type: ignore[attr-defined]
-        self.row, self.key = (_unlike(known, name) for name in ("row", "hash"))
+        self.row, self.key, self.began = (_unlike(known, name) for name in ("row", "hash", "began"))
         fields = [source.schema.field(name) for name in self.needed]
-        self.schema = pa.schema([*fields, pa.field(self.row, pa.int64())], source.schema.metadata)
+        fields += [pa.field(name, pa.int64()) for name in self._numbers]
+        self.schema = pa.schema(fields, source.schema.metadata)
         self.rows, self.first, self.read = source.rows, source.first, source.read
         self.folder, self.files = folder, [(0, source.first.name)]
         self.waiting: Waiting | None = None
-        self.keeps_columns = table.keeps_columns
+        self.keeps_columns = table.keeps_columns and not self.order
         self.count = 0
+
+    @property
+    def _numbers(self) -> list[str]:
+        """The columns of numbers of rows: its own, and that of its ranking's first where rows are put by it."""
+        return [self.row, self.began] if self.order else [self.row]
+
+    @property
+    def place(self) -> str:
+        """The column of numbers by which results are put in order."""
+        return self._numbers[-1]
 
     def share(self) -> int:
         """Bytes for what waits before the spine, and as many for what waits behind it. A third of them is for a part:
@@ -118,15 +132,18 @@ class Gathered:
 
     def _together(self, part: Iterator[pa.RecordBatch], is_one: bool) -> Iterator[pa.RecordBatch]:
         """The rows of a part, those of a group together: by hash all are, where it has one."""
-        previous = None
+        previous, began = None, 0
         for batch in _in_order(part, is_one, self._codes):
-            if is_one:
-                columns = [comparable(batch.column(name)) for name in self.layout.group]
-                if len(run_starts(columns, previous)) > (previous is None):
-                    raise DataError(
-                        "two groups have the same hash, and too many rows to tell apart; sort by them first"
-                    )
-                previous = [column[-1:] for column in columns]
+            columns = [comparable(batch.column(name)) for name in self.layout.group]
+            starts = run_starts(columns, previous)
+            if is_one and len(starts) > (previous is None):
+                raise DataError("two groups share a hash, and are too many rows to tell apart; sort by them first")
+            if self.order:
+                firsts = np.append(began, np.asarray(batch.column(self.row))[starts])
+                lengths = np.diff(np.concatenate([[0], starts, [batch.num_rows]]))
+                batch = batch.append_column(self.began, pa.array(np.repeat(firsts, lengths)))
+                began = int(firsts[-1])
+            previous = [column[-1:] for column in columns]
             yield batch.select(self.schema.names)
 
     def _codes(self, table: pa.Table) -> np.ndarray:
@@ -175,9 +192,9 @@ class InOrder(Sink):
         if self.buckets is None:
             self.share = self.source.share()
             shift = self.source.count.bit_length() - BITS
-            self.buckets = Buckets(self.share // 3, self.source.folder, self.source.row, shift)
+            self.buckets = Buckets(self.share // 3, self.source.folder, self.source.place, shift)
         kept = self.results if self.source.keeps_columns else self.schema.names
-        for batch in table.select([*kept, self.source.row]).combine_chunks().to_batches():
+        for batch in table.select([*kept, self.source.place]).combine_chunks().to_batches():
             self.buckets.add(batch)
 
     def close(self, metadata: Mapping[str, object]) -> None:
@@ -186,14 +203,14 @@ class InOrder(Sink):
         for part, is_one in self.buckets.parts(self.share // 3) if self.buckets else ():
             for results in _in_order(part, is_one, self._numbers):
                 numbers = self._numbers(results)
-                results = results.drop_columns([self.source.row])
+                results = results.drop_columns([self.source.place])
                 tables = beside.with_results(numbers, results) if beside else [pa.Table.from_batches([results])]
                 for table in tables:
                     self.out.write(table.cast(plain_schema(self.schema)).replace_schema_metadata(self.schema.metadata))
         self.out.close(metadata)
 
     def _numbers(self, rows: pa.Table | pa.RecordBatch) -> np.ndarray:
-        return np.asarray(rows.column(self.source.row))
+        return np.asarray(rows.column(self.source.place))
 
     def abandon(self) -> None:
         """Let go of everything."""

@@ -21,6 +21,9 @@ from ..flow.batching import Batch
 from ..formats.sources import Rows
 from ..operations.operation import RANKING, SCORE, Operation, Result, Slot
 from .layout import Layout
+from .top import Places, placed
+
+_OF_PLACES = 48  # bytes a score: sorted scores, places, their inverse, and what is made of them
 
 
 class Total:
@@ -149,7 +152,8 @@ class Table:
         results = width * sum(slot.per == SCORE for slot in self.operation.gives)
         # On a card the work is done there; what crosses the bus is copied to pinned memory, both ways.
         work = 2 * (width + beside + results) if self.on.has_own_memory else self.operation.work_bytes(width)
-        return width + work + beside + results + 1
+        places = _OF_PLACES if getattr(self.operation, "asks_places", False) else 0
+        return width + work + beside + results + places + 1
 
     def kept(self) -> pa.Schema:
         """The columns of the input that stay."""
@@ -218,9 +222,13 @@ class Beside(Table):
     def __init__(self, operation: Operation, layout: Layout, source: Rows, asked: Asked, on: Device):
         super().__init__(operation, layout, source, asked, on)
         self.minimum = getattr(operation, "minimum", None)
-        if self.minimum is not None and layout.closes_with_row:
-            raise OptionError("--min leaves out rows, and so needs a table with a row for each item")
-        self.keeps_rows = self.minimum is None
+        self.asks_places = getattr(operation, "asks_places", False)
+        moves_rows = getattr(operation, "moves_rows", False)
+        if layout.closes_with_row and (moves_rows or self.asks_places):
+            raise OptionError("--min, --only-top, --order and --hard need a table with a row for each item")
+        if self.asks_places and operation.hard:  # type: ignore[attr-defined]
+            self._add(Slot("hard_rank"), pa.field("hard_rank", pa.float64()))
+        self.keeps_rows = not moves_rows
         self.is_array = source.is_array
 
     def kept(self) -> pa.Schema:
@@ -237,18 +245,29 @@ class Beside(Table):
             if slot.per == RANKING:
                 columns.append([self.layout.ranking_column(batch, values)])
                 continue
-            if batch.valid is not None:
-                spread = np.zeros(len(batch.valid), values.dtype)
-                spread[batch.valid] = values
-                values = spread
-            columns += self.layout.columns(batch, values, batch.valid, self.kind_of(slot))
+            columns += self._columns(batch, values, self.kind_of(slot))
+        places = None
+        if self.asks_places:
+            places = Places.of(self.operation, rankings, batch.valid, self.layout.offsets(batch), self.asked.threads)
+            if self.operation.hard:  # type: ignore[attr-defined]
+                columns += self._columns(batch, places.hard_ranks(), pa.float64())
         table = batch.table()
         for name, chunks in zip(self.results, columns, strict=True):
             new = self.schema.field(name)
             table = table.append_column(new, pa.chunked_array(chunks, new.type))
-        if not self.keeps_rows:
+        if places is not None:
+            table = placed(table, places.rows())
+        if self.minimum is not None:
             table = table.filter(pc.greater_equal(table.column(self.results[0]), self.minimum))
         yield table.replace_schema_metadata(self.schema.metadata)
+
+    def _columns(self, batch: Batch, values: np.ndarray, kind: pa.DataType) -> list[list[pa.Array]]:
+        """Values of the scores as columns, null where a row has none."""
+        if batch.valid is not None:
+            spread = np.zeros(len(batch.valid), values.dtype)
+            spread[batch.valid] = values
+            values = spread
+        return self.layout.columns(batch, values, batch.valid, kind)
 
 
 class RowEach(Table):

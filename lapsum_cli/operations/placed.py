@@ -1,0 +1,53 @@
+"""Operations with a result for every item, and its hard place: the best alone, or best first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ..core.device import DeviceWithKernels
+from .operation import ByMethod, option
+
+if TYPE_CHECKING:
+    from ..core.rankings import Array, Rankings
+
+
+@dataclass(frozen=True)
+class Placed(ByMethod):
+    """What such an operation may be asked for besides; a table does it."""
+
+    hard: bool = option(False, "Also write the hard rank, from 1; ties share the mean of their places.", "--hard")
+    order: bool = option(False, "Write each ranking best first, and its rows together.", "--order")
+
+    @property
+    def asks_places(self) -> bool:
+        """Whether the place of every item is needed."""
+        return self.hard or self.order
+
+    @property
+    def moves_rows(self) -> bool:
+        """Whether the rows of the result are not those of the input, one after another."""
+        return self.order
+
+    @cached_property
+    def kernels(self) -> str:
+        return super().kernels + ("-places" if self.asks_places else "")
+
+    def run_once(self, tiny: Rankings, cpus: Sequence[DeviceWithKernels]) -> None:
+        super().run_once(tiny, cpus)
+        if self.asks_places:
+            for threads in (1, 2):
+                self.places(tiny, threads)
+
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), **({"order": True} if self.order else {})}
+
+    def places(self, rankings: Rankings, threads: int) -> Array:
+        """(N,) int64: the place of every score in its ranking, from 0, best first; ties in the order of the input."""
+        from ..kernels.cpu.order import Order
+        from ..kernels.cpu.parallel import Cores
+
+        found: Array = Order(Cores(threads), rankings, self.descending).positions()
+        return found
