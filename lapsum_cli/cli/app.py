@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import signal
+import stat
 import sys
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Annotated, Any, get_type_hints
 
 import typer
+from typer.core import TyperCommand
+from typer.models import ArgumentInfo
 
 from .. import __version__
 from ..core.errors import DataError, IOFailed, LapsumError, OptionError, is_out_of_memory
-from ..operations import OPERATIONS, operation_called
+from ..operations import LOSSES, OPERATIONS, operation_called
 from . import options
 from .bench import bench
 from .startup import fail, leave
@@ -30,8 +34,9 @@ app = typer.Typer(
 )
 
 
-def _command(function: Callable[..., None]) -> Callable[..., None]:
-    """A command of the app, with one line for what the user can fix, and the exit codes of sysexits.h.
+def _command(function: Callable[..., None], short_help: str) -> Callable[..., None]:
+    """A command of the app: `short_help` in the list of them, one line for what the user can fix, and the exit codes of
+    sysexits.h.
 
     Errors end here, before Typer sees them: it would leave with 1 on a closed pipe and with a traceback on a full disk.
     """
@@ -59,7 +64,17 @@ def _command(function: Callable[..., None]) -> Callable[..., None]:
         except OSError as error:
             fail(f"{error.filename or 'input or output'}: {error.strerror or error}", IOFailed.exit_code)
 
-    return app.command()(guarded)
+    return app.command(cls=_Command, short_help=short_help)(guarded)
+
+
+class _Command(TyperCommand):
+    """A command whose help says of an argument what it is called and what it means, not what Python takes it for."""
+
+    def __init__(self, *args: Any, **given: Any):
+        super().__init__(*args, **given)
+        for parameter in self.params:
+            if parameter.param_type_name == "argument":
+                parameter.display_type_rich = lambda ctx: None  # type: ignore[attr-defined]
 
 
 def _operation(name: str) -> None:
@@ -67,7 +82,7 @@ def _operation(name: str) -> None:
     made = operation_called(name)
     shared = _declared(options.shared)
     taken = [p for what in made.takes for p in _declared(options.TAKES[what])]
-    arguments = [p for p in taken if p.default is inspect.Parameter.empty]
+    arguments = [p for p in taken if isinstance(p.annotation.__metadata__[0], ArgumentInfo)]
     own = [p for p in _own(made) if p.name not in {p.name for p in taken}]
     order = [*arguments, *shared[:2], *(p for p in taken if p not in arguments), *own, *shared[2:]]
 
@@ -79,7 +94,7 @@ def _operation(name: str) -> None:
         [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in order]
     )
     command.__annotations__ = {p.name: p.annotation for p in order}
-    _command(command)
+    _command(command, made.about or name)
 
 
 def _declared(function: Callable[..., None]) -> list[inspect.Parameter]:
@@ -116,6 +131,11 @@ def _run(name: str, given: dict[str, Any]) -> None:
     from ..formats import FORMATS
     from .terminal import Voice, what_was_done
 
+    if "loss" in given and given["loss"] not in LOSSES:
+        is_no_loss = f"no loss {given['loss']!r}; " if given["loss"] else ""
+        raise OptionError(f"{is_no_loss}name one of {', '.join(LOSSES)} first: lapsum loss ndcg FILE --target COLUMN")
+    given["source"] = given["source"] or _piped(name)
+    given["sink"] = None if given["sink"] == "-" else given["sink"]
     to_format, sink = given["to_format"], given["sink"]
     if to_format in FORMATS and not FORMATS[to_format].is_text and sink is None and sys.stdout.isatty():
         raise OptionError(
@@ -131,7 +151,15 @@ def _run(name: str, given: dict[str, Any]) -> None:
         words.say(line)
 
 
-@_command
+def _piped(name: str) -> list[str]:
+    """Standard input, where something is put into it: the source of a command that names none."""
+    mode = os.fstat(0).st_mode
+    if stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode):
+        return ["-"]
+    what = f"{name} ndcg scores.parquet --target label" if name == "loss" else f"{name} scores.parquet"
+    raise OptionError(f"name a file to read, such as lapsum {what}; try lapsum {name} -h")
+
+
 def doctor(
     warm: Annotated[bool, typer.Option("--warm", help="Compile every kernel now, so that no later run waits.")] = False,
 ) -> None:
@@ -142,7 +170,17 @@ def doctor(
         print(f"{name:<10} {value}")
 
 
-_command(bench)
+_command(doctor, "What lapsum finds on this machine.")
+_command(bench, "Times on this machine, beside other libraries.")
+
+
+@app.command(short_help="What a command does, and its options.")
+def help(ctx: typer.Context, command: Annotated[str | None, typer.Argument(metavar="COMMAND")] = None) -> None:
+    """What a command does, and its options; without a name, which commands there are."""
+    if command is None:
+        print(ctx.parent.get_help() if ctx.parent else "")
+        return
+    app([command, "--help"], standalone_mode=False)
 
 
 def _version(value: bool) -> None:
@@ -154,7 +192,7 @@ def _version(value: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     pass

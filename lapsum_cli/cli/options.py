@@ -18,21 +18,21 @@ from ..operations.loss import REDUCTIONS
 
 def shared(
     source: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="SOURCE...",
-            help="Parquet, NPY, Arrow, CSV, TSV or JSON lines: files, globs, a directory of Parquet, or - for a pipe. "
-            "Several are read as one, in order.",
+            metavar="SOURCE",
+            help="Parquet, NPY, Arrow, CSV, TSV or JSON lines: files, globs, a directory of Parquet, or - for a pipe, "
+            "the default where there is one. Several are read as one, in order.",
             show_default=False,
         ),
-    ],
+    ] = None,
     sink: Annotated[
         str | None,
         typer.Option(
             "--output",
             "-o",
             metavar="PATH",
-            help="Write here, whole or not at all. Default: standard output.",
+            help="Write here, whole or not at all. Default, and -: standard output.",
             show_default=False,
         ),
     ] = None,
@@ -41,8 +41,8 @@ def shared(
         typer.Option(
             metavar="A",
             help="Softness: near 0 is hard, larger is softer. In the unit of the scores (0.1), or in standard "
-            "deviations of each ranking (0.1std), which gradients hold constant.",
-            show_default="0.1std",
+            "deviations of each ranking (0.1std), which gradients hold constant. Default: 0.1std.",
+            show_default=False,
         ),
     ] = None,
     alpha_column: Annotated[
@@ -175,7 +175,9 @@ def _list_losses(value: bool) -> None:
 
 
 def loss(
-    loss: Annotated[str, typer.Argument(metavar="NAME", help=f"{' or '.join(', '.join(LOSSES).rsplit(', ', 1))}.")],
+    loss: Annotated[
+        str | None, typer.Argument(metavar="NAME", help=f"{' or '.join(', '.join(LOSSES).rsplit(', ', 1))}.")
+    ] = None,
     target: Annotated[
         str | None,
         typer.Option(

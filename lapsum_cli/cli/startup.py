@@ -25,12 +25,18 @@ def main() -> None:
         sys.meta_path.insert(0, WithoutNeighbours)
     if sys.platform == "linux":  # before PyArrow is imported: the pool that its C++ takes where Python names none
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
+    from typer import BadParameter
+
     from .app import app
 
+    UsageError: Any = BadParameter.__base__  # Typer may have a click of its own
     stdout = sys.stdout
     try:
         try:
-            app()
+            code = app(standalone_mode=False)
+            sys.exit(code if isinstance(code, int) else 0)
+        except UsageError as error:
+            misused(error)
         except SystemExit:
             if sys.stdout is not stdout:  # so Typer leaves, with 1, where help meets a closed pipe
                 leave(128 + signal.SIGPIPE)
@@ -42,6 +48,16 @@ def main() -> None:
         leave(128 + signal.SIGPIPE)
     except OSError as error:
         fail(f"standard output: {error.strerror or error}", IOFailed.exit_code)
+
+
+def misused(error: Any) -> NoReturn:
+    """Say in a line what is wrong with what was typed, and leave; without anything typed, what can be."""
+    said = error.format_message()
+    if not sys.argv[1:]:
+        print(said, file=sys.stderr)
+        leave(2)
+    command = error.ctx.command_path if error.ctx else " ".join(["lapsum", *sys.argv[1:2]])
+    fail(f"{said[:1].lower()}{said[1:].rstrip('.')}; try {command} -h", 2)
 
 
 class WithoutNeighbours:

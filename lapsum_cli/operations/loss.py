@@ -63,6 +63,7 @@ class Loss(Operation):
     scale: float = 1.0  # multiplies gradients, such as 1 / m for the mean of m losses
 
     name: ClassVar[str] = "loss"
+    about: ClassVar[str] = "Losses of rankings against a target, and their gradients."
     result: ClassVar[str] = "loss"
     takes: ClassVar[tuple[str, ...]] = ("target", "k")
 

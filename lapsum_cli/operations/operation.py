@@ -102,6 +102,7 @@ class Operation:
     grad_alpha: bool = False
 
     name: ClassVar[str] = ""
+    about: ClassVar[str] = ""  # a line, for a list of operations
     result: ClassVar[str] = ""  # the slot of the result
     takes: ClassVar[tuple[str, ...]] = ()  # what it needs besides scores: of "k", "upstream", "target", "item"
     in_pieces: ClassVar[bool] = True  # some rankings can be computed apart from the others

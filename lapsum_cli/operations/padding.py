@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 MOVED = "padding"  # of Rankings.each: how many scores of -inf are +inf now
 
 
-def last(rankings: Rankings, on: DeviceWithKernels) -> Rankings:
+def last(rankings: Rankings, on: DeviceWithKernels | None = None) -> Rankings:
     """Rankings in ascending order, with padding last, and how many scores that moved in `each`; else themselves."""
     import numpy as np
 
     moved = count(rankings, -np.inf, on)
-    if rankings.is_on_card:  # where nobody waits to know whether there are any
+    if on and rankings.is_on_card:  # where nobody waits to know whether there are any
         values = on.kernels.padding.last(on.place, rankings.values)
     elif not moved.any():
         return rankings
@@ -31,11 +31,11 @@ def last(rankings: Rankings, on: DeviceWithKernels) -> Rankings:
     return replace(rankings, values=values, each={**rankings.each, MOVED: moved})
 
 
-def count(rankings: Rankings, infinity: float, on: DeviceWithKernels) -> Any:
+def count(rankings: Rankings, infinity: float, on: DeviceWithKernels | None = None) -> Any:
     """(m,) float64, where the scores are: how many scores of each ranking are this infinity."""
     import numpy as np
 
-    if rankings.is_on_card:
+    if on and rankings.is_on_card:
         return on.kernels.padding.count(on.place, rankings, infinity)
     end = rankings.values.min(initial=0) if infinity < 0 else rankings.values.max(initial=0)
     if end != infinity:  # one pass, and nothing to store

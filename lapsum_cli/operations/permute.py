@@ -30,6 +30,7 @@ class Permute(ByMethod):
     dense: bool = option(False, "Write the whole matrix as NPY: a row an item, a column a position.", "--dense")
 
     name: ClassVar[str] = "permute"
+    about: ClassVar[str] = "Soft permutations: how likely each item is at each place."
     result: ClassVar[str] = "probability"
     takes: ClassVar[tuple[str, ...]] = ("item",)
     in_pieces: ClassVar[bool] = False  # boundaries are of all rankings together

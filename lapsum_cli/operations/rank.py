@@ -21,6 +21,7 @@ class Rank(Placed):
     base: int = option(1, "The best possible rank.", "--base", metavar="0|1")
 
     name: ClassVar[str] = "rank"
+    about: ClassVar[str] = "Soft ranks: near 1 for the best score, near n for the last."
     result: ClassVar[str] = "soft_rank"
     takes: ClassVar[tuple[str, ...]] = ("upstream",)
     only_top: ClassVar[bool] = False

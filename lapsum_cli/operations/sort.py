@@ -22,6 +22,7 @@ class Sort(ByMethod):
     """
 
     name: ClassVar[str] = "sort"
+    about: ClassVar[str] = "Soft-sorted scores, best first."
     result: ClassVar[str] = "soft_sort"
     takes: ClassVar[tuple[str, ...]] = ("upstream",)
     in_scores: ClassVar[tuple[str, ...]] = ("soft_sort",)

@@ -41,6 +41,7 @@ class TopK(Placed):
     grad_k: bool = option(False, "With a gradient, also that with respect to each ranking's k.", "--grad-k")
 
     name: ClassVar[str] = "topk"
+    about: ClassVar[str] = "Soft top-k: memberships in [0, 1] that sum to k."
     takes: ClassVar[tuple[str, ...]] = ("k", "upstream")
     in_scores: ClassVar[tuple[str, ...]] = ("threshold",)
 

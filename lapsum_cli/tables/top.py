@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 
 from ..core.rankings import Rankings
-from ..devices.cpu import Cpu
 from ..operations import padding
 from ..operations.softness import k_of
 
@@ -36,7 +35,7 @@ class Places:
     ) -> Places:
         """Those of the rankings of a batch; the rest as above."""
         if not operation.descending:
-            rankings = padding.last(rankings, Cpu())
+            rankings = padding.last(rankings)
         return cls(operation, rankings, valid, starts, threads)
 
     @cached_property
@@ -63,7 +62,7 @@ class Places:
         """
         operation, rankings = self.operation, self.rankings
         worst = -np.inf if operation.descending else np.inf
-        items = rankings.lengths - padding.count(rankings, worst, Cpu())
+        items = rankings.lengths - padding.count(rankings, worst)
         k = rankings.each.get("k")
         if k is None:
             k = k_of(operation.ks[0], rankings.with_each({**rankings.each, "items": items}))
