@@ -40,8 +40,11 @@ class BadRanking(DataError):
     """An option or a score is wrong for one ranking of a batch; the caller knows what that ranking is called."""
 
     def __init__(self, ranking: int, problem: str):
-        super().__init__(f"ranking {ranking}: {problem}")
+        super().__init__(ranking, problem)  # what a copy is made of, in another process too
         self.ranking, self.problem = ranking, problem
+
+    def __str__(self) -> str:
+        return f"ranking {self.ranking}: {self.problem}"
 
 
 class InputMissing(LapsumError, FileNotFoundError):
