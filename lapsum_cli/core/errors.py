@@ -2,7 +2,8 @@
 
 LapsumError
 ├── OptionError (2)        a value that the operation cannot use; also a ValueError
-│   └── RankingTooLarge    one ranking needs more than the whole memory budget; also a MemoryError
+│   ├── RankingTooLarge    one ranking needs more than the whole memory budget; also a MemoryError
+│   └── NotDifferentiable  a derivative that is not computed; also a NotImplementedError, and so a RuntimeError
 ├── DataError (65)         the scores or their file are wrong; also a ValueError
 │   └── BadRanking         one ranking of a batch; who reads the file knows its name
 ├── InputMissing (66)      there is nothing to read; also a FileNotFoundError
@@ -28,6 +29,10 @@ class OptionError(LapsumError, ValueError):
 
 class RankingTooLarge(OptionError, MemoryError):
     """One ranking needs more than the whole memory budget."""
+
+
+class NotDifferentiable(OptionError, NotImplementedError):
+    """A derivative that is not computed, such as a second one."""
 
 
 class DataError(LapsumError, ValueError):
