@@ -30,6 +30,7 @@ from ..core.errors import OptionError
 from ..core.quantities import Alpha, K
 from ..core.rankings import Rankings, is_on_card
 from ..core.tensors import is_tensor
+from ..operations import suspicions
 from ..operations.operation import GRADIENT, Operation, Result
 from ..operations.permute import Permute
 from ..operations.rank import Rank
@@ -365,5 +366,7 @@ def _asked(
     }
     if each or beside:
         rankings = Rankings(rankings.values, rankings.offsets, beside, each)
+    if not rankings.is_on_card:
+        suspicions.warn(operation, rankings)
     warm(operation, rankings.dtype, on)
     return form, rankings, on

@@ -76,6 +76,10 @@ class IOFailed(LapsumError, OSError):
     exit_code = 74
 
 
+class LapsumWarning(UserWarning):
+    """What was computed as it was asked for, and is hardly what was meant."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory, or room for a thread, is used up, by its words: drivers and libraries have no
     class in common.

@@ -38,7 +38,7 @@ from ..core.errors import DataError, NotDifferentiable, OptionError
 from ..core.quantities import Alpha, K
 from ..core.rankings import Rankings, equal_offsets, has_nan
 from ..core.tensors import unreadable
-from ..operations import LOSSES
+from ..operations import LOSSES, suspicions
 from ..operations.loss import Loss, check_reduction
 from ..operations.operation import Operation
 from ..operations.rank import Rank
@@ -253,6 +253,8 @@ class _Operation(torch.autograd.Function):
                 if given is not None
             }
             rankings = _rankings(rows, each, call.target)
+            if not rows.is_cuda:
+                suspicions.warn(operation, rankings)
             with alone(on, operation, rankings):
                 doubted = doubts(on, rankings)
                 [(_, rankings)] = operation.by_k(operation.ready(rankings, on))

@@ -24,18 +24,18 @@ def eagerly(function: Callable[Given, Made]) -> Callable[Given, Made]:
 
     @functools.wraps(function)
     def called(*given: Given.args, **options: Given.kwargs) -> Made:
-        how = _uncompiled(function) if "torch._dynamo" in sys.modules else function
-        made: Made = how(*given, **options)
-        return made
+        how = function if "torch._dynamo" not in sys.modules else uncompiled or _leave_alone()
+        return how(*given, **options)
+
+    uncompiled: Callable[Given, Made] | None = None
+
+    def _leave_alone() -> Callable[Given, Made]:
+        nonlocal uncompiled
+        uncompiled = torch.compiler.disable(function)
+        return uncompiled
 
     called._torchdynamo_disable = True  # type: ignore[attr-defined]
     return called
-
-
-@functools.cache
-def _uncompiled(function: Callable) -> Callable:
-    made: Callable = torch.compiler.disable(function)
-    return made
 
 
 _is_forked = False
