@@ -56,8 +56,8 @@ def of_padding(operation: Operation, rankings: Rankings) -> str | None:
     if number is None:
         return None
     return (
-        f"scores of {number:g} look like padding, and set the deviations that alpha = {operation.alpha} is in; pad with "
-        "-inf, which takes no part, or give alpha in the unit of the scores"
+        f"scores of {number:g} look like padding, and set the deviations that alpha = {operation.alpha} is in; pad "
+        "with -inf, which takes no part, or give alpha in the unit of the scores"
     )
 
 
@@ -70,8 +70,8 @@ def padding_number(rankings: Rankings, descending: bool = True) -> float | None:
     values, seen = rankings.values, None
     if len(values) > ENOUGH:
         seen = _some(rankings)
-        values = np.concatenate(seen)
-    worst = float(values.min() if descending else values.max())
+        values = np.concatenate([values[:0], *seen])
+    worst = float(values.min(initial=0.0) if descending else values.max(initial=0.0))
     if not LARGE <= (-worst if descending else worst) < np.inf:
         return None
     seen = seen if seen is not None else _some(rankings)
