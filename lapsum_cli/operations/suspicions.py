@@ -106,6 +106,6 @@ def _kind(x: Any, worst: float) -> tuple[int, bool] | None:
 
     is_worst = x == worst
     others = np.abs(x[~is_worst & np.isfinite(x)])
-    if not is_worst.any() or not len(others) or LARGE * others.max() > abs(worst):
+    if not is_worst.any() or not len(others) or others.max() > abs(worst) / LARGE:
         return None
     return int(is_worst.sum()), bool(is_worst[0] or is_worst[-1])

@@ -64,11 +64,10 @@ def test_a_first_derivative_may_be_part_of_a_graph(entry):
     """With create_graph=True the same gradients, which may be used, in other graphs too."""
     x, alpha = scores(), torch.tensor([0.4, 1.3], requires_grad=True)
     weights = torch.linspace(1, 2, 2, dtype=x.dtype)
-    plain = torch.autograd.grad(
-        call(entry, x, alpha=alpha).T @ weights, (x, alpha), torch.ones(6 if entry.per != "ranking" else ())
+    plain, graph = (
+        torch.autograd.grad((weights @ call(entry, x, alpha=alpha)).sum(), (x, alpha), create_graph=create)
+        for create in (False, True)
     )
-    result = call(entry, x, alpha=alpha).T @ weights
-    graph = torch.autograd.grad(result, (x, alpha), torch.ones_like(result), create_graph=True)
     assert all(torch.equal(a, b) and b.requires_grad for a, b in zip(plain, graph, strict=True))
     (x - 0.1 * graph[0].detach()).sum().backward()
     assert (x.grad == 1).all()
@@ -133,9 +132,7 @@ TRANSFORMS = {
 @pytest.mark.parametrize("way", TRANSFORMS)
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 def test_what_wraps_tensors_is_refused_in_one_line(entry, way):
-    with pytest.raises(
-        lapsum_cli.LapsumError, match="derivatives are computed backward|transforms of torch.func"
-    ) as refused:
+    with pytest.raises(lapsum_cli.LapsumError, match=r"are computed backward|transforms of torch.func") as refused:
         TRANSFORMS[way](lambda x: call(entry, x), scores().detach())
     assert "\n" not in str(refused.value)
 
