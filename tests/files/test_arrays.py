@@ -25,7 +25,6 @@ ARRAYS = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore:.* rankings have one score each")
 @pytest.mark.parametrize("version", [(1, 0), (2, 0)])
 @pytest.mark.parametrize(("dtype", "shape"), ARRAYS)
 def test_npy_in_gives_npy_of_the_same_shape(tmp_path, dtype, shape, version):
