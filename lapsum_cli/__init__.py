@@ -19,6 +19,7 @@ _HOME = {
     "IOFailed": "core.errors",
     "K": "core.quantities",
     "LapsumError": "core.errors",
+    "LapsumWarning": "core.errors",
     "Loss": "operations.loss",
     "OptionError": "core.errors",
     "OutputError": "core.errors",

@@ -14,6 +14,7 @@ from .flow.budget import Budget
 from .formats.sinks import Sink
 from .formats.sources import Rows
 from .operations.operation import Operation
+from .operations.suspicions import of_padding
 from .tables.results import Counts, Table
 
 
@@ -66,6 +67,7 @@ def results(
         except BadRanking as error:
             raise DataError(f"{table.layout.name(batch, error.ranking)}: {error.problem}") from None
         counts.add(batch, rankings, operation.short(rankings), result)
+        counts.padding = counts.padding or of_padding(operation, rankings)
         for rows in table.put_back(batch, rankings, result):
             yield rows, 0
             del rows

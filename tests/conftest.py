@@ -30,6 +30,9 @@ def pytest_collection_modifyitems(config, items):
             return is_cuda or is_for_simulator
         return not is_for_simulator and (RUNS_CUDA or not is_cuda)
 
+    for item in items:  # laws are tried on rankings of any shape: what is said of some has a suite of its own
+        if item.path.name != "test_suspicions.py":
+            item.add_marker(pytest.mark.filterwarnings("ignore::lapsum_cli.LapsumWarning"))
     left_out = [item for item in items if not can_run(item)]
     items[:] = [item for item in items if can_run(item)]
     config.hook.pytest_deselected(items=left_out)

@@ -19,6 +19,8 @@ used raises OptionError or DataError, both a ValueError: alpha <= 0, k < 0, NaN.
 from __future__ import annotations
 
 import functools
+from decimal import Decimal
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,14 +28,16 @@ import numpy as np
 from .. import devices
 from ..core.errors import OptionError
 from ..core.quantities import Alpha, K
-from ..core.rankings import Rankings
+from ..core.rankings import Rankings, is_on_card
+from ..core.tensors import is_tensor
+from ..operations import suspicions
 from ..operations.operation import GRADIENT, Operation, Result
 from ..operations.permute import Permute
 from ..operations.rank import Rank
 from ..operations.sort import Sort
 from ..operations.topk import TopK
 from ..operations.warm import warm
-from .forms import Form, is_on_card, rankings_of, refuse_nan
+from .forms import Form, in_memory, option, rankings_of, refuse_nan
 
 EACH = object()  # in place of an option that is given for each ranking
 
@@ -69,7 +73,7 @@ def soft_rank(
     float16 gives float32, a ranking longer than 2^24 float64. O(n log n).
     Source: LapSum, ICML 2025, section 3.
     """
-    operation = _made(Rank, _option(alpha), descending, method=method, base=base)
+    operation = _made(Rank, _option("alpha", alpha), descending, method=method, base=base)
     return _result(operation, x, alpha, threads, device)
 
 
@@ -87,7 +91,7 @@ def soft_rank_vjp(
 
     (1 / 2 alpha) (sum_j e_ij v_j - v_i sum_j e_ij) over j != i, with e_ij = e^(-|x_i - x_j| / alpha), v = upstream.
     """
-    operation = _made(Rank, _option(alpha), descending, gradient=True, grad_alpha=True, method=method)
+    operation = _made(Rank, _option("alpha", alpha), descending, gradient=True, grad_alpha=True, method=method)
     return _gradients(operation, x, upstream, alpha, threads, device)
 
 
@@ -106,7 +110,7 @@ def soft_sort(
     sum_j F((x_j - t) / alpha) is l - 1/2. Infinite scores stay at their end. O(n log n).
     Source: LapSum, ICML 2025, section 4.
     """
-    return _result(_made(Sort, _option(alpha), descending, method=method), x, alpha, threads, device)
+    return _result(_made(Sort, _option("alpha", alpha), descending, method=method), x, alpha, threads, device)
 
 
 def soft_sort_vjp(
@@ -123,7 +127,7 @@ def soft_sort_vjp(
 
     The l-th result moves with the scores by softmax_j(-|y_l - x_j| / alpha); upstream goes by position.
     """
-    operation = _made(Sort, _option(alpha), descending, gradient=True, grad_alpha=True, method=method)
+    operation = _made(Sort, _option("alpha", alpha), descending, gradient=True, grad_alpha=True, method=method)
     return _gradients(operation, x, upstream, alpha, threads, device)
 
 
@@ -146,7 +150,7 @@ def soft_topk(
 
     O(n). Source: LapSum, ICML 2025, section 4.
     """
-    operation = _made(TopK, _option(alpha), largest, method=method, k=_option(k))
+    operation = _made(TopK, _option("alpha", alpha), largest, method=method, k=_option("k", k))
     return _result(operation, x, alpha, threads, device, k)
 
 
@@ -183,7 +187,7 @@ def log_soft_topk(
 
     x, k   as for soft_topk; -inf where the membership is 0
     """
-    operation = _made(TopK, _option(alpha), largest, method=method, k=_option(k), log=True)
+    operation = _made(TopK, _option("alpha", alpha), largest, method=method, k=_option("k", k), log=True)
     return _result(operation, x, alpha, threads, device, k)
 
 
@@ -222,7 +226,7 @@ def soft_permutation(
     """
     from ..kernels.cpu import permute
 
-    operation = _made(Permute, _option(alpha), descending)
+    operation = _made(Permute, _option("alpha", alpha), descending)
     if is_on_card(x):
         form, rankings, on = _asked(operation, x, alpha, threads, device)
         with on.alone(operation, rankings):
@@ -235,9 +239,9 @@ def soft_permutation(
     [at] = result.values.values()
     lengths = form.rankings.lengths.tolist()
     matrices = [permute.dense(at, r, 0, n).astype(form.dtype, copy=False) for r, n in enumerate(lengths)]
-    if len(form.shape) == 1 and not (isinstance(x, np.ndarray) and x.dtype != object):
+    if form.array is None:
         return matrices
-    n = lengths[0] if lengths else np.shape(x)[-1]
+    n = form.array[-1]
     return np.concatenate(matrices or [np.empty((0, n), form.dtype)]).reshape(*form.shape, n, n)
 
 
@@ -249,16 +253,28 @@ def _made(kind: type[Operation], alpha: Any, descending: bool, *, k: Any = EACH,
     return kind(Alpha(1.0) if alpha is EACH else Alpha.parse(alpha), descending, **options)
 
 
-def _option(given: Any) -> Any:
-    """An option that all rankings share; EACH where they have one each."""
-    if given is None or isinstance(given, str | float | int):
+_PARSE = {"alpha": Alpha.parse, "k": K.parse}
+
+
+def _option(name: str, given: Any) -> Any:
+    """An option that all rankings share, alpha or k; EACH where they have one each."""
+    if given is None or isinstance(given, str) or type(given) in (float, int):
         return given
-    return EACH if np.ndim(given) else np.asarray(given).item()
+    if _is_each(given):
+        return EACH
+    if type(given) is bool or (not isinstance(given, Real | Decimal | np.ndarray) and not is_tensor(given)):
+        _PARSE[name](given)  # which refuses it: here, as True is 1 where options that were given before are looked up
+    return option(name, in_memory(given)).item()
 
 
 def _is_each(given: Any) -> bool:
     """Whether an option is given for each ranking."""
-    return not isinstance(given, str | float | int) and np.ndim(given) > 0
+    if given is None or isinstance(given, str | float | int):
+        return False
+    try:
+        return np.ndim(given) > 0
+    except (TypeError, ValueError):  # a list of lists of several lengths
+        return True
 
 
 def _result(operation: Operation, x: Any, alpha: Any, threads: int, device: str | None, k: Any = None) -> Any:
@@ -285,7 +301,7 @@ def _topk_gradients(
     device: str | None,
 ) -> TopKGradients:
     gradients = {"gradient": True, "grad_alpha": True, "grad_k": True}
-    operation = _made(TopK, _option(alpha), largest, method=method, k=_option(k), log=log, **gradients)
+    operation = _made(TopK, _option("alpha", alpha), largest, method=method, k=_option("k", k), log=log, **gradients)
     form, result = compute(operation, x, alpha, threads, device, k, upstream, results=False)
     found = {slot.name: values for slot, values in result.values.items()}
     to_k, to_alpha = (form.each(found[f"{GRADIENT}_{name}"]) for name in ("k", "alpha"))
@@ -350,5 +366,7 @@ def _asked(
     }
     if each or beside:
         rankings = Rankings(rankings.values, rankings.offsets, beside, each)
+    if not rankings.is_on_card:
+        suspicions.warn(operation, rankings)
     warm(operation, rankings.dtype, on)
     return form, rankings, on

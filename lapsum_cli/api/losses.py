@@ -25,6 +25,7 @@ from ..core.errors import OptionError
 from ..operations import LOSSES
 from ..operations.loss import Loss, check_reduction
 from ..operations.operation import GRADIENT
+from .forms import in_memory, option
 from .functions import EACH, Gradients, _made, _option, compute
 
 
@@ -70,10 +71,10 @@ def loss_vjp(
     operation = _operation(name, alpha, descending, k, {**options, "gradient": True, "grad_alpha": True})
     form, result = compute(operation, x, alpha, threads, device, k, target=target)
     if reduction == "none":
-        weights = form.per_ranking("upstream", np.broadcast_to(upstream, form.shape))
+        weights = form.per_ranking("upstream", upstream)
     else:
         count = max(1, int((~np.isnan(result.losses)).sum())) if reduction == "mean" else 1
-        weights = np.full(len(form.rankings), float(upstream) / count)
+        weights = np.full(len(form.rankings), _one("upstream", upstream) / count)
     found = {slot.name: values for slot, values in result.values.items()}
     with np.errstate(over="ignore"):  # at a tiny alpha a gradient may well be beyond its dtype: inf
         to_scores = (found[GRADIENT] * np.repeat(weights, form.rankings.lengths)).astype(form.dtype)
@@ -81,10 +82,20 @@ def loss_vjp(
     return Gradients(form.scores(to_scores), form.each(to_alpha))
 
 
+def _one(name: str, given: Any) -> float:
+    """What was given for a loss that is one number."""
+    found = option(name, in_memory(given))
+    if found.size != 1:
+        raise OptionError(f"{name} has the shape {found.shape}, and a reduced loss is one number; pass one")
+    return float(found.reshape(()))
+
+
 def _operation(name: str, alpha: Any, descending: bool, k: Any, options: dict[str, Any]) -> Loss:
     if k is None and name in LOSSES and LOSSES[name].k == "needed":
         raise OptionError(f"loss {name} needs k, how many are at the top")
-    made = _made(Loss, _option(alpha), descending, k=EACH if k is None else _option(k), loss=name, **options)
+    made = _made(
+        Loss, _option("alpha", alpha), descending, k=EACH if k is None else _option("k", k), loss=name, **options
+    )
     assert isinstance(made, Loss)
     return made
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ..core import unfinished
 from ..formats.sinks import Sink
+from ..operations.suspicions import one_each
 from .startup import one_line
 
 if TYPE_CHECKING:
@@ -99,6 +100,10 @@ def what_was_done(name: str, counts: Any, output: str | None) -> Iterator[str]:
             f"{counts.short} of {counts.rankings} rankings are shorter than k; their k is their length"
             + (" (--strict-k refuses them)" if name == "topk" else "")
         )
+    if counts.alone == counts.rankings > 1:
+        yield one_each(counts.rankings)
+    if counts.padding:
+        yield counts.padding
     if counts.nan:
         without = "have no rows" if name == "permute" else "have a null result" if name != "loss" else "take no part"
         yield f"{counts.nan} NaN or null scores were left out: they {without}"

@@ -2,7 +2,8 @@
 
 LapsumError
 ├── OptionError (2)        a value that the operation cannot use; also a ValueError
-│   └── RankingTooLarge    one ranking needs more than the whole memory budget; also a MemoryError
+│   ├── RankingTooLarge    one ranking needs more than the whole memory budget; also a MemoryError
+│   └── NotDifferentiable  a derivative that is not computed; also a NotImplementedError, and so a RuntimeError
 ├── DataError (65)         the scores or their file are wrong; also a ValueError
 │   └── BadRanking         one ranking of a batch; who reads the file knows its name
 ├── InputMissing (66)      there is nothing to read; also a FileNotFoundError
@@ -30,6 +31,10 @@ class RankingTooLarge(OptionError, MemoryError):
     """One ranking needs more than the whole memory budget."""
 
 
+class NotDifferentiable(OptionError, NotImplementedError):
+    """A derivative that is not computed, such as a second one."""
+
+
 class DataError(LapsumError, ValueError):
     """The scores, or the file that holds them, are wrong."""
 
@@ -40,8 +45,11 @@ class BadRanking(DataError):
     """An option or a score is wrong for one ranking of a batch; the caller knows what that ranking is called."""
 
     def __init__(self, ranking: int, problem: str):
-        super().__init__(f"ranking {ranking}: {problem}")
+        super().__init__(ranking, problem)  # what a copy is made of, in another process too
         self.ranking, self.problem = ranking, problem
+
+    def __str__(self) -> str:
+        return f"ranking {self.ranking}: {self.problem}"
 
 
 class InputMissing(LapsumError, FileNotFoundError):
@@ -66,6 +74,10 @@ class IOFailed(LapsumError, OSError):
     """Reading or writing broke off, as on a full disk."""
 
     exit_code = 74
+
+
+class LapsumWarning(UserWarning):
+    """What was computed as it was asked for, and is hardly what was meant."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -53,10 +53,13 @@ class K:
 
 
 def _number(text: str | float, unit: str, rule: str) -> tuple[float, bool]:
-    """A number, and whether the unit follows it."""
+    """A number, and whether the unit follows it; what Python and NumPy would only make a number of is none."""
     has_unit = isinstance(text, str) and text.endswith(unit)
     number = text.removesuffix(unit) if isinstance(text, str) else text
+    of_numpy = getattr(text, "dtype", None)
     try:
+        if isinstance(text, bool | bytes | bytearray) or getattr(of_numpy, "kind", "f") not in "iufU":
+            raise TypeError
         return float(number), has_unit
-    except (TypeError, ValueError):
-        raise OptionError(f"{rule}, got {text!r}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise OptionError(f"{rule}, got {' '.join(repr(text).split())[:80]}") from None

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .errors import DataError
+from .numbers import floats, read, row
+from .tensors import is_tensor
 
 Array = Any  # a NumPy array, or one on a card with the CUDA Array Interface
 _NAMES = {"f": "float32", "d": "float64"}
@@ -55,6 +57,32 @@ def has_nan(array: np.ndarray) -> bool:
     return bool(most != most)
 
 
+def is_on_card(given: Any) -> bool:
+    """Whether what was given is an array on a GPU, by the CUDA Array Interface; that of the simulator has no such."""
+    if is_tensor(given):
+        return bool(given.is_cuda)  # PyTorch raises for a tensor that is not, instead of having no such attribute
+    return hasattr(given, "__cuda_array_interface__") or hasattr(given, "copy_to_host")
+
+
+def whole_numbers(given: Any, name: str) -> np.ndarray:
+    """Integers of any type as int64; DataError where they are none."""
+    array = _read(read, given, name)
+    if array.dtype.kind not in "iu":
+        raise DataError(f"{name} must be integers, got {array.dtype}")
+    return array.astype(np.int64, copy=False)
+
+
+def _read(how: Any, given: Any, name: str) -> Any:
+    """What how(given, name) makes of it; DataError where it is nothing of the kind."""
+    try:
+        return how(given, name)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        line = " ".join(str(error).split())
+        raise DataError(f"{name} is a {type(given).__name__} that holds no numbers: {line}") from None
+
+
 _longest: tuple[np.ndarray | None, int] = None, 0  # fixed offsets, and what was found of them
 
 
@@ -62,8 +90,8 @@ _longest: tuple[np.ndarray | None, int] = None, 0  # fixed offsets, and what was
 class Rankings:
     """Ranking r is `values[offsets[r]:offsets[r + 1]]`, as in Arrow's list layout with 64-bit offsets.
 
-    values   (N,) float32 or float64, in memory here or on a card
-    offsets  (m + 1,) int64, non-decreasing, from 0 to N; in memory here
+    values   (N,) float32 or float64, in memory here or on a card; other numbers become one of these
+    offsets  (m + 1,) int64, non-decreasing, from 0 to N; in memory here; other integers become that
     beside   by name, (N,) each: what goes with every score, such as an upstream gradient or a target
     each     by name, (m,) float64 each: what goes with every ranking, alpha and k; in memory here, or on
              a card, from PyTorch. One number for all may have a stride of 0
@@ -83,29 +111,59 @@ class Rankings:
     each: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.is_on_card:
+        if isinstance(self.values, np.ndarray) or not is_on_card(self.values):
             self._check()
             object.__setattr__(self, "values", frozen(self.values))
         object.__setattr__(self, "offsets", frozen(self.offsets))
 
     def _check(self) -> None:
-        if self.values.ndim != 1 or self.values.dtype not in (np.float32, np.float64):
-            raise DataError(f"scores must be one flat float32 or float64 array, got {self.values.dtype}")
+        if type(self.values) is not np.ndarray or self.values.dtype not in (np.float32, np.float64):
+            object.__setattr__(self, "values", _read(floats, self.values, "x"))
+        if self.values.ndim != 1:
+            raise DataError(f"scores must be one flat float32 or float64 array, got {self.values.ndim} dimensions")
+        if type(self.offsets) is not np.ndarray or self.offsets.dtype != np.int64:
+            object.__setattr__(self, "offsets", whole_numbers(self.offsets, "offsets"))
         offsets = self.offsets
-        if offsets.dtype != np.int64 or offsets.ndim != 1 or len(offsets) == 0:
-            raise DataError(f"offsets must be a flat, non-empty int64 array, got {offsets.dtype}")
+        if offsets.ndim != 1 or len(offsets) == 0:
+            raise DataError(f"offsets must be a flat, non-empty int64 array, got the shape {offsets.shape}")
         if offsets[0] != 0 or offsets[-1] != len(self.values) or (offsets[1:] < offsets[:-1]).any():
             raise DataError(f"offsets must rise from 0 to the number of scores, {len(self.values)}")
+        for named, count in ((self.beside, len(self.values)), (self.each, len(offsets) - 1)):
+            for name, given in named.items():
+                if given.shape != (count,):
+                    raise DataError(f"{name} has the shape {given.shape}; it must be ({count},)")
 
     @classmethod
     def of(cls, rows: Sequence) -> Rankings:
         """Rankings from a list of one-dimensional arrays, which are copied; float32 only when all of them are."""
-        rows = [np.asarray(row) for row in rows]
-        dtype = np.float32 if rows and all(row.dtype in (np.float16, np.float32) for row in rows) else np.float64
+        return cls.joined(_read(lambda rows, name: [row(given, r) for r, given in enumerate(rows)], rows, "x"))
+
+    @classmethod
+    def joined(cls, rows: Sequence[np.ndarray]) -> Rankings:
+        """Rankings from arrays (n,) of floats, as numbers.row gives them."""
+        dtype = np.float32 if rows and all(values.dtype == np.float32 for values in rows) else np.float64
         offsets = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum([len(row) for row in rows], out=offsets[1:])
-        values = np.concatenate([np.asarray(row, dtype) for row in rows]) if rows else np.empty(0, dtype)
+        np.cumsum([len(values) for values in rows], out=offsets[1:])
+        values = np.concatenate([np.asarray(values, dtype) for values in rows]) if rows else np.empty(0, dtype)
         return cls(values, offsets)
+
+    @classmethod
+    def from_sizes(cls, values: Any, sizes: Any) -> Rankings:
+        """Consecutive rankings of so many scores each, as the `group` of LightGBM and XGBoost has it.
+
+        values  (N,) scores
+        sizes   (m,) integers of 0 or more that sum to N
+
+        >>> Rankings.from_sizes([0.1, 0.9, 0.5], [2, 0, 1]).offsets.tolist()
+        [0, 2, 2, 3]
+        """
+        if not is_on_card(values):
+            values = _read(floats, values, "x")
+        sizes = whole_numbers(sizes, "sizes")
+        if sizes.ndim != 1 or (sizes < 0).any() or values.ndim != 1 or sizes.sum() != len(values):
+            total = f"{sizes.sum()} in {len(sizes)} of them" if sizes.ndim == 1 else f"the shape {sizes.shape}"
+            raise DataError(f"sizes must be 0 or more and sum to the number of scores, {values.shape[0]}, got {total}")
+        return cls(values, np.concatenate([[0], np.cumsum(sizes)]))
 
     @classmethod
     def equal_length(cls, values: Array, count: int, length: int) -> Rankings:

@@ -44,22 +44,27 @@ def without_dictionary(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def score_type(kind: pa.DataType, name: str, source: str) -> pa.DataType:
+def score_type(kind: pa.DataType, name: str, source: str, what: str = "scores") -> pa.DataType:
     """The float type in which scores of this type are returned; DataError where they are no numbers."""
     if pa.types.is_floating(kind):
         return kind
     if holds_numbers(kind):
         return pa.float64()
-    raise DataError(f'{source}: column "{name}" has type {kind}; scores must be numbers')
+    raise DataError(f'{source}: column "{name}" has type {kind}; {what} must be numbers')
 
 
-def floats(array: pa.Array, dtype: np.typing.DTypeLike, where: str) -> np.ndarray:
-    """Scores as float32 or float64, null as NaN; an integer that no float64 holds is refused."""
+def floats(array: pa.Array, dtype: np.typing.DTypeLike, where: str, what: str = "scores") -> np.ndarray:
+    """Scores as float32 or float64, null as NaN; an integer that no float64 holds is refused, a decimal one too."""
     if not pa.types.is_floating(array.type):
+        given = array
         try:
             array = array.cast(pa.float64())
         except pa.ArrowInvalid as error:
-            raise DataError(f"{where}: scores are integers that no float64 holds: {error}") from None
+            raise DataError(f"{where}: {what} are integers that no float64 holds: {error}") from None
+        if pa.types.is_decimal(given.type):
+            for value in given.filter(pc.greater_equal(pc.abs(array), float(MOST_EXACT))).to_pylist():
+                if value == int(value) and int(value) != int(float(value)):
+                    raise DataError(f"{where}: {what} are integers that no float64 holds: {value}")
     if array.null_count:
         array = array.cast(pa.float32() if pa.types.is_float16(array.type) else array.type)
         array = pc.fill_null(array, float("nan"))

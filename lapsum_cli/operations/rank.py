@@ -32,7 +32,9 @@ class Rank(Placed):
 
     def dtype(self, scores: str, longest: int = 0) -> str:
         """float32 holds every integer up to 2^24; ranks beyond it are float64 whatever the scores are."""
-        return "float64" if longest > 1 << 24 else ("float32" if scores == "float16" else scores)
+        from ..core.numbers import HALVES
+
+        return "float64" if longest > 1 << 24 else ("float32" if scores in HALVES else scores)
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "base": self.base}

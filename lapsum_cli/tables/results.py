@@ -56,6 +56,8 @@ class Counts:
     short: int = 0
     nan: int = 0
     written: int = 0
+    alone: int = 0  # rankings of a single score
+    padding: str | None = None  # what is to be said of the first that was seen
     total: Total = field(default_factory=Total)
 
     def add(self, batch: Batch, rankings: Rankings, short: int, result: Result) -> None:
@@ -64,6 +66,7 @@ class Counts:
         self.rankings += len(rankings)
         self.scores += len(rankings.values)
         self.short += short
+        self.alone += int((rankings.lengths == 1).sum())
         self.nan += 0 if batch.valid is None else int(len(batch.valid) - batch.valid.sum())
         if result.losses is not None:
             self.total.add(result.losses[~np.isnan(result.losses)])

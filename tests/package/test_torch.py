@@ -1,6 +1,7 @@
 """The autograd functions: gradients, shapes, dtypes, no copy and no harm; all of it when PyTorch is installed."""
 
 import runpy
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,10 @@ torch = pytest.importorskip("torch")
 from lapsum_cli import torch as soft  # noqa: E402
 
 TARGET = torch.tensor([[3, 0, 1, 1, 2, 0], [0, 2, 0, 3, 1, 1]])
+X = np.random.default_rng(0).normal(size=(2, 6))
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of a prototype
+    NESTED = torch.nested.nested_tensor([torch.ones(2), torch.ones(1)])
 
 
 def takes_tensors(entry):
@@ -167,8 +172,37 @@ def test_rankings_without_a_loss_leave_the_others_alone(entry):
             "reduction must be .*, got 'median'",
         ),
         (lambda x: soft.soft_rank(x.to("meta")), "x is on meta; the CPU and NVIDIA GPUs compute"),
+        (lambda x: soft.soft_rank(x.detach().to_sparse()), r"x has the layout sparse_coo; pass it as .to_dense\(\)"),
+        (lambda x: soft.soft_rank(NESTED), "x is nested; pad it with -inf"),
+        (lambda x: soft.soft_rank(x.detach().to(torch.float8_e5m2)), "got torch.float8_e5m2; pass x.float"),
+        (lambda x: soft.soft_rank(x * 1j), "x must be a tensor of floats, got torch.complex128"),
+        (lambda x: soft.soft_topk(x, None), "k must be a number such as 10.*, got None"),
+        (lambda x: soft.topk_loss(x, TARGET, None), "loss topk needs k, how many are at the top"),
+        (lambda x: soft.recall_loss(x, TARGET, None), "loss recall needs k"),
+        (lambda x: soft.soft_topk(x, torch.tensor(True)), "k must be numbers, got torch.bool"),
+        (lambda x: soft.soft_rank(x, alpha=True), "alpha must be a number such as 0.1"),
+        (lambda x: soft.soft_rank(x, alpha=torch.ones(2, 3)), r"alpha has the shape \(2, 3\), which does not"),
+        (lambda x: soft.soft_rank(x, alpha=np.ones((30, 30))), "alpha must be a number such as 0.1"),
+        (lambda x: soft.soft_rank(x, alpha=torch.tensor(0.1 + 1j)), "alpha must be numbers, got torch.complex64"),
+        (lambda x: soft.soft_rank(x, alpha=torch.tensor(0.1, device="meta")), "alpha is on meta"),
+        (lambda x: soft.soft_rank(x, alpha=NESTED), "alpha is nested"),
+        (lambda x: soft.soft_rank(x, alpha=torch.ones(2).to_sparse()), "alpha has the layout sparse_coo"),
+        (lambda x: soft.spearman_loss(x, TARGET.to_sparse()), "the target has the layout sparse_coo"),
+        (lambda x: soft.spearman_loss(x, TARGET.to("meta")), "the target is on meta"),
+        (lambda x: soft.spearman_loss(x, NESTED), "the target is nested"),
+        (lambda x: soft.spearman_loss(x, TARGET * 1j), "the target must be numbers, got torch.complex64"),
+        (lambda x: soft.spearman_loss(x, TARGET + 2**53), "the target holds 900719925474099., a number that no"),
+        (lambda x: lapsum_cli.soft_rank(x), "x is a tensor that requires a gradient.*use lapsum_cli.torch"),
+        (lambda x: lapsum_cli.soft_rank([x[0]]), "ranking 0: x is a tensor that requires a gradient"),
+        (lambda x: lapsum_cli.soft_topk(X, x[0, 0]), "k is a tensor that requires a gradient.*lapsum_cli.torch"),
+        (lambda x: lapsum_cli.spearman_loss(X, x), "target is a tensor that requires a gradient"),
+        (lambda x: lapsum_cli.soft_rank_vjp(X, x), "upstream is a tensor that requires a gradient"),
+        (lambda x: lapsum_cli.soft_rank(x.detach().to_sparse()), "x is a tensor that has the layout sparse_coo"),
+        (lambda x: lapsum_cli.soft_rank(x.to("meta").detach()), "x is a tensor that is on meta"),
+        (lambda x: lapsum_cli.soft_rank(NESTED), "x is a tensor that is nested"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 def test_what_cannot_be_used_is_one_line(call, words):
     with pytest.raises(lapsum_cli.LapsumError, match=words) as refused:
         call(scores())

@@ -1,0 +1,367 @@
+"""The operations and losses as PyTorch autograd functions, for tensors on the CPU and on a GPU (extra `torch`).
+
+In all of them
+
+x      (..., n) float16, bfloat16, float32 or float64: rankings on the last axis, -inf for padding. It is read where it
+       lies, without a copy if it is contiguous float32 or float64, and never modified
+alpha  softness: a number, "0.1std" (held constant in gradients), or a tensor that broadcasts to (...): one for each
+       ranking, which gets a gradient; k likewise. A last axis of one number, beside that of the scores, will do
+
+A tensor on a GPU is computed there, on the current stream (extra `cuda`), and so are the gradients for alpha and k:
+nothing waits, forward or backward, but a loss, whose scores cross to the host and back, and a k in percent. So nobody
+is told in time of a NaN among the scores, of an alpha that is not positive, or of a k that is negative: then all
+results are NaN, and all gradients. A top-k of float32 scores there takes alphas of 1e-30 to 1e30.
+
+Results have the shape and dtype of x. float16 and bfloat16 are computed in float32; their ranks stay float32. A graph
+may be walked backward more than once (retain_graph), and with create_graph=True, but second derivatives are not
+computed: a graph that is differentiated twice raises. As many threads compute as PyTorch has; torch.compile leaves
+these functions as they are. What cannot be used raises a LapsumError, such as a NaN among the scores.
+
+>>> import torch
+>>> from lapsum_cli.torch import soft_topk
+>>> x = torch.tensor([3.0, 1.0, 2.0], requires_grad=True)
+>>> soft_topk(x, 1, alpha=0.5)[0].backward()
+>>> bool(x.grad[0] > 0), bool(x.grad.sum().abs() < 1e-6)
+(True, True)
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ..core.errors import DataError, NotDifferentiable, OptionError
+from ..core.quantities import Alpha, K
+from ..core.rankings import Rankings, equal_offsets, has_nan
+from ..core.tensors import unreadable
+from ..operations import LOSSES, suspicions
+from ..operations.loss import Loss, check_reduction
+from ..operations.operation import Operation
+from ..operations.rank import Rank
+from ..operations.sort import Sort
+from ..operations.topk import TopK
+from ..operations.warm import warm
+from .places import alone, device_of, doubts, spoil
+from .surroundings import by_one_thread_after_fork, eagerly
+from .tensors import (
+    check_option,
+    check_scores,
+    flat,
+    per_ranking,
+    refuse_transforms,
+    rows_of,
+    target_of,
+    tensor_of,
+    to_option,
+)
+
+__all__ = [
+    "log_soft_topk",
+    "ndcg_loss",
+    "permutation_loss",
+    "recall_loss",
+    "soft_rank",
+    "soft_sort",
+    "soft_topk",
+    "spearman_loss",
+    "topk_loss",
+]
+
+
+@eagerly
+def soft_rank(
+    x: torch.Tensor, *, alpha: Any = "0.1std", descending: bool = True, base: int = 1, method: str = "lapsum"
+) -> torch.Tensor:
+    """Soft rank of every score, best first from `base`; approximates  x.argsort(descending=True).argsort() + 1."""
+    return _apply(Rank(_constant_alpha(alpha), descending, base=base, method=method), x, alpha)
+
+
+@eagerly
+def soft_sort(
+    x: torch.Tensor, *, alpha: Any = "0.1std", descending: bool = True, method: str = "lapsum"
+) -> torch.Tensor:
+    """Soft-sorted scores, best first; approximates  x.sort(descending=True).values."""
+    return _apply(Sort(_constant_alpha(alpha), descending, method=method), x, alpha)
+
+
+@eagerly
+def soft_topk(
+    x: torch.Tensor, k: Any, *, alpha: Any = "0.1std", largest: bool = True, method: str = "lapsum"
+) -> torch.Tensor:
+    """Soft membership in the top k, in [0, 1], with the sum k; approximates  x >= x.topk(k).values[-1]."""
+    operation = TopK(_constant_alpha(alpha), largest, ks=_constant_k(k), method=method)
+    return _apply(operation, x, alpha, k)
+
+
+@eagerly
+def log_soft_topk(
+    x: torch.Tensor, k: Any, *, alpha: Any = "0.1std", largest: bool = True, method: str = "lapsum"
+) -> torch.Tensor:
+    """Logarithm of soft_topk, with all its digits in both tails; -inf where the membership is 0."""
+    operation = TopK(_constant_alpha(alpha), largest, ks=_constant_k(k), log=True, method=method)
+    return _apply(operation, x, alpha, k)
+
+
+@eagerly
+def spearman_loss(
+    x: torch.Tensor,
+    target: torch.Tensor,
+    *,
+    alpha: Any = "0.1std",
+    descending: bool = True,
+    reduction: str = "mean",
+) -> torch.Tensor:
+    """1 - the correlation of the soft ranks with the ranks of the target; see lapsum_cli.spearman_loss."""
+    return loss("spearman", x, target, alpha=alpha, descending=descending, reduction=reduction)
+
+
+@eagerly
+def topk_loss(
+    x: torch.Tensor,
+    target: torch.Tensor,
+    k: Any,
+    *,
+    alpha: Any = "0.1std",
+    descending: bool = True,
+    reduction: str = "mean",
+) -> torch.Tensor:
+    """Cross-entropy of soft memberships against the target's top k; see lapsum_cli.topk_loss."""
+    return loss("topk", x, target, k=k, alpha=alpha, descending=descending, reduction=reduction)
+
+
+@eagerly
+def recall_loss(
+    x: torch.Tensor,
+    target: torch.Tensor,
+    k: Any,
+    *,
+    alpha: Any = "0.1std",
+    descending: bool = True,
+    reduction: str = "mean",
+) -> torch.Tensor:
+    """1 - soft recall at k; see lapsum_cli.recall_loss."""
+    return loss("recall", x, target, k=k, alpha=alpha, descending=descending, reduction=reduction)
+
+
+@eagerly
+def ndcg_loss(
+    x: torch.Tensor,
+    target: torch.Tensor,
+    *,
+    at: Any = None,
+    gain: str = "exp2",
+    alpha: Any = "0.1std",
+    descending: bool = True,
+    reduction: str = "mean",
+) -> torch.Tensor:
+    """1 - NDCG at the soft ranks, of the `at` best alone if given; see lapsum_cli.ndcg_loss."""
+    return loss("ndcg", x, target, k=at, gain=gain, alpha=alpha, descending=descending, reduction=reduction)
+
+
+@eagerly
+def permutation_loss(
+    x: torch.Tensor,
+    target: torch.Tensor,
+    *,
+    alpha: Any = "0.1std",
+    descending: bool = True,
+    reduction: str = "mean",
+) -> torch.Tensor:
+    """Cross-entropy of the soft permutation against the target's order; see lapsum_cli.permutation_loss."""
+    return loss("permutation", x, target, alpha=alpha, descending=descending, reduction=reduction)
+
+
+@eagerly
+def loss(
+    name: str,
+    x: torch.Tensor,
+    target: torch.Tensor,
+    *,
+    k: Any = None,
+    alpha: Any = "0.1std",
+    descending: bool = True,
+    reduction: str = "mean",
+    **options: Any,
+) -> torch.Tensor:
+    """A loss of operations.LOSSES by its name; k and options as it takes them."""
+    check_reduction(reduction)
+    check_scores(x)
+    if isinstance(target, torch.Tensor) and (problem := unreadable(target)):
+        raise DataError(f"the target {problem}")
+    if not isinstance(target, torch.Tensor) or target.shape != x.shape:
+        raise DataError(f"the target must be a tensor of the shape of x, {tuple(x.shape)}")
+    if isinstance(k, torch.Tensor) and k.requires_grad:
+        raise OptionError("a loss has no gradient with respect to k; pass k.detach()")
+    if k is None and name in LOSSES and LOSSES[name].k == "needed":
+        raise OptionError(f"loss {name} needs k, how many are at the top")
+    ks = _constant_k(k) if k is not None else ()
+    operation = Loss(_constant_alpha(alpha), descending, loss=name, ks=ks, **options)
+    return _apply(operation, x, alpha, k, target, reduction)
+
+
+def __getattr__(name: str) -> Callable[..., torch.Tensor]:
+    """A loss that only the table knows."""
+    base = name.removesuffix("_loss")
+    if base == name or base not in LOSSES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return lambda x, target, **options: loss(base, x, target, **options)
+
+
+# The function below sees tensors as they were given: it reads their numbers, and gives each its gradient back.
+
+
+class _Call(NamedTuple):
+    """What is to be done with the scores of a call, besides the tensors that get gradients.
+
+    reduction  of losses; "none" for a result of each score
+    """
+
+    operation: Operation
+    target: torch.Tensor | None
+    reduction: str
+
+
+class _Kept(NamedTuple):
+    """What a forward pass leaves for the way back. given: the tensors of the call, None where alpha or k was none."""
+
+    operation: Operation
+    given: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
+    rankings: Rankings
+    state: Any
+    doubts: Any
+    defined: torch.Tensor | None  # how many rankings have a loss, where a mean was taken
+
+
+class _Operation(torch.autograd.Function):
+    """Any operation: its forward pass, whose state is kept for the way back."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, alpha: torch.Tensor | None, k: torch.Tensor | None, call: _Call
+    ) -> torch.Tensor:
+        operation, leading = call.operation, x.shape[:-1]
+        on = device_of(x)
+        with by_one_thread_after_fork():
+            rows = rows_of(x)
+            each = {
+                name: per_ranking(given, leading, x.device)
+                for name, given in (("alpha", alpha), ("k", k))
+                if given is not None
+            }
+            rankings = _rankings(rows, each, call.target)
+            if not rows.is_cuda:
+                suspicions.warn(operation, rankings)
+            with alone(on, operation, rankings):
+                doubted = doubts(on, rankings)
+                [(_, rankings)] = operation.by_k(operation.ready(rankings, on))
+                made = operation.forward(rankings, on, keep=any(ctx.needs_input_grad))
+                spoil(doubted, made.values)
+            # PyTorch refuses the way back if the scores were changed in place, where they are read as they lie.
+            ctx.save_for_backward(x if rows.data_ptr() == x.data_ptr() else rows)
+            dtype = getattr(torch, operation.dtype(str(x.dtype).removeprefix("torch."), x.shape[-1]))
+            if made.values is not None:
+                result, defined = tensor_of(made.values, x, x.shape), None
+            else:
+                losses = tensor_of(made.numbers[operation.result], x, leading).to(rows.dtype)
+                result, defined = _reduced(losses, call.reduction)
+            ctx.kept = _Kept(operation, (x, alpha, k), rankings, made.state, doubted, defined)
+            return result.to(dtype)
+
+    @staticmethod
+    @eagerly
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[Any, ...]:
+        ctx.saved_tensors  # noqa: B018  raises for scores that were changed in place, and for a graph that is freed
+        refuse_transforms(upstream)
+        if torch.is_grad_enabled():  # create_graph=True
+            return *_Once.apply(upstream, *ctx.kept.given, ctx.kept), None
+        return *_gradients(upstream, ctx.kept), None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        raise NotDifferentiable("derivatives are computed backward alone; forward-mode ones are not")
+
+
+class _Once(torch.autograd.Function):
+    """Gradients in a graph that may be differentiated again: they hang on all that they depend on, so that doing so
+    ends here instead of giving zeros.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, upstream: torch.Tensor, x: Any, alpha: Any, k: Any, kept: _Kept) -> tuple[Any, ...]:
+        return _gradients(upstream, kept)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Any) -> Any:
+        raise NotDifferentiable(
+            "second derivatives are not computed: this graph was differentiated twice, as a Hessian, a penalty on a "
+            "gradient or an inner step of training does; detach the gradient, or leave out create_graph=True"
+        )
+
+
+def _reduced(losses: torch.Tensor, reduction: str) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The mean or sum of the losses that are not NaN, or all of them; and how many these are, for a mean."""
+    if reduction == "mean":
+        return losses.nanmean(), losses.isnan().logical_not().sum()
+    return (losses.nansum() if reduction == "sum" else losses), None
+
+
+def _gradients(upstream: torch.Tensor, kept: _Kept) -> tuple[Any, ...]:
+    """Gradients for the scores, alpha and k as they were given, None where one was not."""
+    operation, (x, alpha, k), rankings = kept.operation, kept.given, kept.rankings
+    on, leading = device_of(x), x.shape[:-1]
+    with by_one_thread_after_fork():
+        upstream = upstream.to(getattr(torch, rankings.dtype))
+        if "target" in operation.takes:
+            upstream = upstream if kept.defined is None else upstream / kept.defined
+            upstream = upstream.expand(leading).double().cpu()
+        with alone(on, operation, rankings):
+            found = operation.backward(rankings, kept.state, flat(upstream), on)
+            spoil(kept.doubts, *found)
+        scores, *rest = found
+        return tensor_of(scores, x, x.shape).to(x.dtype), *(
+            None if given is None else to_option(tensor_of(end, x, torch.Size([len(end)])), given, leading)
+            for given, end in zip((alpha, k), rest, strict=True)
+        )
+
+
+def _apply(
+    operation: Operation, x: torch.Tensor, alpha: Any, k: Any = None, target: Any = None, reduction: str = "none"
+) -> torch.Tensor:
+    refuse_transforms()
+    check_scores(x)
+    for name, given in (("alpha", alpha), ("k", k)):
+        check_option(name, given, x.shape[:-1])
+    alphas, ks = (given if isinstance(given, torch.Tensor) else None for given in (alpha, k))
+    with torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext():
+        warm(operation, "float64" if x.dtype == torch.float64 else "float32", device_of(x))
+        made: torch.Tensor = _Operation.apply(x, alphas, ks, _Call(operation, target, reduction))
+    return made
+
+
+def _constant_alpha(alpha: Any) -> Alpha:
+    return Alpha(1.0) if isinstance(alpha, torch.Tensor) else Alpha.parse(alpha)
+
+
+def _constant_k(k: Any) -> tuple[K, ...]:
+    return () if isinstance(k, torch.Tensor) else (K.parse(k),)
+
+
+def _rankings(rows: torch.Tensor, each: dict[str, torch.Tensor], target: torch.Tensor | None) -> Rankings:
+    """The rows as rankings, where they are, with what was given for each of them and a target beside them."""
+    count, length = rows.shape
+    there, values = _stays(rows, target), flat(rows)
+    if not there and (bool(torch.isnan(rows).any()) if rows.is_cuda else has_nan(values)):
+        raise DataError("a score is NaN; mask it with -inf")
+    beside = {} if target is None else {"target": target_of(target)}
+    numbers = {name: flat(given) if there else flat(given.cpu()).copy() for name, given in each.items()}
+    offsets = equal_offsets(count, length) if rows.is_cuda else np.arange(count + 1, dtype=np.int64) * length
+    return Rankings(values, offsets, beside, numbers)
+
+
+def _stays(rows: torch.Tensor, target: torch.Tensor | None) -> bool:
+    """Whether all that is computed of the rows stays on a card, and nothing waits: a loss looks at them here."""
+    return rows.is_cuda and target is None

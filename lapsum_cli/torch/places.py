@@ -1,0 +1,57 @@
+"""Where tensors are computed: the CPU, or the card that holds them, on PyTorch's stream and in its memory."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import devices
+from ..core.rankings import Rankings
+from ..devices.cpu import Cpu
+from ..operations.operation import Operation
+
+
+def device_of(x: torch.Tensor) -> Any:
+    """The CPU with as many threads as PyTorch has, or the card that holds x, on PyTorch's current stream."""
+    if not x.is_cuda:
+        return Cpu(torch.get_num_threads())
+    stream = torch.cuda.current_stream(x.device).cuda_stream
+    return devices.lane((x.device.index, stream), lambda: _lane_of_torch(x.device, stream))
+
+
+def alone(on: Any, operation: Operation, rankings: Rankings) -> Any:
+    return on.alone(operation, rankings) if on.has_own_memory else contextlib.nullcontext()
+
+
+def _lane_of_torch(device: torch.device, stream: int) -> Any:
+    """A lane whose arrays come from PyTorch's allocator, which gives memory out again in the order of the stream."""
+    from ..kernels.cuda import adapter
+
+    class Lane(adapter.Lane):
+        def empty(self, shape: Any, dtype: Any) -> Any:
+            size = int(np.prod(shape, dtype=np.int64))
+            room = torch.empty(max(size, 1) * np.dtype(dtype).itemsize, dtype=torch.uint8, device=device)
+            return adapter.as_array(room).view(np.dtype(dtype))[:size].reshape(shape)
+
+    return Lane(adapter.external_stream(stream))
+
+
+def doubts(on: Any, rankings: Rankings) -> Any:
+    """What may be wrong with rankings that stay on the card, found out there; None where all is known to be right."""
+    if not rankings.is_on_card or "target" in rankings.beside:
+        return None
+    doubts = on.kernels.doubts.Doubts.of(on.place)
+    doubts.nan(rankings.values)
+    if "k" in rankings.each:
+        doubts.outside(rankings.each["k"], 0.0, np.inf)
+    return doubts
+
+
+def spoil(doubts: Any, *results: Any) -> None:
+    """Results (some None) of what is wrong are NaN: nobody has waited to be told."""
+    for result in results:
+        if doubts is not None and result is not None:
+            doubts.spoil(result)

@@ -1,0 +1,113 @@
+"""Tensors as the arrays that operations read, and arrays as tensors; what cannot be read is refused in one line."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..core import numbers
+from ..core.errors import DataError, DeviceError, NotDifferentiable, OptionError
+from ..core.tensors import unreadable
+
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def check_scores(x: Any) -> None:
+    """DataError or DeviceError for what is no tensor of scores."""
+    if not isinstance(x, torch.Tensor):
+        raise DataError(f"x must be a tensor of floats, got {getattr(x, 'dtype', type(x).__name__)}")
+    if x.is_meta:
+        raise DeviceError("x is on meta; the CPU and NVIDIA GPUs compute: a tensor has no numbers there")
+    if problem := unreadable(x):
+        raise DataError(f"x {problem}")
+    if x.dtype not in DTYPES:
+        hint = "" if x.is_complex() or x.is_quantized else "; pass x.float()"
+        raise DataError(f"x must be a tensor of floats, got {x.dtype}{hint}")
+    if x.device.type not in ("cpu", "cuda"):
+        raise DeviceError(f"x is on {x.device}; the CPU and NVIDIA GPUs compute: pass x.cpu()")
+    if x.ndim == 0:
+        raise DataError("x must have at least one dimension, got a single number")
+
+
+def check_option(name: str, given: Any, leading: torch.Size) -> None:
+    """OptionError for a tensor, of alpha or k, that is no number for each of the rankings."""
+    if not isinstance(given, torch.Tensor):
+        return
+    if problem := unreadable(given):
+        raise OptionError(f"{name} {problem}")
+    if given.dtype == torch.bool or given.is_complex() or given.is_quantized:
+        raise OptionError(f"{name} must be numbers, got {given.dtype}")
+    behind = leading[max(0, len(leading) - given.ndim) :]
+    fits = given.ndim <= len(leading) and all(own in (1, n) for own, n in zip(given.shape, behind, strict=True))
+    if not fits and given.shape != (*leading, 1):
+        raise OptionError(
+            f"{name} has the shape {tuple(given.shape)}, which does not broadcast to that of the rankings, "
+            f"{tuple(leading)}"
+        )
+
+
+def per_ranking(given: torch.Tensor, leading: torch.Size, device: torch.device) -> torch.Tensor:
+    """(m,) float64: an option that check_option has seen, for each ranking."""
+    given = given.detach().to(device).double()
+    return (given if given.shape == (*leading, 1) else given.expand(leading)).reshape(-1)
+
+
+def to_option(gradient: torch.Tensor, given: torch.Tensor, leading: torch.Size) -> torch.Tensor:
+    """The gradient for an option of that for each ranking (m,): the way back of per_ranking."""
+    gradient = gradient.reshape(leading)
+    has_axis = given.shape == (*leading, 1)
+    return (gradient.reshape(given.shape) if has_axis else gradient.sum_to_size(given.shape)).to(given)
+
+
+def target_of(given: torch.Tensor) -> np.ndarray:
+    """(N,) float64, the target of every score, in memory here."""
+    if problem := unreadable(given):
+        raise DataError(f"the target {problem}")
+    if given.is_complex() or given.is_quantized:
+        raise DataError(f"the target must be numbers, got {given.dtype}")
+    given = given.detach().cpu()
+    if given.dtype.is_floating_point or given.dtype == torch.bool:
+        given = given.double()
+    values = numbers.widened(given.resolve_neg().contiguous().numpy().reshape(-1), "the target")
+    if np.isnan(values).any():
+        raise DataError("a target is NaN; it must be a number for every score")
+    return values
+
+
+def rows_of(x: torch.Tensor) -> torch.Tensor:
+    """(m, n) contiguous float32 or float64, a ranking in each row: the scores where they are, if they are that."""
+    rows = (x.float() if x.dtype in (torch.float16, torch.bfloat16) else x).resolve_neg()
+    return rows.reshape(math.prod(x.shape[:-1]), x.shape[-1]).contiguous()
+
+
+def flat(tensor: torch.Tensor) -> Any:
+    """The numbers of a tensor where they are, as an array."""
+    tensor = tensor.detach().resolve_neg().contiguous().reshape(-1)
+    if not tensor.is_cuda:
+        return tensor.numpy()
+    from ..kernels.cuda import adapter
+
+    return adapter.as_array(tensor)
+
+
+def tensor_of(array: Any, like: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """An array as a tensor of this shape, on the device of another, and no view: it may be changed in place."""
+    if isinstance(array, np.ndarray):
+        return torch.from_numpy(np.ascontiguousarray(array).reshape(shape)).to(like.device)
+    return torch.as_tensor(array.reshape(tuple(shape)), device=like.device)
+
+
+def refuse_transforms(upstream: torch.Tensor | None = None) -> None:
+    """NotDifferentiable where torch.func wraps tensors, or a gradient is a batch of them: neither can be read."""
+    inside = torch._C._functorch
+    is_batch = (getattr(inside, name, None) for name in ("is_batchedtensor", "is_legacy_batchedtensor"))
+    if getattr(torch._C, "_are_functorch_transforms_active", lambda: False)() or (
+        upstream is not None and any(of_kind is not None and of_kind(upstream) for of_kind in is_batch)
+    ):
+        raise NotDifferentiable(
+            "transforms of torch.func, such as vmap, grad and jacrev, cannot see through these functions, nor can "
+            "vectorized Jacobians; call them on a whole batch, and differentiate by torch.autograd, vector by vector"
+        )

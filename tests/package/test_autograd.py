@@ -1,0 +1,219 @@
+"""What PyTorch does with a graph: changes results in place, differentiates it twice, compiles around it, forks."""
+
+import os
+import subprocess
+import sys
+import warnings
+
+import pytest
+from catalogue import every
+
+import lapsum_cli
+
+torch = pytest.importorskip("torch")
+
+from lapsum_cli import torch as soft  # noqa: E402
+
+TARGET = torch.tensor([[3, 0, 1, 1, 2, 0], [0, 2, 0, 3, 1, 1]])
+ONLY_FIRST = "second derivatives are not computed"
+
+
+def of_tensors(entry):
+    return entry.tensors
+
+
+def scores(dtype=torch.float64):
+    return (
+        torch.randn((2, 6), generator=torch.Generator().manual_seed(3), dtype=torch.float64).to(dtype).requires_grad_()
+    )
+
+
+def call(entry, x, **given):
+    target = (TARGET if x.ndim == 2 else TARGET[0],) if entry.per == "ranking" else ()
+    return entry(x, *target, on=soft, **{"alpha": 0.5, "k": 2, **given})
+
+
+@every(of_tensors)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_a_result_may_be_changed_in_place(entry, dtype):
+    """The gradient is that of the same steps out of place: nothing that was kept for the way back is in the result."""
+    inside, outside = scores(dtype), scores(dtype)
+    result = call(entry, inside)
+    result.mul_(3).clamp_(max=4)
+    result[0] += 1
+    result.sum().backward()
+    again = (call(entry, outside) * 3).clamp(max=4)
+    torch.cat([again[:1] + 1, again[1:]]).sum().backward()
+    assert torch.equal(inside.grad, outside.grad)
+    zeroed = scores(dtype)
+    call(entry, zeroed).zero_().sum().backward()
+    assert (zeroed.grad == 0).all()
+
+
+@every(of_tensors)
+def test_a_result_of_one_ranking_may_be_changed_in_place(entry):
+    x = scores()[0].detach().requires_grad_()
+    call(entry, x).mul_(2).sum().backward()
+    want = scores()[0].detach().requires_grad_()
+    call(entry, want).sum().backward()
+    assert torch.equal(x.grad, 2 * want.grad)
+
+
+@every(of_tensors)
+def test_a_first_derivative_may_be_part_of_a_graph(entry):
+    """With create_graph=True the same gradients, which may be used, in other graphs too."""
+    x, alpha = scores(), torch.tensor([0.4, 1.3], requires_grad=True)
+    weights = torch.linspace(1, 2, 2, dtype=x.dtype)
+    plain, graph = (
+        torch.autograd.grad((weights @ call(entry, x, alpha=alpha)).sum(), (x, alpha), create_graph=create)
+        for create in (False, True)
+    )
+    assert all(torch.equal(a, b) and b.requires_grad for a, b in zip(plain, graph, strict=True))
+    (x - 0.1 * graph[0].detach()).sum().backward()
+    assert (x.grad == 1).all()
+
+
+TWICE = {
+    "hessian": lambda f, x: torch.autograd.functional.hessian(f, x),
+    "vectorized hessian": lambda f, x: torch.autograd.functional.hessian(f, x, vectorize=True),
+    "hvp": lambda f, x: torch.autograd.functional.hvp(f, x, torch.ones_like(x)),
+    "vhp": lambda f, x: torch.autograd.functional.vhp(f, x, torch.ones_like(x)),
+    "jvp by two backward passes": lambda f, x: torch.autograd.functional.jvp(f, x, torch.ones_like(x)),
+    "penalty": lambda f, x: (f(x) + torch.autograd.grad(f(x), x, create_graph=True)[0].pow(2).sum()).backward(),
+    "MAML": lambda f, x: f(x - 0.1 * torch.autograd.grad(f(x), x, create_graph=True)[0]).backward(),
+    "grad of grad": lambda f, x: torch.autograd.grad(torch.autograd.grad(f(x), x, create_graph=True)[0].sum(), x),
+    "backward": lambda f, x: (f(x).backward(create_graph=True), x.grad.sum().backward()),
+    "gradgradcheck": lambda f, x: torch.autograd.gradgradcheck(f, (x,)),
+    "of a constant gradient": lambda f, x: torch.autograd.grad(
+        torch.autograd.grad(f(x), x, torch.tensor(1.0), create_graph=True)[0].sum(), x, allow_unused=True
+    ),
+}
+
+
+@every(of_tensors)
+@pytest.mark.parametrize("way", TWICE)
+@pytest.mark.filterwarnings("ignore:Using backward\\(\\) with create_graph=True")
+def test_a_graph_that_is_differentiated_twice_raises(entry, way):
+    weights = torch.linspace(1, 2, 6, dtype=torch.float64)
+
+    def function(x):
+        result = call(entry, x)
+        return result.mean() if entry.per == "ranking" else (result @ weights).sum()
+
+    with pytest.raises(RuntimeError, match=ONLY_FIRST) as refused:
+        TWICE[way](function, scores())
+    assert isinstance(refused.value, lapsum_cli.LapsumError)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("of", ["alpha", "k"])
+def test_second_derivatives_for_options_raise_too(of):
+    given = {"alpha": torch.tensor(0.5), "k": torch.tensor(2.0)}
+    given[of].requires_grad_()
+    result = soft.soft_topk(scores().detach(), **given).pow(2).sum()
+    [gradient] = torch.autograd.grad(result, given[of], create_graph=True)
+    with pytest.raises(RuntimeError, match=ONLY_FIRST):
+        gradient.backward()
+
+
+TRANSFORMS = {
+    "vmap": lambda f, x: torch.vmap(f)(x),
+    "grad": lambda f, x: torch.func.grad(lambda x: f(x).sum())(x),
+    "jacrev": lambda f, x: torch.func.jacrev(f)(x),
+    "jacfwd": lambda f, x: torch.func.jacfwd(f)(x),
+    "hessian": lambda f, x: torch.func.hessian(lambda x: f(x).sum())(x),
+    "of something else": lambda f, x: torch.func.grad(lambda w: (w * f(x)).sum())(torch.tensor(1.0)),
+    "vectorized Jacobian": lambda f, x: torch.autograd.functional.jacobian(f, x, vectorize=True),
+    "forward mode": lambda f, x: torch.autograd.functional.jacobian(f, x, vectorize=True, strategy="forward-mode"),
+}
+
+
+@every(of_tensors)
+@pytest.mark.parametrize("way", TRANSFORMS)
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+def test_what_wraps_tensors_is_refused_in_one_line(entry, way):
+    with pytest.raises(lapsum_cli.LapsumError, match=r"are computed backward|transforms of torch.func") as refused:
+        TRANSFORMS[way](lambda x: call(entry, x), scores().detach())
+    assert "\n" not in str(refused.value)
+
+
+@every(of_tensors)
+def test_options_may_have_a_last_axis_of_one(entry):
+    x = scores()
+    for shape, leading in (((1,), ()), ((2, 1), (2,)), ((1,), (2,))):
+        scored = x if leading else x[0]
+        alpha = torch.full(shape, 0.5, requires_grad=True)
+        wide = torch.full(leading, 0.5, requires_grad=True)
+        result, want = call(entry, scored, alpha=alpha), call(entry, scored, alpha=wide)
+        assert torch.equal(result, want)
+        result.pow(2).sum().backward()
+        want.pow(2).sum().backward()
+        assert alpha.grad.shape == shape
+        assert alpha.grad.sum() == pytest.approx(float(wide.grad.sum()))
+
+
+@every(lambda entry: entry.tensors and entry.per == "ranking")
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_anomaly_mode_finds_nothing_in_a_batch_without_a_loss(entry, reduction):
+    x = scores()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that anomalies are looked for
+        with torch.autograd.detect_anomaly():
+            losses = entry(x, torch.ones(2, 6), on=soft, alpha=0.5, k=2, reduction=reduction)
+            losses.sum().backward()
+    assert losses.isnan().all() or reduction == "sum"
+    assert (x.grad == 0).all()
+
+
+def test_a_negated_view_is_read_as_it_is():
+    x = (torch.zeros(6, dtype=torch.float64) - 1j * scores()[0].detach()).conj().imag
+    assert x.is_neg()
+    assert torch.equal(soft.soft_rank(x, alpha=0.5), soft.soft_rank(scores()[0].detach(), alpha=0.5))
+
+
+FORKED = """
+import os, sys, torch
+from lapsum_cli import torch as soft
+x = torch.arange(1 << 20).reshape(64, -1).to(getattr(torch, sys.argv[1])).T.requires_grad_()
+alpha = torch.full((x.shape[0],), 0.3, requires_grad=True)
+torch.set_num_threads(2)
+
+def gradients():
+    result = soft.soft_topk(x, 3, alpha=alpha)
+    ones = torch.ones((), dtype=result.dtype)
+    loss = soft.spearman_loss(x, x.detach(), alpha=alpha)
+    return *torch.autograd.grad(result, (x, alpha), ones.expand(result.shape)), *torch.autograd.grad(loss, (x, alpha))
+
+before = gradients()
+torch.ones(1 << 20).sum()  # PyTorch has started its threads
+child = os.fork()
+if child == 0:
+    after = gradients()
+    torch.set_num_threads(1)
+    os._exit(0 if all(torch.equal(a, b) for a, b in zip(before, after)) and torch.get_num_threads() == 1 else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_forked_process_computes_the_same(dtype):
+    done = subprocess.run([sys.executable, "-c", FORKED, dtype], timeout=120, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@every(of_tensors)
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.filterwarnings("ignore")  # of the compiler
+def test_compiled_code_gives_the_same_numbers(entry, backend):
+    def function(x, alpha):
+        return call(entry, x * 1.5, alpha=alpha.abs()) * 2
+
+    torch._dynamo.reset()
+    x, alpha = scores(), torch.tensor([0.4, 1.3], requires_grad=True)
+    results = [made(x, alpha) for made in (function, torch.compile(function, backend=backend))]
+    gradients = [torch.autograd.grad(result.sum(), (x, alpha)) for result in results]
+    assert torch.equal(*results)
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
