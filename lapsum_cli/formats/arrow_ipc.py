@@ -17,7 +17,7 @@ import pyarrow as pa
 from ..core.errors import DataError, OptionError
 from .compressed import decompressed_size
 from .files import Output, first_line, writing
-from .plain import as_declared, plain_schema
+from .plain import as_declared, plain_schema, undictionaried_type, with_types
 from .rowgroups import RowGroups
 from .sinks import Made, Sink
 from .sources import Reading
@@ -213,7 +213,7 @@ class ArrowSink(Sink):
         self.output = output
         self.groups = RowGroups() if made.format == "arrow" else None
         self.schema = pa.schema(
-            plain_schema(made.schema) if self.groups else made.schema,
+            with_types(made.schema, undictionaried_type) if self.groups else made.schema,
             {**(made.schema.metadata or {}), b"lapsum": json.dumps(made.how).encode()},
         )
         make = pa.ipc.new_file if self.groups else pa.ipc.new_stream

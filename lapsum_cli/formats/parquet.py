@@ -28,6 +28,10 @@ _FEW_ROWS = 64
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT96": 12}
 _DICTIONARIES = {"RLE_DICTIONARY", "PLAIN_DICTIONARY"}
 _COPIES = 5  # that Arrow keeps of a dictionary: as page, as pointers, as a table of hashes, and with every batch
+# Without pre_buffer, and with a small buffer, a row group of any size streams: 24-37 MB, not all of it as by default.
+# Times of 96 bits, as Spark and Impala write them, are of microseconds: of nanoseconds, the default, 64 bits hold the
+# years from 1677 to 2262, and others came out as some year among these.
+_AS_IT_IS = {"pre_buffer": False, "coerce_int96_timestamp_unit": "us"}
 _TOLD = 8  # bytes of a value; text by itself takes 4 and its length
 
 
@@ -38,13 +42,11 @@ class ParquetSource:
         file = asked.file
         self.name, self.room = file.name, asked.room
         try:
-            # Without pre_buffer and with a small buffer a row group of any size streams: 24-37 MB where the default
-            # keeps it whole.
-            self.file = pq.ParquetFile(file.seekable(), pre_buffer=False)
-            options = {"pre_buffer": False, "buffer_size": _buffer(self.file.metadata)}
+            self.file = pq.ParquetFile(file.for_arrow(), **_AS_IT_IS)
+            options = {"buffer_size": _buffer(self.file.metadata), **_AS_IT_IS}
             self.schema, self.rows = self.file.schema_arrow, self.file.metadata.num_rows
             hidden, metadata = _hidden(self.file.metadata), self.file.metadata
-            self.file = pq.ParquetFile(file.seekable(), metadata=metadata, read_dictionary=hidden, **options)
+            self.file = pq.ParquetFile(file.for_arrow(), metadata=metadata, read_dictionary=hidden, **options)
             pages = file.seekable()
             self.need = self._held(file.stream if isinstance(pages, str) else pages)
         except (pa.ArrowException, OSError) as error:

@@ -97,9 +97,6 @@ def _layout(schema: pa.Schema, names: Names, is_array: bool, source: str, notice
         return Lists(score, names)
     score_type(kind, score, source)
     group = names.group if names.group is not None else _find_group(schema, source)
-    for name in group:
-        if pa.types.is_nested(schema.field(name).type):
-            raise OptionError(f'{source}: column "{name}" has type {schema.field(name).type}, which cannot be a group')
     if not group and not is_array:
         notice(
             f'scores from "{score}"; no group column is named or known, so the whole table is one ranking (see --group)'
