@@ -112,7 +112,7 @@ def _numbers(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
     ):
         return None
     if pa.types.is_unsigned_integer(one) and pa.types.is_signed_integer(two):
-        return next((kind for kind in _SIGNED if kind.bit_width >= max(two.bit_width, 2 * one.bit_width)), None)
+        return next((kind for kind in _SIGNED if kind.bit_width >= max(two.bit_width, 2 * one.bit_width)), pa.int64())
     return max(one, two, key=lambda kind: kind.bit_width)
 
 
@@ -190,8 +190,8 @@ def _fields(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
         if len({*names}) < len(names) or sorted(names) != sorted(field.name for field in theirs):
             return None
         theirs = [two.field(name) for name in names]
-    made = [_common_field(a, b) for a, b in zip(ours, theirs, strict=True)]
-    return None if None in made else how.remade(one, [field for field in made if field is not None])
+    made = [field for pair in zip(ours, theirs, strict=True) if (field := _common_field(*pair)) is not None]
+    return how.remade(one, made) if len(made) == len(ours) else None
 
 
 _RULES = (_null, _dictionary, _runs, _extension, _texts, _numbers, _decimals, _times, _lists, _fields)

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..core import unfinished
-from ..core.errors import InputMissing, IOFailed, LapsumError, OutputError, is_out_of_memory
+from ..core.errors import DataError, InputMissing, IOFailed, LapsumError, OutputError, is_out_of_memory
 from . import FORMATS, IN_DIRECTORY
 from .temporary import Temporary
 
@@ -325,3 +325,10 @@ def first_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno not in _OF_DAMAGE:
         raise IOFailed(f"{error.filename or 'input'}: reading failed: {os.strerror(error.errno or 0)}") from error
     return str(error).split("\n", 1)[0]
+
+
+def unread(name: str, error: Exception) -> DataError:
+    """The refusal of an input with a type that PyArrow does not read."""
+    return DataError(
+        f"{name}: a column has a type that is not supported: {first_line(error)}; write the column as another type"
+    )

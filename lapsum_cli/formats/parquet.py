@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..core.errors import DataError, OptionError
-from .files import Output, first_line, writing
+from .files import Output, first_line, unread, writing
+from .nested import contains
 from .plain import as_declared, plain_schema, wide_schema
 from .rowgroups import RowGroups
 from .sinks import Made, Sink
@@ -49,6 +50,8 @@ class ParquetSource:
             self.file = pq.ParquetFile(file.for_arrow(), metadata=metadata, read_dictionary=hidden, **options)
             pages = file.seekable()
             self.need = self._held(file.stream if isinstance(pages, str) else pages)
+        except pa.ArrowNotImplementedError as error:
+            raise unread(file.name, error) from None
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{file.name}: not a Parquet file, or a truncated one: {first_line(error)}") from None
 
@@ -91,7 +94,9 @@ class ParquetSource:
         held: list[pa.RecordBatch] = []
         taken = 0
         try:
-            for batch in self.file.iter_batches(rows, use_threads=side_by_side):
+            groups = self._together()
+            read = (self.file.iter_batches(rows, some, use_threads=side_by_side) for some in groups)
+            for batch in itertools.chain.from_iterable(read):
                 held.append(batch)
                 taken += batch.nbytes
                 shared = dictionary_bytes(batch)  # made anew for every batch
@@ -104,10 +109,21 @@ class ParquetSource:
                     taken = 0
             if held:
                 yield _joined(held)
+        except pa.ArrowNotImplementedError as error:
+            raise unread(self.name, error) from None
         except (pa.ArrowException, OSError) as error:
             raise DataError(
                 f"{self.name}: reading failed, the file is damaged or truncated: {first_line(error)}"
             ) from None
+
+    def _together(self) -> list[list[int] | None]:
+        """Row groups that are decoded as one, None for all: each by itself where a dictionary stands in what is nested,
+        which Arrow does not join with that of the next.
+        """
+        kinds = self.file.schema_arrow.types
+        if any(contains(kind, pa.types.is_dictionary) for kind in kinds if not pa.types.is_dictionary(kind)):
+            return [[i] for i in range(self.file.metadata.num_row_groups)]
+        return [None]
 
 
 def _joined(held: list[pa.RecordBatch]) -> pa.RecordBatch:
@@ -118,7 +134,8 @@ def _joined(held: list[pa.RecordBatch]) -> pa.RecordBatch:
         return batches[0]
     try:
         return pa.concat_batches(batches)
-    except pa.ArrowInvalid:  # indices of a byte, and more values in all row groups than in each
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        # Indices of a byte, and more values in all row groups than in each; or dictionaries in what is nested.
         plain = plain_schema(batches[0].schema)
         return pa.concat_batches([as_declared(batch, plain) for batch in batches])
 

@@ -75,18 +75,16 @@ def _wide_type(kind: pa.DataType) -> pa.DataType:
 
 
 def as_declared(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The rows with these types, which hold their values; pa.ArrowInvalid where one does not.
-
-    Its message begins with the name of the column.
-    """
-    if batch.schema.types == schema.types:
+    """The rows with these types, which hold their values; pa.ArrowInvalid names the column of which one does not."""
+    if batch.schema.equals(schema):
         return batch
     columns = []
     for column, field in zip(batch.columns, schema, strict=True):
         try:
             columns.append(converted(column, field.type))
         except pa.ArrowInvalid as error:
-            raise pa.ArrowInvalid(f'column "{field.name}": {error}') from None
+            types = f"has type {column.type}, and {field.type} is to hold it"
+            raise pa.ArrowInvalid(f'column "{field.name}" {types}: {error}') from None
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 

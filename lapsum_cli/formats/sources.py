@@ -196,10 +196,8 @@ class Sources:
         try:
             return as_declared(rows, plain)
         except pa.ArrowInvalid as error:
-            first = self.inputs[0].name
-            raise DataError(
-                f"{file}: a value does not fit the type that all inputs from {first} on have: {error}"
-            ) from None
+            others = f"the inputs from {self.inputs[0].name} on go together otherwise"
+            raise DataError(f"{file}: {first_line(error)}; {others}") from None
 
 
 def _check(batch: pa.RecordBatch, file: str, row: int) -> None:
