@@ -107,13 +107,12 @@ def _numbers(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
     """The wider of two; a signed integer for both signs, and a float for integers and floats."""
     if pa.types.is_integer(one) and pa.types.is_floating(two):
         return two if one.bit_width < _DIGITS[two] else pa.float64()
-    if not (pa.types.is_integer(one) and pa.types.is_integer(two)) and not (
-        pa.types.is_floating(one) and pa.types.is_floating(two)
-    ):
-        return None
     if pa.types.is_unsigned_integer(one) and pa.types.is_signed_integer(two):
         return next((kind for kind in _SIGNED if kind.bit_width >= max(two.bit_width, 2 * one.bit_width)), pa.int64())
-    return max(one, two, key=lambda kind: kind.bit_width)
+    for is_alike in (pa.types.is_signed_integer, pa.types.is_unsigned_integer, pa.types.is_floating):
+        if is_alike(one) and is_alike(two):
+            return max(one, two, key=lambda kind: kind.bit_width)
+    return None
 
 
 _SIGNED = (pa.int16(), pa.int32(), pa.int64())

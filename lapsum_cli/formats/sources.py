@@ -196,8 +196,8 @@ class Sources:
         try:
             return as_declared(rows, plain)
         except pa.ArrowInvalid as error:
-            others = f"the inputs from {self.inputs[0].name} on go together otherwise"
-            raise DataError(f"{file}: {first_line(error)}; {others}") from None
+            together = f"that is the type of all inputs together, from {self.inputs[0].name} on"
+            raise DataError(f"{file}: {first_line(error)}; {together}") from None
 
 
 def _check(batch: pa.RecordBatch, file: str, row: int) -> None:

@@ -58,8 +58,8 @@ def find_item(schema: pa.Schema, layout: Layout, source: str, notice: Notice) ->
         return "item"
     lists = isinstance(layout, Lists)
     if given:
-        if is_list(schema.field(given).type) != lists:
-            wanted = "lists like those of the scores" if lists else "a value for each row"
+        if lists and not is_list(schema.field(given).type):
+            wanted = "lists like those of the scores"
             raise OptionError(f'{source}: column "{given}" has type {schema.field(given).type}; --item needs {wanted}')
         return given
     found = [f.name for f in schema if f.name.lower() in ITEM_NAMES and is_list(f.type) == lists]
