@@ -48,6 +48,17 @@ def nulls(array: pa.Array) -> pa.Array | None:
     return array.is_null() if array.null_count else None
 
 
+def chosen(array: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) codes of the types of a union's values, and (n,) where each stands among those of its type.
+
+    From the buffers, since a slice's own properties (PyArrow 26) are those of the first rows of the whole.
+    """
+    rows = slice(array.offset, array.offset + len(array))
+    _, codes, *places = array.buffers()[: 2 if array.type.mode == "sparse" else 3]
+    at = np.frombuffer(places[0], np.int32)[rows] if places else np.arange(len(array))
+    return np.frombuffer(codes, np.int8)[rows], at.astype(np.int64)
+
+
 def holder(kind: pa.DataType) -> Holder | None:
     """How a type holds others; None where it holds none."""
     if is_extension(kind):
@@ -126,10 +137,11 @@ def _union_fields(kind: pa.DataType) -> list[pa.Field]:
 
 
 def _union(kind: pa.DataType, array: pa.Array, parts: list[pa.Array]) -> pa.Array:
-    names, codes = [field.name for field in _union_fields(kind)], kind.type_codes
+    names, known = [field.name for field in _union_fields(kind)], kind.type_codes
+    codes, at = chosen(array)
     if kind.mode == "sparse":
-        return pa.UnionArray.from_sparse(array.type_codes, parts, names, codes)
-    return pa.UnionArray.from_dense(array.type_codes, array.offsets, parts, names, codes)
+        return pa.UnionArray.from_sparse(pa.array(codes), parts, names, known)
+    return pa.UnionArray.from_dense(pa.array(codes), pa.array(at.astype(np.int32)), parts, names, known)
 
 
 def _union_parts(array: pa.Array) -> list[pa.Array]:

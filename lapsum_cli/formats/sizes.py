@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..core.cuts import sizes_before
-from .nested import lengths
+from .nested import chosen, lengths
 from .types import is_list, is_number
 
 _OFFSETS = {pa.string(): np.int32, pa.binary(): np.int32, pa.large_string(): np.int64, pa.large_binary(): np.int64}
@@ -96,10 +96,9 @@ def _between(array: pa.Array, first: np.ndarray, last: np.ndarray) -> np.ndarray
 
 def _union_sizes(array: pa.Array) -> np.ndarray:
     """(n,) bytes of each value of a union, and of what says of which type it is."""
-    codes, rows = np.asarray(array.type_codes), np.arange(len(array))
-    at = rows if array.type.mode == "sparse" else np.asarray(array.offsets)
+    codes, at = chosen(array)
     sizes = np.full(len(array), 8, np.int64)
     for i, code in enumerate(array.type.type_codes):
-        chosen = at[codes == code]
-        sizes[codes == code] += _between(array.field(i), chosen, chosen + 1)
+        places = at[codes == code]
+        sizes[codes == code] += _between(array.field(i), places, places + 1)
     return sizes

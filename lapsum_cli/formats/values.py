@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .nested import holder, is_extension, lengths, nulls
+from .nested import chosen, holder, is_extension, lengths, nulls
 from .plain import converted, plain_type
 from .types import is_list, is_number
 
@@ -150,9 +150,9 @@ def _python_values(column: pa.Array) -> list[object]:
 
 def _chosen(column: pa.Array, parts: list[list[object]]) -> list[object]:
     """The values of a union, of those of each of its types."""
-    codes = column.type.type_codes
-    at = range(len(column)) if column.type.mode == "sparse" else column.offsets.to_pylist()
-    return [parts[codes.index(code)][i] for code, i in zip(column.type_codes.to_pylist(), at, strict=True)]
+    known = column.type.type_codes
+    codes, at = chosen(column)
+    return [parts[known.index(code)][i] for code, i in zip(codes.tolist(), at.tolist(), strict=True)]
 
 
 def _dumped(value: object) -> str | None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..core.cuts import sizes_before
-from ..formats.nested import holder, is_extension, lengths
+from ..formats.nested import chosen, holder, is_extension, lengths
 from ..formats.plain import converted, is_encoded, plain_type
 from ..formats.values import plain
 
@@ -83,9 +83,8 @@ _OF_ANY_LENGTH = {kind.id for kind in (pa.string(), pa.large_string(), pa.binary
 
 def _bytes_of_union(column: pa.Array) -> pa.Array:
     """Of each value the number of its type, and its bytes."""
-    codes, made = np.asarray(column.type_codes), []
-    at = np.arange(len(column)) if column.type.mode == "sparse" else np.asarray(column.offsets).astype(np.int64)
-    before = 0
+    codes, at = chosen(column)
+    made, before = [], 0
     for i, code in enumerate(column.type.type_codes):
         made.append(_bytes_of(column.field(i)))
         at = np.where(codes == code, at + before, at)
