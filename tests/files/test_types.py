@@ -22,6 +22,8 @@ from lapsum_cli.tables.roles import Names
 
 BINARY = ("parquet", "arrow", "arrows")
 TEXT = ("csv", "tsv", "jsonl")
+# A stream is read as a file of Arrow is: the gate looks at it.
+SOURCES = ("parquet", "arrow", pytest.param("arrows", marks=pytest.mark.slow))
 # Rows 0 and 1 hold a value, 2 and 3 another, 4 none, 5 a third: four groups.
 ROWS = [0, 0, 1, 1, None, 2]
 FAR = 253402214400  # seconds to the last day of 9999
@@ -220,7 +222,7 @@ def registered():
 
 @pytest.mark.usefixtures("registered")
 @pytest.mark.parametrize("to", BINARY)
-@pytest.mark.parametrize("source", BINARY)
+@pytest.mark.parametrize("source", SOURCES)
 def test_every_type_is_carried_at_any_depth(tmp_path, source, to):
     want = given([name for name in TYPES if name not in REFUSED[to]], source, tmp_path)
     run_file("rank", tmp_path / f"in.{source}", tmp_path / f"out.{to}", group=(), score="score")
@@ -251,7 +253,7 @@ def spoken(name, how) -> list:
 
 @pytest.mark.usefixtures("registered")
 @pytest.mark.parametrize("to", ["csv", "jsonl"])
-@pytest.mark.parametrize("source", BINARY)
+@pytest.mark.parametrize("source", SOURCES)
 def test_every_type_has_its_text_at_any_depth(tmp_path, source, to):
     names = [name for name in TYPES if name not in REFUSED[to]]
     want = given(names, source, tmp_path)
@@ -318,7 +320,7 @@ def test_every_type_is_a_group_at_any_depth():
 
 
 @pytest.mark.usefixtures("registered")
-@pytest.mark.parametrize("source", BINARY)
+@pytest.mark.parametrize("source", SOURCES)
 def test_every_type_is_a_group_and_an_item(tmp_path, source):
     sink, options = tmp_path / "out.arrow", {"score": "score", "alpha": 1e-6, "force": True}
     for name in readable(source):
@@ -330,7 +332,7 @@ def test_every_type_is_a_group_and_an_item(tmp_path, source):
 
 
 @pytest.mark.usefixtures("registered")
-@pytest.mark.parametrize("source", BINARY)
+@pytest.mark.parametrize("source", SOURCES)
 def test_numbers_are_scores_and_targets_and_nothing_else_is(tmp_path, source):
     sink, options = tmp_path / "out.arrow", {"group": (), "nan": "last", "force": True, "alpha": 1e-6}
     target = {"target": "odd", "score": "score", "loss": "spearman"}
