@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -91,7 +92,7 @@ def run_file(
     beside = {"upstream": upstream, "target": target}
     beside = {what: None if name is None else str(name) for what, name in beside.items()}
     names = Names(group, score, columns, alpha_column, k_column, item=item, **beside)
-    sources = [str(path) for path in source] if isinstance(source, list | tuple) else [str(source)]
+    sources = [os.fsdecode(path) for path in source] if isinstance(source, list | tuple) else [os.fsdecode(source)]
     check_reduction(reduction)
     made = make_operation(operation, alpha, k, names, **options)
     asked = Asked(nan, column, reduction, item)
@@ -99,7 +100,7 @@ def run_file(
     job = replace(job, sort_groups=sort_groups, temp_dir=temp_dir)
     if reduction == "mean" and "target" in made.takes and made.gradient:
         job = replace(job, operation=replace(cast(Loss, made), scale=1 / max(1, _count_losses(job, sources))))
-    shard = Shard(sources, None if sink is None else str(sink))
+    shard = Shard(sources, None if sink is None else os.fsdecode(sink))
     [counts] = engine_called(engine).run(partial(_run_shard, job), [shard])
     return counts
 

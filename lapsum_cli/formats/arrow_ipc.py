@@ -16,13 +16,15 @@ import pyarrow as pa
 
 from ..core.errors import DataError, OptionError
 from .compressed import decompressed_size
-from .files import Output, first_line, writing
-from .plain import as_declared, plain_schema
+from .files import Output, first_line, unread, writing
+from .plain import as_declared, plain_schema, undictionaried_type, with_types
 from .rowgroups import RowGroups
 from .sinks import Made, Sink
 from .sources import Reading
 
 _AT_ONCE = 128  # columns
+_LONGEST = 1 << 40  # bytes of a message; one that says more, in a pipe whose end is not known, is damaged
+_MOST_SHRUNK = 1 << 16  # bytes that one byte can stand for: Zstandard's blocks of 128 KiB take four or more
 
 
 class ArrowSource:
@@ -44,10 +46,14 @@ class ArrowSource:
             self.reader = self._open(_Reads(self.stream, self, self._end()))
             self.schema = self.reader.schema
             self.schema.names  # noqa: B018  text that is none is found here
+        except pa.ArrowNotImplementedError as error:
+            raise unread(self.name, error) from None
         except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
             raise DataError(
                 f"{self.name}: not an Arrow {asked.format} input, or a truncated one: {first_line(error)}"
             ) from None
+        except _TooLarge as error:
+            raise OptionError(f"{self.name}: {self.room.refusal(2 * error.size, 'for its description')}") from None
 
     def _open(self, data: Any) -> pa.RecordBatchReader | pa.ipc.RecordBatchFileReader:
         return (pa.ipc.open_file if self.is_file else pa.ipc.open_stream)(data)
@@ -59,12 +65,16 @@ class ArrowSource:
         return os.fstat(self.stream.fileno()).st_size
 
     def refuse(self, size: int) -> None:
-        """Stop before a part of the input is read for which there is no room."""
+        """Stop before a part of the input is read for which there is no room, or which there cannot be."""
+        if size > _LONGEST:
+            raise OSError(f"{size} bytes are said to follow")
         if size > self.room.size // 2:
             raise _TooLarge(size)
 
     def refuse_decompressed(self, size: int, decompressed: int) -> None:
         """Refuse what there is no room for beside what it becomes, which takes memory wherever it is read from."""
+        if decompressed > _MOST_SHRUNK * size:
+            raise OSError(f"{size} bytes are said to become {decompressed} when they are decompressed")
         if decompressed and size + decompressed > self.room.aside:
             needs = self.room.refusal(size + decompressed, "while it is decompressed")
             raise OptionError(f"{self.name}: a record batch {needs}, or write smaller ones")
@@ -84,7 +94,7 @@ class ArrowSource:
                 for start in range(0, batch.num_rows, step):
                     yield self._copied(batch.slice(start, step), self.copy)
         except pa.ArrowNotImplementedError as error:
-            raise DataError(f"{self.name}: a column has a type that is not supported: {first_line(error)}") from None
+            raise unread(self.name, error) from None
         except (pa.ArrowException, OSError) as error:
             raise DataError(
                 f"{self.name}: reading failed, the file is damaged or truncated: {first_line(error)}"
@@ -152,8 +162,7 @@ class _Reads:
         """So many bytes, or fewer at the end."""
         start = self.stream.tell() if self.end is not None else 0
         if self.end is not None:
-            if size > self.end - start:
-                raise OSError(f"{size} bytes should follow byte {start}, and the file has {self.end}")
+            self.expect(size, start)
             message, body = self._described(start)
             self.source.refuse_decompressed(size, decompressed_size(message, lambda at: self._bytes(body + at, 8)))
             self.stream.seek(start)
@@ -164,6 +173,11 @@ class _Reads:
         self.last = read
         return read
 
+    def expect(self, size: int, start: int) -> None:
+        """Raise OSError where so many bytes do not follow."""
+        if self.end is not None and size > self.end - start:
+            raise OSError(f"{size} bytes should follow byte {start}, and the file has {self.end}")
+
     def _described(self, start: int) -> tuple[bytes, int]:
         """The description of the batch of which bytes from `start` are read, and where its body begins: a file is asked
         for both at once, behind eight bytes that say how long the former is.
@@ -172,6 +186,7 @@ class _Reads:
             return self.last, start
         mark, size = struct.unpack("<ii", self._bytes(start, 8).ljust(8))
         size = size if mark == -1 else 0
+        self.expect(size, start + 8)
         self.source.refuse(size)
         return self.stream.read(max(size, 0)), start + 8 + size
 
@@ -213,7 +228,7 @@ class ArrowSink(Sink):
         self.output = output
         self.groups = RowGroups() if made.format == "arrow" else None
         self.schema = pa.schema(
-            plain_schema(made.schema) if self.groups else made.schema,
+            with_types(made.schema, undictionaried_type) if self.groups else made.schema,
             {**(made.schema.metadata or {}), b"lapsum": json.dumps(made.how).encode()},
         )
         make = pa.ipc.new_file if self.groups else pa.ipc.new_stream

@@ -19,8 +19,9 @@ from ..core.errors import DataError
 from .files import Output, first_line
 from .sinks import Made
 from .sources import Reading
-from .text import BLOCK, Blocks, TextSink, as_json, plain
+from .text import BLOCK, Blocks, TextSink
 from .types import MOST_EXACT, is_held, is_number, without_dictionary
+from .values import as_json, plain
 
 
 class _Dialect(NamedTuple):

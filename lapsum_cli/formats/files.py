@@ -17,8 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pyarrow as pa
+
 from ..core import unfinished
-from ..core.errors import InputMissing, IOFailed, LapsumError, OutputError, is_out_of_memory
+from ..core.errors import DataError, InputMissing, IOFailed, LapsumError, OutputError, is_out_of_memory
 from . import FORMATS, IN_DIRECTORY
 from .temporary import Temporary
 
@@ -32,11 +34,7 @@ def expand(sources: list[str]) -> list[str]:
         if source == STDIN or os.path.isfile(source) or Path(source).is_fifo():
             paths.append(source)
         elif os.path.isdir(source):
-            extension = FORMATS[IN_DIRECTORY].extensions[0]
-            found = sorted(str(path) for path in Path(source).glob(f"*{extension}"))
-            if not found:
-                raise InputMissing(f"{source}: the directory holds no {extension} file")
-            paths += found
+            paths += _in_directory(source)
         elif glob.has_magic(source):
             found = sorted(path for path in glob.glob(source, recursive=True) if os.path.isfile(path))
             if not found:
@@ -49,6 +47,36 @@ def expand(sources: list[str]) -> list[str]:
     if paths.count(STDIN) > 1:
         raise InputMissing("standard input (-) can be read only once")
     return paths
+
+
+def _in_directory(directory: str) -> list[str]:
+    """The data in a directory, at any depth, by name; InputMissing where there is none.
+
+    What begins with a dot or an underscore is a note of some program, as macOS's ._x.parquet and Spark's _temporary
+    are, unless it is the name of a partition.
+    """
+    extension = FORMATS[IN_DIRECTORY].extensions[0]
+    found: list[Path] = []
+    seen = set()
+
+    def refuse(error: OSError) -> None:
+        raise InputMissing(f"{error.filename}: cannot be searched: {error.strerror}")
+
+    for folder, folders, files in os.walk(directory, onerror=refuse, followlinks=True):
+        place = os.stat(folder)
+        if (place.st_dev, place.st_ino) in seen:  # a link to a folder above
+            folders.clear()
+            continue
+        seen.add((place.st_dev, place.st_ino))
+        folders[:] = sorted(filter(_is_data, folders))
+        found += [Path(folder, name) for name in files if name.endswith(extension) and _is_data(name)]
+    if not found:
+        raise InputMissing(f"{directory}: the directory holds no {extension} file")
+    return [str(path) for path in sorted(found)]
+
+
+def _is_data(name: str) -> bool:
+    return not name.startswith(".") and ("=" in name or not name.startswith("_"))
 
 
 class _Replayed(io.RawIOBase):
@@ -109,6 +137,13 @@ class Input:
     def seekable(self) -> str | io.BufferedIOBase:
         """The whole input as a path or a file: a pipe is copied to an unlinked temporary file first."""
         return self.name if self.is_regular else self._spool
+
+    def for_arrow(self) -> io.BufferedIOBase | pa.NativeFile:
+        """The whole input as Arrow reads it: a file by itself. Its name may be any bytes, which only its own files
+        take.
+        """
+        whole = self.seekable()
+        return pa.OSFile(os.fsencode(whole)) if isinstance(whole, str) else whole
 
     @functools.cached_property
     def _spool(self) -> io.BufferedIOBase:
@@ -188,9 +223,9 @@ class Output:
         return companion
 
     @property
-    def for_arrow(self) -> str | io.BufferedIOBase:
-        """What Arrow is to write to: a file by itself, without a copy of every buffer in Python."""
-        return self.temporary.path if self.is_file else self.stream
+    def for_arrow(self) -> io.BufferedIOBase | pa.NativeFile:
+        """What Arrow is to write to: a file by itself, without a copy of every buffer in Python; of any name."""
+        return pa.OSFile(os.fsencode(self.temporary.path), "wb") if self.is_file else self.stream
 
     def __enter__(self) -> Output:
         try:
@@ -290,3 +325,10 @@ def first_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno not in _OF_DAMAGE:
         raise IOFailed(f"{error.filename or 'input'}: reading failed: {os.strerror(error.errno or 0)}") from error
     return str(error).split("\n", 1)[0]
+
+
+def unread(name: str, error: Exception) -> DataError:
+    """The refusal of an input with a type that PyArrow does not read."""
+    return DataError(
+        f"{name}: a column has a type that is not supported: {first_line(error)}; write the column as another type"
+    )

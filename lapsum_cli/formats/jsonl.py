@@ -17,8 +17,9 @@ from ..core.errors import DataError, OptionError
 from .files import Output, first_line
 from .sinks import Made
 from .sources import Reading
-from .text import Blocks, TextSink, as_json
+from .text import Blocks, TextSink
 from .types import MOST_EXACT
+from .values import as_json
 
 _COPIES = 4  # of a block that is parsed: as it is, as values without a type, as columns, and what grows by doubling
 _OBJECTS = 16  # bytes that Python's objects take for each of a line

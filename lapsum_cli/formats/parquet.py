@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..core.errors import DataError, OptionError
-from .files import Output, first_line, writing
+from .files import Output, first_line, unread, writing
 from .footer import contradiction
+from .nested import contains
 from .plain import as_declared, plain_schema, wide_schema
 from .rowgroups import RowGroups
 from .sinks import Made, Sink
@@ -29,6 +30,10 @@ _FEW_ROWS = 64
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT96": 12}
 _DICTIONARIES = {"RLE_DICTIONARY", "PLAIN_DICTIONARY"}
 _COPIES = 5  # that Arrow keeps of a dictionary: as page, as pointers, as a table of hashes, and with every batch
+# Without pre_buffer, and with a small buffer, a row group of any size streams: 24-37 MB, not all of it as by default.
+# Times of 96 bits, as Spark and Impala write them, are of microseconds: of nanoseconds, the default, 64 bits hold the
+# years from 1677 to 2262, and others came out as some year among these.
+_AS_IT_IS = {"pre_buffer": False, "coerce_int96_timestamp_unit": "us"}
 _TOLD = 8  # bytes of a value; text by itself takes 4 and its length
 
 
@@ -39,18 +44,18 @@ class ParquetSource:
         file = asked.file
         self.name, self.room = file.name, asked.room
         try:
-            # Without pre_buffer and with a small buffer a row group of any size streams: 24-37 MB where the default
-            # keeps it whole.
-            self.file = pq.ParquetFile(file.seekable(), pre_buffer=False)
-            options = {"pre_buffer": False, "buffer_size": _buffer(self.file.metadata)}
+            self.file = pq.ParquetFile(file.for_arrow(), **_AS_IT_IS)
+            options = {"buffer_size": _buffer(self.file.metadata), **_AS_IT_IS}
             self.schema, self.rows = self.file.schema_arrow, self.file.metadata.num_rows
             seekable = file.seekable()
             stream = file.stream if isinstance(seekable, str) else seekable
             if wrong := contradiction(stream):
                 raise DataError(f"{self.name}: its footer is damaged: {wrong}")
             hidden, metadata = _hidden(self.file.metadata), self.file.metadata
-            self.file = pq.ParquetFile(file.seekable(), metadata=metadata, read_dictionary=hidden, **options)
+            self.file = pq.ParquetFile(file.for_arrow(), metadata=metadata, read_dictionary=hidden, **options)
             self.need = self._held(stream)
+        except pa.ArrowNotImplementedError as error:
+            raise unread(file.name, error) from None
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{file.name}: not a Parquet file, or a truncated one: {first_line(error)}") from None
 
@@ -93,7 +98,9 @@ class ParquetSource:
         held: list[pa.RecordBatch] = []
         taken = 0
         try:
-            for batch in self.file.iter_batches(rows, use_threads=side_by_side):
+            groups = self._together()
+            read = (self.file.iter_batches(rows, some, use_threads=side_by_side) for some in groups)
+            for batch in itertools.chain.from_iterable(read):
                 held.append(batch)
                 taken += batch.nbytes
                 shared = dictionary_bytes(batch)  # made anew for every batch
@@ -106,10 +113,21 @@ class ParquetSource:
                     taken = 0
             if held:
                 yield _joined(held)
+        except pa.ArrowNotImplementedError as error:
+            raise unread(self.name, error) from None
         except (pa.ArrowException, OSError) as error:
             raise DataError(
                 f"{self.name}: reading failed, the file is damaged or truncated: {first_line(error)}"
             ) from None
+
+    def _together(self) -> list[list[int] | None]:
+        """Row groups that are decoded as one, None for all: each by itself where a dictionary stands in what is nested,
+        which Arrow does not join with that of the next.
+        """
+        kinds = self.file.schema_arrow.types
+        if any(contains(kind, pa.types.is_dictionary) for kind in kinds if not pa.types.is_dictionary(kind)):
+            return [[i] for i in range(self.file.metadata.num_row_groups)]
+        return [None]
 
 
 def _joined(held: list[pa.RecordBatch]) -> pa.RecordBatch:
@@ -120,7 +138,8 @@ def _joined(held: list[pa.RecordBatch]) -> pa.RecordBatch:
         return batches[0]
     try:
         return pa.concat_batches(batches)
-    except pa.ArrowInvalid:  # indices of a byte, and more values in all row groups than in each
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        # Indices of a byte, and more values in all row groups than in each; or dictionaries in what is nested.
         plain = plain_schema(batches[0].schema)
         return pa.concat_batches([as_declared(batch, plain) for batch in batches])
 

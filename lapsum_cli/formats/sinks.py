@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from ..core.errors import OptionError
-from . import load
+from . import FORMATS, load
 from .files import Output
+from .nested import contains
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,29 @@ class Sink:
         """No more rows, and those that there are will not be kept."""
 
 
+# What a format has no place for, at any depth.
+_NOT_HELD: dict[str, tuple[Callable[[pa.DataType], bool], ...]] = {
+    "parquet": (pa.types.is_interval, pa.types.is_union, lambda kind: pa.types.is_struct(kind) and not kind.num_fields),
+}
+
+
+def instead(kind: pa.DataType) -> str:
+    """The words for what else a column of this type can be written as: formats that keep types, as far as they do."""
+    typed = [name for name, format in FORMATS.items() if format.kind == "table" and not format.is_text]
+    *names, last = [name for name in typed if _holds(name, kind)]
+    return f"write {', '.join(names)} or {last} (--to), or leave the column out of the input"
+
+
+def _holds(format: str, kind: pa.DataType) -> bool:
+    return not any(contains(kind, is_kind) for is_kind in _NOT_HELD.get(format, ()))
+
+
 def open_sink(output: Output, made: Made) -> Sink:
     """A sink for what is made; OptionError where the format has no place for one of its columns."""
+    for field in made.schema:
+        if not _holds(made.format, field.type):
+            has = f'column "{field.name}" has type {field.type}'
+            raise OptionError(f"{output.name}: {has}, which {made.format} cannot hold; {instead(field.type)}")
     try:
         return load(made.format).write(output, made)
     except pa.ArrowNotImplementedError as error:

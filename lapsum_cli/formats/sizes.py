@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..core.cuts import sizes_before
+from .nested import chosen, lengths
 from .types import is_list, is_number
 
 _OFFSETS = {pa.string(): np.int32, pa.binary(): np.int32, pa.large_string(): np.int64, pa.large_binary(): np.int64}
@@ -59,6 +60,16 @@ def _bytes_at(array: pa.Array, rows: np.ndarray) -> np.ndarray:
         return np.zeros(len(rows), np.int64)
     if pa.types.is_boolean(kind):
         return rows.astype(np.int64)
+    if pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
+        first = np.where(array.is_valid(), np.asarray(array.offsets), 0)
+        return 8 * rows + sizes_before(_between(array.values, first, first + lengths(array)))[rows]
+    if pa.types.is_run_end_encoded(kind):
+        run, runs = array.find_physical_offset(), array.find_physical_length()
+        ends = np.asarray(array.run_ends)[run : run + runs].astype(np.int64) - array.offset
+        each = _between(array.values, np.arange(run, run + runs), np.arange(run + 1, run + runs + 1))
+        return sizes_before(np.repeat(each, np.diff(np.minimum(ends, len(array)), prepend=0)))[rows]
+    if pa.types.is_union(kind):
+        return sizes_before(_union_sizes(array))[rows]
     if pa.types.is_dictionary(kind):
         values, null = array.dictionary, _bytes_at(pa.nulls(1, kind.value_type), np.arange(2))[1]
         at = np.asarray(pc.fill_null(array.indices.cast(pa.int64()), -1))
@@ -71,14 +82,25 @@ def _bytes_at(array: pa.Array, rows: np.ndarray) -> np.ndarray:
     if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
         count = 4 * (array.offset + len(array)) if len(array) else 0
         views = np.frombuffer(array.buffers()[1] or b"", np.int32, count)[::4]  # 16 bytes each, of which 4 the length
-        lengths = np.where(np.asarray(array.is_valid()), views[array.offset : array.offset + len(array)], 0)
-        return 8 * rows + sizes_before(lengths)[rows]
+        each = np.where(np.asarray(array.is_valid()), views[array.offset : array.offset + len(array)], 0)
+        return 8 * rows + sizes_before(each)[rows]
     try:
         return rows * (kind.bit_width // 8)
     except ValueError:
         pass
-    try:
-        lengths = np.asarray(pc.fill_null(pc.binary_length(array), 0), np.int64)
-    except pa.ArrowNotImplementedError:  # what has no rows of its own in memory, as runs
-        lengths = np.full(len(array), -(-array.nbytes // max(len(array), 1)))
-    return 8 * rows + sizes_before(lengths)[rows]
+    return 8 * rows + sizes_before(np.asarray(pc.fill_null(pc.binary_length(array), 0), np.int64))[rows]
+
+
+def _between(array: pa.Array, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Bytes of the elements of each range."""
+    return _bytes_at(array, last) - _bytes_at(array, first)
+
+
+def _union_sizes(array: pa.Array) -> np.ndarray:
+    """(n,) bytes of each value of a union, and of what says of which type it is."""
+    codes, at = chosen(array)
+    sizes = np.full(len(array), 8, np.int64)
+    for i, code in enumerate(array.type.type_codes):
+        places = at[codes == code]
+        sizes[codes == code] += _between(array.field(i), places, places + 1)
+    return sizes

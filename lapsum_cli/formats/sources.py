@@ -11,8 +11,10 @@ import pyarrow as pa
 
 from ..core.cuts import cut
 from ..core.errors import DataError, OptionError
-from . import FORMATS, by_extension, by_first_bytes, known, load
+from . import FORMATS, IN_DIRECTORY, by_extension, by_first_bytes, known, load
+from .common import common_schema, difference
 from .files import Input, expand, first_line
+from .partitions import Partitions
 from .plain import as_declared, plain_schema
 from .sizes import cumulative_bytes
 
@@ -93,7 +95,7 @@ class Rows(Protocol):
 
 
 class Sources:
-    """One or several inputs read as one, in order; all must have the same columns.
+    """One or several inputs read as one, in order; all must have the same columns, of types that go together.
 
     is_number, room, beside: as Reading has them, the last as paths.
     """
@@ -115,11 +117,13 @@ class Sources:
                 self.beside = {name: Input(expand([path])[0]) for name, path in beside.items()}
             if self.beside and len(self.inputs) > 1:
                 raise OptionError(f"{len(self.inputs)} arrays cannot be read with one beside them; name one array")
+            names = [file.name for file in self.inputs]
+            self.partitions = Partitions(names if any("=" in name for name in names) and self._are_parquet() else [])
             self.first = self._open(self.inputs[0])
+            self.schema = self._common(self.first.schema, (file for file in self.inputs[1:] if self._says_types(file)))
         except BaseException:
             self.close()
             raise
-        self.schema = self.first.schema
         self.rows = self.first.rows if len(self.inputs) == 1 else None
         self.read: list[tuple[str, int]] = []  # (name, rows) of every input read so far
 
@@ -150,6 +154,25 @@ class Sources:
             raise DataError(f"{file.name}: a column is nested too deeply; flatten it") from None
         return source
 
+    def _are_parquet(self) -> bool:
+        return all(self.format_of(file) == IN_DIRECTORY for file in self.inputs)
+
+    def _says_types(self, file: Input) -> bool:
+        """Whether the types of an input stand in it, and looking at them takes nothing away."""
+        format = FORMATS[self.format_of(file)]
+        return file.is_regular and format.kind == "table" and not format.is_text
+
+    def _common(self, schema: pa.Schema, files: Iterable[Input]) -> pa.Schema:
+        """The columns that these, and all of the files, have in common."""
+
+        def schemas() -> Iterator[tuple[str, pa.Schema]]:
+            for file in files:
+                found = self._open(file).schema
+                file.close()
+                yield file.name, self.partitions.schema(found)
+
+        return common_schema(self.partitions.schema(schema), schemas(), self.inputs[0].name)
+
     def close(self) -> None:
         """Let go of every input."""
         for file in (*self.inputs, *self.beside.values()):
@@ -163,21 +186,36 @@ class Sources:
         plain = plain_schema(self.schema)
         for file in self.inputs:
             source = self.first if file is self.inputs[0] else self._open(file)
-            if not source.schema.equals(self.schema):
-                changed = _difference(source.schema, self.schema)
-                raise DataError(f"{file.name}: its columns differ from those of {self.inputs[0].name}: {changed}")
+            self._check_columns(source.schema, file.name)
             row = 0
             for batch in source.batches(size):
+                batch = self.partitions.batch(batch, file.name)
                 _check(batch, file.name, row)
                 for start, stop in _parts(batch, plain, size):
                     if start < stop:
-                        rows = as_declared(batch.slice(start, stop - start), plain)
+                        rows = self._declared(batch.slice(start, stop - start), plain, file.name)
                         yield Chunk(rows, file.name, row + 1 + start)
                         del rows
                 row += batch.num_rows
                 del batch  # before the next is made
             self.read.append((Path(file.name).name, row))
             file.close()
+
+    def _check_columns(self, schema: pa.Schema, file: str) -> None:
+        """Raise DataError where the columns of an input whose types were not known before are not those of all."""
+        first = self.inputs[0].name
+        if file != first and not common_schema(self.schema, [(file, self.partitions.schema(schema))], first).equals(
+            self.schema
+        ):
+            raise DataError(f"{file}: its columns differ from those of {first}: {difference(schema, self.schema)}")
+
+    def _declared(self, rows: pa.RecordBatch, plain: pa.Schema, file: str) -> pa.RecordBatch:
+        """Rows with the types of all inputs."""
+        try:
+            return as_declared(rows, plain)
+        except pa.ArrowInvalid as error:
+            together = f"that is the type of all inputs together, from {self.inputs[0].name} on"
+            raise DataError(f"{file}: {first_line(error)}; {together}") from None
 
 
 def _check(batch: pa.RecordBatch, file: str, row: int) -> None:
@@ -200,11 +238,3 @@ def _parts(batch: pa.RecordBatch, plain: pa.Schema, size: int) -> Iterable[tuple
     if batch.num_rows <= 1 or (batch.schema.types == plain.types and batch.nbytes <= 2 * size):
         return [(0, batch.num_rows)]
     return cut(cumulative_bytes(batch), size, reaching=True)
-
-
-def _difference(schema: pa.Schema, expected: pa.Schema) -> str:
-    theirs, ours = ({f"{f.name}: {f.type}" for f in s} for s in (schema, expected))
-    changed = [f"has {field}" for field in sorted(theirs - ours)] + [
-        f"lacks {field}" for field in sorted(ours - theirs)
-    ]
-    return ", ".join(changed) or "their order differs"

@@ -1,12 +1,9 @@
-"""What the formats of text share: columns become text in Arrow, so that no row of a plain type passes through Python.
-
-Floats are written in the shortest form that reads back the same.
+"""What the formats of text share: blocks of lines in, and lines out, whose columns become text in Arrow (values.py), so
+that no row of a plain type passes through Python.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Mapping
 
 import pyarrow as pa
@@ -14,9 +11,8 @@ import pyarrow.compute as pc
 
 from ..core.errors import DataError, OptionError
 from .files import Output, first_line, writing
-from .sinks import Sink
+from .sinks import Sink, instead
 from .sources import Reading
-from .types import is_list, is_number
 
 _FEW_ROWS = 1 << 10
 BLOCK = 1 << 20  # bytes that are parsed at a time
@@ -101,8 +97,10 @@ class TextSink(Sink):
         try:
             return self.text_of(column)
         except pa.ArrowException as error:
-            problem = first_line(error)
-            raise DataError(f'{self.output.name}: column "{name}" cannot be written as text: {problem}') from None
+            raise DataError(
+                f'{self.output.name}: column "{name}" has type {column.type} and cannot be written as text: '
+                f"{first_line(error)}; {instead(column.type)}"
+            ) from None
 
     def _write_lines(self, lines: pa.Array) -> None:
         """The characters of an Arrow array of lines lie one after another: with line ends they are the file."""
@@ -122,55 +120,3 @@ class TextSink(Sink):
         with writing(self.output.name):
             self.output.stream.write(self.header)
             self.output.stream.flush()
-
-
-def plain(column: pa.Array) -> pa.Array:
-    """The text of values that are not nested, as it is: nothing is quoted, and null stays null."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if pa.types.is_boolean(column.type):
-        return pc.if_else(column, "true", "false")
-    return pc.cast(column.cast(pa.float32()) if pa.types.is_float16(column.type) else column, pa.string())
-
-
-def as_json(column: pa.Array) -> pa.Array:
-    """The JSON text of each value; null stays null, and so do floats that JSON has no number for."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    kind = column.type
-    if is_list(kind):
-        return _json_lists(column)
-    if pa.types.is_nested(kind):
-        return pa.array([_dumped(value) for value in column.to_pylist()], pa.string())
-    text = plain(column)
-    if pa.types.is_floating(kind):
-        return pc.if_else(pc.is_finite(column), text, None)
-    if is_number(kind) or pa.types.is_boolean(kind):
-        return text
-    if pc.any(pc.match_substring_regex(text, r'["\\\x00-\x1f]')).as_py():
-        return pa.array([_dumped(value) for value in text.to_pylist()], pa.string())
-    return pc.binary_join_element_wise('"', text, '"', "")
-
-
-def _json_lists(column: pa.Array) -> pa.Array:
-    values = column.flatten()
-    lengths = pc.fill_null(pc.list_value_length(column), 0)
-    offsets = pc.cumulative_sum(pa.concat_arrays([pa.array([0], pa.int64()), lengths.cast(pa.int64())])).cast(
-        pa.int32()
-    )
-    inner = pc.fill_null(as_json(values).cast(pa.string()), "null")
-    joined = pc.binary_join(pa.ListArray.from_arrays(offsets, inner), ",")
-    return pc.if_else(column.is_valid(), pc.binary_join_element_wise("[", joined, "]", ""), None)
-
-
-def _dumped(value: object) -> str | None:
-    return None if value is None else json.dumps(_finite(value), ensure_ascii=False, default=str)
-
-
-def _finite(value: object) -> object:
-    """The value with null for every float that JSON has no number for."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

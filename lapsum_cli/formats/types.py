@@ -30,24 +30,25 @@ def is_number(kind: pa.DataType) -> bool:
 
 def is_list(kind: pa.DataType) -> bool:
     """Whether values are lists, of any length or of one."""
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    is_view = pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind)
+    return is_view or pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 
 def holds_numbers(kind: pa.DataType) -> bool:
     """Whether values are numbers, or lists of them."""
-    kind = kind.value_type if is_list(kind) else kind
+    kind = without_dictionary(kind.value_type if is_list(kind) else kind)
     return is_number(kind) or pa.types.is_decimal(kind)
 
 
 def without_dictionary(kind: pa.DataType) -> pa.DataType:
-    """The type of the values that a dictionary stands for."""
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+    """The type of the values that a dictionary, or runs, stand for."""
+    return kind.value_type if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind) else kind
 
 
 def score_type(kind: pa.DataType, name: str, source: str, what: str = "scores") -> pa.DataType:
     """The float type in which scores of this type are returned; DataError where they are no numbers."""
-    if pa.types.is_floating(kind):
-        return kind
+    if pa.types.is_floating(without_dictionary(kind)):
+        return without_dictionary(kind)
     if holds_numbers(kind):
         return pa.float64()
     raise DataError(f'{source}: column "{name}" has type {kind}; {what} must be numbers')

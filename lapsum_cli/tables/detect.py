@@ -58,8 +58,8 @@ def find_item(schema: pa.Schema, layout: Layout, source: str, notice: Notice) ->
         return "item"
     lists = isinstance(layout, Lists)
     if given:
-        if is_list(schema.field(given).type) != lists:
-            wanted = "lists like those of the scores" if lists else "a value for each row"
+        if lists and not is_list(schema.field(given).type):
+            wanted = "lists like those of the scores"
             raise OptionError(f'{source}: column "{given}" has type {schema.field(given).type}; --item needs {wanted}')
         return given
     found = [f.name for f in schema if f.name.lower() in ITEM_NAMES and is_list(f.type) == lists]
@@ -97,9 +97,6 @@ def _layout(schema: pa.Schema, names: Names, is_array: bool, source: str, notice
         return Lists(score, names)
     score_type(kind, score, source)
     group = names.group if names.group is not None else _find_group(schema, source)
-    for name in group:
-        if pa.types.is_nested(schema.field(name).type):
-            raise OptionError(f'{source}: column "{name}" has type {schema.field(name).type}, which cannot be a group')
     if not group and not is_array:
         notice(
             f'scores from "{score}"; no group column is named or known, so the whole table is one ranking (see --group)'

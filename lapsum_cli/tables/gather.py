@@ -23,8 +23,9 @@ from ..flow.spill import BITS, Buckets, Waiting
 from ..formats.plain import plain_schema
 from ..formats.sinks import Sink
 from ..formats.sources import Chunk, Sources
-from .groups import comparable, run_starts
+from .groups import run_starts
 from .hashes import hashes
+from .keys import comparable
 from .long import Long
 from .results import Table
 

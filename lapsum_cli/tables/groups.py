@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .hashes import hashes
+
 
 def run_starts(columns: list[pa.Array], previous: list[pa.Array] | None) -> np.ndarray:
     """Rows whose group differs from that of the row before; the row before the first is `previous`, if there is one.
@@ -120,21 +122,6 @@ def _first_break(keys: list[pa.Array], order: str) -> int | None:
     return None if after.all() else int(np.argmin(after)) + 1
 
 
-def comparable(column: pa.Array) -> pa.Array:
-    """The column with one form for each group, and of a type that Arrow can compare: -0.0 is 0.0, NaN is null."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return comparable(column.dictionary_decode())
-    if pa.types.is_null(kind):
-        return column.cast(pa.int8())
-    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
-        return column.cast(pa.large_string() if pa.types.is_string_view(kind) else pa.large_binary())
-    if pa.types.is_floating(kind):
-        column = column.cast(pa.float64())
-        return pc.add(pc.if_else(pc.is_nan(column), None, column), 0.0)
-    return column
-
-
 def _hashes(keys: list[pa.Array]) -> tuple[np.ndarray, np.ndarray]:
     """64 bits for each group but those that are null in an only column, and which these are (n,) bool.
 
@@ -143,6 +130,4 @@ def _hashes(keys: list[pa.Array]) -> tuple[np.ndarray, np.ndarray]:
     if len(keys) == 1 and pa.types.is_integer(keys[0].type):
         [key] = keys
         return np.asarray(key.drop_null()).astype(np.int64), np.asarray(key.is_null())
-    rows = zip(*(key.to_pylist() for key in keys), strict=True)
-    hashes = np.fromiter((hash(repr(row)) for row in rows), np.int64, len(keys[0]))
-    return hashes, np.zeros(len(hashes), bool)
+    return hashes(keys).view(np.int64), np.zeros(len(keys[0]), bool)

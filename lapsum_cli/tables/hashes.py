@@ -12,7 +12,7 @@ _NULL = np.uint64(0xD1B54A32D192ED03)
 
 
 def hashes(columns: list[pa.Array]) -> np.ndarray:
-    """(n,) uint64 for the rows of columns in comparable form (groups.py); different rows differ but by chance."""
+    """(n,) uint64 for the rows of columns in comparable form (keys.py); different rows differ but by chance."""
     total = np.zeros(len(columns[0]), np.uint64)
     for column in columns:
         values = _of_column(column)
@@ -35,19 +35,9 @@ def _of_column(column: pa.Array) -> np.ndarray:
         return _of_bytes(data, offsets - offsets[0])
     if pa.types.is_boolean(kind):
         column = column.cast(pa.int8())
-    width = _width(column.type)
-    if width:
-        data = np.frombuffer(column.buffers()[1] or b"", np.uint8)[column.offset * width :][: len(column) * width]
-        return _of_bytes(data, np.arange(len(column) + 1) * width)
-    return np.array([hash(repr(value)) & (1 << 64) - 1 for value in column.to_pylist()], np.uint64)
-
-
-def _width(kind: pa.DataType) -> int:
-    """Bytes of a value, of types that are nothing but bytes; else 0."""
-    try:
-        return 0 if pa.types.is_nested(kind) else kind.bit_width // 8
-    except ValueError:
-        return 0
+    width = column.type.bit_width // 8
+    data = np.frombuffer(column.buffers()[1] or b"", np.uint8)[column.offset * width :][: len(column) * width]
+    return _of_bytes(data, np.arange(len(column) + 1) * width)
 
 
 def _of_bytes(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:

@@ -10,7 +10,8 @@ import pyarrow as pa
 from ..core.errors import DataError
 from ..formats.sources import Chunk
 from ..formats.types import floats, score_type
-from .groups import ClosedGroups, Returned, comparable, run_starts
+from .groups import ClosedGroups, Returned, run_starts
+from .keys import comparable, said
 from .layout import Layout, as_array
 from .roles import Names
 
@@ -53,13 +54,13 @@ class Long(Layout):
         keys = [column.take(pa.array(starts)) for column in columns]
         returned = seen.closed.add(keys)
         if returned is not None:
-            self._refuse(returned, keys, starts, chunk)
+            self._refuse(returned, starts, chunk)
         return starts
 
-    def _refuse(self, returned: Returned, keys: list[pa.Array], starts: np.ndarray, chunk: Chunk) -> None:
+    def _refuse(self, returned: Returned, starts: np.ndarray, chunk: Chunk) -> None:
         too_many, at = (True, returned[1]) if isinstance(returned, tuple) else (False, returned)
         row = chunk.row + int(starts[at])
-        name = self._key([key[at] for key in keys])
+        name = self._key(chunk.batch, int(starts[at]))
         by, together = ",".join(self.group), "run again with --sort-groups, which brings its rows together"
         if too_many:
             raise DataError(
@@ -71,8 +72,8 @@ class Long(Layout):
             f'"{by}" first'
         )
 
-    def _key(self, values: list[pa.Scalar]) -> str:
-        return ", ".join(f'{name} "{value.as_py()}"' for name, value in zip(self.group, values, strict=True))
+    def _key(self, rows: pa.RecordBatch, row: int) -> str:
+        return ", ".join(f'{name} "{said(rows.column(name).slice(row, 1))}"' for name in self.group)
 
     def lengths(self, batch: pa.RecordBatch) -> np.ndarray:
         return np.ones(batch.num_rows, np.int64)
@@ -96,8 +97,7 @@ class Long(Layout):
     def place(self, batch: Any, score: int) -> str:
         """Where a score stands, for a message."""
         chunk, row = batch.locate(score)
-        keys = [chunk.batch.column(name)[row] for name in self.group]
-        return self.where(chunk, row) + (f" ({self._key(keys)})" if keys else "")
+        return self.where(chunk, row) + (f" ({self._key(chunk.batch, row)})" if self.group else "")
 
     def where(self, chunk: Chunk, row: int) -> str:
         """The input of a row of a chunk, and its number there."""

@@ -15,6 +15,7 @@ from ..core.errors import OptionError, OutputError
 from ..core.rankings import Rankings
 from ..flow.batching import Batch
 from ..formats import FOR_KIND, FORMATS
+from ..formats.plain import plain_schema
 from ..formats.sources import Rows
 from ..operations.operation import Result, Slot
 from ..operations.permute import Permute
@@ -85,7 +86,7 @@ class Pairs(Table):
             columns = [key.take(pa.array(ranking)).combine_chunks() for key in keys]
             self._count(len(p))
             p = pa.array(p.astype(self.result_dtype, copy=False))
-            yield pa.table([*columns, named, pa.array(position + 1), p], names=self.schema.names)
+            yield pa.table([*columns, named, pa.array(position + 1), p], schema=plain_schema(self.schema))
         self.ranked += len(rankings)
 
     def check(self, format: str) -> None:

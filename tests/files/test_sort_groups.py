@@ -193,7 +193,7 @@ def test_parts_hold_every_row_once_in_the_order_of_their_buckets(keys, limit, si
 
 @pytest.mark.parametrize("kind", GROUPS)
 def test_hashes_are_equal_where_values_are(kind):
-    from lapsum_cli.tables.groups import comparable
+    from lapsum_cli.tables.keys import comparable
 
     column = comparable(export(kind)["session"].combine_chunks())
     values = ["null" if v is None else v for v in column.to_pylist()]

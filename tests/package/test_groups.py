@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from lapsum_cli.formats.plain import converted, plain_type
 from lapsum_cli.formats.rowgroups import RowGroups
 from lapsum_cli.formats.sizes import cumulative_bytes
-from lapsum_cli.tables.groups import ClosedGroups, comparable, run_starts
+from lapsum_cli.tables.groups import ClosedGroups, run_starts
+from lapsum_cli.tables.keys import comparable
 
 keys = st.one_of(
     st.lists(st.one_of(st.none(), st.integers(-3, 3)), min_size=1, max_size=40).map(lambda v: pa.array(v, pa.int64())),
