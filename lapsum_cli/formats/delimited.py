@@ -27,7 +27,6 @@ from .types import MOST_EXACT, is_held, is_number, without_dictionary
 
 # What stands for no number. Arrow's reader would take it so, but of numbers that it reads it keeps no text.
 _MISSING = pa.array(pa.csv.ConvertOptions().null_values)
-_COPIES = 6  # of a block while it is parsed
 _SAMPLE = 1 << 16  # bytes of rows that tell the types of columns
 _LINE_ENDS = b"\r\n"
 
@@ -47,7 +46,7 @@ class DelimitedSource:
         self.names: list[str] = []
         self.rows_read = 0
         self.ends = Rows(asked.dialect)
-        self.blocks = Blocks(asked, self.ends, _COPIES)
+        self.blocks = Blocks(asked, self.ends)
         try:
             self.skipped = self._take_names(asked.dialect.header)  # bytes of the first block
         except (pa.ArrowException, UnicodeDecodeError) as error:

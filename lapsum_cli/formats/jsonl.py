@@ -20,7 +20,6 @@ from .sources import Reading
 from .text import BLOCK, Blocks, TextSink, as_json, lines_of
 from .types import MOST_EXACT
 
-_COPIES = 4  # of a block that is parsed: as it is, as values without a type, as columns, and what grows by doubling
 _OBJECTS = 16  # bytes that Python's objects take for each of a line
 _SHOWN = 40  # characters of a value, in a message
 _DEEPEST = 100  # lists and objects in one another; Arrow's parser has a stack of its own size, and no bound for it
@@ -39,7 +38,7 @@ class JsonLinesSource:
 
     def __init__(self, asked: Reading):
         self.name, self.room = asked.file.name, asked.room
-        self.blocks = Blocks(asked, _Lines(), _COPIES)
+        self.blocks = Blocks(asked, _Lines())
         if is_json_array(self.blocks.peek()[:1024]):
             raise DataError(f"{self.name}: is a JSON array; write an object a line, as with jq -c '.[]' FILE")
         rows = self._parse(self.blocks.peek(), None)
@@ -152,6 +151,10 @@ class _Lines:
     def end(self, text: bytes, last: bool) -> int:
         """How many bytes of a text are whole lines."""
         return len(text) if last else text.rfind(b"\n") + 1 or text.rfind(b"\r", 0, len(text) - 1) + 1
+
+    def copies(self, text: bytes) -> int:
+        """As the text it is, as values without a type, as columns, and what grows by doubling."""
+        return 4
 
 
 def _unlike(value: Any, kind: pa.DataType, path: str) -> str | None:

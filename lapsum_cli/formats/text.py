@@ -38,17 +38,18 @@ class Ends(Protocol):
         Raises Misplaced for what can be no row.
         """
 
+    def copies(self, text: bytes) -> int:
+        """How many of a text there are at most while it is parsed."""
+
 
 class Blocks:
     """A text in blocks of whole rows, of about a MiB; longer where a row is, and refused where there is no room for
     parsing it. A mark of UTF-8 at the beginning is left out.
-
-    copies: how many of a block there are while it is parsed.
     """
 
-    def __init__(self, asked: Reading, rows: Ends, copies: int):
+    def __init__(self, asked: Reading, rows: Ends):
         self.name, self.stream, self.room = asked.file.name, asked.file.stream, asked.room
-        self.rows, self.copies = rows, copies
+        self.rows = rows
         self.size = asked.file.size() or 0  # of a file
         self.next: bytes | None = None
         self.rest = b""  # what was read after the last row end
@@ -81,7 +82,7 @@ class Blocks:
                 end = self.rows.end(text, last=not more)
             except Misplaced as error:
                 raise DataError(f"{self._line(text[: error.place])}: {error.problem}") from None
-            most = min(self.room.aside // self.copies, _LONGEST)
+            most = min(self.room.aside // self.rows.copies(text), _LONGEST)
             if (end or len(text)) > most and not (end := self.rows.end(text[:most], last=False)):
                 raise self._too_long(text, most)
             if end or not more:
@@ -111,7 +112,9 @@ class Blocks:
             return DataError(f"{line}: {begins}is longer than {_LONGEST >> 20} MiB; the file is damaged, or no text")
         long = f"{begins}is {'over ' if several else ''}{size / (1 << 20):.1f} MiB long"
         quote = ", where a quote may be open," if several else ""
-        return OptionError(f"{line}: {long}{quote} and {self.room.refusal(self.copies * size, 'while it is parsed')}")
+        return OptionError(
+            f"{line}: {long}{quote} and {self.room.refusal(self.rows.copies(text) * size, 'while it is parsed')}"
+        )
 
 
 def line_ends(text: bytes) -> int:

@@ -67,14 +67,12 @@ class Long(Layout):
     def starts(self, chunk: Chunk, seen: Seen) -> np.ndarray:
         if not self.group:
             first = np.arange(0 if seen.previous is not None else min(1, chunk.batch.num_rows))
-            if len(first) and (columns := in_runs(chunk.batch, {self.score, *self.names.named})):
-                shown = " and ".join(f'"{name}"' for name in columns)
-                self.notice(
-                    f"equal values of {shown} stand together; if they make a ranking, pass --group {columns[0]}"
-                )
+            if len(first) and (found := in_runs(chunk.batch, {self.score, *self.names.named})):
+                shown = " and ".join(f'"{name}"' for name in found)
+                self.notice(f"equal values of {shown} stand together; if they make a ranking, pass --group {found[0]}")
             seen.previous = []
             return first
-        columns: list[pa.Array] = [comparable(chunk.batch.column(name)) for name in self.group]
+        columns = [comparable(chunk.batch.column(name)) for name in self.group]
         starts = run_starts(columns, seen.previous)
         seen.previous = [column[-1:] for column in columns]
         keys = [column.take(pa.array(starts)) for column in columns]
