@@ -82,12 +82,22 @@ class Blocks:
                 end = self.rows.end(text, last=not more)
             except Misplaced as error:
                 raise DataError(f"{self._line(text[: error.place])}: {error.problem}") from None
-            most = min(self.room.aside // self.rows.copies(text), _LONGEST)
-            if (end or len(text)) > most and not (end := self.rows.end(text[:most], last=False)):
-                raise self._too_long(text, most)
+            if not self._fits(text, end or len(text)) and not (end := self._fitting(text)):
+                raise self._too_long(text)
             if end or not more:
                 self.rest = text[end:]
                 return text[:end] if self.rest else text
+
+    def _fits(self, text: bytes, size: int) -> bool:
+        return size <= _LONGEST and self.rows.copies(text) * size <= self.room.aside
+
+    def _fitting(self, text: bytes) -> int:
+        """How many bytes of a text are rows for which there is room, as there may be for the first alone; or 0."""
+        for copies in (4, 8, 16):
+            end = self.rows.end(text[: min(self.room.aside // copies, _LONGEST)], last=False)
+            if end and self._fits(text[:end], end):
+                return end
+        return 0
 
     def _unmarked(self, beginning: bytes) -> bytes:
         if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -98,10 +108,10 @@ class Blocks:
         """The line that follows what was read and these bytes."""
         return f"{self.name}, line {self.lines + self.ends + line_ends(before) + 1}"
 
-    def _too_long(self, text: bytes, most: int) -> DataError | OptionError:
+    def _too_long(self, text: bytes) -> DataError | OptionError:
         """The refusal of the row that a text begins with. The end of a line is looked for, and nothing kept."""
         first = _LINE_END.search(text)
-        several = first is not None and first.start() <= most
+        several = first is not None and self._fits(text, first.start())
         size = len(text) if several or first is None else first.start()
         while first is None and size <= _LONGEST and (more := self.stream.read(BLOCK)):
             first = _LINE_END.search(more)
