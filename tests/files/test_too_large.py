@@ -55,8 +55,11 @@ def test_lines_that_end_with_carriage_returns_alone(tmp_path):
 
 
 OPEN = {
-    "1GiB": (65, "line 2: a quote opens that nothing closes: '"text"),
-    "240MiB": (2, "line 2: begins a row of several lines that is over 6.\\d MiB long, where a quote may be open, and"),
+    "1GiB": (65, "line 2: a quote opens that nothing closes: '\"text"),
+    "240MiB": (
+        2,
+        "line 2: begins a row of several lines that is over \\d.\\d MiB long, where a quote may be open, and",
+    ),
 }
 
 
