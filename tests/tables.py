@@ -8,6 +8,7 @@ import json
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lapsum_cli import soft_rank, soft_topk
@@ -49,6 +50,12 @@ def long_table(rows, **columns) -> pa.Table:
     )
 
 
+def on_one_line(table: pa.Table) -> pa.Table:
+    """The table with blanks for tabs and line ends in its titles, which TSV has no place for."""
+    titles = pc.replace_substring_regex(table["title"], r"[\t\r\n]", " ")
+    return table.set_column(table.schema.get_field_index("title"), "title", titles)
+
+
 def ranks(rows, **options) -> np.ndarray:
     return np.concatenate([soft_rank(row, **options) for row in rows])
 
@@ -67,9 +74,13 @@ def put(table: pa.Table, path, format=None, rows=None):
             out.write_table(table, max_chunksize=rows or 31)
     elif format == "jsonl":
         path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in table.to_pylist()))
+    elif format == "tsv":  # fields are what stands between tabs
+        rows = [table.column_names, *zip(*map(as_text, table.columns), strict=True)]
+        assert not any(set("\t\r\n") & set(field) for row in rows for field in row)
+        path.write_bytes("".join("\t".join(row) + "\n" for row in rows).encode())
     else:
         with path.open("w", newline="") as out:
-            rows = csv.writer(out, delimiter="\t" if format == "tsv" else ",")
+            rows = csv.writer(out)
             rows.writerows([table.column_names, *zip(*(column.to_pylist() for column in table.columns), strict=True)])
     return path
 
@@ -82,8 +93,11 @@ def get(path, format=None) -> pa.Table:
         return (pa.ipc.open_file if format == "arrow" else pa.ipc.open_stream)(path.read_bytes()).read_all()
     if format == "jsonl":
         return pa.Table.from_pylist([json.loads(line) for line in path.read_text().splitlines()])
-    text = io.StringIO(path.read_bytes().decode(), newline="")
-    names, *rows = csv.reader(text, delimiter="\t" if format == "tsv" else ",", strict=True)
+    text = path.read_bytes().decode()
+    if format == "tsv":
+        names, *rows = [line.split("\t") for line in text.removesuffix("\n").split("\n")]
+    else:
+        names, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     return pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
 
 

@@ -19,6 +19,7 @@ from ..flow.batching import whole_rankings
 from ..flow.budget import Budget
 from ..flow.process import memory_budget, memory_size, returning_memory, settle
 from ..formats import output_format
+from ..formats.dialect import Given
 from ..formats.files import Output
 from ..formats.sinks import Made, Sink, open_sink
 from ..formats.sources import Rows, Sources
@@ -58,6 +59,10 @@ def run_file(
     temp_dir: str | None = None,
     from_format: str | None = None,
     to_format: str | None = None,
+    delimiter: str | None = None,
+    quote: str | None = None,
+    escape: str | None = None,
+    no_header: bool = False,
     force: bool = False,
     memory: str | int | None = None,
     threads: int | None = None,
@@ -81,6 +86,10 @@ def run_file(
     reduction  of losses: "none", "sum" or "mean"
     sort_groups: bring the rows of a ranking together, which may come in any order; results keep the input's order.
                What memory does not hold goes to files in temp_dir, by default the system's, and they with the run
+    delimiter, quote, escape
+               of a CSV or TSV that is read: the character between fields, around them ("" for none), and before a quote
+               within quotes that is not doubled
+    no_header  whether its first line is a row already; its columns are then called "1", "2", ...
     memory     a size such as "256MiB"; by default a quarter of the limit in force, at most 4 GiB
     device     "cpu", "cuda" for an NVIDIA GPU, or "auto" for a GPU where one works
     engine     who runs the shards of a job: "threads"
@@ -96,7 +105,8 @@ def run_file(
     check_reduction(reduction)
     made = make_operation(operation, alpha, k, names, **options)
     asked = Asked(nan, column, reduction, item)
-    job = Job(made, names, asked, from_format, to_format, force, memory, threads, device, words or Silent())
+    dialect = Given(delimiter, quote, escape, no_header)
+    job = Job(made, names, asked, from_format, dialect, to_format, force, memory, threads, device, words or Silent())
     job = replace(job, sort_groups=sort_groups, temp_dir=temp_dir)
     if reduction == "mean" and "target" in made.takes and made.gradient:
         job = replace(job, operation=replace(cast(Loss, made), scale=1 / max(1, _count_losses(job, sources))))
@@ -121,6 +131,7 @@ class Job:
     names: Names
     asked: Asked
     from_format: str | None
+    dialect: Given
     to_format: str | None
     force: bool
     memory: str | int | None
@@ -137,11 +148,12 @@ class Job:
         with contextlib.ExitStack() as stack:
             stack.enter_context(returning_memory(size))
             budget = stack.enter_context(contextlib.closing(memory_budget(size)))
-            source = Sources(shard.sources, self.from_format, self.names.is_number, budget, self.names.beside)
+            names = self.names
+            source = Sources(shard.sources, self.from_format, names.numbers, budget, names.beside, self.dialect)
             stack.enter_context(contextlib.closing(source))
             threads = self.threads or machine.cores()
             on: Any = devices.choose(self.device, threads, self.words.say)
-            names = self.names.for_array() if source.is_array else self.names
+            names = names.for_array() if source.is_array else names
             layout = detect(source.schema, names, source.is_array, source.first.name, self.words.say)
             read = [file.name for file in (*source.inputs, *source.beside.values())]
             output = Output(shard.sink, self.force, read)

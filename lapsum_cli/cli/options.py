@@ -108,6 +108,34 @@ def shared(
             ),
         ),
     ] = None,
+    delimiter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="C",
+            help="Of a CSV or TSV that is read: the character between fields, such as ';', '|' or '\\t'.",
+            show_default="by format",
+        ),
+    ] = None,
+    quote: Annotated[
+        str | None,
+        typer.Option(
+            metavar="C", help="Likewise: around fields, '' for none.", show_default="'\"' for CSV, none for TSV"
+        ),
+    ] = None,
+    escape: Annotated[
+        str | None,
+        typer.Option(
+            metavar="C",
+            help="Likewise: before a quote within quotes that is not doubled, as '\\' in what Spark writes.",
+            show_default="found where only one can be meant",
+        ),
+    ] = None,
+    no_header: Annotated[
+        bool,
+        typer.Option(
+            "--no-header", help="Likewise: the first line is a row; columns are called 1, 2, ... (--score 2)."
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing output.")] = False,
     memory: Annotated[
         str | None,

@@ -9,7 +9,9 @@ or first bytes. To add one, write its file and enter it in FORMATS. Its module h
 
 from __future__ import annotations
 
+import codecs
 import importlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -40,7 +42,7 @@ FORMATS = {
     "arrows": Format("arrow_ipc", (".arrows",), (b"\xff\xff\xff\xff",)),
     "csv": Format("delimited", (".csv",), is_text=True),
     "tsv": Format("delimited", (".tsv",), is_text=True),
-    "jsonl": Format("jsonl", (".jsonl", ".ndjson"), (b"{",), is_text=True),
+    "jsonl": Format("jsonl", (".jsonl", ".ndjson"), (b"{", b"[{"), is_text=True),
 }
 # Where neither an option nor a name says it: what is written for a table and for an array, and which of the files of a
 # directory are its data.
@@ -63,12 +65,14 @@ def by_extension(path: str) -> str | None:
 
 def by_first_bytes(head: bytes) -> str | None:
     """The format whose files begin so; for text without a mark of its own one of columns; None for what is no text."""
+    text = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    text = text[:1] + text[1:].lstrip()  # an object in an array may begin on a line of its own
     for name, format in FORMATS.items():
-        if head.startswith(format.magic):
+        if (text if format.is_text else head).startswith(format.magic):
             return name
     if b"\0" in head[:1024]:
         return None
-    line = head.split(b"\n", 1)[0]
+    line = re.split(rb"[\r\n]", text, maxsplit=1)[0]
     return "tsv" if b"\t" in line and b"," not in line else "csv"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Iterator
@@ -15,14 +14,15 @@ import pyarrow.json
 
 from ..core.errors import DataError, OptionError
 from .files import Output, first_line
+from .foreign import is_json_array
 from .sinks import Made
 from .sources import Reading
-from .text import Blocks, TextSink
+from .text import BLOCK, Blocks, TextSink, lines_of
 from .types import MOST_EXACT
 from .values import as_json
 
-_COPIES = 4  # of a block that is parsed: as it is, as values without a type, as columns, and what grows by doubling
 _OBJECTS = 16  # bytes that Python's objects take for each of a line
+_SHOWN = 40  # characters of a value, in a message
 _DEEPEST = 100  # lists and objects in one another; Arrow's parser has a stack of its own size, and no bound for it
 _TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"?')
 _MANY_DIGITS = re.compile(rb"[\s:,\[]-?[0-9]{16,}[\s,\]}]")  # an integer that a float may not hold
@@ -38,13 +38,18 @@ class JsonLinesSource:
     rows = None
 
     def __init__(self, asked: Reading):
-        self.name, self.room, self.is_number = asked.file.name, asked.room, asked.is_number
-        self.blocks = Blocks(asked, lambda read: read.endswith(b"\n"), _COPIES)
-        inferred = self._parse(self.blocks.peek(), None).schema
-        self.schema = pa.schema([pa.field(f.name, self._kind(f.name, f.type)) for f in inferred])
+        self.name, self.room = asked.file.name, asked.room
+        self.blocks = Blocks(asked, _Lines())
+        if is_json_array(self.blocks.peek()[:1024]):
+            raise DataError(f"{self.name}: is a JSON array; write an object a line, as with jq -c '.[]' FILE")
+        rows = self._parse(self.blocks.peek(), None)
+        kinds = dict(zip(rows.schema.names, rows.schema.types, strict=True))
+        self.numbers = set(asked.numbers(list(kinds), lambda names: {name: kinds[name] for name in names}))
+        self._refuse_rounded(rows, self.blocks.peek())
+        self.schema = pa.schema([(name, self._kind(name, kind)) for name, kind in kinds.items()])
 
     def _kind(self, name: str, inferred: pa.DataType) -> pa.DataType:
-        if pa.types.is_integer(inferred) and self.is_number(name):
+        if (pa.types.is_integer(inferred) or pa.types.is_null(inferred)) and name in self.numbers:
             return pa.float64()
         return _as_text(inferred)
 
@@ -61,8 +66,9 @@ class JsonLinesSource:
         except pa.ArrowException as error:
             first = self.blocks.lines + 1  # Arrow counts from 0 within the block
             problem = re.sub(r" in row (\d+)", lambda m: f" in line {first + int(m[1])}", first_line(error))
+            if schema and " in line " not in problem:
+                self._refuse_unlike(block, schema)
             raise DataError(f"{self.name}: not readable as JSON lines: {problem}") from None
-        self._refuse_rounded(table, block)
         return table
 
     def _check(self, block: bytes) -> None:
@@ -74,16 +80,32 @@ class JsonLinesSource:
             self._refuse_no_text(block)
         if block.count(b"{") + block.count(b"[") - block.count(b"\n") <= _DEEPEST:
             return
-        for number, line in enumerate(io.BytesIO(block), self.blocks.lines + 1):
+        for number, line in enumerate(lines_of(block), self.blocks.lines + 1):
             if line.count(b"{") + line.count(b"[") > _DEEPEST and _depth(line) > _DEEPEST:
                 raise DataError(f"{self.name}, line {number}: is nested more than {_DEEPEST} deep; flatten it")
 
     def _refuse_no_text(self, block: bytes) -> None:
-        for number, line in enumerate(io.BytesIO(block), self.blocks.lines + 1):
+        for number, line in enumerate(lines_of(block), self.blocks.lines + 1):
             try:
                 str(line, "utf-8")
             except UnicodeDecodeError as error:
                 raise DataError(f"{self.name}, line {number}: is not UTF-8: {error.reason}; convert the file") from None
+
+    def _refuse_unlike(self, block: bytes, schema: pa.Schema) -> None:
+        """Raise DataError for the first line with a key or a type that the first block has not shown."""
+        kinds = pa.struct(list(schema))
+        for number, line in enumerate(lines_of(block), self.blocks.lines + 1):
+            if line.isspace() or _OBJECTS * len(line) > self.room.aside:
+                continue
+            try:
+                unlike = _unlike(json.loads(line), kinds, "")
+            except ValueError:  # of which Arrow's message is the better one
+                return
+            if unlike:
+                raise DataError(
+                    f"{self.name}, line {number}: {unlike}, and columns are those of the first {BLOCK >> 20} MiB; "
+                    "begin the file with a line that has such a value"
+                )
 
     def _refuse_rounded(self, table: pa.Table, block: bytes) -> None:
         """Raise DataError for an integer that became a float and is not the same: a score or an id would lose its
@@ -94,7 +116,7 @@ class JsonLinesSource:
             for name, column in zip(table.schema.names, table.columns, strict=True)
             if any((pc.max(pc.abs(part)).as_py() or 0.0) >= MOST_EXACT for part in _floats(column))
         }
-        for number, line in enumerate(io.BytesIO(block) if suspects else [], self.blocks.lines + 1):
+        for number, line in enumerate(lines_of(block) if suspects else [], self.blocks.lines + 1):
             if not _MANY_DIGITS.search(line):
                 continue
             if (need := _OBJECTS * len(line)) > self.room.aside:
@@ -103,7 +125,7 @@ class JsonLinesSource:
             row = json.loads(line)
             for name, kind in suspects.items():
                 for value in _integers(row.get(name), kind):
-                    most = "64 bits" if abs(value) >= 2**63 and not self.is_number(name) else "2^53"
+                    most = "64 bits" if abs(value) >= 2**63 and name not in self.numbers else "2^53"
                     if most == "64 bits" or (abs(value) > MOST_EXACT and int(float(value)) != value):
                         raise DataError(
                             f'{self.name}, line {number}: column "{name}" holds integers beyond {most}, which would be '
@@ -113,10 +135,56 @@ class JsonLinesSource:
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
         """Rows in blocks as they are parsed; DataError names a line that does not fit those of the first block."""
         while block := self.blocks.read():
-            rows = [] if block.isspace() else self._parse(block, self.schema).select(self.schema.names).to_batches()
+            rows = []
+            if not block.isspace():
+                table = self._parse(block, self.schema).select(self.schema.names)
+                self._refuse_rounded(table, block)
+                rows = table.to_batches()
+                del table
             del block  # before the rows go on their way
             while rows:
                 yield rows.pop(0)
+
+
+class _Lines:
+    """Where lines of JSON end. A carriage return ends one where nothing else does: it may stand within one, too."""
+
+    def end(self, text: bytes, last: bool) -> int:
+        """How many bytes of a text are whole lines."""
+        return len(text) if last else text.rfind(b"\n") + 1 or text.rfind(b"\r", 0, len(text) - 1) + 1
+
+    def copies(self, text: bytes) -> int:
+        """As the text it is, as values without a type, as columns, and what grows by doubling."""
+        return 4
+
+
+def _unlike(value: Any, kind: pa.DataType, path: str) -> str | None:
+    """What a JSON value has that its type has not, in words; None where it fits."""
+    fits = {
+        pa.types.is_struct: lambda: isinstance(value, dict),
+        pa.types.is_list: lambda: isinstance(value, list),
+        pa.types.is_boolean: lambda: isinstance(value, bool),
+        pa.types.is_integer: lambda: type(value) is int and -(2**63) <= value < 2**63,
+        pa.types.is_floating: lambda: type(value) in (int, float),
+        pa.types.is_string: lambda: isinstance(value, str),
+    }
+    if value is None:
+        return None
+    if not all(test() for is_kind, test in fits.items() if is_kind(kind)):
+        shown = json.dumps(value, ensure_ascii=False)
+        return f'"{path}" is {shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."}, after values of type {kind}'
+    if isinstance(value, list):
+        return next(filter(None, (_unlike(item, kind.value_type, path) for item in value)), None)
+    if not isinstance(value, dict):
+        return None
+    inner = {field.name: field.type for field in kind}
+    for key, item in value.items():
+        name = f"{path}.{key}" if path else key
+        if key not in inner:
+            return f'the key "{name}" comes first here'
+        if unlike := _unlike(item, inner[key], name):
+            return unlike
+    return None
 
 
 def _depth(line: bytes) -> int:

@@ -13,7 +13,9 @@ from ..core.cuts import cut
 from ..core.errors import DataError, OptionError
 from . import FORMATS, IN_DIRECTORY, by_extension, by_first_bytes, known, load
 from .common import common_schema, difference
+from .dialect import Dialect, Given
 from .files import Input, expand, first_line
+from .foreign import what_it_is
 from .partitions import Partitions
 from .plain import as_declared, plain_schema
 from .sizes import cumulative_bytes
@@ -49,20 +51,25 @@ class Source(Protocol):
         """All rows, once; DataError where the input is damaged."""
 
 
+# Of the columns with these names those that are numbers, given what the first rows of some of them look like.
+Numbers = Callable[[list[str], Callable[[list[str]], Mapping[str, pa.DataType]]], list[str]]
+
+
 @dataclass(frozen=True)
 class Reading:
     """What a format is asked to read.
 
-    format: its name, for a module that reads several. is_number: whether a column of this name is to be read as
-    numbers, which text does not say of itself. room: what it may hold meanwhile. beside: for an array, those to be read
-    with it, by their columns' names.
+    format: its name, for a module that reads several. numbers: which columns are to be read as numbers, which text does
+    not say of itself. room: what it may hold meanwhile. beside: for an array, those to be read with it, by their
+    columns' names. dialect: of delimited text.
     """
 
     file: Input
     format: str
-    is_number: Callable[[str], bool]
+    numbers: Numbers
     room: Room
     beside: Mapping[str, Input] = field(default_factory=dict)
+    dialect: Dialect = field(default_factory=Dialect)
 
 
 @dataclass(frozen=True)
@@ -97,19 +104,20 @@ class Rows(Protocol):
 class Sources:
     """One or several inputs read as one, in order; all must have the same columns, of types that go together.
 
-    is_number, room, beside: as Reading has them, the last as paths.
+    numbers, room, beside: as Reading has them, the last as paths. given: what is said of the dialect.
     """
 
     def __init__(
         self,
         paths: list[str],
         format: str | None,
-        is_number: Callable[[str], bool],
+        numbers: Numbers,
         room: Room,
         beside: dict[str, str] | None = None,
+        given: Given = Given(),
     ):
         """Open the first input; raise InputMissing, OptionError or DataError where it cannot be, and close all."""
-        self.format, self.is_number, self.room = known(format, "--from"), is_number, room
+        self.format, self.numbers, self.room, self.given = known(format, "--from"), numbers, room, given
         self.inputs = [Input(path) for path in expand(paths)]
         self.beside: dict[str, Input] = {}
         try:
@@ -133,7 +141,11 @@ class Sources:
         return FORMATS[self.format_of(self.inputs[0])].kind == "array"
 
     def format_of(self, file: Input) -> str:
-        """The name of its format: as given, else by extension, else by first bytes; DataError where none tells."""
+        """The name of its format: as given, else by extension, else by first bytes; DataError where none tells, or
+        where it is none of ours.
+        """
+        if what := what_it_is(file.head):
+            raise DataError(f"{file.name}: {what}")
         name = self.format or by_extension(file.name) or by_first_bytes(file.head)
         if name is None:
             raise DataError(f"{file.name}: its format is not recognised; name it with --from {'|'.join(FORMATS)}")
@@ -144,7 +156,8 @@ class Sources:
         if not file.head:
             raise DataError(f"{file.name}: the file is empty")
         try:
-            source = load(name).read(Reading(file, name, self.is_number, self.room, self.beside))
+            dialect = self.given.of(name, file.name)
+            source = load(name).read(Reading(file, name, self.numbers, self.room, self.beside, dialect))
             plain_schema(source.schema)
             if any("\0" in name for name in source.schema.names):  # which Arrow cuts off there, or not
                 raise DataError(f"{file.name}: the name of a column holds a NUL byte; rename it")

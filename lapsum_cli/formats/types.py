@@ -35,9 +35,9 @@ def is_list(kind: pa.DataType) -> bool:
 
 
 def holds_numbers(kind: pa.DataType) -> bool:
-    """Whether values are numbers, or lists of them."""
+    """Whether values are numbers, booleans among them (1 and 0), or lists of them."""
     kind = without_dictionary(kind.value_type if is_list(kind) else kind)
-    return is_number(kind) or pa.types.is_decimal(kind)
+    return is_number(kind) or pa.types.is_decimal(kind) or pa.types.is_boolean(kind)
 
 
 def without_dictionary(kind: pa.DataType) -> pa.DataType:

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
+import shlex
 from collections.abc import Callable, Iterable
 
 import pyarrow as pa
 
 from ..core.errors import DataError, OptionError
+from ..formats.foreign import hint_of_columns
 from ..formats.types import holds_numbers, is_list, score_type
 from .layout import Layout
 from .lists import Lists
 from .long import Long
-from .roles import ITEM_NAMES, SCORE_NAMES, Names, matching
+from .roles import GROUP_NAMES, ITEM_NAMES, Names, is_called, matching, words
 from .wide import Wide
 
 Notice = Callable[[str], None]
-
-# Names that groups usually have, in lower case.
-GROUP_NAMES = (
-    "qid",
-    "query_id",
-    "q_id",
-    "queryid",
-    "query",
-    "topic",
-    "topic_id",
-    "group",
-    "group_id",
-    "user_id",
-    "session_id",
-)
 
 
 def detect(schema: pa.Schema, names: Names, is_array: bool, source: str, notice: Notice) -> Layout:
@@ -38,7 +26,8 @@ def detect(schema: pa.Schema, names: Names, is_array: bool, source: str, notice:
     one_each = [] if names.columns else beside
     for name in (*(names.group or ()), *filter(None, (names.score, names.alpha, names.k, names.item, *one_each))):
         if name not in schema.names:
-            raise OptionError(f'{source}: no column "{name}"; the columns are {_listed(schema.names)}')
+            meant = _nearest(name, schema.names)
+            raise OptionError(f'{source}: no column "{name}"{meant}; the columns are {_listed(schema.names)}')
         if schema.names.count(name) > 1:
             raise OptionError(f'{source}: {schema.names.count(name)} columns are called "{name}"; rename one')
     layout = _layout(schema, names, is_array, source, notice)
@@ -62,7 +51,7 @@ def find_item(schema: pa.Schema, layout: Layout, source: str, notice: Notice) ->
             wanted = "lists like those of the scores"
             raise OptionError(f'{source}: column "{given}" has type {schema.field(given).type}; --item needs {wanted}')
         return given
-    found = [f.name for f in schema if f.name.lower() in ITEM_NAMES and is_list(f.type) == lists]
+    found = [f.name for f in schema if is_called(f.name, ITEM_NAMES) and is_list(f.type) == lists]
     found = [name for name in found if name not in layout.group]
     if len(found) > 1:
         raise OptionError(f"{source}: several columns could be the item: {_listed(found)}; choose with --item")
@@ -103,7 +92,7 @@ def _layout(schema: pa.Schema, names: Names, is_array: bool, source: str, notice
         )
     elif (names.group is None or names.score is None) and not is_array:
         notice(f'scores from "{score}", grouped by {_listed(group)}')
-    return Long(score, group, names)
+    return Long(score, group, names, notice) if names.group is None and not is_array else Long(score, group, names)
 
 
 def _wide(schema: pa.Schema, names: Names, source: str) -> Wide:
@@ -119,28 +108,36 @@ def _wide(schema: pa.Schema, names: Names, source: str) -> Wide:
 
 
 def _find_score(schema: pa.Schema, names: Names, source: str) -> str:
-    usual = [f.name for f in schema if f.name.lower() in SCORE_NAMES and holds_numbers(f.type)]
-    floats = [f.name for f in schema if pa.types.is_floating(f.type.value_type if is_list(f.type) else f.type)]
-    others = (names.alpha, names.k, *names.beside.values())
-    found = usual or [name for name in floats if name not in others] or floats
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise OptionError(f"{source}: several columns could be the score: {_listed(found)}; choose one with --score")
-    for f in schema:
-        if f.name.lower() in SCORE_NAMES:
-            score_type(f.type, f.name, source)
-    hint = "name it with --score"
-    if any(name.replace(".", "", 1).lstrip("-").isdigit() for name in schema.names):
-        hint = "the first line of a text is taken for column names: add such a line"
+    kinds = dict(zip(schema.names, schema.types, strict=True))
+    found, are_named = names.scores(schema.names, lambda columns: {name: kinds[name] for name in columns})
+    hint = hint_of_columns(schema.names)
+    if found and (len(found) > 1 or not are_named):
+        several = f"several columns could be the score: {_listed(found)}; choose one with --score"
+        confirm = f"but its name does not say so; confirm with --score {shlex.quote(found[0])}"
+        problem = several if len(found) > 1 else f'"{found[0]}" could be the score, {confirm}'
+        if hint and not are_named:
+            raise DataError(f"{source}: {problem}; {hint}")
+        raise OptionError(f"{source}: {problem}")
+    for name in found:
+        if not hint or holds_numbers(kinds[name]):
+            score_type(kinds[name], name, source)
+            return name
+    hint = hint or "name it with --score"
     raise DataError(f"{source}: no score column; the columns are {_listed(schema.names)}; {hint}")
 
 
 def _find_group(schema: pa.Schema, source: str) -> tuple[str, ...]:
-    found = [name for name in schema.names if name.lower() in GROUP_NAMES]
+    found = [name for name in schema.names if is_called(name, GROUP_NAMES)]
     if len(found) > 1:
         raise OptionError(f"{source}: several columns could be the group: {_listed(found)}; choose with --group")
     return tuple(found)
+
+
+def _nearest(name: str, columns: list[str]) -> str:
+    """The column that a misspelt name may mean, as a question; nothing where none is near."""
+    by_words = {"".join(words(column)): column for column in columns}
+    near = difflib.get_close_matches("".join(words(name)), by_words, 1)
+    return f'; is "{by_words[near[0]]}" meant?' if near else ""
 
 
 def _listed(names: Iterable[str]) -> str:

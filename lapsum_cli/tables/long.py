@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..core.errors import DataError
 from ..formats.sources import Chunk
@@ -14,6 +17,9 @@ from .groups import ClosedGroups, Returned, run_starts
 from .keys import comparable, said
 from .layout import Layout, as_array
 from .roles import Names
+
+_OF_GROUPS = (pa.types.is_integer, pa.types.is_string, pa.types.is_large_string, pa.types.is_date)
+_LOOKED_AT = 50  # columns
 
 
 class Seen:
@@ -25,13 +31,30 @@ class Seen:
         self.closed = ClosedGroups(limit)
 
 
+def in_runs(batch: pa.RecordBatch, but: Collection[str]) -> list[str]:
+    """Columns whose equal values stand together, of two rows or more on average: the first three among the first fifty,
+    but for some, and for what no group has as a type.
+    """
+    found = []
+    for name, column in itertools.islice(zip(batch.schema.names, batch.columns, strict=True), _LOOKED_AT):
+        if name in but or not any(is_kind(column.type) for is_kind in _OF_GROUPS):
+            continue
+        runs = len(pc.run_end_encode(column).values)
+        if 1 < runs <= batch.num_rows // 2 and runs == pc.count_distinct(column, mode="all").as_py():
+            found.append(name)
+    return found[:3]
+
+
 class Long(Layout):
     """A row is an item; consecutive rows of equal group are a ranking. Without a group all rows are one."""
 
     closes_with_row = False
 
-    def __init__(self, score: str, group: tuple[str, ...], names: Names):
-        self.score, self.group, self.names = score, group, names
+    def __init__(
+        self, score: str, group: tuple[str, ...], names: Names, notice: Callable[[str], None] = lambda line: None
+    ):
+        """notice: who is told of columns that may be the group, where there is none."""
+        self.score, self.group, self.names, self.notice = score, group, names, notice
         self.keys = group
 
     def value_type(self, schema: pa.Schema) -> pa.DataType:
@@ -46,6 +69,9 @@ class Long(Layout):
     def starts(self, chunk: Chunk, seen: Seen) -> np.ndarray:
         if not self.group:
             first = np.arange(0 if seen.previous is not None else min(1, chunk.batch.num_rows))
+            if len(first) and (found := in_runs(chunk.batch, {self.score, *self.names.named})):
+                shown = " and ".join(f'"{name}"' for name in found)
+                self.notice(f"equal values of {shown} stand together; if they make a ranking, pass --group {found[0]}")
             seen.previous = []
             return first
         columns = [comparable(chunk.batch.column(name)) for name in self.group]

@@ -9,7 +9,21 @@ import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tables import LENGTHS, TABLES, TITLES, as_text, floats, get, long_table, members, put, rankings, ranks, rng
+from tables import (
+    LENGTHS,
+    TABLES,
+    TITLES,
+    as_text,
+    floats,
+    get,
+    long_table,
+    members,
+    on_one_line,
+    put,
+    rankings,
+    ranks,
+    rng,
+)
 
 from lapsum_cli import run_file, soft_rank, soft_topk
 
@@ -18,7 +32,7 @@ from lapsum_cli import run_file, soft_rank, soft_topk
 @pytest.mark.parametrize("source", TABLES)
 def test_a_long_table_keeps_its_columns_and_gains_ranks(tmp_path, source, to):
     rows = rankings()
-    table = long_table(rows)
+    table = on_one_line(long_table(rows)) if "tsv" in (source, to) else long_table(rows)
     sink = tmp_path / f"ranks.{to}"
     summary = run_file("rank", put(table, tmp_path / f"scores.{source}"), sink, alpha=0.3)
     result = get(sink)
@@ -197,7 +211,7 @@ def test_every_batch_may_have_a_dictionary_of_its_own(tmp_path, to):
 def test_the_format_is_known_by_the_first_bytes(tmp_path):
     rows = rankings()
     for format in TABLES:
-        path = put(long_table(rows), tmp_path / f"no extension {format}", format)
+        path = put(on_one_line(long_table(rows)), tmp_path / f"no extension {format}", format)
         run_file("rank", path, tmp_path / "out.arrow", alpha=0.3, force=True)
         np.testing.assert_array_equal(get(tmp_path / "out.arrow")["soft_rank"], ranks(rows, alpha=0.3))
     with (tmp_path / "array").open("wb") as out:

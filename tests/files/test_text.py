@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
+from reading import read, through_a_pipe
 from tables import floats, get, long_table, put
 
 from lapsum_cli import DataError, run_file
@@ -66,6 +67,39 @@ def test_lists_travel_through_text(tmp_path, to):
     np.testing.assert_allclose(np.concatenate(got), [3, 1, 2, 1])
     assert [len(row) for row in got] == [3, 0, 1]
     assert [row["user"] for row in result] == ["01", "02", "03"]
+
+
+# What comes late in a file of JSON lines that the first MiB has not shown, and what is said of it.
+LATE = {
+    "a key": ({"score": 1, "new": 2}, 'the key "new" comes first here'),
+    "a key within": ({"score": 1, "at": {"x": 1, "y": 2}}, 'the key "at.y" comes first here'),
+    "a fraction": ({"score": 1, "count": 1.5}, '"count" is 1.5, after values of type int64'),
+    "a number for text": (
+        {"score": 1, "title": 7},
+        r"Column\(/title\) changed from string to number",
+    ),
+    "text for a number": ({"score": 1, "count": "many"}, r"Column\(/count\) changed from number to string"),
+    "a list item": ({"score": 1, "tags": [1, 2.5]}, '"tags" is 2.5, after values of type int64'),
+    "a number for nothing": ({"score": 1, "note": 3}, r"Column\(/note\) changed from string to number"),
+}
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_what_comes_late_in_json_is_named_with_its_line_and_key(tmp_path, name):
+    early = {"score": 1.5, "count": 1, "title": "x" * 100, "tags": [1], "at": {"x": 1}, "note": None}
+    late, words = LATE[name]
+    (tmp_path / "in.jsonl").write_text((json.dumps(early) + "\n") * 20_000 + json.dumps(late) + "\n")
+    with pytest.raises(DataError, match=words) as refused:
+        read(tmp_path / "in.jsonl")
+    assert "line 20001" in str(refused.value)
+
+
+@pytest.mark.parametrize("before", ["\ufeff", "\n\n", "\ufeff \n"])
+def test_json_is_known_behind_a_mark_and_blanks(tmp_path, before):
+    content = (before + '{"score": 1}\n{"score": 2}\n').encode()
+    (tmp_path / "in").write_bytes(content)
+    assert read(tmp_path / "in")["score"].to_pylist() == [1, 2]
+    assert through_a_pipe(content, (1, 2))["score"].to_pylist() == [1, 2]
 
 
 def test_infinity_survives_text(tmp_path):

@@ -54,11 +54,22 @@ def test_lines_that_end_with_carriage_returns_alone(tmp_path):
     assert (tmp_path / "b.csv").read_bytes().count(b"\n") == 3001
 
 
-def test_a_quote_that_stays_open_is_said_to(tmp_path):
-    (tmp_path / "a.csv").write_text('score,x\n1,"' + "text\n" * 600_000)
-    done = run("rank", tmp_path / "a.csv", "-q", "-o", os.devnull)
-    assert done.returncode == 65
-    assert "a row takes more than 1 MiB over several lines; a quote may be open" in refusal(done.stderr)
+OPEN = {
+    "1GiB": (65, "line 2: a quote opens that nothing closes: '\"text"),
+    "240MiB": (
+        2,
+        "line 2: begins a row of several lines that is over \\d.\\d MiB long, where a quote may be open, and",
+    ),
+}
+
+
+@pytest.mark.parametrize("memory", OPEN)
+def test_a_quote_that_stays_open_is_said_to(tmp_path, memory):
+    code, words = OPEN[memory]
+    (tmp_path / "a.csv").write_text('score,x\n1,"' + "text\n" * 3_000_000)
+    done = run("rank", tmp_path / "a.csv", "-q", "--memory", memory, "--to", "csv")
+    assert done.returncode == code
+    assert re.search(words, refusal(done.stderr))
 
 
 def test_a_dictionary_of_parquet(tmp_path):

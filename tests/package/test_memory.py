@@ -143,6 +143,21 @@ def one_batch(path):
         out.write_batch(table.to_batches()[0])
 
 
+def long_rows(path):
+    """Rows of nearly as much as there is room for: plain, of quotes, and of quotes with backslashes before them."""
+    rows = ["x" * (11 << 20), '"' + 'a""b' * (5 << 18) + '"']
+    rows = ['"' + 'a\\"b' * (5 << 17) + '"'] if "escaped" in path.name else rows
+    path.write_text("score,x\n1,a\n" + "".join(f"{i},{row}\n" for i, row in enumerate(rows)))
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("source", ["in.csv", "escaped.csv"])
+def test_long_rows_of_text_keep_the_memory(source, tmp_path):
+    long_rows(tmp_path / source)
+    peak = peak_memory("rank", tmp_path / source, "-o", tmp_path / "out.parquet")
+    assert 80 << 20 < peak < LIMIT, f"{peak >> 20} MiB"
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize(
     ("make", "source", "sink"),
