@@ -109,7 +109,6 @@ def _columns(values, kind):
     ("values", "kind"),
     [
         (["1", "2"], pa.string()),
-        ([True, False], pa.bool_()),
         ([date(2020, 1, 1), date(2021, 1, 1)], pa.date32()),
         ([1, 2], pa.timestamp("us")),
         ([1, 2], pa.duration("s")),
