@@ -253,11 +253,12 @@ def _pretend_that_tensors_are_on_the_card(monkeypatch, soft, torch):
 
     card = Card(Waiting())
     monkeypatch.setattr(soft, "warm", lambda *given: None)
-    monkeypatch.setattr(soft, "_device", lambda rows: card)
+    monkeypatch.setattr(soft.suspicions, "warn", lambda *given: None)  # for scores that are here
+    monkeypatch.setattr(soft, "device_of", lambda x: card)
     monkeypatch.setattr(soft, "_stays", lambda rows, target: True)
-    monkeypatch.setattr(soft, "_flat", lambda tensor: adapter.to_card(tensor.detach().contiguous().reshape(-1).numpy()))
+    monkeypatch.setattr(soft, "flat", lambda tensor: adapter.to_card(tensor.detach().contiguous().reshape(-1).numpy()))
     back = lambda array, like, shape: torch.from_numpy(array.copy_to_host()).reshape(shape)  # noqa: E731
-    monkeypatch.setattr(soft, "_tensor", back)
+    monkeypatch.setattr(soft, "tensor_of", back)
 
 
 def test_a_top_k_of_float32_whose_deviations_ask_for_float64():

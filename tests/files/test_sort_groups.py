@@ -18,7 +18,7 @@ from lapsum_cli.flow.budget import Budget
 from lapsum_cli.flow.spill import Buckets
 from lapsum_cli.tables.hashes import hashes
 
-N = 3000
+N = 1200
 GROUPS = {
     "integers": lambda group: pa.array(group),
     "text": lambda group: pa.array([f"{g % 7}" * (g % 40) + str(g) for g in group]),
@@ -32,7 +32,7 @@ GROUPS = {
 }
 
 
-def export(kind, n=N, groups=200):
+def export(kind, n=N, groups=80):
     """Rows in time order: of a ranking some here and some there."""
     rng = np.random.default_rng(1)
     group = rng.integers(0, groups, n)
@@ -59,7 +59,7 @@ def same(a, b):
 def little(request, monkeypatch):
     """Whether rows have to wait in files, and buckets in finer ones."""
     if request.param == "in files":
-        monkeypatch.setattr(Budget, "lend", lambda budget: 12_000)
+        monkeypatch.setattr(Budget, "lend", lambda budget: 5000)
 
 
 def result(folder, operation, table, **options):
@@ -121,7 +121,7 @@ def test_several_columns_inputs_and_a_pipe(tmp_path, little):
     run_file("rank", want, tmp_path / "want.parquet", **options)
     parts = [tmp_path / f"{i}.parquet" for i in range(3)]
     for i, part in enumerate(parts):
-        pq.write_table(table.slice(1000 * i, 1000), part)
+        pq.write_table(table.slice(N // 3 * i, N // 3), part)
     run_file("rank", parts, tmp_path / "got.parquet", sort_groups=True, **options)
     assert pq.read_table(tmp_path / "got.parquet").take(order).equals(pq.read_table(tmp_path / "want.parquet"))
     stream = put(table, tmp_path / "in.csv").read_bytes()
@@ -147,11 +147,11 @@ def test_a_message_names_the_row_of_the_input(tmp_path, little):
     table = export("text")
     parts = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
     scores = table["score"].to_numpy().copy()
-    scores[2345] = np.nan
+    scores[945] = np.nan
     table = table.set_column(1, "score", pa.array(scores))
-    for part, start in zip(parts, (0, 2000), strict=True):
-        pq.write_table(table.slice(start, 2000), part)
-    message = rf'b.parquet, row 346 \(session "{table["session"][2345]}"\): the score is NaN'
+    for part, start in zip(parts, (0, 600), strict=True):
+        pq.write_table(table.slice(start, 600), part)
+    message = rf'b.parquet, row 346 \(session "{table["session"][945]}"\): the score is NaN'
     with pytest.raises(LapsumError, match=message):
         run_file("rank", parts, tmp_path / "out.parquet", group="session", sort_groups=True)
     assert not (tmp_path / "out.parquet").exists()
