@@ -16,13 +16,14 @@ def report(compile_all: bool) -> list[tuple[str, str]]:
     """What there is to say, as (name, words); compile_all: have every kernel compiled first."""
     from ..kernels import jit
 
-    kernels = [(operation, dtype) for operation in warm.every_operation() for dtype in ("float32", "float64")]
+    operations, dtypes = warm.every_operation(), ("float32", "float64")
     if compile_all:
-        for operation, dtype in kernels:
-            warm.warm(operation, dtype, Cpu())
-    compiled = [
-        f"{operation.kernels} {dtype}" for operation, dtype in kernels if jit.is_compiled(operation.kernels, dtype)
-    ]
+        for dtype in dtypes:
+            for operation in operations:
+                warm.warm(operation, dtype, Cpu())
+            warm.warm_places(dtype)
+    kernels = [(name, dtype) for name in [*(o.kernels for o in operations), warm.PLACES] for dtype in dtypes]
+    compiled = [f"{name} {dtype}" for name, dtype in kernels if jit.is_compiled(name, dtype)]
     limit, reason = machine.memory_limit()
     packages = ("numpy", "numba", "pyarrow", "typer")
     return [

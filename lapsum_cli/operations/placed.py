@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ..core.device import DeviceWithKernels
 from .operation import ByMethod, option
 
 if TYPE_CHECKING:
@@ -31,23 +28,18 @@ class Placed(ByMethod):
         """Whether the rows of the result are not those of the input, one after another."""
         return self.order
 
-    @cached_property
-    def kernels(self) -> str:
-        return super().kernels + ("-places" if self.asks_places else "")
-
-    def run_once(self, tiny: Rankings, cpus: Sequence[DeviceWithKernels]) -> None:
-        super().run_once(tiny, cpus)
-        if self.asks_places:
-            for threads in (1, 2):
-                self.places(tiny, threads)
-
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), **({"order": True} if self.order else {})}
 
     def places(self, rankings: Rankings, threads: int) -> Array:
         """(N,) int64: the place of every score in its ranking, from 0, best first; ties in the order of the input."""
-        from ..kernels.cpu.order import Order
-        from ..kernels.cpu.parallel import Cores
+        return places(rankings, threads, self.descending)
 
-        found: Array = Order(Cores(threads), rankings, self.descending).positions()
-        return found
+
+def places(rankings: Rankings, threads: int, descending: bool = True) -> Array:
+    """As of an operation, by kernels of their own."""
+    from ..kernels.cpu.order import Order
+    from ..kernels.cpu.parallel import Cores
+
+    found: Array = Order(Cores(threads), rankings, descending).positions()
+    return found

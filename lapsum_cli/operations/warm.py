@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from ..core.device import Device
@@ -10,8 +11,11 @@ from ..core.quantities import K
 from . import LOSSES, METHODS, OPERATIONS, operation_called
 from .loss import Loss
 from .operation import ByMethod, Operation
+from .placed import places
 
-_READY: set[tuple[str, str, str]] = set()  # kernels, dtype, device: asked for at every call
+PLACES = "places"  # the name of the kernels that find them
+
+_READY: set[tuple[str, str]] = set()  # kernels, and those of which device, and dtype: asked for at every call
 
 
 def warm(operation: Operation, dtype: str, on: Device, notice: Callable[[str], None] = lambda line: None) -> None:
@@ -19,21 +23,45 @@ def warm(operation: Operation, dtype: str, on: Device, notice: Callable[[str], N
 
     Kernels compile as they run on tiny rankings, one process at a time (kernels/jit.py).
     """
-    key = (operation.kernels, dtype, on.name)
-    if key in _READY:
+    on_tiny, tiny = operation.on_a_tiny_ranking(), partial(_tiny, dtype)
+    name = operation.kernels if on.name == "cpu" else f"{on.name}-{operation.kernels}"
+    _have(name, dtype, lambda: on.compute(on_tiny, tiny()), lambda: on.run_every_kernel(on_tiny, tiny()), notice)
+    if getattr(operation, "asks_places", False):
+        warm_places(dtype, notice)
+
+
+def warm_places(dtype: str, notice: Callable[[str], None] = lambda line: None) -> None:
+    """Likewise for hard places, which the CPU finds: of short rankings, and of one that is sorted by bytes."""
+
+    def run() -> None:
+        places(_tiny(dtype), 1)
+
+    def run_all() -> None:
+        import numpy as np
+
+        from ..core.rankings import Rankings
+
+        run()
+        places(Rankings(np.arange(1000, dtype=dtype), np.array([0, 1000])), 2)
+
+    _have(PLACES, dtype, run, run_all, notice)
+
+
+def _have(
+    name: str, dtype: str, run: Callable[[], object], run_all: Callable[[], object], notice: Callable[[str], None]
+) -> None:
+    """As jit.prepare has it, once in a process and with words."""
+    if (name, dtype) in _READY:
         return
     from ..kernels import jit
 
-    kernels = operation.kernels if on.name == "cpu" else f"{on.name}-{operation.kernels}"
-    if not jit.is_compiled(kernels, dtype):
+    if not jit.is_compiled(name, dtype):
         kept = "later runs of it start at once" if jit.CACHE else "no cache can be written, see lapsum doctor"
-        name = kernels.replace("-", " ")
-        notice(f"compiling the {dtype} kernels of {name} for this processor, some 10 s; {kept}")
-    on_tiny, tiny = operation.on_a_tiny_ranking(), _tiny(dtype)
-    jit.prepare(kernels, dtype, lambda: on.compute(on_tiny, tiny), lambda: on.run_every_kernel(on_tiny, tiny))
+        notice(f"compiling the {dtype} kernels of {name.replace('-', ' ')} for this processor, some 10 s; {kept}")
+    jit.prepare(name, dtype, run, run_all)
     if wrong := jit.what_was_wrong():
         notice(wrong)
-    _READY.add(key)
+    _READY.add((name, dtype))
 
 
 def _tiny(dtype: str) -> Any:
