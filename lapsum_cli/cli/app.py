@@ -27,7 +27,6 @@ app = typer.Typer(
     help="Differentiable ranks, sorting, top-k and permutations, their losses and gradients, for files of scores.",
     epilog="Start with: lapsum rank scores.parquet -o ranks.parquet",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -14,6 +14,7 @@ from ..engines import ENGINES
 from ..formats import FOR_KIND, FORMATS
 from ..operations import LOSSES
 from ..operations.loss import REDUCTIONS
+from .complete import columns, losses
 
 
 def shared(
@@ -46,7 +47,8 @@ def shared(
         ),
     ] = None,
     alpha_column: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Take alpha of each ranking from this column.")
+        str | None,
+        typer.Option(metavar="COLUMN", autocompletion=columns, help="Take alpha of each ranking from this column."),
     ] = None,
     ascending: Annotated[
         bool, typer.Option("--ascending", help="Best is the smallest score instead of the largest.")
@@ -55,6 +57,7 @@ def shared(
         str | None,
         typer.Option(
             metavar="A,B",
+            autocompletion=columns,
             help="Columns whose consecutive equal values make a ranking; '' for none. "
             "Default: found by name (qid, query_id, topic, user_id ...).",
         ),
@@ -62,7 +65,9 @@ def shared(
     score: Annotated[
         str | None,
         typer.Option(
-            metavar="COLUMN", help="The scores, or lists of them. Default: found by name (score, pred, logit ...)."
+            metavar="COLUMN",
+            autocompletion=columns,
+            help="The scores, or lists of them. Default: found by name (score, pred, logit ...).",
         ),
     ] = None,
     columns: Annotated[
@@ -173,7 +178,8 @@ def k(
         ),
     ] = None,
     k_column: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Take k of each ranking from this column.")
+        str | None,
+        typer.Option(metavar="COLUMN", autocompletion=columns, help="Take k of each ranking from this column."),
     ] = None,
 ) -> None:
     """k of every ranking."""
@@ -184,6 +190,7 @@ def upstream(
         str | None,
         typer.Option(
             metavar="COLUMN",
+            autocompletion=columns,
             help="Also write the gradient of the sum of upstream times result with respect to the scores (grad). A "
             "column; with --columns a pattern such as 'g_*'; for NPY a file of the same shape.",
         ),
@@ -204,12 +211,16 @@ def _list_losses(value: bool) -> None:
 
 def loss(
     loss: Annotated[
-        str | None, typer.Argument(metavar="NAME", help=f"{' or '.join(', '.join(LOSSES).rsplit(', ', 1))}.")
+        str | None,
+        typer.Argument(
+            metavar="NAME", autocompletion=losses, help=f"{' or '.join(', '.join(LOSSES).rsplit(', ', 1))}."
+        ),
     ] = None,
     target: Annotated[
         str | None,
         typer.Option(
             metavar="COLUMN",
+            autocompletion=columns,
             help="What the scores should order, larger is better. A column; with --columns a pattern; for NPY a file.",
         ),
     ] = None,
@@ -233,6 +244,7 @@ def item(
         str | None,
         typer.Option(
             metavar="COLUMN",
+            autocompletion=columns,
             help="What items are called; '' for their number in the ranking. "
             "Default: found by name (docid, docno, item ...).",
         ),

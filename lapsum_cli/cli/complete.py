@@ -1,0 +1,34 @@
+"""What a shell offers to complete a word: the columns of the files that stand in the command, the losses."""
+
+from __future__ import annotations
+
+import contextlib
+
+import typer
+
+from ..core.errors import LapsumError
+from ..operations import LOSSES
+
+
+def columns(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The columns of the first file whose names go on as begun, behind those that a comma ends; none on any trouble."""
+    from ..flow.budget import Budget
+    from ..formats.sources import Sources
+    from ..tables.roles import Names
+
+    # Typer gives up at an option without its value, which is the one to complete, and leaves the rest as it was typed.
+    given = ctx.params.get("source") or [word for word in ctx.args if word not in LOSSES]
+    named = [path for path in given if not path.startswith("-")]
+    found: list[str] = []
+    with contextlib.suppress(LapsumError, OSError):
+        if named:
+            source = Sources(named[:1], ctx.params.get("from_format"), Names().numbers, Budget(1 << 30))
+            with contextlib.closing(source):
+                found = list(source.schema.names)
+    before, comma, begun = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in found if name.startswith(begun)]
+
+
+def losses(incomplete: str) -> list[str]:
+    """The losses whose names go on as begun."""
+    return [name for name in LOSSES if name.startswith(incomplete)]
