@@ -12,9 +12,7 @@ from ..operations import LOSSES
 
 def columns(ctx: typer.Context, incomplete: str) -> list[str]:
     """The columns of the first file whose names go on as begun, behind those that a comma ends; none on any trouble."""
-    from ..flow.budget import Budget
-    from ..formats.sources import Sources
-    from ..tables.roles import Names
+    from ..api.columns import column_names
 
     # Typer gives up at an option without its value, which is the one to complete, and leaves the rest as it was typed.
     given = ctx.params.get("source") or [word for word in ctx.args if word not in LOSSES]
@@ -22,9 +20,7 @@ def columns(ctx: typer.Context, incomplete: str) -> list[str]:
     found: list[str] = []
     with contextlib.suppress(LapsumError, OSError):
         if named:
-            source = Sources(named[:1], ctx.params.get("from_format"), Names().numbers, Budget(1 << 30))
-            with contextlib.closing(source):
-                found = list(source.schema.names)
+            found = column_names(named[0], ctx.params.get("from_format"))
     before, comma, begun = incomplete.rpartition(",")
     return [f"{before}{comma}{name}" for name in found if name.startswith(begun)]
 
