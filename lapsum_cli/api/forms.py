@@ -144,6 +144,8 @@ def rankings_of(x: Any, name: str = "x") -> Form:
 
 def _form(x: Any, name: str) -> Form:
     """The rankings in x by what it is; whatever NumPy and Arrow raise for what holds none comes out."""
+    if isinstance(x, Form):
+        return x
     if type(x) is np.ndarray and x.ndim and x.dtype.char in "fd":  # what most calls bring
         return _array(x, x.dtype)
     if isinstance(x, Rankings):

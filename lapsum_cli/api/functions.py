@@ -7,6 +7,8 @@ alpha    softness in the unit of the scores: a number, one for each ranking, or 
          ranking, which gradients hold constant; larger is softer
 upstream the gradient of a loss with respect to the result, in its form
 method   how it is computed (operations.METHODS)
+groups   of flat x: an array or column with a group for each score, in any order, whose equal values make a ranking;
+         several as a tuple. A number for each ranking is in the order in which groups come first
 threads  no result depends on it
 device   "cpu", "cuda" for an NVIDIA GPU (extra `cuda`), "auto" for a GPU where one works, or None for where the scores
          are. An array on a GPU (CUDA Array Interface: CuPy, PyTorch, Numba) is computed there without a copy: what has
@@ -38,6 +40,7 @@ from ..operations.sort import Sort
 from ..operations.topk import TopK
 from ..operations.warm import warm
 from .forms import Form, in_memory, option, rankings_of, refuse_nan
+from .grouped import by_group
 
 EACH = object()  # in place of an option that is given for each ranking
 
@@ -64,6 +67,7 @@ def soft_rank(
     descending: bool = True,
     base: int = 1,
     method: str = "lapsum",
+    groups: Any = None,
     threads: int = 1,
     device: str | None = None,
 ) -> Any:
@@ -74,7 +78,7 @@ def soft_rank(
     Source: LapSum, ICML 2025, section 3.
     """
     operation = _made(Rank, _option("alpha", alpha), descending, method=method, base=base)
-    return _result(operation, x, alpha, threads, device)
+    return _result(operation, by_group(x, groups), alpha, threads, device)
 
 
 def soft_rank_vjp(
@@ -84,6 +88,7 @@ def soft_rank_vjp(
     alpha: Any = "0.1std",
     descending: bool = True,
     method: str = "lapsum",
+    groups: Any = None,
     threads: int = 1,
     device: str | None = None,
 ) -> Gradients:
@@ -92,7 +97,7 @@ def soft_rank_vjp(
     (1 / 2 alpha) (sum_j e_ij v_j - v_i sum_j e_ij) over j != i, with e_ij = e^(-|x_i - x_j| / alpha), v = upstream.
     """
     operation = _made(Rank, _option("alpha", alpha), descending, gradient=True, grad_alpha=True, method=method)
-    return _gradients(operation, x, upstream, alpha, threads, device)
+    return _gradients(operation, by_group(x, groups), upstream, alpha, threads, device)
 
 
 def soft_sort(
@@ -101,6 +106,7 @@ def soft_sort(
     alpha: Any = "0.1std",
     descending: bool = True,
     method: str = "lapsum",
+    groups: Any = None,
     threads: int = 1,
     device: str | None = None,
 ) -> Any:
@@ -110,7 +116,8 @@ def soft_sort(
     sum_j F((x_j - t) / alpha) is l - 1/2. Infinite scores stay at their end. O(n log n).
     Source: LapSum, ICML 2025, section 4.
     """
-    return _result(_made(Sort, _option("alpha", alpha), descending, method=method), x, alpha, threads, device)
+    operation = _made(Sort, _option("alpha", alpha), descending, method=method)
+    return _result(operation, by_group(x, groups), alpha, threads, device)
 
 
 def soft_sort_vjp(
@@ -120,6 +127,7 @@ def soft_sort_vjp(
     alpha: Any = "0.1std",
     descending: bool = True,
     method: str = "lapsum",
+    groups: Any = None,
     threads: int = 1,
     device: str | None = None,
 ) -> Gradients:
@@ -128,7 +136,7 @@ def soft_sort_vjp(
     The l-th result moves with the scores by softmax_j(-|y_l - x_j| / alpha); upstream goes by position.
     """
     operation = _made(Sort, _option("alpha", alpha), descending, gradient=True, grad_alpha=True, method=method)
-    return _gradients(operation, x, upstream, alpha, threads, device)
+    return _gradients(operation, by_group(x, groups), upstream, alpha, threads, device)
 
 
 def soft_topk(
@@ -138,6 +146,7 @@ def soft_topk(
     alpha: Any = "0.1std",
     largest: bool = True,
     method: str = "lapsum",
+    groups: Any = None,
     threads: int = 1,
     device: str | None = None,
 ) -> Any:
@@ -151,7 +160,7 @@ def soft_topk(
     O(n). Source: LapSum, ICML 2025, section 4.
     """
     operation = _made(TopK, _option("alpha", alpha), largest, method=method, k=_option("k", k))
-    return _result(operation, x, alpha, threads, device, k)
+    return _result(operation, by_group(x, groups), alpha, threads, device, k)
 
 
 def soft_topk_vjp(
@@ -162,6 +171,7 @@ def soft_topk_vjp(
     alpha: Any = "0.1std",
     largest: bool = True,
     method: str = "lapsum",
+    groups: Any = None,
     threads: int = 1,
     device: str | None = None,
 ) -> TopKGradients:
@@ -170,7 +180,7 @@ def soft_topk_vjp(
     With f_j = e^(-|x_j - b| / alpha) / (2 alpha) and q = f / sum(f): f_j (v_j - <q, v>) for the scores, <q, v> for k.
     All are 0 at k = 0 and k = n.
     """
-    return _topk_gradients(False, x, k, upstream, alpha, largest, method, threads, device)
+    return _topk_gradients(False, by_group(x, groups), k, upstream, alpha, largest, method, threads, device)
 
 
 def log_soft_topk(
@@ -180,6 +190,7 @@ def log_soft_topk(
     alpha: Any = "0.1std",
     largest: bool = True,
     method: str = "lapsum",
+    groups: Any = None,
     threads: int = 1,
     device: str | None = None,
 ) -> Any:
@@ -188,7 +199,7 @@ def log_soft_topk(
     x, k   as for soft_topk; -inf where the membership is 0
     """
     operation = _made(TopK, _option("alpha", alpha), largest, method=method, k=_option("k", k), log=True)
-    return _result(operation, x, alpha, threads, device, k)
+    return _result(operation, by_group(x, groups), alpha, threads, device, k)
 
 
 def log_soft_topk_vjp(
@@ -199,6 +210,7 @@ def log_soft_topk_vjp(
     alpha: Any = "0.1std",
     largest: bool = True,
     method: str = "lapsum",
+    groups: Any = None,
     threads: int = 1,
     device: str | None = None,
 ) -> TopKGradients:
@@ -206,7 +218,7 @@ def log_soft_topk_vjp(
 
     (h_j v_j - q_j <h, v>) / alpha with h = alpha f / p, f and q as for soft_topk_vjp.
     """
-    return _topk_gradients(True, x, k, upstream, alpha, largest, method, threads, device)
+    return _topk_gradients(True, by_group(x, groups), k, upstream, alpha, largest, method, threads, device)
 
 
 def soft_permutation(

@@ -27,6 +27,7 @@ from ..operations.loss import Loss, check_reduction
 from ..operations.operation import GRADIENT
 from .forms import in_memory, option
 from .functions import EACH, Gradients, _made, _option, compute
+from .grouped import by_group
 
 
 def loss(
@@ -38,6 +39,7 @@ def loss(
     alpha: Any = "0.1std",
     descending: bool = True,
     reduction: str = "mean",
+    groups: Any = None,
     threads: int = 1,
     device: str | None = None,
     **options: Any,
@@ -45,7 +47,7 @@ def loss(
     """A loss of operations.LOSSES by its name; k and options as it takes them."""
     check_reduction(reduction)
     operation = _operation(name, alpha, descending, k, options)
-    form, result = compute(operation, x, alpha, threads, device, k, target=target)
+    form, result = compute(operation, by_group(x, groups), alpha, threads, device, k, target=target)
     if reduction == "none":
         return form.each(result.losses)
     known = result.losses[~np.isnan(result.losses)]
@@ -62,6 +64,7 @@ def loss_vjp(
     alpha: Any = "0.1std",
     descending: bool = True,
     reduction: str = "mean",
+    groups: Any = None,
     threads: int = 1,
     device: str | None = None,
     **options: Any,
@@ -69,7 +72,7 @@ def loss_vjp(
     """Gradients of upstream * loss(name, x, target) with respect to the scores and alpha, in O(n) after sorts."""
     check_reduction(reduction)
     operation = _operation(name, alpha, descending, k, {**options, "gradient": True, "grad_alpha": True})
-    form, result = compute(operation, x, alpha, threads, device, k, target=target)
+    form, result = compute(operation, by_group(x, groups), alpha, threads, device, k, target=target)
     if reduction == "none":
         weights = form.per_ranking("upstream", upstream)
     else:
@@ -109,7 +112,7 @@ def doors(name: str, about: str) -> tuple[Callable[..., Any], Callable[..., Grad
     needed = {"k": ()} if entry.k == "needed" else {}
     own: dict[str, Any] = {"at": None} if entry.k == "optional" else {}
     own |= {option: Loss.__dataclass_fields__[option].default for option in entry.options}
-    shared = {"alpha": "0.1std", "descending": True, "reduction": "mean", "threads": 1, "device": None}
+    shared = {"alpha": "0.1std", "descending": True, "reduction": "mean", "groups": None, "threads": 1, "device": None}
 
     def door(function: Callable[..., Any], first: dict[str, Any], called: str, help: str) -> Callable[..., Any]:
         """The function, with the signature of this loss."""

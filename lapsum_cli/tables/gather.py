@@ -148,7 +148,7 @@ class Gathered:
             yield batch.select(self.schema.names)
 
     def _codes(self, table: pa.Table) -> np.ndarray:
-        return _codes([comparable(table.column(name).chunk(0)) for name in self.layout.group])
+        return codes_of([comparable(table.column(name).chunk(0)) for name in self.layout.group])
 
 
 def _in_order(
@@ -163,8 +163,8 @@ def _in_order(
         yield from table.take(pa.array(np.argsort(key(table), kind="stable"))).combine_chunks().to_batches()
 
 
-def _codes(columns: list[pa.Array]) -> np.ndarray:
-    """An integer for each row, equal where its group is."""
+def codes_of(columns: list[pa.Array]) -> np.ndarray:
+    """(n,) int64 from 0 for rows of columns in comparable form, equal where all are, numbered as they come first."""
     codes = np.zeros(len(columns[0]), np.int64)
     for column in columns:
         encoded = pc.dictionary_encode(column, null_encoding="encode")
