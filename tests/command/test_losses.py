@@ -280,16 +280,17 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("command", "code", "words"), [(command, code, words) for command, code, *words in REFUSED])
-def test_what_a_loss_cannot_use_is_one_line(tmp_path, command, code, words):
+def test_what_a_loss_cannot_use_is_one_line(tmp_path, monkeypatch, here, command, code, words):
     table = pq.read_table(long_table(tmp_path / "in.parquet"))
     label = table["label"].to_numpy()
     table = table.append_column("negative", pa.array(np.where(label == 3, -1, label)))
     pq.write_table(table.append_column("hole", pa.array(np.where(label == 9, np.nan, label))), tmp_path / "in.parquet")
     name, *options = command.split()
     options += ["--score", "score", "-q", "-o", "out.csv"]
-    done = run("loss", name, *options, cwd=tmp_path, stdin=b"qid,score,label\n")
-    assert done.returncode == code
-    assert all(word in refusal(done.stderr) for word in words), done.stderr
+    monkeypatch.chdir(tmp_path)
+    found, said = here("loss", name, *options)
+    assert found == code
+    assert all(word in refusal(said.encode()) for word in words), said
     assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
 
 

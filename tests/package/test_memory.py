@@ -199,12 +199,10 @@ def get_schema(path):
 @pytest.mark.parametrize(
     ("make", "arguments"),
     [
-        (long_table, ("rank", "--upstream", "score", "--score", "score")),
         (long_table, ("loss", "permutation", "--target", "docid", "--gradient")),
         (skewed_lists, ("sort", "--upstream", "scores", "--score", "scores", "--grad-alpha")),
-        (skewed_lists, ("topk", "--k", "5", "--log", "--upstream", "scores", "--score", "scores")),
     ],
-    ids=["rank-long", "loss-long", "sort-lists", "topk-lists"],
+    ids=["loss-long", "sort-lists"],
 )
 @pytest.mark.slow
 def test_gradients_keep_the_memory_too(make, arguments, made, tmp_path):

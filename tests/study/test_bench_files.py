@@ -31,7 +31,21 @@ CHOICE = Choice(["rank", "topk"], ["1x100"], ["float32"], ["normal"], alpha=0.1,
 def timed(tmp_path_factory):
     """What `lapsum bench --files` says of a small file, and what it leaves behind."""
     folder = tmp_path_factory.mktemp("bench")
-    done = run("bench", "--files", "--rows", "2050", "--runs", "1", "--threads", "1", "--temp-dir", folder, "--json")
+    done = run(
+        "bench",
+        "--files",
+        "--rows",
+        "2050",
+        "--runs",
+        "1",
+        "--threads",
+        "1",
+        "--temp-dir",
+        folder,
+        "--json",
+        "--peers",
+        "pyarrow,pyarrow-tuned",
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)["cases"], list(folder.iterdir())
 
