@@ -132,23 +132,30 @@ class Gathered:
         buckets.add(pa.record_batch([*columns, numbers, keys], [*self.needed, self.row, self.key]))
 
     def _together(self, part: Iterator[pa.RecordBatch], is_one: bool) -> Iterator[pa.RecordBatch]:
-        """The rows of a part, those of a group together: by hash all are, where it has one."""
-        previous, began = None, 0
-        for batch in _in_order(part, is_one, self._codes):
-            columns = [comparable(batch.column(name)) for name in self.layout.group]
+        """The rows of a part, those of a group together: by their hash, unless two groups share it."""
+        previous, last, began = None, None, 0
+        for batch in _in_order(part, is_one, self._keys):
+            columns, keys = self._groups(batch), self._keys(batch)
             starts = run_starts(columns, previous)
-            if is_one and len(starts) > (previous is None):
-                raise DataError("two groups share a hash, and are too many rows to tell apart; sort by them first")
+            if len(starts) > np.count_nonzero(keys[1:] != keys[:-1]) + (last is None or last != keys[0]):
+                if is_one or previous is not None:
+                    raise DataError("two groups share a hash, and are too many rows to tell apart; sort by them first")
+                batch = batch.take(pa.array(np.argsort(codes_of(columns), kind="stable")))
+                columns = self._groups(batch)
+                starts = run_starts(columns, previous)
             if self.order:
                 firsts = np.append(began, np.asarray(batch.column(self.row))[starts])
                 lengths = np.diff(np.concatenate([[0], starts, [batch.num_rows]]))
                 batch = batch.append_column(self.began, pa.array(np.repeat(firsts, lengths)))
                 began = int(firsts[-1])
-            previous = [column[-1:] for column in columns]
+            previous, last = [column[-1:] for column in columns], keys[-1]
             yield batch.select(self.schema.names)
 
-    def _codes(self, table: pa.Table) -> np.ndarray:
-        return codes_of([comparable(table.column(name).chunk(0)) for name in self.layout.group])
+    def _groups(self, batch: pa.RecordBatch) -> list[pa.Array]:
+        return [comparable(batch.column(name)) for name in self.layout.group]
+
+    def _keys(self, rows: pa.Table | pa.RecordBatch) -> np.ndarray:
+        return np.asarray(rows.column(self.key))
 
 
 def _in_order(

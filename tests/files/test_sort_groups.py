@@ -16,6 +16,7 @@ from tables import put
 from lapsum_cli import LapsumError, run_file
 from lapsum_cli.flow.budget import Budget
 from lapsum_cli.flow.spill import Buckets
+from lapsum_cli.tables import gather
 from lapsum_cli.tables.hashes import hashes
 
 N = 1200
@@ -173,6 +174,20 @@ def test_one_large_group_beside_small_ones(tmp_path, little):
     order = sorted_by_group(table, "session")
     got = result(tmp_path, "rank", table, sort_groups=True)
     assert got.take(order).equals(result(tmp_path, "rank", table.take(order)))
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_groups_that_share_a_hash_are_told_apart_or_refused(tmp_path, monkeypatch, few):
+    table = export("text")
+    order = sorted_by_group(table, "session")
+    want = result(tmp_path, "rank", table.take(order))
+    monkeypatch.setattr(gather, "hashes", lambda columns: np.full(len(columns[0]), 7, np.uint64))
+    if few:
+        assert result(tmp_path, "rank", table, sort_groups=True).take(order).equals(want)
+        return
+    monkeypatch.setattr(Budget, "lend", lambda budget: 5000)
+    with pytest.raises(LapsumError, match="two groups share a hash"):
+        result(tmp_path, "rank", table, sort_groups=True)
 
 
 @given(st.lists(st.integers(0, 1 << 40), max_size=60), st.integers(1, 400), st.integers(1, 300))
