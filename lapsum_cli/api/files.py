@@ -106,8 +106,10 @@ def run_file(
     made = make_operation(operation, alpha, k, names, **options)
     asked = Asked(nan, column, reduction, item)
     dialect = Given(delimiter, quote, escape, no_header)
-    job = Job(made, names, asked, from_format, dialect, to_format, force, memory, threads, device, words or Silent())
-    job = replace(job, sort_groups=sort_groups, temp_dir=temp_dir)
+    told = words or Silent()
+    job = Job(
+        made, names, asked, from_format, dialect, to_format, force, memory, threads, device, told, sort_groups, temp_dir
+    )
     if reduction == "mean" and "target" in made.takes and made.gradient:
         job = replace(job, operation=replace(cast(Loss, made), scale=1 / max(1, _count_losses(job, sources))))
     shard = Shard(sources, None if sink is None else os.fsdecode(sink))
@@ -138,8 +140,8 @@ class Job:
     threads: int | None
     device: str
     words: Any
-    sort_groups: bool = False
-    temp_dir: str | None = None
+    sort_groups: bool
+    temp_dir: str | None
 
     @contextlib.contextmanager
     def opened(self, shard: Shard) -> Iterator[tuple[Sources, Table, Output, Budget]]:

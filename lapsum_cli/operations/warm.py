@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, cast
 
 from ..core.device import Device
@@ -11,7 +10,7 @@ from ..core.quantities import K
 from . import LOSSES, METHODS, OPERATIONS, operation_called
 from .loss import Loss
 from .operation import ByMethod, Operation
-from .placed import places
+from .placed import Placed, places
 
 PLACES = "places"  # the name of the kernels that find them
 
@@ -23,10 +22,16 @@ def warm(operation: Operation, dtype: str, on: Device, notice: Callable[[str], N
 
     Kernels compile as they run on tiny rankings, one process at a time (kernels/jit.py).
     """
-    on_tiny, tiny = operation.on_a_tiny_ranking(), partial(_tiny, dtype)
     name = operation.kernels if on.name == "cpu" else f"{on.name}-{operation.kernels}"
-    _have(name, dtype, lambda: on.compute(on_tiny, tiny()), lambda: on.run_every_kernel(on_tiny, tiny()), notice)
-    if getattr(operation, "asks_places", False):
+
+    def run() -> None:
+        on.compute(operation.on_a_tiny_ranking(), _tiny(dtype))
+
+    def run_all() -> None:
+        on.run_every_kernel(operation.on_a_tiny_ranking(), _tiny(dtype))
+
+    _have(name, dtype, run, run_all, notice)
+    if isinstance(operation, Placed) and operation.asks_places:
         warm_places(dtype, notice)
 
 

@@ -23,6 +23,7 @@ from ..flow.spill import BITS, Buckets, Waiting
 from ..formats.plain import plain_schema
 from ..formats.sinks import Sink
 from ..formats.sources import Chunk, Sources
+from ..operations.placed import Placed
 from .groups import run_starts
 from .hashes import hashes
 from .keys import comparable
@@ -68,7 +69,7 @@ class Gathered:
         self.source, self.budget, self.layout = source, budget, table.layout
         names, known = table.layout.names, source.schema.names
         beside = [*names.each.values(), *names.beside.values(), *filter(None, [table.asked.item])]
-        self.order = getattr(table.operation, "order", False)
+        self.order = isinstance(table.operation, Placed) and table.operation.order
         if self.order:  # the rows of a ranking stay together, in another order: all their columns go along
             beside += known
         self.needed = list(dict.fromkeys([*table.layout.group, table.layout.score, *beside]))  # type: ignore[attr-defined]

@@ -20,6 +20,7 @@ from ..core.rankings import Rankings, has_nan
 from ..flow.batching import Batch
 from ..formats.sources import Rows
 from ..operations.operation import RANKING, SCORE, Operation, Result, Slot
+from ..operations.placed import Placed
 from .layout import Layout
 from .top import Places, placed
 
@@ -155,7 +156,7 @@ class Table:
         results = width * sum(slot.per == SCORE for slot in self.operation.gives)
         # On a card the work is done there; what crosses the bus is copied to pinned memory, both ways.
         work = 2 * (width + beside + results) if self.on.has_own_memory else self.operation.work_bytes(width)
-        places = _OF_PLACES if getattr(self.operation, "asks_places", False) else 0
+        places = _OF_PLACES if isinstance(self.operation, Placed) and self.operation.asks_places else 0
         return width + work + beside + results + places + 1
 
     def kept(self) -> pa.Schema:
@@ -225,11 +226,11 @@ class Beside(Table):
     def __init__(self, operation: Operation, layout: Layout, source: Rows, asked: Asked, on: Device):
         super().__init__(operation, layout, source, asked, on)
         self.minimum = getattr(operation, "minimum", None)
-        self.asks_places = getattr(operation, "asks_places", False)
-        moves_rows = getattr(operation, "moves_rows", False)
-        if layout.closes_with_row and (moves_rows or self.asks_places):
+        self.placed = operation if isinstance(operation, Placed) and operation.asks_places else None
+        moves_rows = isinstance(operation, Placed) and operation.moves_rows
+        if layout.closes_with_row and (moves_rows or self.placed):
             raise OptionError("--min, --only-top, --order and --hard need a table with a row for each item")
-        if self.asks_places and operation.hard:  # type: ignore[attr-defined]
+        if self.placed and self.placed.hard:
             self._add(Slot("hard_rank"), pa.field("hard_rank", pa.float64()))
         self.keeps_rows = not moves_rows
         self.is_array = source.is_array
@@ -250,9 +251,9 @@ class Beside(Table):
                 continue
             columns += self._columns(batch, values, self.kind_of(slot))
         places = None
-        if self.asks_places:
-            places = Places.of(self.operation, rankings, batch.valid, self.layout.offsets(batch), self.asked.threads)
-            if self.operation.hard:  # type: ignore[attr-defined]
+        if self.placed:
+            places = Places.of(self.placed, rankings, batch.valid, self.layout.offsets(batch), self.asked.threads)
+            if self.placed.hard:
                 columns += self._columns(batch, places.hard_ranks(), pa.float64())
         table = batch.table()
         for name, chunks in zip(self.results, columns, strict=True):
