@@ -41,8 +41,7 @@ class ArrowSource:
         self.room = asked.room
         self.copy: mmap.mmap | None = None
         try:
-            whole = self.file.seekable() if self.is_file else self.file.stream
-            self.stream = self.file.stream if isinstance(whole, str) else whole
+            self.stream = self.file.seekable() if self.is_file else self.file.stream
             self.reader = self._open(_Reads(self.stream, self, self._end()))
             self.schema = self.reader.schema
             self.schema.names  # noqa: B018  text that is none is found here

@@ -134,16 +134,15 @@ class Input:
             return io.BufferedReader(self._raw, 1 << 16)
         return io.BufferedReader(_Replayed(head, self._raw), 1 << 16)
 
-    def seekable(self) -> str | io.BufferedIOBase:
-        """The whole input as a path or a file: a pipe is copied to an unlinked temporary file first."""
-        return self.name if self.is_regular else self._spool
+    def seekable(self) -> io.BufferedIOBase:
+        """The whole input, to be read anywhere: a pipe is copied to an unlinked temporary file first."""
+        return self.stream if self.is_regular else self._spool
 
     def for_arrow(self) -> io.BufferedIOBase | pa.NativeFile:
         """The whole input as Arrow reads it: a file by itself. Its name may be any bytes, which only its own files
         take.
         """
-        whole = self.seekable()
-        return pa.OSFile(os.fsencode(whole)) if isinstance(whole, str) else whole
+        return pa.OSFile(os.fsencode(self.name)) if self.is_regular else self._spool
 
     @functools.cached_property
     def _spool(self) -> io.BufferedIOBase:

@@ -47,8 +47,7 @@ class ParquetSource:
             self.file = pq.ParquetFile(file.for_arrow(), **_AS_IT_IS)
             options = {"buffer_size": _buffer(self.file.metadata), **_AS_IT_IS}
             self.schema, self.rows = self.file.schema_arrow, self.file.metadata.num_rows
-            seekable = file.seekable()
-            stream = file.stream if isinstance(seekable, str) else seekable
+            stream = file.seekable()
             if wrong := contradiction(stream):
                 raise DataError(f"{self.name}: its footer is damaged: {wrong}")
             hidden, metadata = _hidden(self.file.metadata), self.file.metadata

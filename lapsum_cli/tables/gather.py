@@ -78,7 +78,8 @@ class Gathered:
         fields += [pa.field(name, pa.int64()) for name in self._numbers]
         self.schema = pa.schema(fields, source.schema.metadata)
         self.rows, self.first, self.read = source.rows, source.first, source.read
-        self.folder, self.files = folder, [(0, source.first.name)]
+        self.folder = folder
+        self.files: list[tuple[int, str]] = []  # the number of the first row of each, and its name
         self.waiting: Waiting | None = None
         self.keeps_columns = table.keeps_columns and not self.order
         self.count = 0
@@ -122,7 +123,7 @@ class Gathered:
     def _part(self, chunk: Chunk, buckets: Buckets) -> None:
         """Put the rows of a chunk aside, and what is needed of them into buckets."""
         batch, n = chunk.batch, chunk.batch.num_rows
-        if chunk.row == 1 and self.count:
+        if chunk.row == 1:
             self.files.append((self.count, chunk.file))
         if self.waiting is not None:
             self.waiting.add(batch)
