@@ -91,13 +91,8 @@ class Form:
 
 def option(name: str, given: Any) -> np.ndarray:
     """An option's number, or those that it has for each ranking, as an array; OptionError where they are none."""
-    try:
-        return numbers.floats(given, name, OptionError)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, OptionError):
-            raise
-        line = " ".join(str(error).split())
-        raise OptionError(f"{name} is a {type(given).__name__} that holds no numbers: {line}") from None
+    found: np.ndarray = numbers.taken(numbers.floats, given, name, OptionError)
+    return found
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:

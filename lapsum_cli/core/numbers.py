@@ -7,6 +7,7 @@ numbers, and of integers that no float64 holds. All of these are refused, in wha
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from decimal import Decimal
 from numbers import Real
 from typing import Any
@@ -63,6 +64,17 @@ def widened(array: np.ndarray, name: str = "x", error: Refusal = DataError) -> n
     if kind == "O":
         return _of_objects(array, name, error)
     raise _no_numbers(name, array.dtype, error)
+
+
+def taken(how: Callable[[Any, str, Refusal], Any], given: Any, name: str, error: Refusal = DataError) -> Any:
+    """how(given, name, error), such as `floats`; `error` too where NumPy cannot even make an array."""
+    try:
+        return how(given, name, error)
+    except LapsumError:
+        raise
+    except (TypeError, ValueError) as problem:
+        line = " ".join(str(problem).split())
+        raise error(f"{name} is a {type(given).__name__} that holds no numbers: {line}") from None
 
 
 def row(given: Any, r: int, name: str = "x") -> np.ndarray:

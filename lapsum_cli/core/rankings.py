@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .errors import DataError
-from .numbers import floats, read, row
+from .numbers import floats, read, row, taken
 from .tensors import is_tensor
 
 Array = Any  # a NumPy array, or one on a card with the CUDA Array Interface
@@ -64,23 +64,16 @@ def is_on_card(given: Any) -> bool:
     return hasattr(given, "__cuda_array_interface__") or hasattr(given, "copy_to_host")
 
 
+def _each_row(rows: Any, name: str, error: Any) -> list[np.ndarray]:
+    return [row(given, r, name) for r, given in enumerate(rows)]
+
+
 def whole_numbers(given: Any, name: str) -> np.ndarray:
     """Integers of any type as int64; DataError where they are none."""
-    array = _read(read, given, name)
+    array = taken(read, given, name)
     if array.dtype.kind not in "iu":
         raise DataError(f"{name} must be integers, got {array.dtype}")
     return array.astype(np.int64, copy=False)
-
-
-def _read(how: Any, given: Any, name: str) -> Any:
-    """What how(given, name) makes of it; DataError where it is nothing of the kind."""
-    try:
-        return how(given, name)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        line = " ".join(str(error).split())
-        raise DataError(f"{name} is a {type(given).__name__} that holds no numbers: {line}") from None
 
 
 _longest: tuple[np.ndarray | None, int] = None, 0  # fixed offsets, and what was found of them
@@ -118,7 +111,7 @@ class Rankings:
 
     def _check(self) -> None:
         if type(self.values) is not np.ndarray or self.values.dtype not in (np.float32, np.float64):
-            object.__setattr__(self, "values", _read(floats, self.values, "x"))
+            object.__setattr__(self, "values", taken(floats, self.values, "x"))
         if self.values.ndim != 1:
             raise DataError(f"scores must be one flat float32 or float64 array, got {self.values.ndim} dimensions")
         if type(self.offsets) is not np.ndarray or self.offsets.dtype != np.int64:
@@ -136,7 +129,7 @@ class Rankings:
     @classmethod
     def of(cls, rows: Sequence) -> Rankings:
         """Rankings from a list of one-dimensional arrays, which are copied; float32 only when all of them are."""
-        return cls.joined(_read(lambda rows, name: [row(given, r) for r, given in enumerate(rows)], rows, "x"))
+        return cls.joined(taken(_each_row, rows, "x"))
 
     @classmethod
     def joined(cls, rows: Sequence[np.ndarray]) -> Rankings:
@@ -158,7 +151,7 @@ class Rankings:
         [0, 2, 2, 3]
         """
         if not is_on_card(values):
-            values = _read(floats, values, "x")
+            values = taken(floats, values, "x")
         sizes = whole_numbers(sizes, "sizes")
         if sizes.ndim != 1 or (sizes < 0).any() or values.ndim != 1 or sizes.sum() != len(values):
             total = f"{sizes.sum()} in {len(sizes)} of them" if sizes.ndim == 1 else f"the shape {sizes.shape}"

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from ..core.errors import DataError
+from ..core.numbers import MOST_EXACT
 from . import FORMATS
 from .dialect import DIALECTS
 from .files import Output, first_line
@@ -23,7 +24,7 @@ from .quotes import Rows
 from .sinks import Made
 from .sources import Reading
 from .text import Blocks, NoPlace, TextSink, line_ends
-from .types import MOST_EXACT, is_held, is_number, without_dictionary
+from .types import is_held, is_number, without_dictionary
 from .values import as_json, plain
 
 # What stands for no number. Arrow's reader would take it so, but of numbers that it reads it keeps no text.

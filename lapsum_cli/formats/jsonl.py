@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from ..core.errors import DataError, OptionError
+from ..core.numbers import MOST_EXACT
 from .files import Output, first_line
 from .foreign import is_json_array
 from .sinks import Made
 from .sources import Reading
 from .text import BLOCK, Blocks, TextSink, lines_of
-from .types import MOST_EXACT
 from .values import as_json
 
 _OBJECTS = 16  # bytes that Python's objects take for each of a line

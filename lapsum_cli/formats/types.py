@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..core.errors import DataError
-
-MOST_EXACT = 2**53  # from here on a float64 holds some integers only
+from ..core.numbers import MOST_EXACT
 
 
 def is_held(text: str, number: float) -> bool:
