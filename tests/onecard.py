@@ -101,7 +101,7 @@ def _run_every_operation(lane, offsets, dtype):
     sort.soft_sort(best_first, alphas)
     if m == 3:
         permute.dense(best_first, alphas)
-    found, constant = deviations.in_units(lane, deviations.standard_deviations(lane, rankings), 0.1, None)
+    found, constant = deviations.in_units(lane, deviations.spreads(lane, rankings, "mad"), 0.1, None)
     topk.soft_topk(lane, rankings, ks, found, True)
     numbers.clear(lane, constant, found)
     topk.thresholds(lane, cuts, alphas)

@@ -3,8 +3,9 @@
 In all of them
 
 x        one ranking (n,); rankings on the last axis (..., n); a list of rankings, a column of lists, or Rankings
-alpha    softness in the unit of the scores: a number, one for each ranking, or "0.1std", in standard deviations of each
-         ranking, which gradients hold constant; larger is softer
+alpha    softness in the unit of the scores: a number, one for each ranking, or in a spread of each ranking, which
+         gradients hold constant: "0.1std" in standard deviations, or in what outliers do not move, "0.1iqr" in
+         interquartile ranges and "0.15mad" in median absolute deviations; larger is softer
 upstream the gradient of a loss with respect to the result, in its form
 method   how it is computed (operations.METHODS)
 groups   of flat x: an array or column with a group for each score, in any order, whose equal values make a ranking;

@@ -41,8 +41,9 @@ def shared(
         str | None,
         typer.Option(
             metavar="A",
-            help="Softness: near 0 is hard, larger is softer. In the unit of the scores (0.1), or in standard "
-            "deviations of each ranking (0.1std), which gradients hold constant. Default: 0.1std.",
+            help="Softness: near 0 is hard, larger is softer. In the unit of the scores (0.1), or in a spread of each "
+            "ranking: standard deviations (0.1std), or what outliers do not move, interquartile ranges (0.1iqr) or "
+            "median absolute deviations (0.15mad); gradients hold it constant. Default: 0.1std.",
             show_default=False,
         ),
     ] = None,

@@ -7,13 +7,30 @@ from dataclasses import dataclass
 
 from .errors import OptionError
 
+# What alpha may be in: a spread of the scores of each ranking.
+UNITS = {
+    "std": "standard deviations",
+    "iqr": "interquartile ranges",
+    "mad": "median absolute deviations",
+}
+
 
 @dataclass(frozen=True)
 class Alpha:
-    """The softness: a number in the unit of the scores, or (`relative`) in standard deviations of each ranking."""
+    """The softness: a number in the unit of the scores, or in a spread of each ranking's scores, one of UNITS."""
 
     value: float
-    relative: bool = False
+    unit: str = ""
+
+    @property
+    def relative(self) -> bool:
+        """Whether it is in a spread of each ranking."""
+        return self.unit != ""
+
+    @property
+    def is_robust(self) -> bool:
+        """Whether it is in one that a few outliers do not move, for which the scores are sorted."""
+        return self.unit in ("iqr", "mad")
 
     def __post_init__(self) -> None:
         if not 0 < self.value < math.inf:
@@ -24,10 +41,10 @@ class Alpha:
     @classmethod
     def parse(cls, text: str | float) -> Alpha:
         """Of a number, or of a text such as 0.1 or 0.1std; OptionError where it is none."""
-        return cls(*_number(text, "std", "alpha must be a number such as 0.1, or 0.1std"))
+        return cls(*_number(text, tuple(UNITS), "alpha must be a number such as 0.1, or 0.1std, 0.1iqr or 0.1mad"))
 
     def __str__(self) -> str:
-        return f"{self.value!r}{'std' if self.relative else ''}"
+        return f"{self.value!r}{self.unit}"
 
 
 @dataclass(frozen=True)
@@ -46,20 +63,21 @@ class K:
     @classmethod
     def parse(cls, text: str | float) -> K:
         """Of a number, or of a text such as 10 or 10%; OptionError where it is none."""
-        return cls(*_number(text, "%", "k must be a number such as 10, or a share such as 10%"))
+        value, unit = _number(text, ("%",), "k must be a number such as 10, or a share such as 10%")
+        return cls(value, unit == "%")
 
     def __str__(self) -> str:
         return f"{self.value:.15g}{'%' if self.percent else ''}"
 
 
-def _number(text: str | float, unit: str, rule: str) -> tuple[float, bool]:
-    """A number, and whether the unit follows it; what Python and NumPy would only make a number of is none."""
-    has_unit = isinstance(text, str) and text.endswith(unit)
+def _number(text: str | float, units: tuple[str, ...], rule: str) -> tuple[float, str]:
+    """A number, and which unit follows it, or none; what Python and NumPy would only make a number of is none."""
+    unit = next((unit for unit in units if isinstance(text, str) and text.endswith(unit)), "")
     number = text.removesuffix(unit) if isinstance(text, str) else text
     of_numpy = getattr(text, "dtype", None)
     try:
         if isinstance(text, bool | bytes | bytearray) or getattr(of_numpy, "kind", "f") not in "iufU":
             raise TypeError
-        return float(number), has_unit
+        return float(number), unit
     except (TypeError, ValueError, OverflowError):
         raise OptionError(f"{rule}, got {' '.join(repr(text).split())[:80]}") from None

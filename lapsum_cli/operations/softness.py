@@ -11,7 +11,7 @@ from ..core.quantities import Alpha, K
 if TYPE_CHECKING:
     from ..core.rankings import Rankings
 
-DEFAULT_ALPHA = Alpha(0.1, relative=True)
+DEFAULT_ALPHA = Alpha(0.1, "std")
 
 
 def refuse(wrong: Any, problem: str, values: Any) -> None:
@@ -42,11 +42,18 @@ def items_of(rankings: Rankings) -> Any:
     return rankings.lengths if items is None else items
 
 
+def unit_bytes(alpha: Alpha, itemsize: int, on_card: bool = False) -> int:
+    """Bytes per score while the unit of alpha is found: of a robust one those of sorting."""
+    if not alpha.is_robust:
+        return 0
+    return 32 + 6 * itemsize if on_card else 2 * (itemsize + 4)
+
+
 def alphas_of(alpha: Alpha, rankings: Rankings, on: DeviceWithKernels, of_constant: float | None) -> tuple[Any, Any]:
-    """(m,) alphas in the unit of the scores, float64; and where alpha is in deviations, which rankings (m,) are
+    """(m,) alphas in the unit of the scores, float64; and where alpha is in spreads, which rankings (m,) are
     constant, None where none is. Both are where the kernels are then: what is computed of scores on a card stays there.
 
-    rankings.each["alpha"] goes before the option. A constant ranking has no deviation: its alpha is of_constant, or 1.
+    rankings.each["alpha"] goes before the option. A constant ranking has no spread: its alpha is of_constant, or 1.
     It is all ties, and so its ranks and memberships are the same at any alpha.
     """
     import numpy as np
@@ -62,5 +69,5 @@ def alphas_of(alpha: Alpha, rankings: Rankings, on: DeviceWithKernels, of_consta
         return given, None
     if not alpha.relative:
         return on.numbers(one_for_all(alpha.value, len(rankings))), None
-    deviations = on.kernels.deviations.standard_deviations(on.place, rankings)
-    return on.kernels.deviations.in_units(on.place, deviations, alpha.value, of_constant)
+    spreads = on.kernels.deviations.spreads(on.place, rankings, alpha.unit)
+    return on.kernels.deviations.in_units(on.place, spreads, alpha.value, of_constant)

@@ -23,6 +23,8 @@ def warm(operation: Operation, dtype: str, on: Device, notice: Callable[[str], N
     Kernels compile as they run on tiny rankings, one process at a time (kernels/jit.py).
     """
     name = operation.kernels if on.name == "cpu" else f"{on.name}-{operation.kernels}"
+    if operation.alpha.is_robust:
+        name += "-robust"
 
     def run() -> None:
         on.compute(operation.on_a_tiny_ranking(), _tiny(dtype))

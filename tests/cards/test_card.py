@@ -263,7 +263,7 @@ def _pretend_that_tensors_are_on_the_card(monkeypatch, soft, torch):
 
 def test_a_top_k_of_float32_whose_deviations_ask_for_float64():
     rows = [row * np.float32(1e-33) for row in rows_of("float32", "normal", (5, 33))]
-    operation = TopK(alpha=Alpha(0.1, relative=True), ks=(K(2.0),), gradient=True, grad_alpha=True)
+    operation = TopK(alpha=Alpha(0.1, "std"), ks=(K(2.0),), gradient=True, grad_alpha=True)
     agree(*both(operation, rankings_of(rows, upstream=np.ones(38, np.float32))), "float32")
 
 

@@ -94,10 +94,11 @@ def test_permutations(dtype, descending, kind):
     np.testing.assert_allclose(gpu.place.get(matrices), expected, rtol=0, atol=TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize("unit", ["std", "iqr", "mad"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_an_alpha_in_standard_deviations(dtype):
+def test_an_alpha_in_a_spread_of_each_ranking(dtype, unit):
     rows = [*rows_of(dtype, "infinite", (2, 7, 70)), np.full(9, 3, dtype), np.array([1e30, -1e30, 0], dtype)]
-    operation = Rank(alpha=Alpha(0.3, relative=True), gradient=True, grad_alpha=True)
+    operation = Rank(alpha=Alpha(0.3, unit), gradient=True, grad_alpha=True)
     card, cpu = both(operation, rankings_of(rows, upstream=upstream_of(rows, dtype)))
     agree(card, cpu, dtype)
     _, gradient, to_alpha = card.values.values()

@@ -64,7 +64,7 @@ def cases():
             )
         rows = rows_of(dtype, kind, (1, 6, 20))
         yield f"permute {dtype}", Permute(descending=descending), rankings_of(rows, np.array([0.1, 0.5, 2.0]))
-        relative = Rank(alpha=Alpha(0.3, relative=True))
+        relative = Rank(alpha=Alpha(0.3, "std"))
         yield f"deviations {dtype}", relative, rankings_of(rows_of(dtype, "infinite", (2, 7, 70)))
 
 

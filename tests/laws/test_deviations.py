@@ -1,4 +1,6 @@
-"""Standard deviations, the unit of an alpha such as 0.1std: against extended precision, where a careless one fails."""
+"""Spreads, the units of an alpha such as 0.1std or 0.15mad: against extended precision, where a careless one fails, and
+against NumPy's quantiles.
+"""
 
 from itertools import pairwise
 
@@ -7,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lapsum_cli import Rankings
-from lapsum_cli.kernels.cpu.deviations import standard_deviations
+from lapsum_cli import Rankings, soft_rank, soft_topk
+from lapsum_cli.kernels.cpu.deviations import spreads, standard_deviations
 from lapsum_cli.kernels.cpu.parallel import Cores
 
 
@@ -64,3 +66,59 @@ def test_a_ranking_does_not_see_its_neighbours(threads):
     assert np.array_equal(got, alone)
     want = [definition(x[a:b]) for a, b in pairwise(offsets)]
     np.testing.assert_allclose(got, want, rtol=1e-12)
+
+
+# Those that outliers do not move.
+
+QUANTILES = {
+    "iqr": lambda x: np.subtract(*np.quantile(x, [0.75, 0.25])),
+    "mad": lambda x: np.median(np.abs(x - np.median(x))),
+}
+OF_NORMAL = {"iqr": 1.3489795003921634, "mad": 0.6744897501960817}
+
+
+def robust(x, unit):
+    """By NumPy, of the finite scores; where it is 0 what a normal distribution of the same deviation has."""
+    x = np.asarray(x, np.float64)
+    x = x[np.isfinite(x)]
+    return (QUANTILES[unit](x) or OF_NORMAL[unit] * definition(x)) if len(x) > 1 else 0.0
+
+
+numbers = st.one_of(st.floats(-1e6, 1e6, width=32), st.sampled_from([0.0, 1.0, -np.inf, np.inf]))
+
+
+@pytest.mark.parametrize("unit", QUANTILES)
+@given(rows=st.lists(st.lists(numbers, max_size=40), min_size=1, max_size=5), dtype=st.sampled_from("fd"))
+def test_robust_spreads_are_those_of_quantiles(unit, rows, dtype):
+    rows = [np.array(row, dtype) for row in rows]
+    want = [robust(row, unit) for row in rows]
+    got = spreads(Cores(), Rankings.of(rows), unit)
+    np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("unit", QUANTILES)
+@pytest.mark.parametrize("scale", [1e-300, 1.0, 8e307])
+def test_no_scale_and_no_length_costs_robust_spreads_a_digit(unit, scale):
+    """Sorted as a row of many, by bytes, and by several threads; the range of the largest is beyond float64."""
+    rng = np.random.default_rng(0)
+    rows = [rng.uniform(-2, 2, n) * scale for n in (3, 50, 999, 5000, 40_000)]
+    want = [robust(row / scale, unit) for row in rows]
+    got = spreads(Cores(2, 10_000), Rankings.of(rows), unit)
+    np.testing.assert_allclose(got / scale, want, rtol=1e-12)
+
+
+@pytest.mark.parametrize("unit", QUANTILES)
+@pytest.mark.parametrize("descending", [True, False])
+def test_an_alpha_in_a_robust_spread_is_that_alpha(unit, descending):
+    rng = np.random.default_rng(0)
+    x = rng.standard_cauchy((4, 30))
+    alpha = 0.2 * np.array([robust(row, unit) for row in x])
+    got = soft_rank(x, alpha=f"0.2{unit}", descending=descending)
+    np.testing.assert_allclose(got, soft_rank(x, alpha=alpha, descending=descending), rtol=1e-12)
+
+
+def test_outliers_do_not_move_robust_spreads_and_do_move_a_standard_deviation():
+    x = np.append(np.random.default_rng(0).standard_normal(999), 1e4)
+    held = {unit: np.sort(soft_topk(x, 10, alpha=f"0.1{unit}"))[-10:].sum() / 10 for unit in ("std", "iqr", "mad")}
+    assert held["std"] < 0.2
+    assert min(held["iqr"], held["mad"]) > 0.7

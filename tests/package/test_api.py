@@ -128,7 +128,7 @@ def test_what_holds_no_rankings_is_refused(x, words):
             OptionError,
             "alpha must be positive and finite, got 0; for the hard limit use one such",
         ),
-        ({"alpha": None}, OptionError, "alpha must be a number such as 0.1, or 0.1std, got None"),
+        ({"alpha": None}, OptionError, "alpha must be a number such as 0.1, or 0.1std, 0.1iqr or 0.1mad, got None"),
         ({"alpha": [1.0, 2.0]}, OptionError, "alpha has 2 values for 1 rankings"),
         ({"alpha": [-1.0]}, DataError, "ranking 0: alpha must be positive and finite, got -1"),
         ({"k": -1}, OptionError, "k must be 0 or more and finite, got -1"),

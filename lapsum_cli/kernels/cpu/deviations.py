@@ -1,10 +1,44 @@
-"""The standard deviation of every ranking: the unit of an `--alpha` such as 0.1std."""
+"""The spread of every ranking, the unit of an `--alpha` such as 0.1std, 0.1iqr or 0.1mad."""
 
 import numpy as np
 
 from ..jit import block_sum, kernel
+from ..scalars.spread import OF_NORMAL, spread_of_sorted
 from . import parallel
+from .order import Order
 from .vectors import BLOCK
+
+
+def spreads(cores, rankings, unit):
+    """Of the finite scores of each ranking (m,), float64: the standard deviation ("std"), the interquartile range
+    ("iqr") or the median distance from the median ("mad"); 0 for a constant or empty one.
+
+    Where most scores of a ranking are equal the last two are 0, and what a normal distribution of the same standard
+    deviation has takes their place.
+    """
+    found = standard_deviations(cores, rankings)
+    if unit == "std":
+        return found
+    order, of_normal, is_mad = Order(cores, rankings, descending=False), OF_NORMAL[unit], unit == "mad"
+
+    def work(group, threads=1):
+        scores, _ = order.sorted_scores(group, threads)
+        _spreads(scores, rankings.offsets, group, is_mad, of_normal, found)
+
+    def of_long(r):
+        work(np.array([r]), cores.threads)
+
+    parallel.each_ranking(order.groups, rankings.offsets, cores, work, of_long)
+    return found
+
+
+@kernel
+def _spreads(scores, offsets, group, is_mad, of_normal, found):
+    """Deviations found (m,) turned into another spread, for rankings `group`, whose scores are rows, sorted."""
+    for row in range(group.size):
+        r = group[row]
+        spread = spread_of_sorted(scores[row], 0, offsets[r + 1] - offsets[r], is_mad)
+        found[r] = spread if spread > 0.0 else of_normal * found[r]
 
 
 def standard_deviations(cores, rankings):
@@ -24,13 +58,13 @@ def standard_deviations(cores, rankings):
     return out
 
 
-def in_units(cores, deviations, value, of_constant):
-    """Alphas (m,) that are so many deviations, of_constant or 1 where there is none; and which rankings that are (m,),
+def in_units(cores, spreads, value, of_constant):
+    """Alphas (m,) that are so many spreads, of_constant or 1 where there is none; and which rankings that are (m,),
     None where no ranking is. Either end of the floats is left to who asks: an alpha may be 0 or infinite.
     """
     with np.errstate(over="ignore"):
-        alphas = value * deviations
-    constant = deviations == 0
+        alphas = value * spreads
+    constant = spreads == 0
     alphas[constant] = 1.0 if of_constant is None else of_constant
     return alphas, constant if constant.any() else None
 

@@ -1,15 +1,30 @@
-"""The standard deviation of every ranking on a card: three passes, for the ends, the mean, the squares."""
+"""The spread of every ranking on a card. The standard deviation takes three passes, for the ends, the mean, the
+squares; the others take the sorted scores.
+"""
 
 import math
 
 import numpy as np
 
+from ..scalars.spread import OF_NORMAL, spread_of_sorted
 from .adapter import Lane, cuda, device, float64, kernel
 from .blocks import block_maxima, block_sums, put_results
+from .order import Order
 from .tiles import OnTiles
 
 TINY = float(np.finfo(np.float64).tiny)
 LEAST = 1e-300  # distances below it are taken in units of it
+
+
+def spreads(lane: Lane, rankings, unit: str):
+    """The spread of each ranking (m,) in float64, on the card; as ..cpu.deviations."""
+    found = standard_deviations(lane, rankings)
+    if unit != "std" and found.size:
+        order = Order(lane, rankings, descending=False)
+        scores, _ = order.sorted()
+        given = (scores, order.layout.offsets, unit == "mad", OF_NORMAL[unit], found)
+        lane.launch(_spreads, -(-found.size // 128), 128, 0, *given)
+    return found
 
 
 def standard_deviations(lane: Lane, rankings):
@@ -32,11 +47,11 @@ def standard_deviations(lane: Lane, rankings):
     return out
 
 
-def in_units(lane: Lane, deviations, value: float, of_constant: float | None):
-    """Alphas (m,) that are so many deviations, and which rankings are constant, on the card; as ..cpu.deviations."""
-    alphas, constant = lane.empty(deviations.shape, np.float64), lane.empty(deviations.shape, np.bool_)
+def in_units(lane: Lane, spreads, value: float, of_constant: float | None):
+    """Alphas (m,) that are so many spreads, and which rankings are constant, on the card; as ..cpu.deviations."""
+    alphas, constant = lane.empty(spreads.shape, np.float64), lane.empty(spreads.shape, np.bool_)
     rest = 1.0 if of_constant is None else of_constant
-    lane.launch(_in_units, -(-deviations.size // 128), 128, 0, deviations, value, rest, alphas, constant)
+    lane.launch(_in_units, -(-spreads.size // 128), 128, 0, spreads, value, rest, alphas, constant)
     return lane.get(alphas) if lane.knows_alphas else alphas, constant if of_constant is None else None
 
 
@@ -49,11 +64,19 @@ def _deviations(ends, sums, squares, out):
 
 
 @kernel
-def _in_units(deviations, value, of_constant, alphas, constant):
+def _spreads(scores, offsets, is_mad, of_normal, found):
+    r = cuda.grid(1)
+    if r < found.size:
+        spread = spread_of_sorted(scores, offsets[r], offsets[r + 1], is_mad)
+        found[r] = spread if spread > 0.0 else of_normal * found[r]
+
+
+@kernel
+def _in_units(spreads, value, of_constant, alphas, constant):
     r = cuda.grid(1)
     if r < alphas.size:
-        constant[r] = deviations[r] == 0.0
-        alphas[r] = of_constant if constant[r] else max(value * deviations[r], TINY)
+        constant[r] = spreads[r] == 0.0
+        alphas[r] = of_constant if constant[r] else max(value * spreads[r], TINY)
 
 
 @kernel
