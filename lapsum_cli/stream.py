@@ -67,6 +67,7 @@ def results(
         except BadRanking as error:
             raise DataError(f"{table.layout.name(batch, error.ranking)}: {error.problem}") from None
         counts.add(batch, rankings, operation.short(rankings), result)
+        counts.how_soft.add(operation, rankings, result)
         counts.padding = counts.padding or of_padding(operation, rankings)
         for rows in table.put_back(batch, rankings, result):
             yield rows, 0

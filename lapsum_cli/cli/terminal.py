@@ -112,6 +112,8 @@ def what_was_done(name: str, counts: Any, output: str | None) -> Iterator[str]:
         without = f"; {undefined} have none: their target is constant, without gain, or too short" if undefined else ""
         mean = f"{counts.loss / counts.losses:.6g}" if counts.losses else "undefined"
         yield f"mean loss {mean} over {counts.losses} rankings{without}"
+    if softness := counts.how_soft.line():
+        yield softness
     written = f" -> {output}" if output else ""
     rankings = "1 ranking" if counts.rankings == 1 else f"{counts.rankings} rankings"
     each = f", {counts.written / max(counts.rankings, 1):.3g} a ranking"

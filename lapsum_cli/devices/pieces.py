@@ -82,7 +82,9 @@ class InPieces:
                 f"{int(self.free()) >> 20} MiB free: the CPU computes them, and whatever else has no room"
             )
         try:
-            return (card if fits else self.cpu).compute(operation, part, results)
+            result = (card if fits else self.cpu).compute(operation, part, results)
+            result.alphas = None if result.alphas is None else card.here_array(result.alphas)
+            return result
         except BadRanking as error:
             return BadRanking(error.ranking + piece[0], error.problem)
 

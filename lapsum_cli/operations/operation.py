@@ -17,7 +17,7 @@ from ..core.errors import DeviceError
 from ..core.quantities import Alpha
 from . import padding, units
 from .method import Method, Way
-from .softness import DEFAULT_ALPHA, alphas_of
+from .softness import DEFAULT_ALPHA, alphas_of, unit_bytes
 
 if TYPE_CHECKING:  # NumPy
     from ..core.rankings import Array, Rankings
@@ -63,23 +63,27 @@ class Forward:
 
 @dataclass
 class Result:
-    """What an operation computed, by slot. losses (m,): what a loss was, NaN where it is undefined, also where its
-    gradient was asked for.
+    """What an operation computed, by slot.
+
+    losses  (m,) what a loss was, NaN where it is undefined, also where its gradient was asked for
+    alphas  (m,) that were used, in the unit of the scores; None where some rankings had a unit of their own (units.py)
     """
 
     values: dict[Slot, Any]
     losses: Any = None
+    alphas: Any = None
 
     @classmethod
     def joined(cls, results: list[Result]) -> Result:
         """The results of consecutive rankings as one."""
         import numpy as np
 
-        first = results[0]
+        first, has_units = results[0], any(result.alphas is None for result in results)
         parts = {slot: [result.values[slot] for result in results] for slot in first.values}
         return cls(
             {slot: None if part[0] is None else np.concatenate(part) for slot, part in parts.items()},
             None if first.losses is None else np.concatenate([result.losses for result in results]),
+            None if has_units else np.concatenate([result.alphas for result in results]),
         )
 
 
@@ -108,6 +112,7 @@ class Operation:
     in_pieces: ClassVar[bool] = True  # some rankings can be computed apart from the others
     of_constant: ClassVar[float | None] = None  # alpha of a constant ranking; None where its gradient is 0 instead
     in_scores: ClassVar[tuple[str, ...]] = ()  # slots in the unit of the scores
+    compared: ClassVar[str] = "ranks"  # what tells how soft a result is (how_soft.MEASURES)
 
     @cached_property
     def gives(self) -> tuple[Slot, ...]:
@@ -139,7 +144,7 @@ class Operation:
 
     def on_a_tiny_ranking(self) -> Self:
         """The same kernels, with options that a ranking of one score can take."""
-        return replace(self, alpha=DEFAULT_ALPHA)
+        return replace(self, alpha=Alpha(1.0, self.alpha.unit if self.alpha.is_robust else DEFAULT_ALPHA.unit))
 
     def run_once(self, tiny: Rankings, cpus: Sequence[DeviceWithKernels]) -> None:
         """Run every kernel that it needs on a CPU; cpus: as a whole, and with parts of a single score."""
@@ -198,7 +203,7 @@ class Operation:
         """Every slot that it gives, for rankings with what it needs in `beside` and `each`, on a device."""
         rankings, gives = self.ready(rankings, on), self.gives
         made: dict[Slot, Any] = {}
-        result = Result(made)
+        result = Result(made, alphas=None if units.SCORES in rankings.each else rankings.each["alpha"])
         for k, of_k in self.by_k(rankings):
             forward = self.forward(of_k, on, results)
             found = {self.result: on.home(forward.values, rankings), **forward.numbers}
@@ -240,10 +245,10 @@ class ByMethod(Operation):
         return super().ready(rankings, on)
 
     def work_bytes(self, itemsize: int) -> int:
-        return self.way.work_bytes(itemsize, self.gradient)
+        return max(self.way.work_bytes(itemsize, self.gradient), unit_bytes(self.alpha, itemsize))
 
     def card_bytes(self, itemsize: int) -> int:
-        return self.way.card_bytes(itemsize, self.gradient)
+        return max(self.way.card_bytes(itemsize, self.gradient), unit_bytes(self.alpha, itemsize, on_card=True))
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), **({} if self.method == "lapsum" else {"method": self.method})}

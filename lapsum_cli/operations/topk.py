@@ -44,6 +44,7 @@ class TopK(Placed):
     about: ClassVar[str] = "Soft top-k: memberships in [0, 1] that sum to k."
     takes: ClassVar[tuple[str, ...]] = ("k", "upstream")
     in_scores: ClassVar[tuple[str, ...]] = ("threshold",)
+    compared: ClassVar[str] = "members"
 
     def __post_init__(self) -> None:
         if len(set(map(str, self.ks))) < len(self.ks):

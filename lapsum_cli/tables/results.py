@@ -19,6 +19,7 @@ from ..core.errors import DataError, OptionError
 from ..core.rankings import Rankings, has_nan
 from ..flow.batching import Batch
 from ..formats.sources import Rows
+from ..operations.how_soft import HowSoft
 from ..operations.operation import RANKING, SCORE, Operation, Result, Slot
 from ..operations.placed import Placed
 from .layout import Layout
@@ -59,6 +60,7 @@ class Counts:
     written: int = 0
     alone: int = 0  # rankings of a single score
     padding: str | None = None  # what is to be said of the first that was seen
+    how_soft: HowSoft = field(default_factory=HowSoft)
     total: Total = field(default_factory=Total)
 
     def add(self, batch: Batch, rankings: Rankings, short: int, result: Result) -> None:

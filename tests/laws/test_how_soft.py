@@ -1,0 +1,108 @@
+"""What a run says of its softness: against the definitions, whatever the batches are, and only where it can be said."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lapsum_cli import Rankings, run_file, soft_rank
+from lapsum_cli.core import reference
+from lapsum_cli.core.quantities import Alpha, K
+from lapsum_cli.devices.cpu import Cpu
+from lapsum_cli.operations.how_soft import MOST, HowSoft
+from lapsum_cli.operations.loss import Loss
+from lapsum_cli.operations.rank import Rank
+from lapsum_cli.operations.sort import Sort
+from lapsum_cli.operations.topk import TopK
+
+
+def seen(operation, rows, at_a_time=7, beside=()):
+    """What is known of a run over rows, so many in a batch."""
+    found = HowSoft()
+    for start in range(0, len(rows), at_a_time):
+        rankings = Rankings.of(rows[start : start + at_a_time])
+        rankings = Rankings(rankings.values, rankings.offsets, dict.fromkeys(beside, rankings.values))
+        found.add(operation, rankings, Cpu().compute(operation, rankings))
+    return found
+
+
+def rows_of(count, seed=0, longest=40, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(n).astype(dtype) for n in rng.integers(0, longest, count)]
+
+
+@pytest.mark.parametrize("alpha", [0.05, 1.0, 30.0])
+@pytest.mark.parametrize("operation", [Rank, Sort, Loss])
+def test_the_distance_from_hard_ranks_is_that_of_the_definition(operation, alpha):
+    """Of rankings short enough that all of their items are looked at."""
+    rows = [row for row in rows_of(30, longest=16) if len(row) > 1]
+    made = operation(alpha=Alpha(alpha))
+    got = [s.value for s in seen(made, rows, beside=made.takes).seen]
+    off = [np.abs(reference.rank(x, alpha) - reference.hard_rank(x)) for x in rows]
+    np.testing.assert_allclose(got, [np.median(each) for each in off], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [5_000, 100_000])
+def test_of_a_long_ranking_a_part_tells(n):
+    x = np.random.default_rng(0).standard_normal(n)
+    [got] = seen(Rank(alpha=Alpha(0.3)), [x]).seen
+    hard = np.empty(n)
+    hard[np.argsort(-x)] = np.arange(1, n + 1)
+    want = np.median(np.abs(soft_rank(x, alpha=0.3) - hard))
+    assert got.value == pytest.approx(want, rel=0.25)
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("k", [1, 2.5, 7])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_the_best_hold_is_that_of_the_definition(k, log, dtype):
+    rows = rows_of(30, dtype=dtype)
+    made = TopK(alpha=Alpha(0.4), ks=(K(k),), log=log)
+    got = [s.value for s in seen(made, rows).seen]
+    want = [
+        (reference.topk(np.float64(x), k, 0.4) * reference.hard_topk(x, k)).sum() / k for x in rows if len(x) >= k + 0.5
+    ]
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+def test_what_the_best_of_very_many_hold():
+    """More than a block, and more than are added up one by one."""
+    x = np.random.default_rng(0).standard_normal(300_000)
+    for k, within in ((3, 1e-9), (50_000, 1e-3)):
+        [got] = seen(TopK(alpha=Alpha(0.2), ks=(K(k),)), [x]).seen
+        p = Cpu().compute(TopK(alpha=Alpha(0.2), ks=(K(k),)), Rankings.of([x])).values.popitem()[1]
+        assert got.value == pytest.approx(np.sort(p)[-k:].sum() / k, rel=within)
+
+
+def test_the_sample_does_not_depend_on_batches():
+    rows = rows_of(1000, longest=6)
+    found = [seen(Rank(), rows, at_a_time).seen for at_a_time in (1, 64, 333, 1000)]
+    assert all(each == found[0] for each in found)
+    assert MOST // 4 < len(found[0]) <= MOST
+    assert len({s.number for s in found[0]}) == len(found[0])
+
+
+def test_infinite_scores_and_rankings_of_one_tell_nothing():
+    assert seen(Rank(), [np.array([1.0]), np.array([-np.inf, 2.0]), np.empty(0)]).line() is None
+    assert seen(TopK(ks=(K(3),)), [np.arange(3.0)]).line() is None
+
+
+def test_an_alpha_that_is_far_from_hard_is_said_with_what_to_do():
+    rng = np.random.default_rng(0)
+    plain = [rng.standard_normal(100) for _ in range(20)]
+    with_outliers = [np.append(x, 1e4) for x in plain]
+    for operation in (Rank(), TopK(ks=(K(10),))):
+        assert "far" not in seen(operation, plain).line()
+        assert "0.15mad" in seen(operation, with_outliers).line()
+    assert "far" not in seen(Rank(alpha=Alpha(0.15, "mad")), with_outliers).line()
+    assert seen(Rank(alpha=Alpha(50.0)), plain).line().endswith("far: a smaller alpha is harder")
+
+
+@pytest.mark.parametrize(
+    ("given", "named"), [({"alpha": "0.2iqr"}, "alpha = 0.2iqr"), ({"alpha_column": "a"}, "by col")]
+)
+def test_a_run_of_a_file_knows(given, named, tmp_path):
+    table = pa.table({"qid": [1, 1, 2, 2, 2], "score": [1.0, 2.0, 5.0, 3.0, 4.0], "a": [0.1, 0.1, 1.0, 1.0, 1.0]})
+    pq.write_table(table, tmp_path / "in.parquet")
+    counts = run_file("rank", tmp_path / "in.parquet", tmp_path / "out.parquet", **given)
+    assert named in counts.how_soft.line()
