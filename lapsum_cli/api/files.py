@@ -77,7 +77,8 @@ def run_file(
                "permutation"
     source     a path, a glob, a directory of Parquet, "-" for standard input, or a list of these
     sink       a path; None writes to standard output
-    alpha, k   as the command takes them, such as 0.1, "0.1std", "0.15mad", 10, "10%", "10,100"; or the columns that hold them
+    alpha, k   as the command takes them, such as 0.1, "0.1std", "0.15mad", 10, "10%", "10,100"; or the columns that
+               hold them
     group      a column name or several; score a column name; columns a pattern of score columns (wide tables)
     column     the name of the result's column
     upstream   the column of a gradient with respect to the result, for that with respect to the scores; target that of

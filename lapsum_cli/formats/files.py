@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import functools
@@ -116,9 +117,11 @@ class Input:
 
     @functools.cached_property
     def head(self) -> bytes:
-        """At least the first line, up to a MiB of it; nothing is consumed. A pipe may deliver it in pieces."""
+        """At least the first line that says something, up to a MiB; nothing is consumed. A pipe may deliver it in
+        pieces, of which the first may be a mark, blank lines, or the bracket of a JSON array alone.
+        """
         head = b""
-        while len(head) < 1 << 20 and b"\n" not in head:
+        while len(head) < 1 << 20 and b"\n" not in head.removeprefix(codecs.BOM_UTF8).lstrip(b"[ \t\r\n"):
             more = self._raw.read(1 << 16)
             if not more:
                 break

@@ -4,8 +4,9 @@ In all of them
 
 x      (..., n) float16, bfloat16, float32 or float64: rankings on the last axis, -inf for padding. It is read where it
        lies, without a copy if it is contiguous float32 or float64, and never modified
-alpha  softness: a number, "0.1std" or "0.15mad" (held constant in gradients), or a tensor that broadcasts to (...): one for each
-       ranking, which gets a gradient; k likewise. A last axis of one number, beside that of the scores, will do
+alpha  softness: a number, "0.1std" or "0.15mad" (held constant in gradients), or a tensor that broadcasts to (...):
+       one for each ranking, which gets a gradient; k likewise. A last axis of one number, beside that of the scores,
+       will do
 
 A tensor on a GPU is computed there, on the current stream (extra `cuda`), and so are the gradients for alpha and k:
 nothing waits, forward or backward, but a loss, whose scores cross to the host and back, and a k in percent. So nobody
