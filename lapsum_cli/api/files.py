@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, cast
@@ -17,10 +17,11 @@ from ..devices import machine
 from ..engines import engine_called
 from ..flow.batching import whole_rankings
 from ..flow.budget import Budget
-from ..flow.process import memory_budget, memory_size, returning_memory, settle
+from ..flow.process import held_besides, memory_budget, memory_size, returning_memory, settle
 from ..formats import output_format
 from ..formats.dialect import Given
 from ..formats.files import Output
+from ..formats.frames import FORMAT, Frame, InMemory, is_frame
 from ..formats.sinks import Made, Sink, open_sink
 from ..formats.sources import Rows, Sources
 from ..operations import LOSSES, operation_called
@@ -34,6 +35,7 @@ from ..tables.pairs import Pairs
 from ..tables.results import Asked, Beside, Counts, RowEach, Table
 from ..tables.roles import Names
 
+IN_MEMORY = "arrow"  # the sink that is no file
 FORMS: dict[str, type[Table]] = {SCORE: Beside, RANKING: RowEach, PAIR: Pairs}  # by what the first slot is per
 
 
@@ -70,13 +72,16 @@ def run_file(
     engine: str = "threads",
     words: Any = None,
     **options: Any,
-) -> Counts:
-    """Apply an operation to a file of any size, as the command does; returns what was done (rows, rankings, scores).
+) -> Any:
+    """Apply an operation to a file of any size, as the command does; returns what was done (rows, rankings, scores), or
+    the result itself for sink="arrow".
 
     operation  "rank", "sort", "topk", "permute", or "loss" with loss="spearman", "topk", "recall", "ndcg",
                "permutation"
-    source     a path, a glob, a directory of Parquet, "-" for standard input, or a list of these
-    sink       a path; None writes to standard output
+    source     a path, a glob, a directory of Parquet, "-" for standard input; a table in memory, or a stream of one:
+               Arrow, pandas, Polars, DuckDB, and whatever else has __arrow_c_stream__; or a list of these
+    sink       a path; "arrow" for a pyarrow.Table, with how it was made in its metadata (lapsum); None writes to
+               standard output
     alpha, k   as the command takes them, such as 0.1, "0.1std", "0.15mad", 10, "10%", "10,100"; or the columns that
                hold them
     group      a column name or several; score a column name; columns a pattern of score columns (wide tables)
@@ -91,7 +96,8 @@ def run_file(
                of a CSV or TSV that is read: the character between fields, around them ("" for none), and before a quote
                within quotes that is not doubled
     no_header  whether its first line is a row already; its columns are then called "1", "2", ...
-    memory     a size such as "256MiB"; by default a quarter of the limit in force, at most 4 GiB
+    memory     a size such as "256MiB"; by default a quarter of the limit in force, at most 4 GiB. Tables in memory that
+               are given, or asked for, are not part of it
     device     "cpu", "cuda" for an NVIDIA GPU, or "auto" for a GPU where one works
     engine     who runs the shards of a job: "threads"
     words      who is told what was detected and how far it is: an object such as stream.Silent
@@ -102,7 +108,8 @@ def run_file(
     beside = {"upstream": upstream, "target": target}
     beside = {what: None if name is None else str(name) for what, name in beside.items()}
     names = Names(group, score, columns, alpha_column, k_column, item=item, **beside)
-    sources = [os.fsdecode(path) for path in source] if isinstance(source, list | tuple) else [os.fsdecode(source)]
+    sources = _inputs(source if isinstance(source, list | tuple) else [source])
+    held = InMemory() if isinstance(sink, str) and sink == IN_MEMORY else None
     check_reduction(reduction)
     made = make_operation(operation, alpha, k, names, **options)
     asked = Asked(nan, column, reduction, item)
@@ -113,17 +120,40 @@ def run_file(
     )
     if reduction == "mean" and "target" in made.takes and made.gradient:
         job = replace(job, operation=replace(cast(Loss, made), scale=1 / max(1, _count_losses(job, sources))))
-    shard = Shard(sources, None if sink is None else os.fsdecode(sink))
+    shard = Shard(sources, held or (None if sink is None else os.fsdecode(sink)))
     [counts] = engine_called(engine).run(partial(_run_shard, job), [shard])
-    return counts
+    return held.table if held else counts
+
+
+def _inputs(given: Sequence[Any]) -> list[str | Frame]:
+    """Paths as text, tables in memory as frames; OptionError for what is neither."""
+    found: list[str | Frame] = []
+    for one in given:
+        if not is_frame(one) and not isinstance(one, str | bytes | os.PathLike):
+            raise OptionError(
+                f"a source is a path, or a table of Arrow, pandas, Polars or DuckDB, got {type(one).__name__}"
+            )
+        name = f"table {len(found) + 1}" if len(given) > 1 else "the table"
+        found.append(Frame(one, name) if is_frame(one) else os.fsdecode(one))
+    return found
 
 
 @dataclass(frozen=True)
 class Shard:
     """Inputs that are read as one, and where their result goes."""
 
-    sources: list[str]
-    sink: str | None
+    sources: list[str | Frame]
+    sink: str | InMemory | None
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether tables in memory are given or asked for."""
+        return isinstance(self.sink, InMemory) or any(isinstance(source, Frame) for source in self.sources)
+
+    @property
+    def path(self) -> str | None:
+        """Of the file that it goes to; None where it goes to standard output, or stays in memory."""
+        return self.sink if isinstance(self.sink, str) else None
 
 
 @dataclass(frozen=True)
@@ -147,7 +177,7 @@ class Job:
     @contextlib.contextmanager
     def opened(self, shard: Shard) -> Iterator[tuple[Sources, Table, Output, Budget]]:
         """The sources, what the operation makes of their table, the output, and the budget, not settled yet."""
-        size = memory_size(self.memory)
+        size = memory_size(self.memory) + (held_besides() if shard.is_in_memory else 0)
         with contextlib.ExitStack() as stack:
             stack.enter_context(returning_memory(size))
             budget = stack.enter_context(contextlib.closing(memory_budget(size)))
@@ -159,7 +189,7 @@ class Job:
             names = names.for_array() if source.is_array else names
             layout = detect(source.schema, names, source.is_array, source.first.name, self.words.say)
             read = [file.name for file in (*source.inputs, *source.beside.values())]
-            output = Output(shard.sink, self.force, read)
+            output = Output(shard.path, self.force, read)
             free = math.nan if self.force else output.free()
             asked = replace(self.asked, threads=threads, free=free, say=self.words.say)
             if "item" in self.operation.takes:
@@ -178,28 +208,33 @@ class Job:
 def _run_shard(job: Job, shard: Shard) -> Counts:
     """Everything opened, and the spine run."""
     with job.opened(shard) as (source, table, output, budget):
-        format = output_format(shard.sink, job.to_format, table.is_array)
+        in_memory = shard.sink if isinstance(shard.sink, InMemory) else None
+        format = FORMAT if in_memory else output_format(shard.path, job.to_format, table.is_array)
         table.check(format)
         warm(job.operation, str(table.dtype), table.on, job.words.say)  # kernels stay: memory is measured with them
         settle(budget, table.on.batch)
-        with output, contextlib.closing(budget):
-            shown = job.words.preview(table.schema) if shard.sink is None and job.to_format is None else None
+        with contextlib.closing(budget), contextlib.ExitStack() as opened:
             how, count = job.how(table), source.rows if table.keeps_rows else None
             made = Made(format, table.schema, table.results, count, how, table.of_matrices)
-            out, rows = shown or open_sink(output, made), cast(Rows, source)
+            out: Sink | None = in_memory
+            if in_memory:
+                in_memory.begin(table.schema)
+            elif shard.sink is None and job.to_format is None:
+                out = job.words.preview(table.schema)
+            out, rows = out or open_sink(opened.enter_context(output), made), cast(Rows, source)
             if job.sort_groups:
                 rows, table, out = gathered(source, table, out, budget, job.temp_dir)
             return run(rows, job.operation, table, out, how, table.on, budget, job.words)
 
 
-def _count_losses(job: Job, sources: list[str]) -> int:
+def _count_losses(job: Job, sources: list[str | Frame]) -> int:
     """How many rankings have a loss: what its mean divides by, and so its gradient, which is then computed in a second
     pass over the input.
     """
-    if "-" in sources:
+    if any(one == "-" or (isinstance(one, Frame) and one.is_read_once) for one in sources):
         raise OptionError(
-            "the gradient of a mean reads its input twice; name a file, or pass --reduction sum and divide by the "
-            "number of rankings"
+            "the gradient of a mean reads its input twice; name a file or a table, or pass --reduction sum and divide "
+            "by the number of rankings"
         )
     operation = replace(job.operation, gradient=False, grad_alpha=False)
     counting = replace(job, operation=operation, words=Silent())

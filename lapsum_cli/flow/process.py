@@ -31,6 +31,11 @@ def memory_size(memory: str | int | None) -> int:
     return size
 
 
+def held_besides() -> int:
+    """Bytes that the process holds and a run did not take, such as a table that it is given."""
+    return max(0, machine.resident() - LOADED)
+
+
 def memory_budget(size: int) -> Budget:
     """The bytes for batches, as far as is known before an input is open: what is read then has its bound, too."""
     if size < LEAN:

@@ -45,8 +45,6 @@ def expand(sources: list[str]) -> list[str]:
             paths.append(source)  # a device, such as /dev/stdin
         else:
             raise InputMissing(f"{source}: no such file")
-    if paths.count(STDIN) > 1:
-        raise InputMissing("standard input (-) can be read only once")
     return paths
 
 

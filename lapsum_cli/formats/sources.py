@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -10,12 +10,13 @@ from typing import Protocol
 import pyarrow as pa
 
 from ..core.cuts import cut
-from ..core.errors import DataError, OptionError
+from ..core.errors import DataError, InputMissing, OptionError
 from . import FORMATS, IN_DIRECTORY, by_extension, by_first_bytes, known, load
 from .common import common_schema, difference
 from .dialect import Dialect, Given
-from .files import Input, expand, first_line
+from .files import STDIN, Input, expand, first_line
 from .foreign import what_it_is
+from .frames import FORMAT, Frame
 from .partitions import Partitions
 from .plain import as_declared, plain_schema
 from .sizes import cumulative_bytes
@@ -104,21 +105,25 @@ class Rows(Protocol):
 class Sources:
     """One or several inputs read as one, in order; all must have the same columns, of types that go together.
 
-    numbers, room, beside: as Reading has them, the last as paths. given: what is said of the dialect.
+    given: paths and frames. numbers, room, beside: as Reading has them, the last as paths. dialect: what is said of it.
     """
 
     def __init__(
         self,
-        paths: list[str],
+        given: Sequence[str | Frame],
         format: str | None,
         numbers: Numbers,
         room: Room,
         beside: dict[str, str] | None = None,
-        given: Given = Given(),
+        dialect: Given = Given(),
     ):
         """Open the first input; raise InputMissing, OptionError or DataError where it cannot be, and close all."""
-        self.format, self.numbers, self.room, self.given = known(format, "--from"), numbers, room, given
-        self.inputs = [Input(path) for path in expand(paths)]
+        self.format, self.numbers, self.room, self.dialect = known(format, "--from"), numbers, room, dialect
+        self.inputs: list[Input | Frame] = []
+        for one in given:
+            self.inputs += [one] if isinstance(one, Frame) else map(Input, expand([one]))
+        if [file.name for file in self.inputs].count(STDIN) > 1:
+            raise InputMissing("standard input (-) can be read only once")
         self.beside: dict[str, Input] = {}
         try:
             if self.is_array and beside:
@@ -140,10 +145,12 @@ class Sources:
         """Whether the input is an array without columns of its own (NPY)."""
         return FORMATS[self.format_of(self.inputs[0])].kind == "array"
 
-    def format_of(self, file: Input) -> str:
+    def format_of(self, file: Input | Frame) -> str:
         """The name of its format: as given, else by extension, else by first bytes; DataError where none tells, or
         where it is none of ours.
         """
+        if isinstance(file, Frame):
+            return FORMAT
         if what := what_it_is(file.head):
             raise DataError(f"{file.name}: {what}")
         name = self.format or by_extension(file.name) or by_first_bytes(file.head)
@@ -151,13 +158,9 @@ class Sources:
             raise DataError(f"{file.name}: its format is not recognised; name it with --from {'|'.join(FORMATS)}")
         return name
 
-    def _open(self, file: Input) -> Source:
-        name = self.format_of(file)
-        if not file.head:
-            raise DataError(f"{file.name}: the file is empty")
+    def _open(self, file: Input | Frame) -> Source:
         try:
-            dialect = self.given.of(name, file.name)
-            source = load(name).read(Reading(file, name, self.numbers, self.room, self.beside, dialect))
+            source = file if isinstance(file, Frame) else self._read(file)
             plain_schema(source.schema)
             if any("\0" in name for name in source.schema.names):  # which Arrow cuts off there, or not
                 raise DataError(f"{file.name}: the name of a column holds a NUL byte; rename it")
@@ -167,15 +170,23 @@ class Sources:
             raise DataError(f"{file.name}: a column is nested too deeply; flatten it") from None
         return source
 
+    def _read(self, file: Input) -> Source:
+        name = self.format_of(file)
+        if not file.head:
+            raise DataError(f"{file.name}: the file is empty")
+        dialect = self.dialect.of(name, file.name)
+        source: Source = load(name).read(Reading(file, name, self.numbers, self.room, self.beside, dialect))
+        return source
+
     def _are_parquet(self) -> bool:
         return all(self.format_of(file) == IN_DIRECTORY for file in self.inputs)
 
-    def _says_types(self, file: Input) -> bool:
+    def _says_types(self, file: Input | Frame) -> bool:
         """Whether the types of an input stand in it, and looking at them takes nothing away."""
         format = FORMATS[self.format_of(file)]
-        return file.is_regular and format.kind == "table" and not format.is_text
+        return (isinstance(file, Frame) or file.is_regular) and format.kind == "table" and not format.is_text
 
-    def _common(self, schema: pa.Schema, files: Iterable[Input]) -> pa.Schema:
+    def _common(self, schema: pa.Schema, files: Iterable[Input | Frame]) -> pa.Schema:
         """The columns that these, and all of the files, have in common."""
 
         def schemas() -> Iterator[tuple[str, pa.Schema]]:
