@@ -61,17 +61,20 @@ def misused(error: Any) -> NoReturn:
 
 
 class WithoutNeighbours:
-    """An importer that refuses pandas, SciPy and coverage, which no command uses but the one that times them.
+    """An importer that refuses what no command uses but the one that times others.
 
-    Where they are installed, PyArrow imports the first to see whether an array is one of its, Numba SciPy for linear
-    algebra, and coverage to tell it which lines it compiled: half a second and 54 MB for nothing. None in sys.modules
-    would do for Numba; PyArrow (26) takes it for the module.
+    Where pandas, SciPy and coverage are installed, PyArrow imports the first to see whether an array is one of its,
+    Numba SciPy for linear algebra, and coverage to tell it which lines it compiled: half a second and 54 MB for
+    nothing. None in sys.modules would do for Numba; PyArrow (26) takes it for the module. And PyArrow's Parquet loads
+    the clients of four remote file systems, if they are there, and with them ssl.
     """
 
-    @staticmethod
-    def find_spec(name: str, path: Any = None, target: Any = None) -> None:
+    NAMES = ("pandas", "scipy", "coverage", *(f"pyarrow._{system}fs" for system in ("azure", "hd", "gc", "s3")))
+
+    @classmethod
+    def find_spec(cls, name: str, path: Any = None, target: Any = None) -> None:
         """ModuleNotFoundError for these, nothing for others."""
-        if name in ("pandas", "scipy", "coverage"):
+        if name in cls.NAMES:
             raise ModuleNotFoundError("the command line does without it", name=name)
 
 

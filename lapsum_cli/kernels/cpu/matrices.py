@@ -23,8 +23,9 @@ def matrices(offsets: np.ndarray) -> list[np.ndarray]:
     rising = lengths[by_length]
     starts = np.flatnonzero(np.diff(rising, prepend=0))  # of each length above 0
     widths = _padded(rising[starts])
-    starts = starts[np.flatnonzero(np.diff(widths, prepend=0))].tolist()
-    spans = zip(starts, (*starts, len(lengths))[1:], np.unique(widths).tolist(), strict=True)
+    of_width = np.flatnonzero(np.diff(widths, prepend=0))
+    starts, widths = starts[of_width].tolist(), widths[of_width].tolist()
+    spans = zip(starts, (*starts, len(lengths))[1:], widths, strict=True)
     return [group for start, stop, width in spans for group in _groups(by_length[start:stop], width)]
 
 
