@@ -30,9 +30,13 @@ def show(name: str) -> None:
     """Print a page."""
     from importlib.resources import files  # an installation may be in an archive
 
-    text = files("lapsum_cli").joinpath("pages", f"{name}.md").read_text(encoding="utf-8")
+    show_markdown(files("lapsum_cli").joinpath("pages", f"{name}.md").read_text(encoding="utf-8"))
+
+
+def show_markdown(text: str) -> None:
+    """Print Markdown: formatted on a terminal, else as it is."""
     if not sys.stdout.isatty():
-        print(text, end="")
+        print(text.rstrip("\n"))
         return
     from rich.console import Console
     from rich.markdown import Markdown

@@ -2,6 +2,7 @@
 
 import fnmatch
 import re
+import runpy
 
 import pytest
 from catalogue import entries
@@ -83,6 +84,11 @@ def test_every_command_is_documented_and_has_help():
 def test_every_format_is_documented():
     for extension in (extension for format in FORMATS.values() for extension in format.extensions):
         assert f"`{extension}`" in TEXT, extension
+
+
+def test_the_picture_is_what_its_script_draws():
+    drawing = runpy.run_path(str(ROOT / "samples/draw_alpha.py"))["drawing"]()
+    assert same(drawing, (ROOT / "samples/alpha.svg").read_text(), off=1e-3)
 
 
 def test_samples_are_small():
