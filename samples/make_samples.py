@@ -1,20 +1,21 @@
 """Writes the samples beside this file, the same bytes on every run: `python samples/make_samples.py`.
 
+What alpha does to one of them is drawn by draw_alpha.py.
+
 search.parquet      long: a row is a document of a query, with its label, four features and the score of a model
 candidates.parquet  lists: a row is a user, with the ids and the scores of the candidates; some users have none
 matrix.npy          a row is a ranking of 50 scores
 run.csv             long, text: a retrieval run of 20 topics
 wide.parquet        wide: a row is a ranking, a column a candidate
-alpha.svg           the effect of alpha, computed with lapsum_cli
+sessions.parquet    an export in the order of time: the rows of a session are far apart
 """
 
 from pathlib import Path
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-
-from lapsum_cli import soft_rank, soft_topk
 
 HERE = Path(__file__).parent
 
@@ -25,7 +26,7 @@ def main():
     np.save(HERE / "matrix.npy", np.random.default_rng(3).standard_normal((200, 50), np.float32))
     (HERE / "run.csv").write_text(run(np.random.default_rng(4)))
     write_parquet("wide", wide(np.random.default_rng(5)))
-    (HERE / "alpha.svg").write_text(alpha_svg(), encoding="utf-8")
+    write_parquet("sessions", sessions(np.random.default_rng(6)))
 
 
 def write_parquet(name, table):
@@ -92,88 +93,25 @@ def wide(rng):
     return pa.table({"id": np.arange(1, 101)} | {f"s_{j}": scores[:, j] for j in range(10)})
 
 
-def _float32(values, decimals):
-    return values.round(decimals).astype(np.float32)
-
-
-SCORES = np.array([3.0, 2.2, 1.5, 1.3, 0.9, 0.2, -0.3, -1.2])
-K = 3
-ALPHAS = (0.01, 0.1, 1, 10)  # in standard deviations of the scores
-WIDTH, HEIGHT, LEFT, TOP = 330, 230, 70, 96  # of a panel, and where the first begins
-STEP = WIDTH + 90  # from one panel to the next
-STYLE = """
-text { fill: #777d86 } .title { font-size: 17px; font-weight: bold }
-.middle { text-anchor: middle } .end { text-anchor: end }
-.best { color: #2f81f7 } .rest { color: #8b929b } circle { fill: currentColor }
-path { fill: none; stroke: currentColor; stroke-width: 2 }
-.frame { stroke: #777d86; stroke-opacity: .4; stroke-width: 1 }
-"""  # middle tones, readable on white and on black
-
-
-def alpha_svg():
-    """Soft ranks and memberships against alpha: at the left they are the hard ones, at the right all alike."""
-    ranks = [
-        lambda alpha: soft_rank(SCORES, alpha=f"{alpha}std"),
-        np.arange(1, 9),
-        lambda rank: TOP + (rank - 0.5) / 8 * HEIGHT,
-        [(rank, str(rank)) for rank in range(1, 9)],
-    ]
-    memberships = [
-        lambda alpha: soft_topk(SCORES, K, alpha=f"{alpha}std"),
-        np.arange(8) < K,
-        lambda share: TOP + (0.96 - 0.92 * share) * HEIGHT,
-        [(0, "0"), (K / 8, "3/8"), (1, "1")],
-    ]
-    numbers = ", ".join(f"{score:g}" for score in SCORES).replace("-", "−")
-    return "\n".join(
-        [
-            '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 840 400" font-family="sans-serif" font-size="14">',
-            f"<style>{STYLE}</style>",
-            _text(LEFT, 24, f"Eight scores: {numbers}. Alpha in their standard deviations (default 0.1)."),
-            *_legend(),
-            *_panel(LEFT, "Soft rank", *ranks),
-            *_panel(LEFT + STEP, f"Membership in the top {K}", *memberships),
-            "</svg>\n",
-        ]
+def sessions(rng):
+    """60 sessions that go on at once; a model's score and a price for every item that was shown."""
+    rows = 1500
+    ids = np.array([str(UUID(bytes=rng.bytes(16), version=4)) for _ in range(60)])
+    shown_at = np.datetime64("2026-03-02T08:00") + np.sort(rng.integers(0, 3600, rows)).astype("timedelta64[s]")
+    prices = _float32(np.exp(rng.normal(3, 0.8, rows)), 2)
+    return pa.table(
+        {
+            "session_id": rng.choice(ids, rows),
+            "shown_at": shown_at,
+            "item": [f"i{number}" for number in rng.integers(1_000, 10_000, rows)],
+            "price": prices,
+            "score": _float32(rng.normal(0, 1.5, rows) - 0.01 * prices, 3),
+        }
     )
 
 
-def _panel(left, title, soft, hard, y, ticks):
-    """One curve for each score, its hard answer at the left edge."""
-
-    def x(alpha):
-        return left + WIDTH * (0.26 + 0.215 * (np.log10(alpha) + 2))
-
-    lines = [_text(left, TOP - 14, title, "title")]
-    for value, name in ticks:
-        lines.append(f'<path class="frame" d="M{left} {y(value):.1f}h{WIDTH}"/>')
-        lines.append(_text(left - 10, y(value) + 5, name, "end"))
-    for at, name in [(left + WIDTH * 0.06, "hard"), *((x(alpha), f"{alpha:g}std") for alpha in ALPHAS)]:
-        lines.append(_text(at, TOP + HEIGHT + 22, name, "middle"))
-    lines.append(_text(left + WIDTH / 2, TOP + HEIGHT + 46, "as the hard answer  ←  alpha  →  all alike", "middle"))
-    grid = np.logspace(-2, 1, 46)
-    curves = np.array([soft(alpha) for alpha in grid])
-    for i in reversed(range(len(SCORES))):
-        points = " ".join(f"{x(alpha):.1f},{y(value):.1f}" for alpha, value in zip(grid, curves[:, i], strict=True))
-        lines.append(f'<g class="{_kind(i)}"><path d="M{points}"/>')
-        lines.append(f'<circle cx="{left + WIDTH * 0.06:.1f}" cy="{y(hard[i]):.1f}" r="4.5"/></g>')
-    return lines
-
-
-def _legend(y=50):
-    return [
-        f'<path class="best" d="M{LEFT} {y - 5}h22"/>' + _text(LEFT + 30, y, "the best three"),
-        f'<path class="rest" d="M{LEFT + 150} {y - 5}h22"/>' + _text(LEFT + 180, y, "the others"),
-        f'<circle class="rest" cx="{LEFT + 280}" cy="{y - 5}" r="4.5"/>' + _text(LEFT + 292, y, "the hard answer"),
-    ]
-
-
-def _kind(i):
-    return "best" if i < K else "rest"
-
-
-def _text(x, y, words, kind=""):
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}">{words}</text>'
+def _float32(values, decimals):
+    return values.round(decimals).astype(np.float32)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from dataclasses import fields
 from typing import Annotated, Any, get_type_hints
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 from typer.models import ArgumentInfo
 
 from .. import __version__
@@ -21,9 +21,22 @@ from ..core.errors import DataError, IOFailed, LapsumError, OptionError, is_out_
 from ..operations import LOSSES, OPERATIONS, operation_called
 from . import options
 from .bench import bench
+from .complete import topics
+from .pages import PAGES, show
 from .startup import fail, leave
 
+
+class _Group(TyperGroup):
+    """The commands, and below them in its help the pages."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        super().format_commands(ctx, formatter)
+        with formatter.section("Pages (lapsum help PAGE)"):
+            formatter.write_dl(list(PAGES.items()))
+
+
 app = typer.Typer(
+    cls=_Group,
     help="Differentiable ranks, sorting, top-k and permutations, their losses and gradients, for files of scores.",
     epilog="Start with: lapsum rank scores.parquet -o ranks.parquet",
     no_args_is_help=True,
@@ -173,13 +186,28 @@ _command(doctor, "What lapsum finds on this machine.")
 _command(bench, "Times on this machine, beside other libraries.")
 
 
-@app.command(short_help="What a command does, and its options.")
-def help(ctx: typer.Context, command: Annotated[str | None, typer.Argument(metavar="COMMAND")] = None) -> None:
-    """What a command does, and its options; without a name, which commands there are."""
-    if command is None:
+def help(
+    ctx: typer.Context,
+    topic: Annotated[
+        str | None,
+        typer.Argument(metavar="TOPIC", autocompletion=topics, help="A command or a page.", show_default=False),
+    ] = None,
+) -> None:
+    """What a command does, and its options; or a page, such as alpha. Without a name, which ones there are."""
+    commands = ctx.parent.command.commands  # type: ignore[union-attr]
+    if topic is None:
         print(ctx.parent.get_help() if ctx.parent else "")
-        return
-    app([command, "--help"], standalone_mode=False)
+    elif topic in commands:
+        app([topic, "--help"], standalone_mode=False)
+    elif topic in PAGES:
+        show(topic)
+    else:
+        raise OptionError(
+            f"no command or page is called {topic!r}; commands: {', '.join(commands)}; pages: {', '.join(PAGES)}"
+        )
+
+
+_command(help, "What a command does, or a page of this manual.")
 
 
 def _version(value: bool) -> None:

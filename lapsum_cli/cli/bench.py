@@ -10,6 +10,7 @@ from ..operations import METHODS, methods_of
 from ..study.bench.peers import PEERS
 from ..study.bench.scores import SCORES
 from ..study.bench.timed import DTYPES, FROM_FILE_TO_FILE, SHAPES, TIMED
+from .pages import path_of
 
 
 def _first_by_default(names: Iterable[str]) -> str:
@@ -109,9 +110,10 @@ def bench(
     record: Annotated[
         str | None,
         typer.Option(
-            metavar="TEXT.md",
-            help="Also put each table into this file, between <!-- bench:KIND:begin --> and <!-- bench:KIND:end -->; "
-            "KIND is shapes, growth or files, with --device cuda cuda-shapes and so on.",
+            metavar="PAGE",
+            help="Also put each table into a page of this installation (speed: lapsum help speed) or a file (TEXT.md), "
+            "between <!-- bench:KIND:begin --> and <!-- bench:KIND:end -->; KIND is shapes, growth or files, with "
+            "--device cuda cuda-shapes and so on.",
         ),
     ] = None,
 ) -> None:
@@ -146,15 +148,17 @@ def bench(
     ]
     bench = Bench(choice, kinds, find_peers(_listed(peers), kinds, device), runs, rows, temp_dir)
     page = Output(output, force) if output else None
-    kept = Record(record, [choice.name_of(kind) for kind in kinds]) if record else None
+    kept = Record(path_of(record), [choice.name_of(kind) for kind in kinds]) if record else None
     # Without its progress bar, whose thread would run beside what is timed.
-    report = bench.run(Voice(quiet=not sys.stderr.isatty()).say)
+    words = Voice(quiet=not sys.stderr.isatty())
+    report = bench.run(words.say)
     print(report.json() if as_json else report.markdown())
     if page:
         with page:
             page.stream.write(report.html().encode())
     if kept:
         kept.write(report.blocks())
+        words.say(f"recorded in {kept.path}")
 
 
 def _listed(given: list[str] | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a shell offers to complete a word: the columns of the files that stand in the command, the losses."""
+"""What a shell offers to complete a word: the columns of the files in the command, losses, topics of help."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typer
 
 from ..core.errors import LapsumError
 from ..operations import LOSSES
+from .pages import PAGES
 
 
 def columns(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -28,3 +29,9 @@ def columns(ctx: typer.Context, incomplete: str) -> list[str]:
 def losses(incomplete: str) -> list[str]:
     """The losses whose names go on as begun."""
     return [name for name in LOSSES if name.startswith(incomplete)]
+
+
+def topics(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The commands and the pages whose names go on as begun."""
+    commands = ctx.parent.command.commands if ctx.parent else []  # type: ignore[attr-defined]
+    return [name for name in (*commands, *PAGES) if name.startswith(incomplete)]

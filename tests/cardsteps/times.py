@@ -1,7 +1,7 @@
 """Times on a card, of all that is aimed at: times.py FOLDER
 
-figures.json in the folder has the seconds of every side, and is written after each case; README.md there is the
-project's, with the table of the benchmark in its place. Sides are those of `lapsum bench --device cuda`, and
+figures.json in the folder has the seconds of every side, and is written after each case; speed.md there is the page
+of `lapsum help`, with the table of the benchmark in its place. Sides are those of `lapsum bench --device cuda`, and
 
 repeated    lapsum, with results in the arrays of the run before
 """
@@ -125,10 +125,10 @@ def main(folder):
             keep(name, found)
     if not measured:
         return 1
-    readme = Path(folder, "README.md")
-    readme.write_bytes((Path(__file__).parents[2] / "README.md").read_bytes())
+    page = Path(folder, "speed.md")
+    page.write_bytes((Path(__file__).parents[2] / "lapsum_cli/pages/speed.md").read_bytes())
     report = report_of(machine(peers, "cuda"), {"shapes": measured}, CHOICE, RUNS)
-    Record(str(readme), list(report.blocks())).write(report.blocks())
+    Record(str(page), list(report.blocks())).write(report.blocks())
     Path(folder, "bench.json").write_text(report.json())
     print(report.markdown())
 

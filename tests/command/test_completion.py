@@ -22,6 +22,7 @@ BY_COLUMN = (["rank", "in.parquet", "--score", ""], COLUMNS)
         ("fish", *BY_COLUMN),
         ("bash", ["to"], ["topk"]),
         ("bash", ["loss", "n"], ["ndcg"]),
+        ("bash", ["help", "to"], ["topk", "tour"]),
         ("bash", ["topk", "in.parquet", "--on"], ["--only-top"]),
         ("bash", *BY_COLUMN),
         ("bash", ["loss", "ndcg", "in.parquet", "--target", "s"], ["score"]),

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,7 @@ KERNELS_MAY_IMPORT = {
     "cuda": {"scalars", "jit"},
 }
 MOST_ENTRIES = 15
+NO_CODE = {"pages": ".md"}  # what folders of the package hold that are no rooms
 
 
 def _room(path, of=PACKAGE):
@@ -87,6 +89,22 @@ def test_every_room_has_its_line_and_no_room_reaches_itself():
         assert below <= done, room
         done.add(room)
     assert len(rooms | {"__init__", "__main__"}) <= MOST_ENTRIES
+
+
+def test_what_is_no_room_holds_one_kind_of_file():
+    entries = {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {"__pycache__"}
+    assert entries - set(MAY_IMPORT) == set(NO_CODE)
+    for folder, kind in NO_CODE.items():
+        assert {path.suffix for path in (PACKAGE / folder).iterdir()} == {kind}
+
+
+def test_the_tree_that_is_shown_is_the_tree():
+    """The page `development` names every room and folder, from what is typed down to the arithmetic."""
+    shown = re.findall(r"^[├└]── (\w+)", (PACKAGE / "pages/development.md").read_text(), re.M)
+    assert set(shown) == {*MAY_IMPORT, *NO_CODE}
+    in_order = [room for room in shown if room in MAY_IMPORT]
+    for room, below in MAY_IMPORT.items():
+        assert all(in_order.index(other) > in_order.index(room) for other in below), room
 
 
 @pytest.mark.parametrize("room", sorted({path.parent for path in FILES} - {PACKAGE}), ids=lambda p: p.name)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from catalogue import entries, every
+from documents import blocks, same
 
 import lapsum_cli
 
@@ -211,7 +212,10 @@ def test_what_cannot_be_used_is_one_line(call, words):
 
 def test_the_training_sample_learns(capsys):
     runpy.run_path(str(Path(__file__).parents[2] / "samples" / "train.py"), run_name="__main__")
-    before, after = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr().out
+    [shown] = [block.shown for block in blocks("sh") if "samples/train.py" in block.code]
+    assert same(printed, shown, off=0.02)
+    before, after = printed.splitlines()
     loss, ndcg = (lambda line: float(line.split("loss ")[1].split(",")[0])), (lambda line: float(line.split()[-4]))
     assert loss(after) < 0.7 * loss(before)
     assert ndcg(after) > ndcg(before) + 0.1

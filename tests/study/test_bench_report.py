@@ -9,6 +9,8 @@ from xml.etree import ElementTree
 import pytest
 from commands import refusal, run
 
+import lapsum_cli
+from lapsum_cli.cli.pages import path_of
 from lapsum_cli.study.bench.cases import Case, Choice, Measured
 from lapsum_cli.study.bench.clock import Times
 from lapsum_cli.study.bench.files import FileCase, MeasuredFile
@@ -18,7 +20,6 @@ from lapsum_cli.study.report import charts
 from lapsum_cli.study.report.rounding import ratio, round_to
 
 VOID = {"meta", "line", "rect", "polyline"}
-README = Path(__file__).parent.parent.parent / "README.md"
 
 
 class Page(HTMLParser):
@@ -188,6 +189,11 @@ def test_recording_one_kind_replaces_its_block_and_nothing_else(tmp_path):
         assert kept.read_bytes().decode() == text.replace("old shapes", block)
 
 
+def test_a_page_by_its_name_is_the_file_that_help_shows():
+    assert Path(path_of("speed")) == Path(lapsum_cli.__file__).parent / "pages/speed.md"
+    assert path_of("./speed") == "./speed"
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [
@@ -221,9 +227,3 @@ def test_the_page_is_written_whole_and_replaced_only_by_force(tmp_path):
     assert run(*given, "--force").returncode == 0
     assert "rank 3x20" in page.read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
-
-
-def test_the_readme_has_a_place_for_every_kind():
-    text = README.read_text()
-    for kind in TABLES:
-        assert text.index(f"<!-- bench:{kind}:begin -->") < text.index(f"<!-- bench:{kind}:end -->")
