@@ -38,7 +38,7 @@ def run(
 
     how  the record of how the result is made, to which is added what it was made of
     """
-    counts, total = Counts(), source.rows if table.keeps_rows else None
+    counts, total = Counts(without_score=table.without_score), source.rows if table.keeps_rows else None
     try:
         batches = ahead(whole_rankings(source.chunks(), table.layout, table.cost, budget), budget)
         for rows, freed in ahead(results(operation, table, batches, on, counts), budget):

@@ -25,16 +25,19 @@ from ..formats.sinks import Made, Sink, open_sink
 from ..formats.sources import Rows, Sources
 from ..operations import LOSSES, operation_called
 from ..operations.loss import Loss, check_reduction
-from ..operations.operation import PAIR, RANKING, SCORE, Operation
-from ..operations.warm import warm
+from ..operations.operation import PAIR, POSITION, RANKING, SCORE, Operation
+from ..operations.warm import warm, warm_places
 from ..stream import Silent, results, run
 from ..tables.detect import detect, find_item
 from ..tables.gather import gathered
+from ..tables.layout import Layout
 from ..tables.pairs import Pairs
+from ..tables.positions import ByPosition
 from ..tables.results import Asked, Beside, Counts, RowEach, Table
 from ..tables.roles import Names
 
-FORMS: dict[str, type[Table]] = {SCORE: Beside, RANKING: RowEach, PAIR: Pairs}  # by what the first slot is per
+# The form of a result, by what its slots are per: the first that one of them is.
+FORMS: dict[str, type[Table]] = {SCORE: Beside, POSITION: ByPosition, PAIR: Pairs, RANKING: RowEach}
 
 
 def run_file(
@@ -53,6 +56,7 @@ def run_file(
     upstream: Any = None,
     target: Any = None,
     item: str | None = None,
+    keep: Any = None,
     reduction: str = "none",
     nan: str = "error",
     sort_groups: bool = False,
@@ -83,6 +87,8 @@ def run_file(
     upstream   the column of a gradient with respect to the result, for that with respect to the scores; target that of
                a loss; for NPY the file of an array of the same shape
     item       the column that says what an item of a permutation is called; "" for its number
+    keep       of sorted scores: the columns of the input, one or several, to write beside each position: those of the
+               item whose score has that place
     reduction  of losses: "none", "sum" or "mean"
     sort_groups: bring the rows of a ranking together, which may come in any order; results keep the input's order.
                What memory does not hold goes to files in temp_dir, by default the system's, and they with the run
@@ -100,7 +106,8 @@ def run_file(
     group = (group,) if isinstance(group, str) else group and tuple(group)
     beside = {"upstream": upstream, "target": target}
     beside = {what: None if name is None else str(name) for what, name in beside.items()}
-    names = Names(group, score, columns, alpha_column, k_column, item=item, **beside)
+    keep = (keep,) if isinstance(keep, str) else tuple(keep or ())
+    names = Names(group, score, columns, alpha_column, k_column, item=item, keep=keep, **beside)
     sources = [os.fsdecode(path) for path in source] if isinstance(source, list | tuple) else [os.fsdecode(source)]
     check_reduction(reduction)
     made = make_operation(operation, alpha, k, names, **options)
@@ -163,7 +170,7 @@ class Job:
             asked = replace(self.asked, threads=threads, free=free, say=self.words.say)
             if "item" in self.operation.takes:
                 asked = replace(asked, item=find_item(source.schema, layout, source.first.name, self.words.say))
-            form = FORMS[self.operation.gives[0].per]
+            form = form_of(self.operation, layout, source.is_array)
             yield source, form(self.operation, layout, source, asked, on), output, budget
 
     def how(self, table: Table) -> dict[str, Any]:
@@ -174,12 +181,23 @@ class Job:
         return {**self.operation.describe(), **given, **table.layout.describe(), **said}
 
 
+def form_of(operation: Operation, layout: Layout, is_array: bool) -> type[Table]:
+    """The form of what an operation gives. In a row that is a ranking, and in an array, a value for each position has
+    its place as one for each score has.
+    """
+    in_its_place = {POSITION: SCORE} if layout.closes_with_row or is_array else {}
+    per = {in_its_place.get(slot.per, slot.per) for slot in operation.gives}
+    return next(form for each, form in FORMS.items() if each in per)
+
+
 def _run_shard(job: Job, shard: Shard) -> Counts:
     """Everything opened, and the spine run."""
     with job.opened(shard) as (source, table, output, budget):
         format = output_format(shard.sink, job.to_format, table.is_array)
         table.check(format)
         warm(job.operation, str(table.dtype), table.on, job.words.say)  # kernels stay: memory is measured with them
+        if table.asks_places:
+            warm_places(str(table.dtype), job.words.say)
         settle(budget, table.on.batch)
         with output, contextlib.closing(budget):
             shown = job.words.preview(table.schema) if shard.sink is None and job.to_format is None else None
@@ -249,7 +267,7 @@ def _take_k(made: Any, k: Any, names: Names, options: dict[str, Any]) -> None:
 
 
 def _take_beside(made: Any, names: Names, options: dict[str, Any]) -> None:
-    """An upstream gradient, or the target of a loss."""
+    """An upstream gradient, the target of a loss, or columns to keep."""
     has_target = "target" in made.takes
     if has_target and names.target is None:
         raise OptionError("loss needs --target, the column of what the scores should order")
@@ -259,6 +277,8 @@ def _take_beside(made: Any, names: Names, options: dict[str, Any]) -> None:
         raise OptionError(f"{made.name} takes no target")
     if not has_target and names.upstream is not None:
         options["gradient"] = True
+    if names.keep and "keep" not in made.takes:
+        raise OptionError(f"{made.name} takes no keep")
     if not options.get("gradient") and (options.get("grad_alpha") or options.get("grad_k")):
         needed = "--gradient" if has_target else "--upstream"
         raise OptionError(f"--grad-alpha and --grad-k need {needed}")

@@ -141,8 +141,9 @@ def _run(name: str, given: dict[str, Any]) -> None:
             f"--to {to_format} is binary and would upset the terminal; write to a file with -o, or into a pipe"
         )
     given.pop("list_losses", None)
-    if given["group"] is not None:
-        given["group"] = [part.strip() for part in given["group"].split(",") if part]
+    for several in ("group", "keep"):
+        if given.get(several) is not None:
+            given[several] = [part.strip() for part in given[several].split(",") if part]
     given["descending"] = not given.pop("ascending")
     with Voice(given.pop("quiet")) as words:
         counts = run_file(name, **given, words=words)

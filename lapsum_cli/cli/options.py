@@ -253,4 +253,23 @@ def item(
     """What items are called."""
 
 
-TAKES: dict[str, Callable[..., None]] = {"k": k, "upstream": upstream, "target": loss, "item": item}  # by need
+def keep(
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            autocompletion=columns,
+            help="Columns of the input to write beside each position: those of the item whose score has that place.",
+        ),
+    ] = None,
+) -> None:
+    """What is written beside a result by position."""
+
+
+TAKES: dict[str, Callable[..., None]] = {  # by need
+    "k": k,
+    "upstream": upstream,
+    "target": loss,
+    "item": item,
+    "keep": keep,
+}

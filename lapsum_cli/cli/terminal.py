@@ -105,8 +105,7 @@ def what_was_done(name: str, counts: Any, output: str | None) -> Iterator[str]:
     if counts.padding:
         yield counts.padding
     if counts.nan:
-        without = "have no rows" if name == "permute" else "have a null result" if name != "loss" else "take no part"
-        yield f"{counts.nan} NaN or null scores were left out: they {without}"
+        yield f"{counts.nan} NaN or null scores were left out: they {counts.without_score}"
     if name == "loss":
         undefined = counts.rankings - counts.losses
         without = f"; {undefined} have none: their target is constant, without gain, or too short" if undefined else ""

@@ -23,6 +23,8 @@ TIES = ("input", "all")
 class TopK(Placed):
     """Soft top-k: memberships in [0, 1] that sum to k in every ranking.
 
+    Every row and column of the input stays, in its order, unless --only-top, --min or --order asks for others.
+
     p_i = F((x_i - b) / alpha), with F the CDF of the Laplace distribution and the threshold b such that they sum to k.
     """
 

@@ -10,7 +10,7 @@ from ..core.quantities import K
 from . import LOSSES, METHODS, OPERATIONS, operation_called
 from .loss import Loss
 from .operation import ByMethod, Operation
-from .placed import Placed, places
+from .placed import places
 
 PLACES = "places"  # the name of the kernels that find them
 
@@ -31,8 +31,6 @@ def warm(operation: Operation, dtype: str, on: Device, notice: Callable[[str], N
         on.run_every_kernel(operation.on_a_tiny_ranking(), _tiny(dtype))
 
     _have(name, dtype, run, run_all, notice)
-    if isinstance(operation, Placed) and operation.asks_places:
-        warm_places(dtype, notice)
 
 
 def warm_places(dtype: str, notice: Callable[[str], None] = lambda line: None) -> None:

@@ -24,7 +24,10 @@ def detect(schema: pa.Schema, names: Names, is_array: bool, source: str, notice:
     """The layout of a table with these columns; what was found rather than named is said through `notice`."""
     beside = names.beside.values()
     one_each = [] if names.columns else beside
-    for name in (*(names.group or ()), *filter(None, (names.score, names.alpha, names.k, names.item, *one_each))):
+    for name in (
+        *(names.group or ()),
+        *filter(None, (names.score, names.alpha, names.k, names.item, *names.keep, *one_each)),
+    ):
         if name not in schema.names:
             meant = _nearest(name, schema.names)
             raise OptionError(f'{source}: no column "{name}"{meant}; the columns are {_listed(schema.names)}')

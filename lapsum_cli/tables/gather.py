@@ -23,7 +23,6 @@ from ..flow.spill import BITS, Buckets, Waiting
 from ..formats.plain import plain_schema
 from ..formats.sinks import Sink
 from ..formats.sources import Chunk, Sources
-from ..operations.placed import Placed
 from .groups import run_starts
 from .hashes import hashes
 from .keys import comparable
@@ -45,10 +44,10 @@ class _Unchecked:
 class Together(Long):
     """The layout of gathered rows, which know their place in the input."""
 
-    def __init__(self, layout: Long, row: str, source: Gathered):
+    def __init__(self, layout: Long, source: Gathered):
         super().__init__(layout.score, layout.group, layout.names)
-        self.row, self.source = row, source
-        self.keys = (*layout.group, row)
+        self.row, self.source = source.row, source
+        self.keys = (*layout.group, source.place)
 
     def seen(self, limit: int) -> Any:
         return _Unchecked()
@@ -69,10 +68,8 @@ class Gathered:
         self.source, self.budget, self.layout = source, budget, table.layout
         names, known = table.layout.names, source.schema.names
         beside = [*names.each.values(), *names.beside.values(), *filter(None, [table.asked.item])]
-        self.order = isinstance(table.operation, Placed) and table.operation.order
-        if self.order:  # the rows of a ranking stay together, in another order: all their columns go along
-            beside += known
-        self.needed = list(dict.fromkeys([*table.layout.group, table.layout.score, *beside]))  # type: ignore[attr-defined]
+        self.by_ranking = table.by_ranking
+        self.needed = list(dict.fromkeys([*table.layout.group, table.layout.score, *beside, *table.goes_along]))  # type: ignore[attr-defined]
         self.row, self.key, self.began = (_unlike(known, name) for name in ("row", "hash", "began"))
         fields = [source.schema.field(name) for name in self.needed]
         fields += [pa.field(name, pa.int64()) for name in self._numbers]
@@ -81,13 +78,13 @@ class Gathered:
         self.folder = folder
         self.files: list[tuple[int, str]] = []  # the number of the first row of each, and its name
         self.waiting: Waiting | None = None
-        self.keeps_columns = table.keeps_columns and not self.order
+        self.keeps_columns = table.keeps_columns and not self.by_ranking
         self.count = 0
 
     @property
     def _numbers(self) -> list[str]:
         """The columns of numbers of rows: its own, and that of its ranking's first where rows are put by it."""
-        return [self.row, self.began] if self.order else [self.row]
+        return [self.row, self.began] if self.by_ranking else [self.row]
 
     @property
     def place(self) -> str:
@@ -145,7 +142,7 @@ class Gathered:
                 batch = batch.take(pa.array(np.argsort(codes_of(columns), kind="stable")))
                 columns = self._groups(batch)
                 starts = run_starts(columns, previous)
-            if self.order:
+            if self.by_ranking:
                 firsts = np.append(began, np.asarray(batch.column(self.row))[starts])
                 lengths = np.diff(np.concatenate([[0], starts, [batch.num_rows]]))
                 batch = batch.append_column(self.began, pa.array(np.repeat(firsts, lengths)))
@@ -264,7 +261,7 @@ def gathered(
     if folder is not None and not os.path.isdir(folder):
         raise OptionError(f"--temp-dir {folder} is no directory")
     made = Gathered(source, table, budget, folder)
-    inner = type(table)(table.operation, Together(table.layout, made.row, made), made, table.asked, table.on)  # type: ignore[arg-type]
-    if made.row not in inner.schema.names:  # a single row, of all
+    inner = type(table)(table.operation, Together(table.layout, made), made, table.asked, table.on)  # type: ignore[arg-type]
+    if made.place not in inner.schema.names:  # a single row, of all
         return made, inner, out
     return made, inner, InOrder(made, out, table.schema, inner.results)

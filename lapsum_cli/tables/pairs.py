@@ -34,6 +34,7 @@ class Pairs(Table):
     """
 
     keeps_rows = False
+    without_score = "have no rows"
     operation: Permute
 
     def __init__(self, operation: Permute, layout: Layout, source: Rows, asked: Asked, on: Device):
@@ -52,13 +53,12 @@ class Pairs(Table):
         if self.layout.closes_with_row:
             keys = [pa.field("ranking", pa.int64())]
         item = self.asked.item
-        return pa.schema([*keys, self.layout.item_field(item, self.input) if item else pa.field("item", pa.int64())])
+        named = self.layout.item_field(item, self.input) if item else pa.field("item", pa.int64())
+        return self.with_new(pa.schema([*keys, named]), pa.field("position", pa.int64()))
 
     def fields(self, slot: Slot) -> list[pa.Field]:
         kind = self.kind_of(slot)
-        if self.operation.dense:
-            return [pa.field(self.name_of(slot), pa.list_(kind))]
-        return [pa.field("position", pa.int64()), pa.field(self.name_of(slot), kind)]
+        return [pa.field(self.name_of(slot), pa.list_(kind) if self.operation.dense else kind)]
 
     def put_back(self, batch: Batch, rankings: Rankings, result: Result) -> Iterator[pa.Table]:
         """The rows of a batch, some at a time: the items of its rankings in order, the positions of each ascending."""
