@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from .core.device import Device
 from .core.errors import BadRanking, DataError
+from .core.spelling import in_python
 from .flow.ahead import ahead
 from .flow.batching import Batch, whole_rankings
 from .flow.budget import Budget
@@ -20,6 +21,10 @@ from .tables.results import Counts, Table
 
 class Silent:
     """Who is told about a run: here, nobody. The command line has one that talks."""
+
+    def spell(self, line: str) -> str:
+        """A line with options as they are called where it is read: here, in Python."""
+        return in_python(line)
 
     def say(self, line: str) -> None:
         """One line: what was detected, why the first run waits."""

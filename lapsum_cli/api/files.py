@@ -13,6 +13,7 @@ from typing import Any, cast
 from .. import __version__, devices
 from ..core.errors import OptionError
 from ..core.quantities import Alpha, K
+from ..core.renamed import renamed
 from ..devices import machine
 from ..engines import engine_called
 from ..flow.batching import whole_rankings
@@ -100,7 +101,8 @@ def run_file(
     device     "cpu", "cuda" for an NVIDIA GPU, or "auto" for a GPU where one works
     engine     who runs the shards of a job: "threads"
     words      who is told what was detected and how far it is: an object such as stream.Silent
-    options    those of the operation, as its class in operations has them
+    options    those of the operation, as its class in operations has them; descending=False puts the smallest score
+               first, and of a topk largest=False
     Raises a LapsumError for whatever the user can fix.
     """
     group = (group,) if isinstance(group, str) else group and tuple(group)
@@ -150,6 +152,10 @@ class Job:
     sort_groups: bool
     temp_dir: str | None
 
+    def say(self, line: str) -> None:
+        """A line for whoever is told, in their words."""
+        self.words.say(self.words.spell(line))
+
     @contextlib.contextmanager
     def opened(self, shard: Shard) -> Iterator[tuple[Sources, Table, Output, Budget]]:
         """The sources, what the operation makes of their table, the output, and the budget, not settled yet."""
@@ -161,15 +167,15 @@ class Job:
             source = Sources(shard.sources, self.from_format, names.numbers, budget, names.beside, self.dialect)
             stack.enter_context(contextlib.closing(source))
             threads = self.threads or machine.cores()
-            on: Any = devices.choose(self.device, threads, self.words.say)
+            on: Any = devices.choose(self.device, threads, self.say)
             names = names.for_array() if source.is_array else names
-            layout = detect(source.schema, names, source.is_array, source.first.name, self.words.say)
+            layout = detect(source.schema, names, source.is_array, source.first.name, self.say)
             read = [file.name for file in (*source.inputs, *source.beside.values())]
             output = Output(shard.sink, self.force, read)
             free = math.nan if self.force else output.free()
-            asked = replace(self.asked, threads=threads, free=free, say=self.words.say)
+            asked = replace(self.asked, threads=threads, free=free, say=self.say)
             if "item" in self.operation.takes:
-                asked = replace(asked, item=find_item(source.schema, layout, source.first.name, self.words.say))
+                asked = replace(asked, item=find_item(source.schema, layout, source.first.name, self.say))
             form = form_of(self.operation, layout, source.is_array)
             yield source, form(self.operation, layout, source, asked, on), output, budget
 
@@ -195,9 +201,9 @@ def _run_shard(job: Job, shard: Shard) -> Counts:
     with job.opened(shard) as (source, table, output, budget):
         format = output_format(shard.sink, job.to_format, table.is_array)
         table.check(format)
-        warm(job.operation, str(table.dtype), table.on, job.words.say)  # kernels stay: memory is measured with them
+        warm(job.operation, str(table.dtype), table.on, job.say)  # kernels stay: memory is measured with them
         if table.asks_places:
-            warm_places(str(table.dtype), job.words.say)
+            warm_places(str(table.dtype), job.say)
         settle(budget, table.on.batch)
         with output, contextlib.closing(budget):
             shown = job.words.preview(table.schema) if shard.sink is None and job.to_format is None else None
@@ -215,7 +221,7 @@ def _count_losses(job: Job, sources: list[str]) -> int:
     """
     if "-" in sources:
         raise OptionError(
-            "the gradient of a mean reads its input twice; name a file, or pass --reduction sum and divide by the "
+            "the gradient of a mean reads its input twice; name a file, or pass ⟨reduction=sum⟩ and divide by the "
             "number of rankings"
         )
     operation = replace(job.operation, gradient=False, grad_alpha=False)
@@ -237,15 +243,17 @@ def make_operation(name: str, alpha: Any, k: Any, names: Names, **options: Any) 
     """The operation of a command, from its options; those that exclude or need each other are refused."""
     made = operation_called(name)
     if alpha is not None and names.alpha is not None:
-        raise OptionError("--alpha and --alpha-column exclude each other")
+        raise OptionError("⟨alpha⟩ and ⟨alpha_column⟩ exclude each other")
     if alpha is not None:
         options["alpha"] = Alpha.parse(alpha)
     _take_k(made, k, names, options)
     _take_beside(made, names, options)
-    known = {field.name for field in fields(made)}
-    options = {key: value for key, value in options.items() if value is not None}
+    options = {key: value for key, value in renamed(options, "descending", made.direction).items() if value is not None}
+    known = {made.direction if field.name == "descending" else field.name for field in fields(made)}
     if unknown := sorted(set(options) - known):
         raise OptionError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    if made.direction in options:
+        options["descending"] = options.pop(made.direction)
     return made(**options)
 
 
@@ -257,9 +265,9 @@ def _take_k(made: Any, k: Any, names: Names, options: dict[str, Any]) -> None:
     if loss is not None:
         need = LOSSES[loss].k if loss in LOSSES else "none"
     if need == "needed" and (k is None) == (names.k is None):
-        raise OptionError(f"{what} needs one of --k, such as --k 10 or --k 10%, and --k-column")
+        raise OptionError(f"{what} needs one of ⟨k⟩, such as ⟨k=10⟩ or ⟨k=10%⟩, and ⟨k_column⟩")
     if need == "optional" and k is not None and names.k is not None:
-        raise OptionError("--k and --k-column exclude each other")
+        raise OptionError("⟨k⟩ and ⟨k_column⟩ exclude each other")
     if need == "none" and (k is not None or names.k is not None):
         raise OptionError(f"{what} takes no k")
     if k is not None:
@@ -270,18 +278,18 @@ def _take_beside(made: Any, names: Names, options: dict[str, Any]) -> None:
     """An upstream gradient, the target of a loss, or columns to keep."""
     has_target = "target" in made.takes
     if has_target and names.target is None:
-        raise OptionError("loss needs --target, the column of what the scores should order")
+        raise OptionError("loss needs ⟨target⟩, the column of what the scores should order")
     if has_target and names.upstream is not None:
-        raise OptionError("loss takes no --upstream; --gradient writes the gradient of the loss")
+        raise OptionError("loss takes no ⟨upstream⟩; ⟨gradient=True⟩ writes the gradient of the loss")
     if not has_target and names.target is not None:
         raise OptionError(f"{made.name} takes no target")
     if not has_target and names.upstream is not None:
         options["gradient"] = True
     if names.keep and "keep" not in made.takes:
-        raise OptionError(f"{made.name} takes no keep")
+        raise OptionError(f"{made.name} takes no ⟨keep⟩")
     if not options.get("gradient") and (options.get("grad_alpha") or options.get("grad_k")):
-        needed = "--gradient" if has_target else "--upstream"
-        raise OptionError(f"--grad-alpha and --grad-k need {needed}")
+        needed = "⟨gradient=True⟩" if has_target else "⟨upstream⟩"
+        raise OptionError(f"⟨grad_alpha=True⟩ and ⟨grad_k=True⟩ need {needed}")
 
 
 def _parts(k: Any) -> list[str]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from ..core import unfinished
 from ..formats.sinks import Sink
 from ..operations.suspicions import one_each
+from .options import spelt
 from .startup import one_line
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ class Voice:
     def __init__(self, quiet: bool):
         self.quiet = quiet
         self.bar: Progress | None = None
+
+    def spell(self, line: str) -> str:
+        """A line with options as they are typed."""
+        return spelt(line)
 
     def say(self, line: str) -> None:
         """A line of words."""

@@ -11,14 +11,28 @@ LapsumError
 ├── OutputError (73)       the output exists already or cannot be made
 └── IOFailed (74)          reading or writing broke off, as on a full disk; also an OSError
 
-A message is one line that says what, where, how much, and what to do.
+A message is one line that says what, where, how much, and what to do. It names options as Python has them; the command
+reads `message`, and has its own names for them (spelling.py).
 """
+
+import sys
+import warnings
+
+from .spelling import in_python
 
 
 class LapsumError(Exception):
     """Anything the user can fix."""
 
     exit_code = 1
+
+    @property
+    def message(self) -> str:
+        """The text, in which options are marked."""
+        return BaseException.__str__(self)
+
+    def __str__(self) -> str:
+        return in_python(self.message)
 
 
 class OptionError(LapsumError, ValueError):
@@ -48,7 +62,8 @@ class BadRanking(DataError):
         super().__init__(ranking, problem)  # what a copy is made of, in another process too
         self.ranking, self.problem = ranking, problem
 
-    def __str__(self) -> str:
+    @property
+    def message(self) -> str:
         return f"ranking {self.ranking}: {self.problem}"
 
 
@@ -78,6 +93,14 @@ class IOFailed(LapsumError, OSError):
 
 class LapsumWarning(UserWarning):
     """What was computed as it was asked for, and is hardly what was meant."""
+
+
+def warn(line: str, category: type[Warning] = LapsumWarning) -> None:
+    """A warning at the line that called this package."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(("lapsum_cli.", "torch.")):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(line, category, stacklevel=level)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

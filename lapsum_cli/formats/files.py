@@ -173,7 +173,7 @@ class Output:
     def __init__(self, path: str | None, force: bool = False, inputs: Sequence[str] = ()):
         """OutputError where it cannot be made. inputs: the paths that no file beside this one may replace."""
         if path == "":
-            raise OutputError("'' is the name of no file; leave out -o to write to standard output")
+            raise OutputError("'' is the name of no file; leave out ⟨sink⟩ to write to standard output")
         self.name = path or "standard output"
         self.is_file = path is not None and not _is_device(path)
         self.path = path or ""  # empty for standard output
@@ -190,7 +190,7 @@ class Output:
         if os.path.isdir(self.path):
             raise OutputError(f"{self.name}: is a directory; name a file in it")
         if self._replaced() and not self.force:
-            raise OutputError(f"{self.name}: exists already; pass --force to replace it")
+            raise OutputError(f"{self.name}: exists already; pass ⟨force=True⟩ to replace it")
 
     def _replaced(self) -> os.stat_result | None:
         """What is there under the name now; OutputError where nothing may have that name, as where it is too long."""
@@ -240,7 +240,7 @@ class Output:
         if self.path:
             return io.BufferedWriter(io.FileIO(os.open(self.path, os.O_WRONLY), "w"), 1 << 16)
         if sys.stdout is None:
-            raise OutputError("standard output is closed; name a file with -o")
+            raise OutputError("standard output is closed; name a file with ⟨sink⟩")
         sys.stdout.flush()
         return io.BufferedWriter(io.FileIO(sys.stdout.fileno(), "w", closefd=False), 1 << 16)
 

@@ -117,7 +117,7 @@ class Sources:
         given: Given = Given(),
     ):
         """Open the first input; raise InputMissing, OptionError or DataError where it cannot be, and close all."""
-        self.format, self.numbers, self.room, self.given = known(format, "--from"), numbers, room, given
+        self.format, self.numbers, self.room, self.given = known(format, "from_format"), numbers, room, given
         self.inputs = [Input(path) for path in expand(paths)]
         self.beside: dict[str, Input] = {}
         try:
@@ -148,7 +148,9 @@ class Sources:
             raise DataError(f"{file.name}: {what}")
         name = self.format or by_extension(file.name) or by_first_bytes(file.head)
         if name is None:
-            raise DataError(f"{file.name}: its format is not recognised; name it with --from {'|'.join(FORMATS)}")
+            raise DataError(
+                f"{file.name}: its format is not recognised; name it with ⟨from_format⟩, one of {', '.join(FORMATS)}"
+            )
         return name
 
     def _open(self, file: Input) -> Source:

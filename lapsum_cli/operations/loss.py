@@ -73,9 +73,9 @@ class Loss(Operation):
         if self.loss not in LOSSES:
             raise OptionError(f"no loss {self.loss!r}; known are {', '.join(LOSSES)}")
         if self.gain not in ("exp2", "linear"):
-            raise OptionError(f"--gain must be exp2 or linear, got {self.gain!r}")
+            raise OptionError(f"⟨gain⟩ must be exp2 or linear, got {self.gain!r}")
         if self.gain != "exp2" and "gain" not in LOSSES[self.loss].options:
-            raise OptionError(f"--gain is of use to ndcg, not to {self.loss}")
+            raise OptionError(f"⟨gain⟩ is of use to ndcg, not to {self.loss}")
         if len(self.ks) > 1:
             raise OptionError("a loss takes a single k")
 

@@ -102,6 +102,7 @@ class Operation:
     grad_alpha: bool = False
 
     name: ClassVar[str] = ""
+    direction: ClassVar[str] = "descending"  # what users call the option whose True is best first
     about: ClassVar[str] = ""  # a line, for a list of operations
     result: ClassVar[str] = ""  # the slot of the result
     takes: ClassVar[tuple[str, ...]] = ()  # what it needs besides scores: of "k", "upstream", "target", "item"

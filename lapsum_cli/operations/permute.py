@@ -39,7 +39,7 @@ class Permute(ByMethod):
 
     def __post_init__(self) -> None:
         if not 0 <= self.tolerance < 1:
-            raise OptionError(f"--tol must be 0 or more and below 1, got {self.tolerance:g}")
+            raise OptionError(f"⟨tolerance⟩ must be 0 or more and below 1, got {self.tolerance:g}")
 
     @cached_property
     def gives(self) -> tuple[Slot, ...]:

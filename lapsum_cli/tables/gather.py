@@ -256,10 +256,10 @@ def gathered(
     """
     if table.layout.closes_with_row or not table.layout.group:
         raise OptionError(
-            "--sort-groups is for a table with a row for each item and a --group that tells rankings apart"
+            "⟨sort_groups=True⟩ is for a table with a row for each item and a ⟨group⟩ that tells rankings apart"
         )
     if folder is not None and not os.path.isdir(folder):
-        raise OptionError(f"--temp-dir {folder} is no directory")
+        raise OptionError(f"⟨temp_dir={folder}⟩ is no directory")
     made = Gathered(source, table, budget, folder)
     inner = type(table)(table.operation, Together(table.layout, made), made, table.asked, table.on)  # type: ignore[arg-type]
     if made.place not in inner.schema.names:  # a single row, of all

@@ -18,6 +18,7 @@ from ..core.device import Device
 from ..core.errors import DataError, OptionError
 from ..core.rankings import Rankings, has_nan
 from ..flow.batching import Batch
+from ..formats.plain import plain_schema
 from ..formats.sources import Rows
 from ..operations.operation import POSITION, RANKING, SCORE, Operation, Result, Slot
 from ..operations.placed import Placed
@@ -119,7 +120,7 @@ class Table:
 
     def __init__(self, operation: Operation, layout: Layout, source: Rows, asked: Asked, on: Device):
         if asked.nan not in ("error", "last", "drop"):
-            raise OptionError(f"--nan must be error, last or drop, got {asked.nan!r}")
+            raise OptionError(f"⟨nan⟩ must be error, last or drop, got {asked.nan!r}")
         self.operation, self.layout, self.source, self.asked, self.on = operation, layout, source, asked, on
         self.input = source.schema
         self.kind, self.dtype = layout.value_type(self.input), layout.dtype(self.input)
@@ -146,8 +147,8 @@ class Table:
     def _add(self, slot: str, new: pa.Field) -> None:
         """A new column of the result, of the slot of this name."""
         if not new.name:
-            raise OptionError("--column needs a name")
-        self.schema = self.with_new(self.schema, new, "choose another --column" if slot == self.main else "rename it")
+            raise OptionError("⟨column⟩ needs a name")
+        self.schema = self.with_new(self.schema, new, "choose another ⟨column⟩" if slot == self.main else "rename it")
         self.results.append(new.name)
 
     def with_new(self, schema: pa.Schema, new: pa.Field, hint: str = "rename it") -> pa.Schema:
@@ -227,7 +228,7 @@ class Table:
         if self.asked.nan == "error":
             where = self.layout.place(batch, int(np.argmax(wrong)))
             raise DataError(
-                f"{where}: the score is NaN or null; --nan last ranks such scores last, --nan drop leaves them out"
+                f"{where}: the score is NaN or null; ⟨nan=last⟩ ranks such scores last, ⟨nan=drop⟩ leaves them out"
             )
         if self.asked.nan == "last":
             worst = -np.inf if self.operation.descending else np.inf
@@ -249,11 +250,11 @@ class Beside(Table):
         self.minimum = getattr(operation, "minimum", None)
         moves_rows = isinstance(operation, Placed) and operation.moves_rows
         if layout.closes_with_row and (moves_rows or self.placed):
-            raise OptionError("--min, --only-top, --order and --hard need a table with a row for each item")
+            raise OptionError("⟨minimum⟩, ⟨only_top⟩, ⟨order⟩ and ⟨hard⟩ need a table with a row for each item")
         if self.placed and self.placed.hard:
             self._add("hard_rank", pa.field("hard_rank", pa.float64()))
         if layout.names.keep:
-            raise OptionError("--keep is for rows that are positions; here they are the input's, and keep every column")
+            raise OptionError("⟨keep⟩ is for rows that are positions; here they are the input's, and keep every column")
         self.keeps_rows = not moves_rows
         self.by_ranking = isinstance(operation, Placed) and operation.order
         self.goes_along = self.input.names if self.by_ranking else ()
@@ -331,9 +332,8 @@ class RowEach(Table):
         table = batch.table()
         if not self.layout.closes_with_row:
             table = table.select(list(self.layout.keys)).take(pa.array(batch.starts))
-        for name, values in zip(self.results, result.values.values(), strict=True):
-            table = table.append_column(self.schema.field(name), pa.array(values, mask=np.isnan(result.losses)))
-        yield table.replace_schema_metadata(self.schema.metadata)
+        new = [pa.array(values, mask=np.isnan(result.losses)) for values in result.values.values()]
+        yield pa.table([*table.columns, *new], schema=plain_schema(self.schema))  # of no columns, a table has no rows
 
     def last(self, counts: Counts) -> Iterator[pa.Table]:
         if self.asked.reduction != "none":
