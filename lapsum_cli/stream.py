@@ -32,8 +32,13 @@ class Silent:
     def progress(self, rows: int, total: int | None) -> None:
         """So many rows are written, of so many if that is known."""
 
-    def preview(self, schema: pa.Schema) -> Sink | None:
-        """What shows a result that was given no place to go, in place of standard output; None for standard output."""
+    def read(self, share: float | None) -> None:
+        """How much of the input these rows are of, from 0 to 1; None where it is a pipe, whose end nobody knows."""
+
+    def preview(self, schema: pa.Schema, results: list[str]) -> Sink | None:
+        """What shows a result, with these new columns, that was given no place to go, in place of standard output; None
+        for standard output.
+        """
 
 
 def run(
@@ -45,12 +50,14 @@ def run(
     """
     counts, total = Counts(without_score=table.without_score), source.rows if table.keeps_rows else None
     try:
+        words.read(source.share(0))
         batches = ahead(whole_rankings(source.chunks(), table.layout, table.cost, budget), budget)
         for rows, freed in ahead(results(operation, table, batches, on, counts), budget):
             if rows is not None:
                 out.write(rows)
                 counts.written += len(rows)
                 words.progress(counts.written, total)
+            words.read(source.share(counts.rows))
             budget.give(freed)
             del rows
         inputs = [{"name": name, "rows": rows} for name, rows in source.read]

@@ -27,7 +27,7 @@ from ..formats.sources import Rows, Sources
 from ..operations import LOSSES, operation_called
 from ..operations.loss import Loss, check_reduction
 from ..operations.operation import PAIR, POSITION, RANKING, SCORE, Operation
-from ..operations.warm import warm, warm_places
+from ..operations.warm import on_terminal, warm, warm_places
 from ..stream import Silent, results, run
 from ..tables.detect import detect, find_item
 from ..tables.gather import gathered
@@ -156,6 +156,10 @@ class Job:
         """A line for whoever is told, in their words."""
         self.words.say(self.words.spell(line))
 
+    def wait(self, line: str) -> None:
+        """Why it takes a while: on a terminal also where nobody asked to be told."""
+        on_terminal(line) if type(self.words) is Silent else self.say(line)
+
     @contextlib.contextmanager
     def opened(self, shard: Shard) -> Iterator[tuple[Sources, Table, Output, Budget]]:
         """The sources, what the operation makes of their table, the output, and the budget, not settled yet."""
@@ -201,12 +205,14 @@ def _run_shard(job: Job, shard: Shard) -> Counts:
     with job.opened(shard) as (source, table, output, budget):
         format = output_format(shard.sink, job.to_format, table.is_array)
         table.check(format)
-        warm(job.operation, str(table.dtype), table.on, job.say)  # kernels stay: memory is measured with them
+        warm(job.operation, str(table.dtype), table.on, job.wait)  # kernels stay: memory is measured with them
         if table.asks_places:
-            warm_places(str(table.dtype), job.say)
+            warm_places(str(table.dtype), job.wait)
         settle(budget, table.on.batch)
         with output, contextlib.closing(budget):
-            shown = job.words.preview(table.schema) if shard.sink is None and job.to_format is None else None
+            shown = (
+                job.words.preview(table.schema, table.results) if shard.sink is None and job.to_format is None else None
+            )
             how, count = job.how(table), source.rows if table.keeps_rows else None
             made = Made(format, table.schema, table.results, count, how, table.of_matrices)
             out, rows = shown or open_sink(output, made), cast(Rows, source)
@@ -227,7 +233,7 @@ def _count_losses(job: Job, sources: list[str]) -> int:
     operation = replace(job.operation, gradient=False, grad_alpha=False)
     counting = replace(job, operation=operation, words=Silent())
     with counting.opened(Shard(sources, None)) as (source, table, _, budget):
-        warm(operation, str(table.dtype), table.on)
+        warm(operation, str(table.dtype), table.on, job.wait)
         settle(budget, table.on.batch)
         rows: Rows = source
         if job.sort_groups:

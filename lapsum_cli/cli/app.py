@@ -140,7 +140,7 @@ def _run(name: str, given: dict[str, Any]) -> None:
         if given.get(several) is not None:
             given[several] = [part.strip() for part in given[several].split(",") if part]
     given[operation_called(name).direction] = not given.pop("ascending")
-    with Voice(given.pop("quiet")) as words:
+    with Voice(given.pop("quiet"), sink is not None or to_format is None or not sys.stdout.isatty()) as words:
         counts = run_file(name, **given, words=words)
     for line in what_was_done(name, counts, sink):
         words.say(line)

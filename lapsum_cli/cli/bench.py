@@ -1,5 +1,6 @@
 """The command `lapsum bench`: its options, and what is made of them, in order."""
 
+import shutil
 import sys
 from collections.abc import Iterable
 from typing import Annotated
@@ -149,7 +150,8 @@ def bench(
     kept = Record(record, [choice.name_of(kind) for kind in kinds]) if record else None
     # Without its progress bar, whose thread would run beside what is timed.
     report = bench.run(Voice(quiet=not sys.stderr.isatty()).say)
-    print(report.json() if as_json else report.markdown())
+    shown = report.text(shutil.get_terminal_size().columns) if sys.stdout.isatty() else report.markdown()
+    print(report.json() if as_json else shown)
     if page:
         with page:
             page.stream.write(report.html().encode())

@@ -163,6 +163,10 @@ class Input:
         """Bytes of a file; None for a pipe."""
         return os.path.getsize(self.name) if self.is_regular else None
 
+    def position(self) -> int:
+        """How many bytes were read of `stream`."""
+        return self.stream.tell() if "stream" in self.__dict__ else 0
+
 
 class Output:
     """A file that appears whole or not at all; standard output, a device or a named pipe, which are written as it goes.

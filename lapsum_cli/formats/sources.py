@@ -18,6 +18,7 @@ from .files import Input, expand, first_line
 from .foreign import what_it_is
 from .partitions import Partitions
 from .plain import as_declared, plain_schema
+from .shares import Shares
 from .sizes import cumulative_bytes
 
 _COLUMN = 1 << 12  # bytes of a column in a chunk: of fewer, what Arrow does with every column is most of the work
@@ -100,6 +101,9 @@ class Rows(Protocol):
     def chunks(self) -> Iterator[Chunk]:
         """All rows, once."""
 
+    def share(self, rows: int) -> float | None:
+        """How much of the input held the first so many rows, from 0 to 1; None where that is not known."""
+
 
 class Sources:
     """One or several inputs read as one, in order; all must have the same columns, of types that go together.
@@ -134,6 +138,7 @@ class Sources:
             raise
         self.rows = self.first.rows if len(self.inputs) == 1 else None
         self.read: list[tuple[str, int]] = []  # (name, rows) of every input read so far
+        self.shares = Shares(self.inputs)
 
     @property
     def is_array(self) -> bool:
@@ -188,6 +193,10 @@ class Sources:
 
         return common_schema(self.partitions.schema(schema), schemas(), self.inputs[0].name)
 
+    def share(self, rows: int) -> float | None:
+        """How much of all inputs held the first so many rows."""
+        return self.shares.of(rows)
+
     def close(self) -> None:
         """Let go of every input."""
         for file in (*self.inputs, *self.beside.values()):
@@ -198,7 +207,7 @@ class Sources:
         hold them.
         """
         size = max(self.room.chunk, min(len(self.schema) * _COLUMN, self.room.size // 32))
-        plain = plain_schema(self.schema)
+        plain, earlier = plain_schema(self.schema), 0
         for file in self.inputs:
             source = self.first if file is self.inputs[0] else self._open(file)
             self._check_columns(source.schema, file.name)
@@ -208,12 +217,15 @@ class Sources:
                 _check(batch, file.name, row)
                 for start, stop in _parts(batch, plain, size):
                     if start < stop:
+                        self.shares.note(file, row + stop, source.rows, earlier + row + stop)
                         rows = self._declared(batch.slice(start, stop - start), plain, file.name)
                         yield Chunk(rows, file.name, row + 1 + start)
                         del rows
                 row += batch.num_rows
                 del batch  # before the next is made
             self.read.append((Path(file.name).name, row))
+            earlier += row
+            self.shares.ended(file, earlier)
             file.close()
 
     def _check_columns(self, schema: pa.Schema, file: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -17,7 +18,13 @@ PLACES = "places"  # the name of the kernels that find them
 _READY: set[tuple[str, str]] = set()  # kernels, and those of which device, and dtype: asked for at every call
 
 
-def warm(operation: Operation, dtype: str, on: Device, notice: Callable[[str], None] = lambda line: None) -> None:
+def on_terminal(line: str) -> None:
+    """A line on standard error where that is a terminal: whoever waits there should know for what."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        sys.stderr.write(f"lapsum: {line}\n")
+
+
+def warm(operation: Operation, dtype: str, on: Device, notice: Callable[[str], None] = on_terminal) -> None:
     """Have every kernel that an operation may need on a device ready, once in a process; `notice` is told of a wait.
 
     Kernels compile as they run on tiny rankings, one process at a time (kernels/jit.py).
@@ -33,7 +40,7 @@ def warm(operation: Operation, dtype: str, on: Device, notice: Callable[[str], N
     _have(name, dtype, run, run_all, notice)
 
 
-def warm_places(dtype: str, notice: Callable[[str], None] = lambda line: None) -> None:
+def warm_places(dtype: str, notice: Callable[[str], None] = on_terminal) -> None:
     """Likewise for hard places, which the CPU finds: of short rankings, and of one that is sorted by bytes."""
 
     def run() -> None:

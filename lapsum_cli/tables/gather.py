@@ -91,7 +91,11 @@ class Gathered:
         """The column of numbers by which results are put in order."""
         return self._numbers[-1]
 
-    def share(self) -> int:
+    def share(self, rows: int) -> float | None:
+        """How much of the input the first so many rows are, once all are gathered."""
+        return rows / self.count if self.count else None
+
+    def bytes_waiting(self) -> int:
         """Bytes for what waits before the spine, and as many for what waits behind it. A third of them is for a part:
         it is there in three copies while it is sorted.
         """
@@ -104,7 +108,7 @@ class Gathered:
 
     def chunks(self) -> Iterator[Chunk]:
         """All rows, once: group by group."""
-        share = self.share()
+        share = self.bytes_waiting()
         self.waiting = Waiting(share // 2, self.folder) if self.keeps_columns else None
         # The spine does not run yet: its share of the budget is theirs as well.
         buckets = Buckets(share, self.folder, self.key, 64 - BITS)
@@ -197,7 +201,7 @@ class InOrder(Sink):
     def write(self, table: pa.Table) -> None:
         """Put some results aside."""
         if self.buckets is None:
-            self.share = self.source.share()
+            self.share = self.source.bytes_waiting()
             shift = self.source.count.bit_length() - BITS
             self.buckets = Buckets(self.share // 3, self.source.folder, self.source.place, shift)
         kept = self.results if self.source.keeps_columns else self.schema.names

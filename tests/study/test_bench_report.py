@@ -227,3 +227,14 @@ def test_the_readme_has_a_place_for_every_kind():
     text = README.read_text()
     for kind in TABLES:
         assert text.index(f"<!-- bench:{kind}:begin -->") < text.index(f"<!-- bench:{kind}:end -->")
+
+
+@pytest.mark.parametrize("width", [80, 132])
+def test_a_terminal_gets_tables_that_fit_it_with_every_number(width):
+    made = report(measured())
+    text = made.text(width)
+    assert all(len(line) <= width for line in text.splitlines()), text
+    for section in made.sections:
+        for cells in (section.table.columns, *section.table.rows):
+            assert all(cell in text for cell in cells)
+    assert "|" not in text

@@ -1,0 +1,47 @@
+"""How much of several inputs is read, told by the rows that came of them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from functools import cached_property
+
+from .files import Input
+
+
+class Shares:
+    """Parts of all bytes, where all inputs are files: by rows where an input knows how many it has, else by the bytes
+    that were read of it. Who reads notes them, and whoever works on the rows asks for them later.
+    """
+
+    def __init__(self, inputs: Sequence[Input]):
+        self.inputs, self.before = inputs, 0
+        self.noted: deque[tuple[int, float]] = deque()
+        self.last = 0.0
+
+    @cached_property
+    def total(self) -> int | None:
+        """Bytes of all inputs; None where one is a pipe, or nothing is in them."""
+        sizes = [file.size() for file in self.inputs]
+        return None if None in sizes else sum(size or 0 for size in sizes) or None
+
+    def note(self, file: Input, rows: int, of: int | None, all_rows: int) -> None:
+        """So many rows are read of an input that has `of`, where that is known, and of all."""
+        if self.total is not None:
+            size = file.size() or 0
+            read = size * rows / of if of else min(size, file.position())
+            self.noted.append((all_rows, min(1.0, (self.before + read) / self.total)))
+
+    def ended(self, file: Input, all_rows: int) -> None:
+        """An input is read to its end, with so many rows of all; what is behind them was for the reader alone."""
+        if self.total is not None:
+            self.before += file.size() or 0
+            self.noted.append((all_rows, self.before / self.total))
+
+    def of(self, rows: int) -> float | None:
+        """The part that held the first so many rows of all; None where it is not known."""
+        if self.total is None:
+            return None
+        while self.noted and self.noted[0][0] <= rows:
+            self.last = self.noted.popleft()[1]
+        return self.last
