@@ -11,6 +11,17 @@ LapsumError
 ├── OutputError (73)       the output exists already or cannot be made
 └── IOFailed (74)          reading or writing broke off, as on a full disk; also an OSError
 
+A kind of fault has one code, wherever it is found:
+
+2   what was typed: an unknown command, option, name of a choice, format or extension; a value of an option that cannot
+    be used; options that exclude or need each other, or do not suit the input or the output; a column that is named and
+    not there, or to be named because several could be meant; a ranking that needs more than --memory
+65  what was read: a file of no known format, empty or damaged; columns of the wrong type, or of another shape than the
+    scores; no column that could be the score; NaN, and values of alpha, k and targets that cannot be used; groups that
+    are not together; inputs whose columns differ; values that the output's format cannot hold
+66  inputs that do not exist, are directories without data, or may not be read
+73  outputs that exist, are inputs too, or have no directory or no room
+
 A message is one line that says what, where, how much, and what to do. It names options as Python has them; the command
 reads `message`, and has its own names for them (spelling.py).
 """

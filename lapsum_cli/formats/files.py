@@ -20,7 +20,15 @@ from typing import Any
 import pyarrow as pa
 
 from ..core import unfinished
-from ..core.errors import DataError, InputMissing, IOFailed, LapsumError, OutputError, is_out_of_memory
+from ..core.errors import (
+    DataError,
+    InputMissing,
+    IOFailed,
+    LapsumError,
+    OptionError,
+    OutputError,
+    is_out_of_memory,
+)
 from . import FORMATS, IN_DIRECTORY
 from .temporary import Temporary
 
@@ -43,9 +51,9 @@ def expand(sources: list[str]) -> list[str]:
         elif os.path.exists(source):
             paths.append(source)  # a device, such as /dev/stdin
         else:
-            raise InputMissing(f"{source}: no such file")
+            raise InputMissing(f"{source}: no such file" if source else "'' is the name of no file")
     if paths.count(STDIN) > 1:
-        raise InputMissing("standard input (-) can be read only once")
+        raise OptionError("standard input (-) can be read only once; name it once")
     return paths
 
 

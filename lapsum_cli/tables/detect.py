@@ -51,7 +51,7 @@ def find_item(schema: pa.Schema, layout: Layout, source: str, notice: Notice) ->
     if given:
         if lists and not is_list(schema.field(given).type):
             wanted = "lists like those of the scores"
-            raise OptionError(f'{source}: column "{given}" has type {schema.field(given).type}; ⟨item⟩ needs {wanted}')
+            raise DataError(f'{source}: column "{given}" has type {schema.field(given).type}; ⟨item⟩ needs {wanted}')
         return given
     found = [f.name for f in schema if is_called(f.name, ITEM_NAMES) and is_list(f.type) == lists]
     found = [name for name in found if name not in layout.group]
