@@ -217,7 +217,7 @@ def _run_shard(job: Job, shard: Shard) -> Counts:
             made = Made(format, table.schema, table.results, count, how, table.of_matrices)
             out, rows = shown or open_sink(output, made), cast(Rows, source)
             if job.sort_groups:
-                rows, table, out = gathered(source, table, out, budget, job.temp_dir)
+                rows, table, out = gathered(source, table, out, budget, job.temp_dir, job.words.read)
             return run(rows, job.operation, table, out, how, table.on, budget, job.words)
 
 

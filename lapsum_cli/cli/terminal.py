@@ -66,7 +66,7 @@ class Voice:
 
             layout = (TextColumn("{task.fields[count]}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
             self.bar = Progress(*layout, console=Console(stderr=True), transient=True)
-            self.bar.add_task("", total=None, count="", visible=False)
+            self.bar.add_task("", total=None, count="0 rows", visible=False)
             unfinished.enter(self.bar.stop)  # the cursor comes back
             self.bar.start()
         return self

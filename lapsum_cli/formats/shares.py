@@ -15,32 +15,42 @@ class Shares:
     """
 
     def __init__(self, inputs: Sequence[Input]):
-        self.inputs, self.before = inputs, 0
+        self.inputs, self.before, self.last = inputs, 0, 0.0
         self.noted: deque[tuple[int, float]] = deque()
-        self.last = 0.0
 
     @cached_property
-    def total(self) -> int | None:
-        """Bytes of all inputs; None where one is a pipe, or nothing is in them."""
-        sizes = [file.size() for file in self.inputs]
-        return None if None in sizes else sum(size or 0 for size in sizes) or None
+    def sizes(self) -> dict[Input, int]:
+        """Bytes of each input, asked for once: a file may lose its name while it is read. None of any, where one is a
+        pipe or gone, or nothing is in them.
+        """
+        try:
+            sizes = {file: file.size() for file in self.inputs}
+        except OSError:
+            return {}
+        known = {file: size for file, size in sizes.items() if size is not None}
+        return known if len(known) == len(sizes) and any(known.values()) else {}
+
+    @cached_property
+    def total(self) -> int:
+        """Bytes of all inputs."""
+        return sum(self.sizes.values())
 
     def note(self, file: Input, rows: int, of: int | None, all_rows: int) -> None:
         """So many rows are read of an input that has `of`, where that is known, and of all."""
-        if self.total is not None:
-            size = file.size() or 0
+        if self.sizes:
+            size = self.sizes[file]
             read = size * rows / of if of else min(size, file.position())
             self.noted.append((all_rows, min(1.0, (self.before + read) / self.total)))
 
     def ended(self, file: Input, all_rows: int) -> None:
         """An input is read to its end, with so many rows of all; what is behind them was for the reader alone."""
-        if self.total is not None:
-            self.before += file.size() or 0
+        if self.sizes:
+            self.before += self.sizes[file]
             self.noted.append((all_rows, self.before / self.total))
 
     def of(self, rows: int) -> float | None:
         """The part that held the first so many rows of all; None where it is not known."""
-        if self.total is None:
+        if not self.sizes:
             return None
         while self.noted and self.noted[0][0] <= rows:
             self.last = self.noted.popleft()[1]

@@ -64,7 +64,9 @@ class Gathered:
 
     is_array = False
 
-    def __init__(self, source: Sources, table: Table, budget: Budget, folder: str | None):
+    def __init__(
+        self, source: Sources, table: Table, budget: Budget, folder: str | None, told: Callable[[float | None], None]
+    ):
         self.source, self.budget, self.layout = source, budget, table.layout
         names, known = table.layout.names, source.schema.names
         beside = [*names.each.values(), *names.beside.values(), *filter(None, [table.asked.item])]
@@ -75,7 +77,7 @@ class Gathered:
         fields += [pa.field(name, pa.int64()) for name in self._numbers]
         self.schema = pa.schema(fields, source.schema.metadata)
         self.rows, self.first, self.read = source.rows, source.first, source.read
-        self.folder = folder
+        self.folder, self.told = folder, told
         self.files: list[tuple[int, str]] = []  # the number of the first row of each, and its name
         self.waiting: Waiting | None = None
         self.keeps_columns = table.keeps_columns and not self.by_ranking
@@ -92,8 +94,8 @@ class Gathered:
         return self._numbers[-1]
 
     def share(self, rows: int) -> float | None:
-        """How much of the input the first so many rows are, once all are gathered."""
-        return rows / self.count if self.count else None
+        """How much of the work is done with the first so many gathered rows: half of it was to gather them."""
+        return self.source.share(0) if not rows else (1 + rows / self.count) / 2
 
     def bytes_waiting(self) -> int:
         """Bytes for what waits before the spine, and as many for what waits behind it. A third of them is for a part:
@@ -132,6 +134,8 @@ class Gathered:
         keys = pa.array(hashes([comparable(batch.column(name)) for name in self.layout.group]))
         columns = [batch.column(name) for name in self.needed]
         self.count += n
+        part = self.source.share(self.count)
+        self.told(None if part is None else part / 2)
         buckets.add(pa.record_batch([*columns, numbers, keys], [*self.needed, self.row, self.key]))
 
     def _together(self, part: Iterator[pa.RecordBatch], is_one: bool) -> Iterator[pa.RecordBatch]:
@@ -252,11 +256,16 @@ class _Rows:
 
 
 def gathered(
-    source: Sources, table: Table, out: Sink, budget: Budget, folder: str | None
+    source: Sources,
+    table: Table,
+    out: Sink,
+    budget: Budget,
+    folder: str | None,
+    told: Callable[[float | None], None] = lambda share: None,
 ) -> tuple[Gathered, Table, Sink]:
     """The source, table and sink with which the spine works on rows in any order, in place of those for sorted ones.
 
-    folder: where temporary files go, by default the system's.
+    folder: where temporary files go, by default the system's. told: how much is done, while rows are gathered.
     """
     if table.layout.closes_with_row or not table.layout.group:
         raise OptionError(
@@ -264,7 +273,7 @@ def gathered(
         )
     if folder is not None and not os.path.isdir(folder):
         raise OptionError(f"⟨temp_dir={folder}⟩ is no directory")
-    made = Gathered(source, table, budget, folder)
+    made = Gathered(source, table, budget, folder, told)
     inner = type(table)(table.operation, Together(table.layout, made), made, table.asked, table.on)  # type: ignore[arg-type]
     if made.place not in inner.schema.names:  # a single row, of all
         return made, inner, out

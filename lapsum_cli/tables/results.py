@@ -256,6 +256,8 @@ class Beside(Table):
         if layout.names.keep:
             raise OptionError("⟨keep⟩ is for rows that are positions; here they are the input's, and keep every column")
         self.keeps_rows = not moves_rows
+        if self.minimum is not None or getattr(operation, "only_top", False):
+            self.without_score = "have no rows"
         self.by_ranking = isinstance(operation, Placed) and operation.order
         self.goes_along = self.input.names if self.by_ranking else ()
 
