@@ -24,8 +24,7 @@ _NEAR = 0.8  # of an option that may be meant: --bas is --base, and --order is n
 def said(error: Any) -> str:
     """What a usage error of the parser says, and how to go on."""
     command = error.ctx.command_path if error.ctx else " ".join(["lapsum", *sys.argv[1:2]])
-    problem = _problem(error)
-    return f"{problem}{' ' if problem.endswith('?') else '; '}try {command} -h"
+    return f"{_problem(error)}; try {command} -h"
 
 
 def _problem(error: Any) -> str:

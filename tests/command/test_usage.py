@@ -9,11 +9,11 @@ from commands import parquet
 
 # What is typed: what is said, and where to read on. One line each, with exit code 2.
 TYPED = {
-    "rnak": "no such command 'rnak'; is 'rank' meant? try lapsum -h",
+    "rnak": "no such command 'rnak'; is 'rank' meant?; try lapsum -h",
     "version": "no such command 'version'; try lapsum -h",
-    "--vesion": "no such option: --vesion; is --version meant? try lapsum -h",
+    "--vesion": "no such option: --vesion; is --version meant?; try lapsum -h",
     "--quiet rank in.parquet": "no such option: --quiet; try lapsum -h",
-    "rank in.parquet --bas 0": "no such option: --bas; is --base meant? try lapsum rank -h",
+    "rank in.parquet --bas 0": "no such option: --bas; is --base meant?; try lapsum rank -h",
     "rank in.parquet --k 1": "no such option: --k, which topk, loss and bench have; try lapsum rank -h",
     "sort in.parquet --order": "no such option: --order, which rank and topk have; try lapsum sort -h",
     "rank in.parquet --alpha": "--alpha needs a value; try lapsum rank -h",
@@ -22,7 +22,7 @@ TYPED = {
     "rank in.parquet --threads x": "--threads must be a whole number; try lapsum rank -h",
     "topk in.parquet --k 1 --min x": "--min must be a number; try lapsum topk -h",
     "doctor x": "unexpected argument: x; try lapsum doctor -h",
-    "doctor --wram": "no such option: --wram; is --warm meant? try lapsum doctor -h",
+    "doctor --wram": "no such option: --wram; is --warm meant?; try lapsum doctor -h",
     "help x": "no such command 'x'; try lapsum -h",
     "help rank x": "unexpected argument: x; try lapsum help -h",
     "bench --runs 0": "--runs must be 1 or more; try lapsum bench -h",

@@ -16,6 +16,7 @@ from lapsum_cli import LapsumError, run_file
 from lapsum_cli.cli.options import spelt
 from lapsum_cli.core.spelling import in_python
 from lapsum_cli.operations import OPERATIONS, operation_called
+from lapsum_cli.stream import Silent
 
 PACKAGE = Path(lapsum_cli.__file__).parent
 ARGUMENT, MARKED = re.compile(r"\b[a-z_]+=(?!=)"), re.compile(r"⟨(\w+)")
@@ -105,7 +106,8 @@ def test_python_reads_arguments_and_the_command_flags(folder, monkeypatch, comma
     operation, *words = command.split()
     source = next(word for word in words if word.endswith((".csv", ".parquet")))
     heard = []
-    voice = type("Heard", (), {"say": staticmethod(heard.append), "spell": staticmethod(in_python)})
+    voice = Silent()
+    voice.say = heard.append
     with pytest.raises(LapsumError) as error:
         run_file(operation, source, **{"sink": "new.csv", **given}, words=voice)
     for line in (str(error.value), *heard):
