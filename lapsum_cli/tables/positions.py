@@ -49,24 +49,32 @@ class ByPosition(Table):
         return [pa.field(self.name_of(slot), self.kind_of(slot))]
 
     def put_back(self, batch: Batch, rankings: Rankings, result: Result) -> Iterator[pa.Table]:
-        rows, lengths = batch.table(), rankings.lengths
-        first = np.repeat(rankings.offsets[:-1], lengths)
-        columns = {COLUMN: pa.array(np.arange(len(first)) - first + 1)}
+        rows = batch.table()
+        columns = {COLUMN: pa.array(_positions(rankings))}
         of_ranking = rows.select(list(dict.fromkeys(self.layout.keys)))
         if batch.valid is not None:
             of_ranking = of_ranking.filter(pa.array(batch.valid))
         columns |= dict(zip(of_ranking.schema.names, of_ranking.columns, strict=True))
         if self.asks_places:
-            best_first = pa.array(self._rows(rankings, first, batch.valid))
+            best_first = pa.array(self._rows(rankings, batch.valid))
             columns |= {name: rows.column(name).take(best_first) for name in self.goes_along if name not in columns}
         [(slot, values)] = result.values.items()
         columns[self.results[0]] = as_array(values, None, self.kind_of(slot))
         yield pa.table([columns[name] for name in self.schema.names], schema=plain_schema(self.schema))
 
-    def _rows(self, rankings: Rankings, first: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+    def _rows(self, rankings: Rankings, valid: np.ndarray | None) -> np.ndarray:
         """(N,) the row of the batch whose score is at each position."""
         descending = self.operation.descending
         rankings = rankings if descending else padding.last(rankings)
+        first = np.repeat(rankings.offsets[:-1], rankings.lengths)
         order = np.empty(len(first), np.int64)
         order[first + np.asarray(places(rankings, self.asked.threads, descending))] = np.arange(len(first))
         return order if valid is None else np.flatnonzero(valid)[order]
+
+
+def _positions(rankings: Rankings) -> np.ndarray:
+    """(N,) int64 from 1 in every ranking, in no more memory than they take."""
+    made = np.ones(len(rankings.values), np.int64)
+    lengths = rankings.lengths[rankings.lengths > 0]
+    made[np.cumsum(lengths[:-1])] = 1 - lengths[:-1]
+    return np.cumsum(made, out=made)
