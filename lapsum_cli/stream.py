@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from .core.device import Device
 from .core.errors import BadRanking, DataError
+from .core.spelling import in_python
 from .flow.ahead import ahead
 from .flow.batching import Batch, whole_rankings
 from .flow.budget import Budget
@@ -21,14 +22,23 @@ from .tables.results import Counts, Table
 class Silent:
     """Who is told about a run: here, nobody. The command line has one that talks."""
 
+    def spell(self, line: str) -> str:
+        """A line with options as they are called where it is read: here, in Python."""
+        return in_python(line)
+
     def say(self, line: str) -> None:
         """One line: what was detected, why the first run waits."""
 
     def progress(self, rows: int, total: int | None) -> None:
         """So many rows are written, of so many if that is known."""
 
-    def preview(self, schema: pa.Schema) -> Sink | None:
-        """What shows a result that was given no place to go, in place of standard output; None for standard output."""
+    def read(self, share: float | None) -> None:
+        """How much of the input these rows are of, from 0 to 1; None where it is a pipe, whose end nobody knows."""
+
+    def preview(self, schema: pa.Schema, results: list[str]) -> Sink | None:
+        """What shows a result, with these new columns, that was given no place to go, in place of standard output; None
+        for standard output.
+        """
 
 
 def run(
@@ -38,14 +48,16 @@ def run(
 
     how  the record of how the result is made, to which is added what it was made of
     """
-    counts, total = Counts(), source.rows if table.keeps_rows else None
+    counts, total = Counts(without_score=table.without_score), source.rows if table.keeps_rows else None
     try:
+        words.read(source.share(0))
         batches = ahead(whole_rankings(source.chunks(), table.layout, table.cost, budget), budget)
         for rows, freed in ahead(results(operation, table, batches, on, counts), budget):
             if rows is not None:
                 out.write(rows)
                 counts.written += len(rows)
                 words.progress(counts.written, total)
+            words.read(source.share(counts.rows))
             budget.give(freed)
             del rows
         inputs = [{"name": name, "rows": rows} for name, rows in source.read]

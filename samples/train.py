@@ -28,7 +28,7 @@ def main():
     def report(when):
         with torch.no_grad():
             x, y = scores(held_out), labels[held_out]
-            loss, ndcg = topk_loss(x, y, K, alpha=ALPHA), 1 - ndcg_loss(x, y, at=K, alpha="0.001std")
+            loss, ndcg = topk_loss(x, y, K, alpha=ALPHA), 1 - ndcg_loss(x, y, k=K, alpha="0.001std")
         print(f"{when}: top-{K} loss {loss:.3f}, NDCG@{K} {ndcg:.3f} on held-out queries")
 
     report("before")

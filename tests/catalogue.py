@@ -32,7 +32,7 @@ class Entry:
                   function itself, and then `gradient` is the one of gradients
     definition    the same in core.reference, for a single ranking
     per           what has a result: a "score", a "position" (best first), a "pair" of these, or a "ranking"
-    k             how k is passed: "positional", by a keyword such as "at", or "" where there is none
+    k             how k is passed: "positional", by "keyword", or "" where there is none
     direction     the keyword whose True is best first, and `reverse` where the entry is the other way round
     options       of the function and of the definition alike, such as gain="linear"
     differentiable   whether there are gradients: `function_vjp`, or `gradient`
@@ -100,8 +100,8 @@ class Entry:
         k = default if k is None else k
         positional = [x, *([target] if self.needs_target else []), *([k] if self.k == "positional" else []), *after]
         named = {self.direction: descending != self.reverse, **self.options, **given}
-        if self.k not in ("", "positional"):
-            named[self.k] = k
+        if self.k == "keyword":
+            named["k"] = k
         if self.per == "ranking" and reduction is not None:
             named["reduction"] = reduction
         return function(*positional, **named)
@@ -261,7 +261,7 @@ LOSSES = [
         "ndcg_loss",
         reference.ndcg_loss,
         error=(2e-6, 1e-11),
-        k="at",
+        k="keyword",
         options={"gain": "linear"},
         hard=partial(_hard_ndcg, gain="linear"),
         **_LOSS,

@@ -13,6 +13,7 @@ from typing import Any, cast
 from .. import __version__, devices
 from ..core.errors import OptionError
 from ..core.quantities import Alpha, K
+from ..core.renamed import renamed
 from ..devices import machine
 from ..engines import engine_called
 from ..flow.batching import whole_rankings
@@ -26,17 +27,20 @@ from ..formats.sinks import Made, Sink, open_sink
 from ..formats.sources import Rows, Sources
 from ..operations import LOSSES, operation_called
 from ..operations.loss import Loss, check_reduction
-from ..operations.operation import PAIR, RANKING, SCORE, Operation
-from ..operations.warm import warm
+from ..operations.operation import PAIR, POSITION, RANKING, SCORE, Operation
+from ..operations.warm import on_terminal, warm, warm_places
 from ..stream import Silent, results, run
 from ..tables.detect import detect, find_item
 from ..tables.gather import gathered
+from ..tables.layout import Layout
 from ..tables.pairs import Pairs
+from ..tables.positions import ByPosition
 from ..tables.results import Asked, Beside, Counts, RowEach, Table
 from ..tables.roles import Names
 
 IN_MEMORY = "arrow"  # the sink that is no file
-FORMS: dict[str, type[Table]] = {SCORE: Beside, RANKING: RowEach, PAIR: Pairs}  # by what the first slot is per
+# The form of a result, by what its slots are per: the first that one of them is.
+FORMS: dict[str, type[Table]] = {SCORE: Beside, POSITION: ByPosition, PAIR: Pairs, RANKING: RowEach}
 
 
 def run_file(
@@ -55,6 +59,7 @@ def run_file(
     upstream: Any = None,
     target: Any = None,
     item: str | None = None,
+    keep: Any = None,
     reduction: str = "none",
     nan: str = "error",
     sort_groups: bool = False,
@@ -89,6 +94,8 @@ def run_file(
     upstream   the column of a gradient with respect to the result, for that with respect to the scores; target that of
                a loss; for NPY the file of an array of the same shape
     item       the column that says what an item of a permutation is called; "" for its number
+    keep       of sorted scores: the columns of the input, one or several, to write beside each position: those of the
+               item whose score has that place
     reduction  of losses: "none", "sum" or "mean"
     sort_groups: bring the rows of a ranking together, which may come in any order; results keep the input's order.
                What memory does not hold goes to files in temp_dir, by default the system's, and they with the run
@@ -101,13 +108,15 @@ def run_file(
     device     "cpu", "cuda" for an NVIDIA GPU, or "auto" for a GPU where one works
     engine     who runs the shards of a job: "threads"
     words      who is told what was detected and how far it is: an object such as stream.Silent
-    options    those of the operation, as its class in operations has them
+    options    those of the operation, as its class in operations has them; descending=False puts the smallest score
+               first, and of a topk largest=False
     Raises a LapsumError for whatever the user can fix.
     """
     group = (group,) if isinstance(group, str) else group and tuple(group)
     beside = {"upstream": upstream, "target": target}
     beside = {what: None if name is None else str(name) for what, name in beside.items()}
-    names = Names(group, score, columns, alpha_column, k_column, item=item, **beside)
+    keep = (keep,) if isinstance(keep, str) else tuple(keep or ())
+    names = Names(group, score, columns, alpha_column, k_column, item=item, keep=keep, **beside)
     sources = _inputs(source if isinstance(source, list | tuple) else [source])
     held = InMemory() if isinstance(sink, str) and sink == IN_MEMORY else None
     check_reduction(reduction)
@@ -174,6 +183,14 @@ class Job:
     sort_groups: bool
     temp_dir: str | None
 
+    def say(self, line: str) -> None:
+        """A line for whoever is told, in their words."""
+        self.words.say(self.words.spell(line))
+
+    def wait(self, line: str) -> None:
+        """Why it takes a while: on a terminal also where nobody asked to be told."""
+        on_terminal(line) if type(self.words) is Silent else self.say(line)
+
     @contextlib.contextmanager
     def opened(self, shard: Shard) -> Iterator[tuple[Sources, Table, Output, Budget]]:
         """The sources, what the operation makes of their table, the output, and the budget, not settled yet."""
@@ -185,16 +202,16 @@ class Job:
             source = Sources(shard.sources, self.from_format, names.numbers, budget, names.beside, self.dialect)
             stack.enter_context(contextlib.closing(source))
             threads = self.threads or machine.cores()
-            on: Any = devices.choose(self.device, threads, self.words.say)
+            on: Any = devices.choose(self.device, threads, self.say)
             names = names.for_array() if source.is_array else names
-            layout = detect(source.schema, names, source.is_array, source.first.name, self.words.say)
+            layout = detect(source.schema, names, source.is_array, source.first.name, self.say)
             read = [file.name for file in (*source.inputs, *source.beside.values())]
             output = Output(shard.path, self.force, read)
             free = math.nan if self.force else output.free()
-            asked = replace(self.asked, threads=threads, free=free, say=self.words.say)
+            asked = replace(self.asked, threads=threads, free=free, say=self.say)
             if "item" in self.operation.takes:
-                asked = replace(asked, item=find_item(source.schema, layout, source.first.name, self.words.say))
-            form = FORMS[self.operation.gives[0].per]
+                asked = replace(asked, item=find_item(source.schema, layout, source.first.name, self.say))
+            form = form_of(self.operation, layout, source.is_array)
             yield source, form(self.operation, layout, source, asked, on), output, budget
 
     def how(self, table: Table) -> dict[str, Any]:
@@ -205,13 +222,24 @@ class Job:
         return {**self.operation.describe(), **given, **table.layout.describe(), **said}
 
 
+def form_of(operation: Operation, layout: Layout, is_array: bool) -> type[Table]:
+    """The form of what an operation gives. In a row that is a ranking, and in an array, a value for each position has
+    its place as one for each score has.
+    """
+    in_its_place = {POSITION: SCORE} if layout.closes_with_row or is_array else {}
+    per = {in_its_place.get(slot.per, slot.per) for slot in operation.gives}
+    return next(form for each, form in FORMS.items() if each in per)
+
+
 def _run_shard(job: Job, shard: Shard) -> Counts:
     """Everything opened, and the spine run."""
     with job.opened(shard) as (source, table, output, budget):
         in_memory = shard.sink if isinstance(shard.sink, InMemory) else None
         format = FORMAT if in_memory else output_format(shard.path, job.to_format, table.is_array)
         table.check(format)
-        warm(job.operation, str(table.dtype), table.on, job.words.say)  # kernels stay: memory is measured with them
+        warm(job.operation, str(table.dtype), table.on, job.wait)  # kernels stay: memory is measured with them
+        if table.asks_places:
+            warm_places(str(table.dtype), job.wait)
         settle(budget, table.on.batch)
         with contextlib.closing(budget), contextlib.ExitStack() as opened:
             how, count = job.how(table), source.rows if table.keeps_rows else None
@@ -220,10 +248,10 @@ def _run_shard(job: Job, shard: Shard) -> Counts:
             if in_memory:
                 in_memory.begin(table.schema)
             elif shard.sink is None and job.to_format is None:
-                out = job.words.preview(table.schema)
+                out = job.words.preview(table.schema, table.results)
             out, rows = out or open_sink(opened.enter_context(output), made), cast(Rows, source)
             if job.sort_groups:
-                rows, table, out = gathered(source, table, out, budget, job.temp_dir)
+                rows, table, out = gathered(source, table, out, budget, job.temp_dir, job.words.read)
             return run(rows, job.operation, table, out, how, table.on, budget, job.words)
 
 
@@ -233,13 +261,13 @@ def _count_losses(job: Job, sources: list[str | Frame]) -> int:
     """
     if any(one == "-" or (isinstance(one, Frame) and one.is_read_once) for one in sources):
         raise OptionError(
-            "the gradient of a mean reads its input twice; name a file or a table, or pass --reduction sum and divide "
+            "the gradient of a mean reads its input twice; name a file or a table, or pass ⟨reduction=sum⟩ and divide "
             "by the number of rankings"
         )
     operation = replace(job.operation, gradient=False, grad_alpha=False)
     counting = replace(job, operation=operation, words=Silent())
     with counting.opened(Shard(sources, None)) as (source, table, _, budget):
-        warm(operation, str(table.dtype), table.on)
+        warm(operation, str(table.dtype), table.on, job.wait)
         settle(budget, table.on.batch)
         rows: Rows = source
         if job.sort_groups:
@@ -255,15 +283,17 @@ def make_operation(name: str, alpha: Any, k: Any, names: Names, **options: Any) 
     """The operation of a command, from its options; those that exclude or need each other are refused."""
     made = operation_called(name)
     if alpha is not None and names.alpha is not None:
-        raise OptionError("--alpha and --alpha-column exclude each other")
+        raise OptionError("⟨alpha⟩ and ⟨alpha_column⟩ exclude each other")
     if alpha is not None:
         options["alpha"] = Alpha.parse(alpha)
     _take_k(made, k, names, options)
     _take_beside(made, names, options)
-    known = {field.name for field in fields(made)}
-    options = {key: value for key, value in options.items() if value is not None}
+    options = {key: value for key, value in renamed(options, "descending", made.direction).items() if value is not None}
+    known = {made.direction if field.name == "descending" else field.name for field in fields(made)}
     if unknown := sorted(set(options) - known):
         raise OptionError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    if made.direction in options:
+        options["descending"] = options.pop(made.direction)
     return made(**options)
 
 
@@ -275,9 +305,9 @@ def _take_k(made: Any, k: Any, names: Names, options: dict[str, Any]) -> None:
     if loss is not None:
         need = LOSSES[loss].k if loss in LOSSES else "none"
     if need == "needed" and (k is None) == (names.k is None):
-        raise OptionError(f"{what} needs one of --k, such as --k 10 or --k 10%, and --k-column")
+        raise OptionError(f"{what} needs one of ⟨k⟩, such as ⟨k=10⟩ or ⟨k=10%⟩, and ⟨k_column⟩")
     if need == "optional" and k is not None and names.k is not None:
-        raise OptionError("--k and --k-column exclude each other")
+        raise OptionError("⟨k⟩ and ⟨k_column⟩ exclude each other")
     if need == "none" and (k is not None or names.k is not None):
         raise OptionError(f"{what} takes no k")
     if k is not None:
@@ -285,19 +315,21 @@ def _take_k(made: Any, k: Any, names: Names, options: dict[str, Any]) -> None:
 
 
 def _take_beside(made: Any, names: Names, options: dict[str, Any]) -> None:
-    """An upstream gradient, or the target of a loss."""
+    """An upstream gradient, the target of a loss, or columns to keep."""
     has_target = "target" in made.takes
     if has_target and names.target is None:
-        raise OptionError("loss needs --target, the column of what the scores should order")
+        raise OptionError("loss needs ⟨target⟩, the column of what the scores should order")
     if has_target and names.upstream is not None:
-        raise OptionError("loss takes no --upstream; --gradient writes the gradient of the loss")
+        raise OptionError("loss takes no ⟨upstream⟩; ⟨gradient=True⟩ writes the gradient of the loss")
     if not has_target and names.target is not None:
         raise OptionError(f"{made.name} takes no target")
     if not has_target and names.upstream is not None:
         options["gradient"] = True
+    if names.keep and "keep" not in made.takes:
+        raise OptionError(f"{made.name} takes no ⟨keep⟩")
     if not options.get("gradient") and (options.get("grad_alpha") or options.get("grad_k")):
-        needed = "--gradient" if has_target else "--upstream"
-        raise OptionError(f"--grad-alpha and --grad-k need {needed}")
+        needed = "⟨gradient=True⟩" if has_target else "⟨upstream⟩"
+        raise OptionError(f"⟨grad_alpha=True⟩ and ⟨grad_k=True⟩ need {needed}")
 
 
 def _parts(k: Any) -> list[str]:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import OptionError
+from ..core.renamed import renamed
 from ..operations import LOSSES
 from ..operations.loss import Loss, check_reduction
 from ..operations.operation import GRADIENT
@@ -106,11 +107,11 @@ def _operation(name: str, alpha: Any, descending: bool, k: Any, options: dict[st
 def doors(name: str, about: str) -> tuple[Callable[..., Any], Callable[..., Gradients]]:
     """The loss of this name, and its gradients, as functions of arrays; about: what it is, for their help.
 
-    k is an argument after the target where the loss needs one, and the keyword `at` where it can do without.
+    k is an argument after the target where the loss needs one, and a keyword where it can do without.
     """
     entry = LOSSES[name]
     needed = {"k": ()} if entry.k == "needed" else {}
-    own: dict[str, Any] = {"at": None} if entry.k == "optional" else {}
+    own: dict[str, Any] = {"k": None} if entry.k == "optional" else {}
     own |= {option: Loss.__dataclass_fields__[option].default for option in entry.options}
     shared = {"alpha": "0.1std", "descending": True, "reduction": "mean", "groups": None, "threads": 1, "device": None}
 
@@ -124,10 +125,8 @@ def doors(name: str, about: str) -> tuple[Callable[..., Any], Callable[..., Grad
         )
 
         def call(*args: Any, **given: Any) -> Any:
-            given = signature.bind(*args, **given).arguments
-            if "at" in given:
-                given["k"] = given.pop("at")
-            return function(name, **given)
+            given = renamed(given, "at", "k") if "k" in own else given
+            return function(name, **signature.bind(*args, **given).arguments)
 
         call.__name__ = call.__qualname__ = called
         call.__doc__, call.__signature__ = help, signature  # type: ignore[attr-defined]
@@ -160,7 +159,7 @@ ndcg_loss, ndcg_loss_vjp = doors(
     """1 - NDCG at the soft ranks r: the sum of gain(y_i) / log2(1 + r_i), over that of the best order.
 
     gain  "exp2" for 2^y - 1, "linear" for y; y >= 0
-    at    counts the best k alone: each term takes its soft membership in the top k
+    k     counts the best k alone: each term takes its soft membership in the top k
     """,
 )
 permutation_loss, permutation_loss_vjp = doors(

@@ -58,7 +58,7 @@ def _command(function: Callable[..., None], short_help: str) -> Callable[..., No
         try:
             function(*args, **given)
         except LapsumError as error:
-            fail(str(error), error.exit_code)
+            fail(options.spelt(error.message), error.exit_code)
         except BrokenPipeError:
             leave(128 + signal.SIGPIPE)  # whoever read has what it wanted
         except KeyboardInterrupt:
@@ -92,8 +92,8 @@ class _Command(TyperCommand):
 def _operation(name: str) -> None:
     """Make the command of an operation: what it takes, its own options, and those that all have."""
     made = operation_called(name)
-    shared = _declared(options.shared)
-    taken = [p for what in made.takes for p in _declared(options.TAKES[what])]
+    shared = options.declared(options.shared)
+    taken = [p for what in made.takes for p in options.declared(options.TAKES[what])]
     arguments = [p for p in taken if isinstance(p.annotation.__metadata__[0], ArgumentInfo)]
     own = [p for p in _own(made) if p.name not in {p.name for p in taken}]
     order = [*arguments, *shared[:2], *(p for p in taken if p not in arguments), *own, *shared[2:]]
@@ -107,11 +107,6 @@ def _operation(name: str) -> None:
     )
     command.__annotations__ = {p.name: p.annotation for p in order}
     _command(command, made.about or name)
-
-
-def _declared(function: Callable[..., None]) -> list[inspect.Parameter]:
-    """The parameters of a function that declares options."""
-    return list(inspect.signature(function, eval_str=True).parameters.values())
 
 
 def _own(made: Any) -> list[inspect.Parameter]:
@@ -154,10 +149,11 @@ def _run(name: str, given: dict[str, Any]) -> None:
             f"--to {to_format} is binary and would upset the terminal; write to a file with -o, or into a pipe"
         )
     given.pop("list_losses", None)
-    if given["group"] is not None:
-        given["group"] = [part.strip() for part in given["group"].split(",") if part]
-    given["descending"] = not given.pop("ascending")
-    with Voice(given.pop("quiet")) as words:
+    for several in ("group", "keep"):
+        if given.get(several) is not None:
+            given[several] = [part.strip() for part in given[several].split(",") if part]
+    given[operation_called(name).direction] = not given.pop("ascending")
+    with Voice(given.pop("quiet"), sink is not None or to_format is None or not sys.stdout.isatty()) as words:
         counts = run_file(name, **given, words=words)
     for line in what_was_done(name, counts, sink):
         words.say(line)

@@ -1,5 +1,6 @@
 """The command `lapsum bench`: its options, and what is made of them, in order."""
 
+import shutil
 import sys
 from collections.abc import Iterable
 from typing import Annotated
@@ -152,7 +153,8 @@ def bench(
     # Without its progress bar, whose thread would run beside what is timed.
     words = Voice(quiet=not sys.stderr.isatty())
     report = bench.run(words.say)
-    print(report.json() if as_json else report.markdown())
+    shown = report.text(shutil.get_terminal_size().columns) if sys.stdout.isatty() else report.markdown()
+    print(report.json() if as_json else shown)
     if page:
         with page:
             page.stream.write(report.html().encode())

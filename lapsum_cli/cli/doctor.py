@@ -10,6 +10,7 @@ from .. import __version__, devices
 from ..devices import machine
 from ..devices.cpu import Cpu
 from ..operations import warm
+from .options import spelt
 
 
 def report(compile_all: bool) -> list[tuple[str, str]]:
@@ -44,7 +45,7 @@ def report(compile_all: bool) -> list[tuple[str, str]]:
             + (f": {', '.join(compiled)}" if compiled else "; --warm compiles them"),
         ),
         *_for_a_card(),
-        ("cuda", devices.cuda()),
+        ("cuda", spelt(devices.cuda())),
     ]
 
 

@@ -5,14 +5,18 @@ Those of one operation alone are declared by it (operations).
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Annotated
 
 import typer
 
+from ..core.spelling import in_command
 from ..engines import ENGINES
 from ..formats import FOR_KIND, FORMATS
-from ..operations import LOSSES
+from ..operations import LOSSES, OPERATIONS, operation_called
 from ..operations.loss import REDUCTIONS
 from .complete import columns, losses
 
@@ -30,8 +34,8 @@ def shared(
     sink: Annotated[
         str | None,
         typer.Option(
-            "--output",
             "-o",
+            "--output",
             metavar="PATH",
             help="Write here, whole or not at all. Default, and -: standard output.",
             show_default=False,
@@ -254,4 +258,43 @@ def item(
     """What items are called."""
 
 
-TAKES: dict[str, Callable[..., None]] = {"k": k, "upstream": upstream, "target": loss, "item": item}  # by need
+def keep(
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            autocompletion=columns,
+            help="Columns of the input to write beside each position: those of the item whose score has that place.",
+        ),
+    ] = None,
+) -> None:
+    """What is written beside a result by position."""
+
+
+TAKES: dict[str, Callable[..., None]] = {  # by need
+    "k": k,
+    "upstream": upstream,
+    "target": loss,
+    "item": item,
+    "keep": keep,
+}
+
+
+def declared(function: Callable[..., None]) -> list[inspect.Parameter]:
+    """The parameters of a function that declares options."""
+    return list(inspect.signature(function, eval_str=True).parameters.values())
+
+
+@functools.cache
+def _flags() -> dict[str, str]:
+    """How options are typed that are not called as in Python: the first flag that each declares."""
+    shared_or_taken = [p for function in (shared, *TAKES.values()) for p in declared(function)]
+    found = {p.name: info.default for p in shared_or_taken for info in p.annotation.__metadata__}  # it comes first
+    own = [field for name in OPERATIONS for field in fields(operation_called(name))]
+    found |= {field.name: field.metadata["flag"] for field in own if "flag" in field.metadata}
+    return {name: flag for name, flag in found.items() if isinstance(flag, str)}
+
+
+def spelt(message: str) -> str:
+    """A message with options as they are typed here."""
+    return in_command(message, _flags())

@@ -52,12 +52,12 @@ def main() -> None:
 
 def misused(error: Any) -> NoReturn:
     """Say in a line what is wrong with what was typed, and leave; without anything typed, what can be."""
-    said = error.format_message()
     if not sys.argv[1:]:
-        print(said, file=sys.stderr)
+        print(error.format_message(), file=sys.stderr)
         leave(2)
-    command = error.ctx.command_path if error.ctx else " ".join(["lapsum", *sys.argv[1:2]])
-    fail(f"{said[:1].lower()}{said[1:].rstrip('.')}; try {command} -h", 2)
+    from .usage import said
+
+    fail(said(error), 2)
 
 
 class WithoutNeighbours:

@@ -1,9 +1,9 @@
-"""What people see: words and progress on stderr, and the first rows of a table on a terminal."""
+"""What people see of a run: words and progress on stderr."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
@@ -11,6 +11,8 @@ import pyarrow as pa
 from ..core import unfinished
 from ..formats.sinks import Sink
 from ..operations.suspicions import one_each
+from .options import spelt
+from .preview import Preview
 from .startup import one_line
 
 if TYPE_CHECKING:
@@ -20,9 +22,14 @@ if TYPE_CHECKING:
 class Voice:
     """Words on stderr, progress there when it is a terminal, and a preview on stdout when that is one."""
 
-    def __init__(self, quiet: bool):
-        self.quiet = quiet
+    def __init__(self, quiet: bool, shows_progress: bool = True):
+        """shows_progress: False where rows go to the terminal as they come, and a bar would stand among them."""
+        self.quiet, self.shows_progress = quiet, shows_progress
         self.bar: Progress | None = None
+
+    def spell(self, line: str) -> str:
+        """A line with options as they are typed."""
+        return spelt(line)
 
     def say(self, line: str) -> None:
         """A line of words."""
@@ -32,65 +39,40 @@ class Voice:
     def progress(self, rows: int, total: int | None) -> None:
         """So many rows are written, of so many if that is known."""
         if self.bar:
-            self.bar.update(self.bar.task_ids[0], completed=rows, total=total)
+            count = f"{rows:,} rows" if total is None else f"{rows:,} of {total:,} rows"
+            self.bar.update(self.bar.task_ids[0], count=count)
 
-    def preview(self, schema: pa.Schema) -> Sink | None:
+    def read(self, share: float | None) -> None:
+        """So much of the input is done, from which the time that is left follows; None where nobody knows."""
+        if self.bar:
+            known: Any = {} if share is None else {"completed": share, "total": 1.0}
+            self.bar.update(self.bar.task_ids[0], visible=True, **known)
+
+    def preview(self, schema: pa.Schema, results: list[str]) -> Sink | None:
         """What shows a result that was given no place to go; None where standard output is no terminal."""
-        return Preview(schema) if sys.stdout.isatty() else None
+        return Preview(schema, results, self.hide) if sys.stdout.isatty() else None
+
+    def hide(self) -> None:
+        """No bar any more, before anything else is printed."""
+        if self.bar:
+            self.bar.stop()
+            unfinished.take_out(self.bar.stop)
+            self.bar = None
 
     def __enter__(self) -> Self:
-        if not self.quiet and sys.stderr.isatty():
+        if not self.quiet and self.shows_progress and sys.stderr.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-            layout = (TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            layout = (TextColumn("{task.fields[count]}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
             self.bar = Progress(*layout, console=Console(stderr=True), transient=True)
-            self.bar.add_task("rows", total=None)
+            self.bar.add_task("", total=None, count="0 rows", visible=False)
             unfinished.enter(self.bar.stop)  # the cursor comes back
             self.bar.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self.bar:
-            self.bar.stop()
-            unfinished.take_out(self.bar.stop)
-
-
-class Preview(Sink):
-    """What a terminal gets instead of a file: the first rows as a table, and how many follow."""
-
-    ROWS = 10
-
-    def __init__(self, schema: pa.Schema):
-        self.schema, self.rows = schema, 0
-        self.tables: list[pa.Table] = []
-
-    def write(self, table: pa.Table) -> None:
-        """Some more rows, of which the first are kept."""
-        if self.rows < self.ROWS:
-            self.tables.append(table.slice(0, self.ROWS - self.rows))
-        self.rows += len(table)
-
-    def close(self, metadata: Mapping[str, object]) -> None:
-        """Print the table."""
-        from rich.console import Console
-        from rich.table import Table
-
-        shown = Table(*map(one_line, self.schema.names))
-        for row in pa.concat_tables(self.tables or [self.schema.empty_table()]).to_pylist():
-            shown.add_row(*(_cell(value) for value in row.values()))
-        console = Console(markup=False, highlight=False)
-        console.print(shown)
-        if self.rows > self.ROWS:
-            console.print(f"and {self.rows - self.ROWS} more rows; write them all with -o PATH")
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_cell(v) for v in value[:4]) + (", ..." if len(value) > 4 else "") + "]"
-    return "" if value is None else one_line(str(value))
+        self.hide()
 
 
 def what_was_done(name: str, counts: Any, output: str | None) -> Iterator[str]:
@@ -105,8 +87,7 @@ def what_was_done(name: str, counts: Any, output: str | None) -> Iterator[str]:
     if counts.padding:
         yield counts.padding
     if counts.nan:
-        without = "have no rows" if name == "permute" else "have a null result" if name != "loss" else "take no part"
-        yield f"{counts.nan} NaN or null scores were left out: they {without}"
+        yield f"{counts.nan} NaN or null scores were left out: they {counts.without_score}"
     if name == "loss":
         undefined = counts.rankings - counts.losses
         without = f"; {undefined} have none: their target is constant, without gain, or too short" if undefined else ""

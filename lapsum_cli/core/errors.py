@@ -11,14 +11,39 @@ LapsumError
 ├── OutputError (73)       the output exists already or cannot be made
 └── IOFailed (74)          reading or writing broke off, as on a full disk; also an OSError
 
-A message is one line that says what, where, how much, and what to do.
+A kind of fault has one code, wherever it is found:
+
+2   what was typed: an unknown command, option, name of a choice, format or extension; a value of an option that cannot
+    be used; options that exclude or need each other, or do not suit the input or the output; a column that is named and
+    not there, or to be named because several could be meant; a ranking that needs more than --memory
+65  what was read: a file of no known format, empty or damaged; columns of the wrong type, or of another shape than the
+    scores; no column that could be the score; NaN, and values of alpha, k and targets that cannot be used; groups that
+    are not together; inputs whose columns differ; values that the output's format cannot hold
+66  inputs that do not exist, are directories without data, or may not be read
+73  outputs that exist, are inputs too, or have no directory or no room
+
+A message is one line that says what, where, how much, and what to do. It names options as Python has them; the command
+reads `message`, and has its own names for them (spelling.py).
 """
+
+import sys
+import warnings
+
+from .spelling import in_python
 
 
 class LapsumError(Exception):
     """Anything the user can fix."""
 
     exit_code = 1
+
+    @property
+    def message(self) -> str:
+        """The text, in which options are marked."""
+        return BaseException.__str__(self)
+
+    def __str__(self) -> str:
+        return in_python(self.message)
 
 
 class OptionError(LapsumError, ValueError):
@@ -48,7 +73,8 @@ class BadRanking(DataError):
         super().__init__(ranking, problem)  # what a copy is made of, in another process too
         self.ranking, self.problem = ranking, problem
 
-    def __str__(self) -> str:
+    @property
+    def message(self) -> str:
         return f"ranking {self.ranking}: {self.problem}"
 
 
@@ -78,6 +104,14 @@ class IOFailed(LapsumError, OSError):
 
 class LapsumWarning(UserWarning):
     """What was computed as it was asked for, and is hardly what was meant."""
+
+
+def warn(line: str, category: type[Warning] = LapsumWarning) -> None:
+    """A warning at the line that called this package."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(("lapsum_cli.", "torch.")):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(line, category, stacklevel=level)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

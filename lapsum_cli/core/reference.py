@@ -181,13 +181,13 @@ def recall_loss(x: np.ndarray, target: np.ndarray, k: float, alpha: float, desce
 
 
 def ndcg_loss(
-    x: np.ndarray, target: ArrayLike, alpha: float, at: float | None = None, gain: str = "exp2", descending: bool = True
+    x: np.ndarray, target: ArrayLike, alpha: float, k: float | None = None, gain: str = "exp2", descending: bool = True
 ) -> float:
-    """1 - DCG / ideal DCG; of the ideal order the best `at` count, the last of them for the rest of `at`."""
+    """1 - DCG / ideal DCG; of the ideal order the best k count, the last of them for the rest of k."""
     gains = 2.0 ** np.asarray(target) - 1 if gain == "exp2" else np.asarray(target, float)
     places = np.arange(len(x))
-    ideal = np.sort(gains)[::-1] / np.log2(2 + places) * (1 if at is None else np.clip(at - places, 0, 1))
-    members = 1 if at is None else topk(x, at, alpha, descending)
+    ideal = np.sort(gains)[::-1] / np.log2(2 + places) * (1 if k is None else np.clip(k - places, 0, 1))
+    members = 1 if k is None else topk(x, k, alpha, descending)
     return 1 - np.sum(members * gains / np.log2(1 + rank(x, alpha, descending))) / ideal.sum()
 
 

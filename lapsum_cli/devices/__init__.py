@@ -23,7 +23,7 @@ Say = Callable[[str], None]
 def choose(device: str, threads: int, say: Say = lambda line: None) -> Cpu | InPieces:
     """The device of this name, for rankings in memory here; DeviceError where it is not there."""
     if device not in DEVICES:
-        raise OptionError(f"device must be {', '.join(list(DEVICES)[:-1])} or {list(DEVICES)[-1]}, got {device!r}")
+        raise OptionError(f"⟨device⟩ must be {', '.join(list(DEVICES)[:-1])} or {list(DEVICES)[-1]}, got {device!r}")
     return DEVICES[device](_cpu(threads), say)
 
 
@@ -90,7 +90,7 @@ def cuda() -> str:
     try:
         adapter = _adapter()
     except DeviceError as error:
-        return str(error)
+        return error.message
     major, minor = adapter.compute_capability()
     kind = "simulated" if adapter.IS_SIMULATED else f"driver for CUDA {in_words(driver()[0] or 0)}"
     return f"a kernel runs; compute capability {major}.{minor}, {kind}"

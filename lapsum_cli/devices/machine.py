@@ -68,21 +68,21 @@ def resident() -> int:
 
 
 def cuda_problem() -> str | None:
-    """What keeps --device cuda from working, and what to do, as far as it can be known without running anything."""
+    """What keeps device="cuda" from working, and what to do, as far as it can be known without running anything."""
     if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") != "0":
         return None
     if find_spec("numba_cuda") is None:
-        return "--device cuda needs the packages of the extra cuda; pip install 'lapsum-cli[cuda]', or use --device cpu"
+        return "⟨device=cuda⟩ needs the packages of the extra cuda; pip install 'lapsum-cli[cuda]', or use ⟨device=cpu⟩"
     version, count = driver()
     if version is None:
-        return "no NVIDIA driver answers here; install one, or use --device cpu"
+        return "no NVIDIA driver answers here; install one, or use ⟨device=cpu⟩"
     if version < 1000 * CUDA:
         return (
             f"the NVIDIA driver supports CUDA {in_words(version)}, and {CUDA} is needed; update the driver, or use "
-            "--device cpu"
+            "⟨device=cpu⟩"
         )
     if not count:
-        return "the NVIDIA driver finds no GPU that may be used (CUDA_VISIBLE_DEVICES); use --device cpu"
+        return "the NVIDIA driver finds no GPU that may be used (CUDA_VISIBLE_DEVICES); use ⟨device=cpu⟩"
     return None
 
 

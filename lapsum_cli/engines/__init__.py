@@ -18,5 +18,5 @@ ENGINES = {"threads": "lapsum_cli.engines.threads"}
 def engine_called(name: str) -> ModuleType:
     """The engine of this name; OptionError names those that are known."""
     if name not in ENGINES:
-        raise OptionError(f"--engine must be {' or '.join(ENGINES)}, got {name!r}")
+        raise OptionError(f"⟨engine⟩ must be {' or '.join(ENGINES)}, got {name!r}")
     return importlib.import_module(ENGINES[name])

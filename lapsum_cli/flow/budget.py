@@ -50,7 +50,7 @@ class Budget:
     def refusal(self, cost: int, meanwhile: str) -> str:
         """The words for what needs `cost` bytes, meanwhile, and does not fit."""
         return (
-            f"needs {in_mib(cost)} MiB {meanwhile}, and --memory leaves {in_mib(self.size)} MiB; raise --memory to "
+            f"needs {in_mib(cost)} MiB {meanwhile}, and ⟨memory⟩ leaves {in_mib(self.size)} MiB; raise ⟨memory⟩ to "
             f"{self.memory_for(cost)}MiB or more"
         )
 

@@ -26,8 +26,8 @@ def memory_size(memory: str | int | None) -> int:
     """Bytes of `--memory`, by default a share of what the machine or its cgroup allows."""
     size = machine.default_memory() if memory is None else _parse(memory)
     if size < LEAST:
-        given = f"--memory {memory}" if memory is not None else f"a quarter of the memory here, {size // MIB} MiB,"
-        raise OptionError(f"{given} is too little: the program itself needs {LEAST // MIB} MiB; pass --memory")
+        given = f"⟨memory={memory}⟩" if memory is not None else f"a quarter of the memory here, {size // MIB} MiB,"
+        raise OptionError(f"{given} is too little: the program itself needs {LEAST // MIB} MiB; pass ⟨memory⟩")
     return size
 
 
@@ -105,4 +105,4 @@ def _parse(text: str | int) -> int:
     try:
         return int(float(number) * units[unit])
     except (ValueError, KeyError, OverflowError):
-        raise OptionError(f"--memory must be a size such as 256MiB or 2GB, got {text!r}") from None
+        raise OptionError(f"⟨memory⟩ must be a size such as 256MiB or 2GB, got {text!r}") from None

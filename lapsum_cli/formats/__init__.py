@@ -53,7 +53,7 @@ IN_DIRECTORY = "parquet"
 def known(name: str | None, option: str) -> str | None:
     """The name of a format as an option gives it, if it does; OptionError where there is no such format."""
     if name is not None and name not in FORMATS:
-        raise OptionError(f"{option} {name}: unknown format; known are {', '.join(FORMATS)}")
+        raise OptionError(f"⟨{option}={name}⟩: unknown format; known are {', '.join(FORMATS)}")
     return name
 
 
@@ -78,7 +78,7 @@ def by_first_bytes(head: bytes) -> str | None:
 
 def output_format(path: str | None, given: str | None, is_array: bool) -> str:
     """The format of an output: as given, else by extension, else CSV for tables and NPY for arrays."""
-    if name := known(given, "--to"):
+    if name := known(given, "to_format"):
         return name
     if path is None:
         return FOR_KIND["array" if is_array else "table"]
@@ -86,7 +86,7 @@ def output_format(path: str | None, given: str | None, is_array: bool) -> str:
         return name
     extensions = " ".join(extension for format in FORMATS.values() for extension in format.extensions)
     suffix = Path(path).suffix.lower() or "(none)"
-    raise OptionError(f"{path}: no format has the extension {suffix!r}; use one of {extensions}, or --to")
+    raise OptionError(f"{path}: no format has the extension {suffix!r}; use one of {extensions}, or ⟨to_format⟩")
 
 
 def load(name: str) -> ModuleType:

@@ -46,13 +46,15 @@ class Given:
         }
         if format not in DIALECTS:
             if said or self.no_header:
-                options = ", ".join(f"--{option}" for option in (*said, *(["no-header"] if self.no_header else [])))
+                options = ", ".join(
+                    f"⟨{option}⟩" for option in (*said, *(["no_header=True"] if self.no_header else []))
+                )
                 raise OptionError(f"{name}: {options} is for {' and '.join(DIALECTS)}, and the input is {format}")
             return Dialect()
         for option, value in said.items():
             most = "one character" if option == "delimiter" else "one character, or '' for none"
             if len(value) > 1 or not value.isascii() or value in (*_LINE_ENDS, "\0") or value == "" == most[13:]:
-                raise OptionError(f"--{option} must be {most}, of ASCII and no line end, got {value!r}")
+                raise OptionError(f"⟨{option}⟩ must be {most}, of ASCII and no line end, got {value!r}")
         made = replace(DIALECTS[format], **said, header=not self.no_header)
         if made.escape == made.quote:
             made = replace(made, escape="")  # a quote before a quote is a doubled one

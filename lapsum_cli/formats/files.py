@@ -21,7 +21,14 @@ from typing import Any
 import pyarrow as pa
 
 from ..core import unfinished
-from ..core.errors import DataError, InputMissing, IOFailed, LapsumError, OutputError, is_out_of_memory
+from ..core.errors import (
+    DataError,
+    InputMissing,
+    IOFailed,
+    LapsumError,
+    OutputError,
+    is_out_of_memory,
+)
 from . import FORMATS, IN_DIRECTORY
 from .temporary import Temporary
 
@@ -44,7 +51,7 @@ def expand(sources: list[str]) -> list[str]:
         elif os.path.exists(source):
             paths.append(source)  # a device, such as /dev/stdin
         else:
-            raise InputMissing(f"{source}: no such file")
+            raise InputMissing(f"{source}: no such file" if source else "'' is the name of no file")
     return paths
 
 
@@ -164,6 +171,10 @@ class Input:
         """Bytes of a file; None for a pipe."""
         return os.path.getsize(self.name) if self.is_regular else None
 
+    def position(self) -> int:
+        """How many bytes were read of `stream`."""
+        return self.stream.tell() if "stream" in self.__dict__ else 0
+
 
 class Output:
     """A file that appears whole or not at all; standard output, a device or a named pipe, which are written as it goes.
@@ -174,7 +185,7 @@ class Output:
     def __init__(self, path: str | None, force: bool = False, inputs: Sequence[str] = ()):
         """OutputError where it cannot be made. inputs: the paths that no file beside this one may replace."""
         if path == "":
-            raise OutputError("'' is the name of no file; leave out -o to write to standard output")
+            raise OutputError("'' is the name of no file; leave out ⟨sink⟩ to write to standard output")
         self.name = path or "standard output"
         self.is_file = path is not None and not _is_device(path)
         self.path = path or ""  # empty for standard output
@@ -191,7 +202,7 @@ class Output:
         if os.path.isdir(self.path):
             raise OutputError(f"{self.name}: is a directory; name a file in it")
         if self._replaced() and not self.force:
-            raise OutputError(f"{self.name}: exists already; pass --force to replace it")
+            raise OutputError(f"{self.name}: exists already; pass ⟨force=True⟩ to replace it")
 
     def _replaced(self) -> os.stat_result | None:
         """What is there under the name now; OutputError where nothing may have that name, as where it is too long."""
@@ -241,7 +252,7 @@ class Output:
         if self.path:
             return io.BufferedWriter(io.FileIO(os.open(self.path, os.O_WRONLY), "w"), 1 << 16)
         if sys.stdout is None:
-            raise OutputError("standard output is closed; name a file with -o")
+            raise OutputError("standard output is closed; name a file with ⟨sink⟩")
         sys.stdout.flush()
         return io.BufferedWriter(io.FileIO(sys.stdout.fileno(), "w", closefd=False), 1 << 16)
 

@@ -52,9 +52,9 @@ def hint_of_columns(names: list[str]) -> str | None:
     if _LETOR.match(first):
         return "it looks like LETOR lines (label qid:1 1:0.5 ...): write a table with columns for label, qid and score"
     if len(names) == 1:
-        for delimiter, shown in ((";", "';'"), ("\t", "'\\t'"), ("|", "'|'"), (" ", "' '")):
+        for delimiter, given in ((";", ";"), ("\t", "\\t"), ("|", "|"), (" ", " ")):
             if delimiter in first.strip():
-                return f"fields seem to be separated by {shown}: pass --delimiter {shown}"
+                return f"fields seem to be separated by '{given}': pass ⟨delimiter={given}⟩"
     if any(name.replace(".", "", 1).lstrip("-").isdigit() for name in names):
-        return "the first line of a text is taken for column names: add such a line, or pass --no-header"
+        return "the first line of a text is taken for column names: add such a line, or pass ⟨no_header=True⟩"
     return None

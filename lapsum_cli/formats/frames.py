@@ -54,6 +54,14 @@ class Frame:
         except pa.ArrowException as error:
             raise DataError(f"{self.name}: reading failed: {first_line(error)}") from None
 
+    def size(self) -> int | None:
+        """Bytes; None for a stream."""
+        return None if self.rows is None else max(1, int(self.given.nbytes))
+
+    def position(self) -> int:
+        """Of no use: the rows of a frame are counted."""
+        return 0
+
     def close(self) -> None:
         """Nothing: it is somebody else's."""
 

@@ -23,6 +23,8 @@ COLUMN = "score"
 _ROWS_OF_NOTHING = 1 << 20
 _DTYPES = (np.float16, np.float32, np.float64)
 
+_NO_NULL = "an NPY file holds no null; dropped scores need a table: choose one with ⟨to_format⟩"
+
 
 class NpySource:
     """A vector is a column of scores, one ranking; a matrix is a column of lists, a ranking a row."""
@@ -140,7 +142,8 @@ class NpySink(Sink):
         results = made.results
         if len(results) > 1 and not output.is_file:
             raise OptionError(
-                f"{output.name} holds one array, not {', '.join(results)}; name a file with -o, or choose another --to"
+                f"{output.name} holds one array, not {', '.join(results)}; name a file with ⟨sink⟩, or choose another "
+                "⟨to_format⟩"
             )
         outputs = [output, *(output.beside(name) for name in results[1:])]
         self.arrays = [_NpyArray(*each, made) for each in zip(outputs, results, strict=True)]
@@ -193,7 +196,7 @@ class _NpyArray:
         """Some more rows; DataError for null, and for a list that is not as long as those before it."""
         for array in table.column(self.column).chunks:
             if array.null_count:
-                raise DataError("an NPY file holds no null; dropped scores need a table: choose one with --to")
+                raise DataError(_NO_NULL)
             values = array
             if self.is_list:
                 lengths = np.unique(np.asarray(array.value_lengths())) if len(array) else np.empty(0, int)
@@ -202,11 +205,11 @@ class _NpyArray:
                     other = int(lengths[lengths != self.width][0])
                     raise DataError(
                         f"an NPY matrix needs rankings of one length, these have {self.width} and {other} scores: "
-                        "choose another --to"
+                        "choose another ⟨to_format⟩"
                     )
                 values = array.flatten()
                 if values.null_count:
-                    raise DataError("an NPY file holds no null; dropped scores need a table: choose one with --to")
+                    raise DataError(_NO_NULL)
             with writing(self.output.name):
                 if len(values):
                     self.stream.write(np.ascontiguousarray(np.asarray(values), self.dtype).data.cast("B"))

@@ -18,7 +18,7 @@ _PIECE = 1 << 20  # bytes that are looked at together: NumPy holds many times as
 _NOTHING = np.empty(0, np.uint32)
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _SHOWN = 40  # bytes of a field, in a message
-_WAYS = "a quote within quotes is doubled, or has before it what --escape names; with --quote '' quotes are text"
+_WAYS = "a quote within quotes is doubled, or has before it what ⟨escape⟩ names; with ⟨quote=⟩ quotes are text"
 
 
 class Misplaced(Exception):

@@ -59,7 +59,7 @@ def instead(kind: pa.DataType) -> str:
     """The words for what else a column of this type can be written as: formats that keep types, as far as they do."""
     typed = [name for name, format in FORMATS.items() if format.kind == "table" and not format.is_text]
     *names, last = [name for name in typed if _holds(name, kind)]
-    return f"write {', '.join(names)} or {last} (--to), or leave the column out of the input"
+    return f"write {', '.join(names)} or {last} (⟨to_format⟩), or leave the column out of the input"
 
 
 def _holds(format: str, kind: pa.DataType) -> bool:
@@ -76,4 +76,6 @@ def open_sink(output: Output, made: Made) -> Sink:
         return load(made.format).write(output, made)
     except pa.ArrowNotImplementedError as error:
         name = made.format
-        raise OptionError(f"{output.name}: {name} cannot hold these columns: {error}; choose another --to") from None
+        raise OptionError(
+            f"{output.name}: {name} cannot hold these columns: {error}; choose another ⟨to_format⟩"
+        ) from None

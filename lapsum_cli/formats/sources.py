@@ -10,7 +10,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from ..core.cuts import cut
-from ..core.errors import DataError, InputMissing, OptionError
+from ..core.errors import DataError, OptionError
 from . import FORMATS, IN_DIRECTORY, by_extension, by_first_bytes, known, load
 from .common import common_schema, difference
 from .dialect import Dialect, Given
@@ -19,6 +19,7 @@ from .foreign import what_it_is
 from .frames import FORMAT, Frame
 from .partitions import Partitions
 from .plain import as_declared, plain_schema
+from .shares import Shares
 from .sizes import cumulative_bytes
 
 _COLUMN = 1 << 12  # bytes of a column in a chunk: of fewer, what Arrow does with every column is most of the work
@@ -101,6 +102,9 @@ class Rows(Protocol):
     def chunks(self) -> Iterator[Chunk]:
         """All rows, once."""
 
+    def share(self, rows: int) -> float | None:
+        """How much of the input held the first so many rows, from 0 to 1; None where that is not known."""
+
 
 class Sources:
     """One or several inputs read as one, in order; all must have the same columns, of types that go together.
@@ -118,12 +122,12 @@ class Sources:
         dialect: Given = Given(),
     ):
         """Open the first input; raise InputMissing, OptionError or DataError where it cannot be, and close all."""
-        self.format, self.numbers, self.room, self.dialect = known(format, "--from"), numbers, room, dialect
+        self.format, self.numbers, self.room, self.dialect = known(format, "from_format"), numbers, room, dialect
         self.inputs: list[Input | Frame] = []
         for one in given:
             self.inputs += [one] if isinstance(one, Frame) else map(Input, expand([one]))
         if [file.name for file in self.inputs].count(STDIN) > 1:
-            raise InputMissing("standard input (-) can be read only once")
+            raise OptionError("standard input (-) can be read only once; name it once")
         self.beside: dict[str, Input] = {}
         try:
             if self.is_array and beside:
@@ -139,6 +143,7 @@ class Sources:
             raise
         self.rows = self.first.rows if len(self.inputs) == 1 else None
         self.read: list[tuple[str, int]] = []  # (name, rows) of every input read so far
+        self.shares = Shares(self.inputs)
 
     @property
     def is_array(self) -> bool:
@@ -155,7 +160,9 @@ class Sources:
             raise DataError(f"{file.name}: {what}")
         name = self.format or by_extension(file.name) or by_first_bytes(file.head)
         if name is None:
-            raise DataError(f"{file.name}: its format is not recognised; name it with --from {'|'.join(FORMATS)}")
+            raise DataError(
+                f"{file.name}: its format is not recognised; name it with ⟨from_format⟩, one of {', '.join(FORMATS)}"
+            )
         return name
 
     def _open(self, file: Input | Frame) -> Source:
@@ -197,6 +204,10 @@ class Sources:
 
         return common_schema(self.partitions.schema(schema), schemas(), self.inputs[0].name)
 
+    def share(self, rows: int) -> float | None:
+        """How much of all inputs held the first so many rows."""
+        return self.shares.of(rows)
+
     def close(self) -> None:
         """Let go of every input."""
         for file in (*self.inputs, *self.beside.values()):
@@ -207,7 +218,7 @@ class Sources:
         hold them.
         """
         size = max(self.room.chunk, min(len(self.schema) * _COLUMN, self.room.size // 32))
-        plain = plain_schema(self.schema)
+        plain, earlier = plain_schema(self.schema), 0
         for file in self.inputs:
             source = self.first if file is self.inputs[0] else self._open(file)
             self._check_columns(source.schema, file.name)
@@ -217,12 +228,15 @@ class Sources:
                 _check(batch, file.name, row)
                 for start, stop in _parts(batch, plain, size):
                     if start < stop:
+                        self.shares.note(file, row + stop, source.rows, earlier + row + stop)
                         rows = self._declared(batch.slice(start, stop - start), plain, file.name)
                         yield Chunk(rows, file.name, row + 1 + start)
                         del rows
                 row += batch.num_rows
                 del batch  # before the next is made
             self.read.append((Path(file.name).name, row))
+            earlier += row
+            self.shares.ended(file, earlier)
             file.close()
 
     def _check_columns(self, schema: pa.Schema, file: str) -> None:

@@ -46,6 +46,8 @@ class Kept(NamedTuple):
 class Loss(Operation):
     """Losses of rankings against a target, and their gradients; the mean is said on stderr.
 
+    A row for each ranking, in the input's order; with --gradient every row and column of the input, in its order.
+
     spearman: 1 - the correlation of the soft ranks r with the ranks of the target y. ndcg: 1 - DCG / ideal, DCG = sum
     of gain(y_i) / log2(1 + r_i); with --k each term times the soft membership p_i. topk: the cross-entropy
     -(1/n) sum of t_i log p_i + (1 - t_i) log(1 - p_i), t the k largest targets. recall: 1 - sum of t_i p_i / k.
@@ -71,9 +73,9 @@ class Loss(Operation):
         if self.loss not in LOSSES:
             raise OptionError(f"no loss {self.loss!r}; known are {', '.join(LOSSES)}")
         if self.gain not in ("exp2", "linear"):
-            raise OptionError(f"--gain must be exp2 or linear, got {self.gain!r}")
+            raise OptionError(f"⟨gain⟩ must be exp2 or linear, got {self.gain!r}")
         if self.gain != "exp2" and "gain" not in LOSSES[self.loss].options:
-            raise OptionError(f"--gain is of use to ndcg, not to {self.loss}")
+            raise OptionError(f"⟨gain⟩ is of use to ndcg, not to {self.loss}")
         if len(self.ks) > 1:
             raise OptionError("a loss takes a single k")
 

@@ -22,12 +22,12 @@ from .softness import DEFAULT_ALPHA, alphas_of, unit_bytes
 if TYPE_CHECKING:  # NumPy
     from ..core.rankings import Array, Rankings
 
-SCORE, RANKING, PAIR = "score", "ranking", "pair"
+SCORE, POSITION, RANKING, PAIR = "score", "position", "ranking", "pair"
 GRADIENT = "grad"  # the slot of gradients with respect to the scores
 
 
 class Slot(NamedTuple):
-    """One thing that an operation gives: a value for every score, ranking, or pair of an item and a position.
+    """One thing that an operation gives: a value for every score, position, ranking, or pair of an item and a position.
 
     k  of which k it is, where several were asked for
     """
@@ -106,6 +106,7 @@ class Operation:
     grad_alpha: bool = False
 
     name: ClassVar[str] = ""
+    direction: ClassVar[str] = "descending"  # what users call the option whose True is best first
     about: ClassVar[str] = ""  # a line, for a list of operations
     result: ClassVar[str] = ""  # the slot of the result
     takes: ClassVar[tuple[str, ...]] = ()  # what it needs besides scores: of "k", "upstream", "target", "item"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class Permute(ByMethod):
     """Soft permutation: a row for each item and likely position (from 1, best first), with its probability.
 
+    Rankings and their items keep the input's order, and of its columns the group and the item's name stay.
+
     P_il = F((x_i - b_l) / alpha) - F((x_i - b_l-1) / alpha), with b_l the threshold of the soft top l. Each item keeps
     its most probable positions until those left out hold at most --tol. How many rows that makes is said before they
     are written; more than 10^9, or than the disk holds, need --force.
@@ -37,7 +39,7 @@ class Permute(ByMethod):
 
     def __post_init__(self) -> None:
         if not 0 <= self.tolerance < 1:
-            raise OptionError(f"--tol must be 0 or more and below 1, got {self.tolerance:g}")
+            raise OptionError(f"⟨tolerance⟩ must be 0 or more and below 1, got {self.tolerance:g}")
 
     @cached_property
     def gives(self) -> tuple[Slot, ...]:

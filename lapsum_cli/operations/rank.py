@@ -14,6 +14,8 @@ from .placed import Placed
 class Rank(Placed):
     """Soft ranks: the largest score of a ranking is near 1, and they sum to n(n+1)/2.
 
+    Every row and column of the input stays, in its order, unless --order asks for another.
+
     r_i = base + sum over j != i of F((x_j - x_i) / alpha), with F the CDF of the Laplace distribution. Ties share
     their mean rank.
     """

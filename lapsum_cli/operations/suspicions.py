@@ -6,11 +6,9 @@ deviations, it sets them. Scores of shape (n, 1) are n rankings of one score eac
 
 from __future__ import annotations
 
-import sys
-import warnings
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import LapsumWarning
+from ..core import errors
 from .operation import Operation
 
 if TYPE_CHECKING:
@@ -26,10 +24,7 @@ def warn(operation: Operation, rankings: Rankings) -> None:
     """LapsumWarning of a suspicion, at the line that called this package."""
     line = suspicion(operation, rankings)
     if line is not None:
-        frame, level = sys._getframe(), 1
-        while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(("lapsum_cli.", "torch.")):
-            frame, level = frame.f_back, level + 1
-        warnings.warn(line, LapsumWarning, stacklevel=level)
+        errors.warn(line)
 
 
 def suspicion(operation: Operation, rankings: Rankings) -> str | None:

@@ -23,6 +23,8 @@ TIES = ("input", "all")
 class TopK(Placed):
     """Soft top-k: memberships in [0, 1] that sum to k in every ranking.
 
+    Every row and column of the input stays, in its order, unless --only-top, --min or --order asks for others.
+
     p_i = F((x_i - b) / alpha), with F the CDF of the Laplace distribution and the threshold b such that they sum to k.
     """
 
@@ -41,6 +43,7 @@ class TopK(Placed):
     grad_k: bool = option(False, "With a gradient, also that with respect to each ranking's k.", "--grad-k")
 
     name: ClassVar[str] = "topk"
+    direction: ClassVar[str] = "largest"
     about: ClassVar[str] = "Soft top-k: memberships in [0, 1] that sum to k."
     takes: ClassVar[tuple[str, ...]] = ("k", "upstream")
     in_scores: ClassVar[tuple[str, ...]] = ("threshold",)
@@ -50,17 +53,17 @@ class TopK(Placed):
         if len(set(map(str, self.ks))) < len(self.ks):
             raise OptionError(f"k is given twice in {','.join(map(str, self.ks))}")
         if self.minimum is not None and not 0 <= self.minimum <= 1:
-            raise OptionError(f"--min must be a membership from 0 to 1, got {self.minimum:g}")
+            raise OptionError(f"⟨minimum⟩ must be a membership from 0 to 1, got {self.minimum:g}")
         if self.minimum is not None and len(self.ks) > 1:
-            raise OptionError("--min needs a single k")
+            raise OptionError("⟨minimum⟩ needs a single k")
         if self.only_top and len(self.ks) > 1:
-            raise OptionError("--only-top needs a single k")
+            raise OptionError("⟨only_top=True⟩ needs a single k")
         if self.ties not in TIES:
-            raise OptionError(f"--ties must be {' or '.join(TIES)}, got {self.ties!r}")
+            raise OptionError(f"⟨ties⟩ must be {' or '.join(TIES)}, got {self.ties!r}")
         if self.ties != TIES[0] and not self.only_top:
-            raise OptionError("--ties goes with --only-top")
+            raise OptionError("⟨ties⟩ goes with ⟨only_top=True⟩")
         if self.minimum is not None and self.log:
-            raise OptionError("--min is a membership, and --log writes logarithms; choose one of them")
+            raise OptionError("⟨minimum⟩ is a membership, and ⟨log=True⟩ writes logarithms; choose one of them")
 
     @property
     def asks_places(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -10,14 +11,20 @@ from ..core.quantities import K
 from . import LOSSES, METHODS, OPERATIONS, operation_called
 from .loss import Loss
 from .operation import ByMethod, Operation
-from .placed import Placed, places
+from .placed import places
 
 PLACES = "places"  # the name of the kernels that find them
 
 _READY: set[tuple[str, str]] = set()  # kernels, and those of which device, and dtype: asked for at every call
 
 
-def warm(operation: Operation, dtype: str, on: Device, notice: Callable[[str], None] = lambda line: None) -> None:
+def on_terminal(line: str) -> None:
+    """A line on standard error where that is a terminal: whoever waits there should know for what."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        sys.stderr.write(f"lapsum: {line}\n")
+
+
+def warm(operation: Operation, dtype: str, on: Device, notice: Callable[[str], None] = on_terminal) -> None:
     """Have every kernel that an operation may need on a device ready, once in a process; `notice` is told of a wait.
 
     Kernels compile as they run on tiny rankings, one process at a time (kernels/jit.py).
@@ -33,11 +40,9 @@ def warm(operation: Operation, dtype: str, on: Device, notice: Callable[[str], N
         on.run_every_kernel(operation.on_a_tiny_ranking(), _tiny(dtype))
 
     _have(name, dtype, run, run_all, notice)
-    if isinstance(operation, Placed) and operation.asks_places:
-        warm_places(dtype, notice)
 
 
-def warm_places(dtype: str, notice: Callable[[str], None] = lambda line: None) -> None:
+def warm_places(dtype: str, notice: Callable[[str], None] = on_terminal) -> None:
     """Likewise for hard places, which the CPU finds: of short rankings, and of one that is sorted by bytes."""
 
     def run() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import shlex
 from collections.abc import Callable, Iterable
 
 import pyarrow as pa
@@ -24,7 +23,10 @@ def detect(schema: pa.Schema, names: Names, is_array: bool, source: str, notice:
     """The layout of a table with these columns; what was found rather than named is said through `notice`."""
     beside = names.beside.values()
     one_each = [] if names.columns else beside
-    for name in (*(names.group or ()), *filter(None, (names.score, names.alpha, names.k, names.item, *one_each))):
+    for name in (
+        *(names.group or ()),
+        *filter(None, (names.score, names.alpha, names.k, names.item, *names.keep, *one_each)),
+    ):
         if name not in schema.names:
             meant = _nearest(name, schema.names)
             raise OptionError(f'{source}: no column "{name}"{meant}; the columns are {_listed(schema.names)}')
@@ -43,18 +45,18 @@ def find_item(schema: pa.Schema, layout: Layout, source: str, notice: Notice) ->
         return None
     if isinstance(layout, Wide):
         if given:
-            raise OptionError("--item does not go with --columns, whose names are those of the items")
+            raise OptionError("⟨item⟩ does not go with ⟨columns⟩, whose names are those of the items")
         return "item"
     lists = isinstance(layout, Lists)
     if given:
         if lists and not is_list(schema.field(given).type):
             wanted = "lists like those of the scores"
-            raise OptionError(f'{source}: column "{given}" has type {schema.field(given).type}; --item needs {wanted}')
+            raise DataError(f'{source}: column "{given}" has type {schema.field(given).type}; ⟨item⟩ needs {wanted}')
         return given
     found = [f.name for f in schema if is_called(f.name, ITEM_NAMES) and is_list(f.type) == lists]
     found = [name for name in found if name not in layout.group]
     if len(found) > 1:
-        raise OptionError(f"{source}: several columns could be the item: {_listed(found)}; choose with --item")
+        raise OptionError(f"{source}: several columns could be the item: {_listed(found)}; choose with ⟨item⟩")
     if found:
         notice(f'items from "{found[0]}"')
     return found[0] if found else None
@@ -80,7 +82,7 @@ def _layout(schema: pa.Schema, names: Names, is_array: bool, source: str, notice
     if is_list(kind):
         score_type(kind.value_type, score, source)
         if names.group:
-            raise OptionError(f'{source}: "{score}" holds a ranking in each row; --group is for a row an item')
+            raise OptionError(f'{source}: "{score}" holds a ranking in each row; ⟨group⟩ is for a row an item')
         if not (is_array or names.score):
             notice(f'scores from "{score}", a ranking in each row')
         return Lists(score, names)
@@ -88,7 +90,7 @@ def _layout(schema: pa.Schema, names: Names, is_array: bool, source: str, notice
     group = names.group if names.group is not None else _find_group(schema, source)
     if not group and not is_array:
         notice(
-            f'scores from "{score}"; no group column is named or known, so the whole table is one ranking (see --group)'
+            f'scores from "{score}"; no group column is named or known, so the whole table is one ranking (see ⟨group⟩)'
         )
     elif (names.group is None or names.score is None) and not is_array:
         notice(f'scores from "{score}", grouped by {_listed(group)}')
@@ -97,11 +99,11 @@ def _layout(schema: pa.Schema, names: Names, is_array: bool, source: str, notice
 
 def _wide(schema: pa.Schema, names: Names, source: str) -> Wide:
     if names.group or names.score:
-        raise OptionError("--columns makes each row a ranking; it does not go with --group or --score")
+        raise OptionError("⟨columns⟩ makes each row a ranking; it does not go with ⟨group⟩ or ⟨score⟩")
     found = matching(names.columns, schema.names)
     if not found:
         columns = _listed(schema.names)
-        raise OptionError(f"{source}: no column matches --columns {names.columns}; the columns are {columns}")
+        raise OptionError(f"{source}: no column matches ⟨columns={names.columns}⟩; the columns are {columns}")
     for name in found:
         score_type(schema.field(name).type, name, source)
     return Wide(found, names)
@@ -112,8 +114,8 @@ def _find_score(schema: pa.Schema, names: Names, source: str) -> str:
     found, are_named = names.scores(schema.names, lambda columns: {name: kinds[name] for name in columns})
     hint = hint_of_columns(schema.names)
     if found and (len(found) > 1 or not are_named):
-        several = f"several columns could be the score: {_listed(found)}; choose one with --score"
-        confirm = f"but its name does not say so; confirm with --score {shlex.quote(found[0])}"
+        several = f"several columns could be the score: {_listed(found)}; choose one with ⟨score⟩"
+        confirm = f"but its name does not say so; confirm with ⟨score={found[0]}⟩"
         problem = several if len(found) > 1 else f'"{found[0]}" could be the score, {confirm}'
         if hint and not are_named:
             raise DataError(f"{source}: {problem}; {hint}")
@@ -122,14 +124,14 @@ def _find_score(schema: pa.Schema, names: Names, source: str) -> str:
         if not hint or holds_numbers(kinds[name]):
             score_type(kinds[name], name, source)
             return name
-    hint = hint or "name it with --score"
+    hint = hint or "name it with ⟨score⟩"
     raise DataError(f"{source}: no score column; the columns are {_listed(schema.names)}; {hint}")
 
 
 def _find_group(schema: pa.Schema, source: str) -> tuple[str, ...]:
     found = [name for name in schema.names if is_called(name, GROUP_NAMES)]
     if len(found) > 1:
-        raise OptionError(f"{source}: several columns could be the group: {_listed(found)}; choose with --group")
+        raise OptionError(f"{source}: several columns could be the group: {_listed(found)}; choose with ⟨group⟩")
     return tuple(found)
 
 

@@ -23,7 +23,6 @@ from ..flow.spill import BITS, Buckets, Waiting
 from ..formats.plain import plain_schema
 from ..formats.sinks import Sink
 from ..formats.sources import Chunk, Sources
-from ..operations.placed import Placed
 from .groups import run_starts
 from .hashes import hashes
 from .keys import comparable
@@ -45,10 +44,10 @@ class _Unchecked:
 class Together(Long):
     """The layout of gathered rows, which know their place in the input."""
 
-    def __init__(self, layout: Long, row: str, source: Gathered):
+    def __init__(self, layout: Long, source: Gathered):
         super().__init__(layout.score, layout.group, layout.names)
-        self.row, self.source = row, source
-        self.keys = (*layout.group, row)
+        self.row, self.source = source.row, source
+        self.keys = (*layout.group, source.place)
 
     def seen(self, limit: int) -> Any:
         return _Unchecked()
@@ -65,36 +64,40 @@ class Gathered:
 
     is_array = False
 
-    def __init__(self, source: Sources, table: Table, budget: Budget, folder: str | None):
+    def __init__(
+        self, source: Sources, table: Table, budget: Budget, folder: str | None, told: Callable[[float | None], None]
+    ):
         self.source, self.budget, self.layout = source, budget, table.layout
         names, known = table.layout.names, source.schema.names
         beside = [*names.each.values(), *names.beside.values(), *filter(None, [table.asked.item])]
-        self.order = isinstance(table.operation, Placed) and table.operation.order
-        if self.order:  # the rows of a ranking stay together, in another order: all their columns go along
-            beside += known
-        self.needed = list(dict.fromkeys([*table.layout.group, table.layout.score, *beside]))  # type: ignore[attr-defined]
+        self.by_ranking = table.by_ranking
+        self.needed = list(dict.fromkeys([*table.layout.group, table.layout.score, *beside, *table.goes_along]))  # type: ignore[attr-defined]
         self.row, self.key, self.began = (_unlike(known, name) for name in ("row", "hash", "began"))
         fields = [source.schema.field(name) for name in self.needed]
         fields += [pa.field(name, pa.int64()) for name in self._numbers]
         self.schema = pa.schema(fields, source.schema.metadata)
         self.rows, self.first, self.read = source.rows, source.first, source.read
-        self.folder = folder
+        self.folder, self.told = folder, told
         self.files: list[tuple[int, str]] = []  # the number of the first row of each, and its name
         self.waiting: Waiting | None = None
-        self.keeps_columns = table.keeps_columns and not self.order
+        self.keeps_columns = table.keeps_columns and not self.by_ranking
         self.count = 0
 
     @property
     def _numbers(self) -> list[str]:
         """The columns of numbers of rows: its own, and that of its ranking's first where rows are put by it."""
-        return [self.row, self.began] if self.order else [self.row]
+        return [self.row, self.began] if self.by_ranking else [self.row]
 
     @property
     def place(self) -> str:
         """The column of numbers by which results are put in order."""
         return self._numbers[-1]
 
-    def share(self) -> int:
+    def share(self, rows: int) -> float | None:
+        """How much of the work is done with the first so many gathered rows: half of it was to gather them."""
+        return self.source.share(0) if not rows else (1 + rows / self.count) / 2
+
+    def bytes_waiting(self) -> int:
         """Bytes for what waits before the spine, and as many for what waits behind it. A third of them is for a part:
         it is there in three copies while it is sorted.
         """
@@ -107,7 +110,7 @@ class Gathered:
 
     def chunks(self) -> Iterator[Chunk]:
         """All rows, once: group by group."""
-        share = self.share()
+        share = self.bytes_waiting()
         self.waiting = Waiting(share // 2, self.folder) if self.keeps_columns else None
         # The spine does not run yet: its share of the budget is theirs as well.
         buckets = Buckets(share, self.folder, self.key, 64 - BITS)
@@ -131,6 +134,8 @@ class Gathered:
         keys = pa.array(hashes([comparable(batch.column(name)) for name in self.layout.group]))
         columns = [batch.column(name) for name in self.needed]
         self.count += n
+        part = self.source.share(self.count)
+        self.told(None if part is None else part / 2)
         buckets.add(pa.record_batch([*columns, numbers, keys], [*self.needed, self.row, self.key]))
 
     def _together(self, part: Iterator[pa.RecordBatch], is_one: bool) -> Iterator[pa.RecordBatch]:
@@ -145,7 +150,7 @@ class Gathered:
                 batch = batch.take(pa.array(np.argsort(codes_of(columns), kind="stable")))
                 columns = self._groups(batch)
                 starts = run_starts(columns, previous)
-            if self.order:
+            if self.by_ranking:
                 firsts = np.append(began, np.asarray(batch.column(self.row))[starts])
                 lengths = np.diff(np.concatenate([[0], starts, [batch.num_rows]]))
                 batch = batch.append_column(self.began, pa.array(np.repeat(firsts, lengths)))
@@ -200,7 +205,7 @@ class InOrder(Sink):
     def write(self, table: pa.Table) -> None:
         """Put some results aside."""
         if self.buckets is None:
-            self.share = self.source.share()
+            self.share = self.source.bytes_waiting()
             shift = self.source.count.bit_length() - BITS
             self.buckets = Buckets(self.share // 3, self.source.folder, self.source.place, shift)
         kept = self.results if self.source.keeps_columns else self.schema.names
@@ -251,20 +256,25 @@ class _Rows:
 
 
 def gathered(
-    source: Sources, table: Table, out: Sink, budget: Budget, folder: str | None
+    source: Sources,
+    table: Table,
+    out: Sink,
+    budget: Budget,
+    folder: str | None,
+    told: Callable[[float | None], None] = lambda share: None,
 ) -> tuple[Gathered, Table, Sink]:
     """The source, table and sink with which the spine works on rows in any order, in place of those for sorted ones.
 
-    folder: where temporary files go, by default the system's.
+    folder: where temporary files go, by default the system's. told: how much is done, while rows are gathered.
     """
     if table.layout.closes_with_row or not table.layout.group:
         raise OptionError(
-            "--sort-groups is for a table with a row for each item and a --group that tells rankings apart"
+            "⟨sort_groups=True⟩ is for a table with a row for each item and a ⟨group⟩ that tells rankings apart"
         )
     if folder is not None and not os.path.isdir(folder):
-        raise OptionError(f"--temp-dir {folder} is no directory")
-    made = Gathered(source, table, budget, folder)
-    inner = type(table)(table.operation, Together(table.layout, made.row, made), made, table.asked, table.on)  # type: ignore[arg-type]
-    if made.row not in inner.schema.names:  # a single row, of all
+        raise OptionError(f"⟨temp_dir={folder}⟩ is no directory")
+    made = Gathered(source, table, budget, folder, told)
+    inner = type(table)(table.operation, Together(table.layout, made), made, table.asked, table.on)  # type: ignore[arg-type]
+    if made.place not in inner.schema.names:  # a single row, of all
         return made, inner, out
     return made, inner, InOrder(made, out, table.schema, inner.results)

@@ -71,7 +71,7 @@ class Long(Layout):
             first = np.arange(0 if seen.previous is not None else min(1, chunk.batch.num_rows))
             if len(first) and (found := in_runs(chunk.batch, {self.score, *self.names.named})):
                 shown = " and ".join(f'"{name}"' for name in found)
-                self.notice(f"equal values of {shown} stand together; if they make a ranking, pass --group {found[0]}")
+                self.notice(f"equal values of {shown} stand together; if they make a ranking, pass ⟨group={found[0]}⟩")
             seen.previous = []
             return first
         columns = [comparable(chunk.batch.column(name)) for name in self.group]
@@ -87,11 +87,11 @@ class Long(Layout):
         too_many, at = (True, returned[1]) if isinstance(returned, tuple) else (False, returned)
         row = chunk.row + int(starts[at])
         name = self._key(chunk.batch, int(starts[at]))
-        by, together = ",".join(self.group), "run again with --sort-groups, which brings its rows together"
+        by, together = ",".join(self.group), "run again with ⟨sort_groups=True⟩, which brings its rows together"
         if too_many:
             raise DataError(
                 f"{chunk.file}, row {row}: {name} is out of order, and there are too many groups to check within "
-                f'--memory that none returns; {together}, sort by "{by}" first, or raise --memory'
+                f'⟨memory⟩ that none returns; {together}, sort by "{by}" first, or raise ⟨memory⟩'
             )
         raise DataError(
             f"{chunk.file}, row {row}: {name} appears again after its ranking was closed; {together}, or sort by "

@@ -34,6 +34,7 @@ class Pairs(Table):
     """
 
     keeps_rows = False
+    without_score = "have no rows"
     operation: Permute
 
     def __init__(self, operation: Permute, layout: Layout, source: Rows, asked: Asked, on: Device):
@@ -52,13 +53,12 @@ class Pairs(Table):
         if self.layout.closes_with_row:
             keys = [pa.field("ranking", pa.int64())]
         item = self.asked.item
-        return pa.schema([*keys, self.layout.item_field(item, self.input) if item else pa.field("item", pa.int64())])
+        named = self.layout.item_field(item, self.input) if item else pa.field("item", pa.int64())
+        return self.with_new(pa.schema([*keys, named]), pa.field("position", pa.int64()))
 
     def fields(self, slot: Slot) -> list[pa.Field]:
         kind = self.kind_of(slot)
-        if self.operation.dense:
-            return [pa.field(self.name_of(slot), pa.list_(kind))]
-        return [pa.field("position", pa.int64()), pa.field(self.name_of(slot), kind)]
+        return [pa.field(self.name_of(slot), pa.list_(kind) if self.operation.dense else kind)]
 
     def put_back(self, batch: Batch, rankings: Rankings, result: Result) -> Iterator[pa.Table]:
         """The rows of a batch, some at a time: the items of its rankings in order, the positions of each ascending."""
@@ -92,10 +92,10 @@ class Pairs(Table):
     def check(self, format: str) -> None:
         is_array, npy = FORMATS[format].kind == "array", FOR_KIND["array"]
         if self.operation.dense and not is_array:
-            known = f"name the output something{FORMATS[npy].extensions[0]}, or pass --to {npy}"
-            raise OptionError(f"--dense is for {npy.upper()}, not {format}; {known}")
+            known = f"name the output something{FORMATS[npy].extensions[0]}, or pass ⟨to_format={npy}⟩"
+            raise OptionError(f"⟨dense=True⟩ is for {npy.upper()}, not {format}; {known}")
         if not self.operation.dense and is_array:
-            raise OptionError("a permutation has a row for each item and position; write a table, or pass --dense")
+            raise OptionError("a permutation has a row for each item and position; write a table, or pass ⟨dense=True⟩")
 
     def _keys(self, batch: Batch, rankings: Rankings) -> list[pa.ChunkedArray]:
         """Columns with a value for each ranking of the batch."""
@@ -133,7 +133,7 @@ class Pairs(Table):
     def _refuse(self, rows: int, size: int, about: str) -> None:
         if math.isnan(self.free):
             return
-        hint = "raise --tol, lower --alpha, or pass --force"
+        hint = "raise ⟨tolerance⟩, lower ⟨alpha⟩, or pass ⟨force=True⟩"
         if rows > MOST_ROWS:
             raise OutputError(f"the permutation has {about}{rows} rows, over {MOST_ROWS}; {hint}")
         if size > self.free:
@@ -154,8 +154,8 @@ class Pairs(Table):
             size = int(size * (known / len(lengths) if known is not None else 1))
             if size > self.free:
                 raise OutputError(
-                    f"the matrix has {size >> 20} MiB, and {int(self.free) >> 20} MiB are free; leave out --dense, or "
-                    "pass --force"
+                    f"the matrix has {size >> 20} MiB, and {int(self.free) >> 20} MiB are free; leave out "
+                    "⟨dense=True⟩, or pass ⟨force=True⟩"
                 )
             self.say(f"a matrix of {size >> 20} MiB")
         for r, n in enumerate(lengths.tolist()):

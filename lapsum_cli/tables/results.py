@@ -1,13 +1,13 @@
 """An operation on the rankings of one input: rankings out of batches of rows, and what it gives back into rows.
 
-What a slot is `per` says which form the result has: a value beside every score, a row for each ranking, or a row for
-each item and position (pairs.py).
+What a slot is `per` says which form the result has: a value beside every score, a row for each ranking, for each
+position (positions.py), or for each item and position (pairs.py).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,9 +18,10 @@ from ..core.device import Device
 from ..core.errors import DataError, OptionError
 from ..core.rankings import Rankings, has_nan
 from ..flow.batching import Batch
+from ..formats.plain import plain_schema
 from ..formats.sources import Rows
 from ..operations.how_soft import HowSoft
-from ..operations.operation import RANKING, SCORE, Operation, Result, Slot
+from ..operations.operation import POSITION, RANKING, SCORE, Operation, Result, Slot
 from ..operations.placed import Placed
 from .layout import Layout
 from .top import Places, placed
@@ -61,6 +62,7 @@ class Counts:
     alone: int = 0  # rankings of a single score
     padding: str | None = None  # what is to be said of the first that was seen
     how_soft: HowSoft = field(default_factory=HowSoft)
+    without_score: str = ""  # what rows get whose score was left out
     total: Total = field(default_factory=Total)
 
     def add(self, batch: Batch, rankings: Rankings, short: int, result: Result) -> None:
@@ -113,10 +115,14 @@ class Table:
     keeps_rows: bool = True  # a row of the result for every row of the input
     is_array: bool = False  # where nothing says otherwise, the result is written as NPY
     of_matrices: bool = False  # a row of the result is a line of one of several square matrices
+    by_ranking: bool = False  # rows of a ranking are written together, in an order of their own
+    goes_along: Sequence[str] = ()  # columns of the input that move with the rows of a ranking
+    asks_places: bool = False  # the hard places of scores are needed
+    without_score: str = "have a null result"  # what is said of rows whose score is left out
 
     def __init__(self, operation: Operation, layout: Layout, source: Rows, asked: Asked, on: Device):
         if asked.nan not in ("error", "last", "drop"):
-            raise OptionError(f"--nan must be error, last or drop, got {asked.nan!r}")
+            raise OptionError(f"⟨nan⟩ must be error, last or drop, got {asked.nan!r}")
         self.operation, self.layout, self.source, self.asked, self.on = operation, layout, source, asked, on
         self.input = source.schema
         self.kind, self.dtype = layout.value_type(self.input), layout.dtype(self.input)
@@ -126,24 +132,37 @@ class Table:
         self.schema = self.kept()
         self.results: list[str] = []
         for slot in operation.gives:
-            for new in self.fields(slot):
-                self._add(slot, new)
+            if self.has_place_for(slot):
+                for new in self.fields(slot):
+                    self._add(slot.name, new)
         self.cost = self._cost()
 
-    def _add(self, slot: Slot, new: pa.Field) -> None:
-        """A new column of the result; its name must be its alone."""
+    def has_place_for(self, slot: Slot) -> bool:
+        """Whether a slot has a column here: what is by position has none beside rows that are items."""
+        return True
+
+    @property
+    def main(self) -> str:
+        """The slots that --column names: the first that have a place."""
+        return next(slot.name for slot in self.operation.gives if self.has_place_for(slot))
+
+    def _add(self, slot: str, new: pa.Field) -> None:
+        """A new column of the result, of the slot of this name."""
         if not new.name:
-            raise OptionError("--column needs a name")
-        if new.name in self.schema.names:
-            hint = "choose another --column" if slot.name == self.operation.gives[0].name else "rename it"
-            raise OptionError(f'{self.source.first.name}: has a column "{new.name}" already; {hint}')
+            raise OptionError("⟨column⟩ needs a name")
+        self.schema = self.with_new(self.schema, new, "choose another ⟨column⟩" if slot == self.main else "rename it")
         self.results.append(new.name)
-        self.schema = self.schema.append(new)
+
+    def with_new(self, schema: pa.Schema, new: pa.Field, hint: str = "rename it") -> pa.Schema:
+        """The schema with a field more; OptionError where its name is not its alone."""
+        if new.name in schema.names:
+            raise OptionError(f'{self.source.first.name}: has a column "{new.name}" already; {hint}')
+        return schema.append(new)
 
     def name_of(self, slot: Slot) -> str:
         """The column of a slot: that of the result takes the name that was asked for, several k their own."""
         name = slot.name
-        if self.asked.column is not None and name == self.operation.gives[0].name:
+        if self.asked.column is not None and name == self.main:
             name = self.asked.column
         return f"{name}_{slot.k}" if slot.k else name
 
@@ -155,10 +174,10 @@ class Table:
         """The scores copied out of the table, the work, what is given beside them, the results, and a byte for NaN."""
         width = self.dtype.itemsize
         beside = 8 if "target" in self.operation.takes else (width if self.operation.gradient else 0)
-        results = width * sum(slot.per == SCORE for slot in self.operation.gives)
+        results = width * sum(slot.per in (SCORE, POSITION) for slot in self.operation.gives)
         # On a card the work is done there; what crosses the bus is copied to pinned memory, both ways.
         work = 2 * (width + beside + results) if self.on.has_own_memory else self.operation.work_bytes(width)
-        places = _OF_PLACES if isinstance(self.operation, Placed) and self.operation.asks_places else 0
+        places = _OF_PLACES if self.asks_places else 0
         return width + work + beside + results + places + 1
 
     def kept(self) -> pa.Schema:
@@ -211,7 +230,7 @@ class Table:
         if self.asked.nan == "error":
             where = self.layout.place(batch, int(np.argmax(wrong)))
             raise DataError(
-                f"{where}: the score is NaN or null; --nan last ranks such scores last, --nan drop leaves them out"
+                f"{where}: the score is NaN or null; ⟨nan=last⟩ ranks such scores last, ⟨nan=drop⟩ leaves them out"
             )
         if self.asked.nan == "last":
             worst = -np.inf if self.operation.descending else np.inf
@@ -226,19 +245,29 @@ class Beside(Table):
     keeps_columns = True
 
     def __init__(self, operation: Operation, layout: Layout, source: Rows, asked: Asked, on: Device):
+        self.placed = operation if isinstance(operation, Placed) and operation.asks_places else None
+        self.asks_places = self.placed is not None
+        self.is_array = source.is_array
         super().__init__(operation, layout, source, asked, on)
         self.minimum = getattr(operation, "minimum", None)
-        self.placed = operation if isinstance(operation, Placed) and operation.asks_places else None
         moves_rows = isinstance(operation, Placed) and operation.moves_rows
         if layout.closes_with_row and (moves_rows or self.placed):
-            raise OptionError("--min, --only-top, --order and --hard need a table with a row for each item")
+            raise OptionError("⟨minimum⟩, ⟨only_top⟩, ⟨order⟩ and ⟨hard⟩ need a table with a row for each item")
         if self.placed and self.placed.hard:
-            self._add(Slot("hard_rank"), pa.field("hard_rank", pa.float64()))
+            self._add("hard_rank", pa.field("hard_rank", pa.float64()))
+        if layout.names.keep:
+            raise OptionError("⟨keep⟩ is for rows that are positions; here they are the input's, and keep every column")
         self.keeps_rows = not moves_rows
-        self.is_array = source.is_array
+        if self.minimum is not None or getattr(operation, "only_top", False):
+            self.without_score = "have no rows"
+        self.by_ranking = isinstance(operation, Placed) and operation.order
+        self.goes_along = self.input.names if self.by_ranking else ()
 
     def kept(self) -> pa.Schema:
         return self.input
+
+    def has_place_for(self, slot: Slot) -> bool:
+        return slot.per != POSITION or self.layout.closes_with_row or self.is_array
 
     def fields(self, slot: Slot) -> list[pa.Field]:
         if slot.per == RANKING:
@@ -248,6 +277,8 @@ class Beside(Table):
     def put_back(self, batch: Batch, rankings: Rankings, result: Result) -> Iterator[pa.Table]:
         columns: list[list[pa.Array]] = []
         for slot, values in result.values.items():
+            if not self.has_place_for(slot):
+                continue
             if slot.per == RANKING:
                 columns.append([self.layout.ranking_column(batch, values)])
                 continue
@@ -281,6 +312,8 @@ class RowEach(Table):
     numbers. Reduced to a sum or a mean, a single row.
     """
 
+    without_score = "take no part"
+
     def __init__(self, operation: Operation, layout: Layout, source: Rows, asked: Asked, on: Device):
         super().__init__(operation, layout, source, asked, on)
         self.keeps_rows = layout.closes_with_row and asked.reduction == "none"
@@ -303,9 +336,8 @@ class RowEach(Table):
         table = batch.table()
         if not self.layout.closes_with_row:
             table = table.select(list(self.layout.keys)).take(pa.array(batch.starts))
-        for name, values in zip(self.results, result.values.values(), strict=True):
-            table = table.append_column(self.schema.field(name), pa.array(values, mask=np.isnan(result.losses)))
-        yield table.replace_schema_metadata(self.schema.metadata)
+        new = [pa.array(values, mask=np.isnan(result.losses)) for values in result.values.values()]
+        yield pa.table([*table.columns, *new], schema=plain_schema(self.schema))  # of no columns, a table has no rows
 
     def last(self, counts: Counts) -> Iterator[pa.Table]:
         if self.asked.reduction != "none":

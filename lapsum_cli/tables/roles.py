@@ -69,6 +69,7 @@ class Names:
     upstream: str | None = None
     target: str | None = None
     item: str | None = None
+    keep: tuple[str, ...] = ()
 
     @property
     def beside(self) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..core.errors import OptionError
+from ..core.errors import DataError
 from ..formats.types import floats, score_type
 from .layout import Layout, as_array
 from .roles import Names, matching
@@ -50,7 +50,7 @@ class Wide(Layout):
     def beside(self, name: str, batch: Any, dtype: np.dtype) -> np.ndarray:
         found = matching(name, batch.chunks[0].batch.schema.names)
         if len(found) != len(self.score_names):
-            raise OptionError(f'"{name}" matches {len(found)} columns for {len(self.score_names)} of scores')
+            raise DataError(f'"{name}" matches {len(found)} columns for {len(self.score_names)} of scores')
         return self._matrix(found, batch, dtype)
 
     def item_field(self, name: str, schema: pa.Schema) -> pa.Field:

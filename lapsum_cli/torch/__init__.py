@@ -38,6 +38,7 @@ import torch
 from ..core.errors import DataError, NotDifferentiable, OptionError
 from ..core.quantities import Alpha, K
 from ..core.rankings import Rankings, equal_offsets, has_nan
+from ..core.renamed import formerly
 from ..core.tensors import unreadable
 from ..operations import LOSSES, suspicions
 from ..operations.loss import Loss, check_reduction
@@ -148,19 +149,20 @@ def recall_loss(
     return loss("recall", x, target, k=k, alpha=alpha, descending=descending, reduction=reduction)
 
 
+@formerly("at", "k")
 @eagerly
 def ndcg_loss(
     x: torch.Tensor,
     target: torch.Tensor,
     *,
-    at: Any = None,
+    k: Any = None,
     gain: str = "exp2",
     alpha: Any = "0.1std",
     descending: bool = True,
     reduction: str = "mean",
 ) -> torch.Tensor:
-    """1 - NDCG at the soft ranks, of the `at` best alone if given; see lapsum_cli.ndcg_loss."""
-    return loss("ndcg", x, target, k=at, gain=gain, alpha=alpha, descending=descending, reduction=reduction)
+    """1 - NDCG at the soft ranks, of the k best alone if given; see lapsum_cli.ndcg_loss."""
+    return loss("ndcg", x, target, k=k, gain=gain, alpha=alpha, descending=descending, reduction=reduction)
 
 
 @eagerly
@@ -210,6 +212,10 @@ def __getattr__(name: str) -> Callable[..., torch.Tensor]:
     if base == name or base not in LOSSES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return lambda x, target, **options: loss(base, x, target, **options)
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 # The function below sees tensors as they were given: it reads their numbers, and gives each its gradient back.

@@ -31,10 +31,8 @@ def test_a_process_says_the_same(tmp_path, args, code, words):
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (("rank", "in.csv", "--alhpa", "1"), "no such option: --alhpa .*--alpha.*; try .* rank -h"),
-        (("rnak", "in.csv"), "no such command 'rnak'.*rank.*; try .* -h"),
-        (("rank", "in.csv", "--threads", "many"), "invalid value for '--threads'.*; try .* rank -h"),
-        (("rank", "in.csv", "--alpha"), ".*--alpha.* requires an argument; try .* rank -h"),
+        (("rnak", "in.csv"), "no such command 'rnak'; is 'rank' meant\\?; try .* -h"),
+        (("rank", "in.csv", "--alpha"), "--alpha needs a value; try .* rank -h"),
         (("rank",), "name a file to read, such as lapsum rank scores.parquet; try lapsum rank -h"),
         (("loss", "in.csv"), "no loss 'in.csv'; name one of spearman, .*: lapsum loss ndcg FILE --target COLUMN"),
         (("loss",), "name one of spearman, "),

@@ -44,7 +44,7 @@ def test_a_score_is_found_by_its_name(tmp_path, format, name):
 @pytest.mark.parametrize("name", NOT_SCORES)
 def test_a_number_of_another_name_is_asked_about(tmp_path, format, name):
     columns = {"qid": QID, name: X, "label": [1, 0, 2], "title": ["a", "b", "c"]}
-    with pytest.raises(OptionError, match=f'"{name}" could be the score, but .*--score {name}'):
+    with pytest.raises(OptionError, match=f'"{name}" could be the score, but .*score="{name}"'):
         score_in(tmp_path, format, columns)
     with pytest.raises(OptionError, match=f'several columns could be the score: "{name}", "weight"'):
         score_in(tmp_path, format, {**columns, "weight": X})
@@ -216,10 +216,10 @@ FOREIGN = {
     "array": (b'[{"score": 1},\n {"score": 2}]\n', "JSON array; .*jq"),
     "pretty array": (b'\xef\xbb\xbf\n[\n  {"score": 1}\n]\n', "JSON array; .*jq"),
     "letor": (b"2 qid:10 1:0.3 2:0.5 #docid = a\n1 qid:10 1:0.1 2:0.2\n", "LETOR lines"),
-    "spaces": (b"q1 Q0 d1 1 3.5 run\nq1 Q0 d2 2 2.5 run\n", "separated by ' ': pass --delimiter ' '"),
-    "semicolons": (b"qid;score\n1;2,5\n", "separated by ';': pass --delimiter ';'"),
+    "spaces": (b"q1 Q0 d1 1 3.5 run\nq1 Q0 d2 2 2.5 run\n", "separated by ' ': pass delimiter=\" \""),
+    "semicolons": (b"qid;score\n1;2,5\n", "separated by ';': pass delimiter=\";\""),
     "bars": (b"qid|score\n1|2\n", r"separated by '\|'"),
-    "no names": (b"1,2.5\n1,3.5\n", "--no-header"),
+    "no names": (b"1,2.5\n1,3.5\n", "no_header=True"),
 }
 
 

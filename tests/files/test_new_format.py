@@ -76,11 +76,11 @@ def test_it_is_found_by_its_first_bytes(tmp_path):
 def test_a_refusal_names_it(tmp_path):
     np.save(tmp_path / "x.npy", X)
     for given in ({"from_format": "toml"}, {"to_format": "toml"}):
-        with pytest.raises(OptionError, match=r"toml: unknown format; known are parquet, .*, numbers$"):
+        with pytest.raises(OptionError, match=r"toml\": unknown format; known are parquet, .*, numbers$"):
             run_file("rank", tmp_path / "x.npy", tmp_path / "out.npy", **given)
-    with pytest.raises(OptionError, match=r"use one of \.parquet .* \.num, or --to"):
+    with pytest.raises(OptionError, match=r"use one of \.parquet .* \.num, or to_format="):
         run_file("rank", tmp_path / "x.npy", tmp_path / "out.toml")
-    with pytest.raises(OptionError, match="--dense is for NPY, not numbers"):
+    with pytest.raises(OptionError, match="dense=True is for NPY, not numbers"):
         run_file("permute", tmp_path / "x.npy", tmp_path / "out.num", dense=True)
 
 

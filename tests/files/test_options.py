@@ -81,7 +81,7 @@ def test_ascending_turns_the_order_round_and_base_counts_from_zero(long):
     assert down == [4, 1, 3, 2, 1, 2]
     assert up == [1, 4, 2, 3, 2, 1]
     assert zero == [3, 0, 2, 1, 0, 1]
-    least = long("topk", k=1, alpha=0.01, descending=False)["soft_topk"].to_numpy().round(6).tolist()
+    least = long("topk", k=1, alpha=0.01, largest=False)["soft_topk"].to_numpy().round(6).tolist()
     assert least == [1, 0, 0, 0, 0, 1]
 
 

@@ -150,7 +150,7 @@ def test_escapes_are_found_late_where_nothing_before_them_is_in_doubt(tmp_path):
     (tmp_path / "in.csv").write_text("qid,title,score\n" + early + late)
     assert read(tmp_path / "in.csv")["title"][-1].as_py() == 'say "hi"'
     (tmp_path / "in.csv").write_text('qid,title,score\n1,"ends with \\",3\n' + early + late)
-    with pytest.raises(DataError, match=r"line 200003: text follows a closing quote: .*--escape"):
+    with pytest.raises(DataError, match=r"line 200003: text follows a closing quote: .*escape="):
         read(tmp_path / "in.csv")
 
 
@@ -169,7 +169,7 @@ IN_DOUBT = {
 def test_quotes_in_doubt_are_refused_with_the_line_and_the_options(tmp_path, name):
     rows, line = IN_DOUBT[name]
     (tmp_path / "in.csv").write_text("qid,title,score\n" + rows)
-    with pytest.raises(DataError, match=rf"in\.csv, line {line}: .*--escape names; with --quote '' quotes are text"):
+    with pytest.raises(DataError, match=rf'in\.csv, line {line}: .*escape= names; with quote="" quotes are text'):
         read(tmp_path / "in.csv")
 
 
@@ -196,10 +196,10 @@ def test_a_dialect_that_is_named(tmp_path, given, row, want):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"delimiter": ";;"}, "--delimiter must be one character"),
-        ({"delimiter": ""}, "--delimiter must be one character"),
-        ({"delimiter": "\n"}, "--delimiter must be one character"),
-        ({"quote": "«"}, "--quote must be one character"),
+        ({"delimiter": ";;"}, "delimiter= must be one character"),
+        ({"delimiter": ""}, "delimiter= must be one character"),
+        ({"delimiter": "\n"}, "delimiter= must be one character"),
+        ({"quote": "«"}, "quote= must be one character"),
         ({"delimiter": '"'}, "cannot be the quote"),
         ({"escape": ","}, "cannot be the quote or the escape"),
     ],
@@ -212,7 +212,7 @@ def test_a_dialect_that_cannot_be(tmp_path, given, words):
 
 def test_a_dialect_is_of_delimited_text_alone(tmp_path):
     put(pa.table({"score": [1.0]}), tmp_path / "in.parquet")
-    with pytest.raises(OptionError, match="--delimiter, --no-header is for csv and tsv, and the input is parquet"):
+    with pytest.raises(OptionError, match="delimiter=, no_header=True is for csv and tsv, and the input is parquet"):
         read(tmp_path / "in.parquet", delimiter=";", no_header=True)
 
 

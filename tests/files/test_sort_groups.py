@@ -85,7 +85,7 @@ def test_the_numbers_of_sorted_rows_in_the_order_of_these(tmp_path, little, oper
     want = result(tmp_path, operation, table.take(order), **options)
     got = result(tmp_path, operation, table, sort_groups=True, **options)
     assert same(got.take(order), want)
-    with pytest.raises(LapsumError, match="run again with --sort-groups"):
+    with pytest.raises(LapsumError, match="run again with sort_groups=True"):
         result(tmp_path, operation, table, **options)
 
 
@@ -161,9 +161,9 @@ def test_a_message_names_the_row_of_the_input(tmp_path, little):
 def test_what_cannot_be_gathered_is_refused(tmp_path):
     table = export("text")
     pq.write_table(table, tmp_path / "in.parquet")
-    with pytest.raises(LapsumError, match="--sort-groups is for a table with a row for each item"):
+    with pytest.raises(LapsumError, match="sort_groups=True is for a table with a row for each item"):
         run_file("rank", tmp_path / "in.parquet", tmp_path / "o.parquet", score="score", group=[], sort_groups=True)
-    with pytest.raises(LapsumError, match=r"--temp-dir .* is no directory"):
+    with pytest.raises(LapsumError, match=r"temp_dir=.* is no directory"):
         result(tmp_path, "rank", table, sort_groups=True, temp_dir=str(tmp_path / "none"))
 
 

@@ -57,7 +57,7 @@ def test_the_best_of_every_ranking(folder, drawn, k, ties, order, descending):
         if ties and kept:
             kept += [item for item in items[count : len(known)] if item[1] == kept[-1][1]]
         want += [i for i, _ in kept] if order else sorted(i for i, _ in kept)
-    options = {"k": k, "only_top": True, "ties": "all" if ties else "input", "order": order, "descending": descending}
+    options = {"k": k, "only_top": True, "ties": "all" if ties else "input", "order": order, "largest": descending}
     assert written(folder, table, **options)["at"] == want
 
 
@@ -105,9 +105,9 @@ def test_soft_results_are_those_without_the_options(folder):
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"k": "1,2", "only_top": True}, "--only-top needs a single k"),
-        ({"k": 1, "ties": "all"}, "--ties goes with --only-top"),
-        ({"k": 1, "only_top": True, "ties": "some"}, "--ties must be input or all"),
+        ({"k": "1,2", "only_top": True}, "only_top=True needs a single k"),
+        ({"k": 1, "ties": "all"}, "ties= goes with only_top=True"),
+        ({"k": 1, "only_top": True, "ties": "some"}, "ties= must be input or all"),
         ({"k": 1, "hard": True, "score": "lists", "group": None}, "need a table with a row for each item"),
         ({"k": 1, "hard": True, "column": "hard_rank"}, 'has a column "hard_rank" already'),
     ],

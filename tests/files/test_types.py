@@ -285,7 +285,7 @@ def test_what_a_format_cannot_hold_is_refused_by_column_type_and_format(tmp_path
                 run_file("rank", tmp_path / "in.arrow", tmp_path / f"out.{to}", group=(), score="score")
             words = str(refused.value)
             assert f'out.{to}: column "odd" has type {plain_type(column.type)}' in words, name
-            assert re.search(r"write (parquet, )?arrow or arrows \(--to\)", words)
+            assert re.search(r"write (parquet, )?arrow or arrows \(to_format=\)", words)
             assert ("parquet," in words) == (name not in NOT_IN_PARQUET)
     assert not (tmp_path / f"out.{to}").exists()
 

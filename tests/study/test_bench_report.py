@@ -227,3 +227,14 @@ def test_the_page_is_written_whole_and_replaced_only_by_force(tmp_path):
     assert run(*given, "--force").returncode == 0
     assert "rank 3x20" in page.read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+@pytest.mark.parametrize("width", [80, 132])
+def test_a_terminal_gets_tables_that_fit_it_with_every_number(width):
+    made = report(measured())
+    text = made.text(width)
+    assert all(len(line) <= width for line in text.splitlines()), text
+    for section in made.sections:
+        for cells in (section.table.columns, *section.table.rows):
+            assert all(cell in text for cell in cells)
+    assert "|" not in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from dataclasses import dataclass
 
 from .html import Section, page
@@ -20,6 +21,11 @@ class Report:
     def markdown(self) -> str:
         """The machine, and every table."""
         return "\n\n".join([self.machine, *(section.table.markdown() for section in self.sections)])
+
+    def text(self, width: int) -> str:
+        """The same for a terminal of so many columns."""
+        machine = textwrap.fill(self.machine, width, break_on_hyphens=False)
+        return "\n\n".join([machine, *(section.table.text(width) for section in self.sections)])
 
     def json(self) -> str:
         """The machine, and every case."""
