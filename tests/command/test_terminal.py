@@ -40,7 +40,7 @@ def test_the_bar_is_gone_before_the_table_whose_numbers_are_whole(folder):
     assert bar.endswith("\x1b[2K")  # a line that is wiped
     assert "%" not in plain(table)
     assert len({*map(len, re.findall("[┃│].*[┃│]", plain(table)))}) == 1
-    assert all(len(line) <= 80 for line in plain(table).splitlines())
+    assert all(len(line) <= 80 for line in plain(table).splitlines() if not line.startswith("lapsum: "))
     made = pq.read_table(folder / "out.parquet").slice(0, 10)
     for line, row in zip(re.findall("│.*│", plain(table)), made.to_pylist(), strict=True):
         cells = [cell.strip() for cell in line.strip("│").split("│")]

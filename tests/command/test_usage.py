@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 from commands import parquet
 
+from lapsum_cli.cli.pages import PAGES
+
+COMMANDS = ("rank", "sort", "topk", "permute", "loss", "doctor", "bench", "help")
 # What is typed: what is said, and where to read on. One line each, with exit code 2.
 TYPED = {
     "rnak": "no such command 'rnak'; is 'rank' meant?; try lapsum -h",
@@ -23,7 +26,7 @@ TYPED = {
     "topk in.parquet --k 1 --min x": "--min must be a number; try lapsum topk -h",
     "doctor x": "unexpected argument: x; try lapsum doctor -h",
     "doctor --wram": "no such option: --wram; is --warm meant?; try lapsum doctor -h",
-    "help x": "no such command 'x'; try lapsum -h",
+    "help x": f"no command or page is called 'x'; commands: {', '.join(COMMANDS)}; pages: {', '.join(PAGES)}",
     "help rank x": "unexpected argument: x; try lapsum help -h",
     "bench --runs 0": "--runs must be 1 or more; try lapsum bench -h",
     "bench --runs x": "--runs must be a whole number; try lapsum bench -h",
