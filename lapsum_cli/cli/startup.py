@@ -34,7 +34,6 @@ def main() -> None:
     try:
         try:
             code = app(standalone_mode=False)
-            sys.exit(code if isinstance(code, int) else 0)
         except UsageError as error:
             misused(error)
         except SystemExit:
@@ -48,6 +47,8 @@ def main() -> None:
         leave(128 + signal.SIGPIPE)
     except OSError as error:
         fail(f"standard output: {error.strerror or error}", IOFailed.exit_code)
+    # All is written and closed: to take apart what Numba and LLVM have made takes a third of a second.
+    leave(code if isinstance(code, int) else 0)
 
 
 def misused(error: Any) -> NoReturn:
