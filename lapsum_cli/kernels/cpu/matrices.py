@@ -6,6 +6,8 @@ import numpy as np
 
 # Scores in one matrix: 2^17 packed keys are 1 MiB, an L2 cache; Python's share of a call is then below 1 %.
 _MATRIX = 1 << 17
+# Rankings of which those of like length are gathered: near each other, where each is short and would wait for memory.
+_SPAN = 1 << 15
 _WIDTHS_PER_DOUBLING = 8  # padding wastes at most 1/8; more widths would mean more, smaller matrices
 
 
@@ -19,13 +21,21 @@ def matrices(offsets: np.ndarray) -> list[np.ndarray]:
     lengths = offsets[1:] - offsets[:-1]
     if len(lengths) and lengths.min() == lengths.max():  # as in an array, whose rows need no sort by length
         return _groups(np.arange(len(lengths)), _padded_length(int(lengths[0]))) if lengths[0] else []
-    by_length = np.argsort(lengths, kind="stable")
+    return [group for first in range(0, len(lengths), _SPAN) for group in _of_like_length(lengths, first)]
+
+
+def _of_like_length(lengths: np.ndarray, first: int) -> list[np.ndarray]:
+    """_SPAN rankings from the first on, in groups of like length."""
+    here = lengths[first : first + _SPAN]
+    if here.max(initial=0) < 1 << 16:  # which NumPy sorts by bytes
+        here = here.astype(np.uint16)
+    by_length = first + np.argsort(here, kind="stable")
     rising = lengths[by_length]
     starts = np.flatnonzero(np.diff(rising, prepend=0))  # of each length above 0
     widths = _padded(rising[starts])
     of_width = np.flatnonzero(np.diff(widths, prepend=0))
     starts, widths = starts[of_width].tolist(), widths[of_width].tolist()
-    spans = zip(starts, (*starts, len(lengths))[1:], widths, strict=True)
+    spans = zip(starts, (*starts, len(by_length))[1:], widths, strict=True)
     return [group for start, stop, width in spans for group in _groups(by_length[start:stop], width)]
 
 

@@ -8,7 +8,7 @@ same sums weighted by v, the gradient of sum v_i r_i with respect to the i-th sc
 
 and, since ranks do not change when scores and alpha are scaled together, that for alpha is -sum gradient_i x_i / alpha.
 Two sweeps with an exponential a score in each, in parts (sweeps.py): from behind, then from the front with both sums at
-hand.
+hand. Short rankings are swept as one, as many as make a block: a factor of 0 where each begins lets the sums forget.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from ...core.rankings import frozen
 from .. import parts
 from ..jit import uncounted
-from ..scalars.functions import fma
+from ..scalars.functions import exp_nonpositive, fma
 from ..scalars.summary import merged, soft_count
 from . import parallel
 from .sweeps import Summary, approach, blocks_of, both_sums, factors, fade, finite_part, merge, stretches
@@ -41,7 +41,7 @@ def soft_rank(order, alphas, base=1, dtype=None, upstream=None, results=True):
 
     def room(length):
         return (
-            workspace.array("v", (length if wanted else 0,), upstream.dtype),
+            workspace.array("v", (max(length, BLOCK) if wanted else 0,), upstream.dtype),
             workspace.array("ahead", (2, blocks_of(length)), np.float64),
             np.zeros((2, 2)),
             _buffers(workspace),
@@ -114,29 +114,104 @@ def _rank_rows(
     gradient,
     alpha_gradient,
 ):
-    """Rankings `group` of a batch, each as one part: ranks, unless there is no room for them, and gradients if wanted.
+    """Rankings `group` of a batch: ranks, unless there is no room for them, and gradients if wanted.
 
     scores, places  (rows, width), best first, as order.Order gives them; a row's padding comes last
-    v, ahead, outside, buffers  room for the longest: pulls in order, carries, nothing outside, rows for a block
+    v, ahead, outside, buffers  room for the longest or a block: pulls in order, carries, nothing outside, rows for a
+                    block
     """
-    nothing = outside[:0]
+    width, infinity = scores.shape[1], np.inf if descending else -np.inf
+    at_once = BLOCK // width
     for row in range(group.size):
+        if at_once > 0 and row % at_once == 0:
+            rows = min(at_once, group.size - row)
+            _block_sums(scores, places, offsets, group, row, rows, rates, infinity, upstream, v, buffers)
         r = group[row]
         here = slice(offsets[r], offsets[r + 1])
         length = here.stop - here.start
-        start, stop = finite_part(scores[row, :length], np.inf if descending else -np.inf)
+        start, stop = finite_part(scores[row, :length], infinity)
         y, place = scores[row, start:stop], places[row, start:stop]
-        pull = upstream[here] if upstream.size > 0 else upstream
         out, slope = ranks[here] if ranks.size > 0 else ranks, gradient[here] if upstream.size > 0 else gradient
         _tied(places[row], out, 0, start, base)
         _tied(places[row], out, stop, length, base)
-        mine = v[: y.size] if v.size > 0 else v
-        _put_in_order(pull, place, 0, mine.size, mine)
-        _take_off(_common(mine), mine)
-        approach(y, 0, y.size, rates[r], mine, ahead, buffers, nothing)
-        given = (rates[r], base + start, descending, mine, ahead, outside, buffers, out, slope)
-        total = _finish(y, place, 0, y.size, *given)
+        if at_once > 0:
+            at = row % at_once * width + start
+            total = _finish_row(y, place, at, rates[r], base + start, descending, buffers, out, slope)
+        else:
+            pull = upstream[here] if upstream.size > 0 else upstream
+            mine = v[: y.size] if v.size > 0 else v
+            _put_in_order(pull, place, 0, mine.size, mine)
+            _take_off(_common(mine), mine)
+            approach(y, 0, y.size, rates[r], mine, ahead, buffers, outside[:0])
+            given = (rates[r], base + start, descending, mine, ahead, outside, buffers, out, slope)
+            total = _finish(y, place, 0, y.size, *given)
         alpha_gradient[r] = -total * rates[r]
+
+
+@uncounted
+def _block_sums(scores, places, offsets, group, first, rows, rates, infinity, upstream, v, buffers):
+    """The sums before and behind each score of so many rankings, swept as one: into buffers, row after row.
+
+    Where the finite scores of a ranking begin, and behind their end, the factor is 0.
+    """
+    width = scores.shape[1]
+    size, factor, weights, before, behind = rows * width, buffers[0], buffers[1:3], buffers[3:5], buffers[5:7]
+    for row in range(rows):
+        r, y, z = group[first + row], scores[first + row], factor[row * width : (row + 1) * width]
+        start, stop = finite_part(y[: offsets[r + 1] - offsets[r]], infinity)
+        _exponents(y[1:], y[:-1], rates[r], z[1:])
+        z[0] = -np.inf
+        if start < width:
+            z[start] = -np.inf
+        if stop < width:
+            z[stop] = -np.inf
+    _exponentials(factor[:size])
+    both_sums(factor, weights[0], size, 0.0, 0.0, before[0], behind[0])
+    if upstream.size == 0:
+        return
+    for row in range(rows):
+        r = group[first + row]
+        start, stop = finite_part(scores[first + row, : offsets[r + 1] - offsets[r]], infinity)
+        pull, mine = upstream[offsets[r] : offsets[r + 1]], v[: stop - start]
+        _put_in_order(pull, places[first + row, start:stop], 0, mine.size, mine)
+        _take_off(_common(mine), mine)
+        weight = weights[1, row * width : (row + 1) * width]
+        weight[:] = 0.0
+        copy(mine, weight[start:stop])
+    both_sums(factor, weights[1], size, 0.0, 0.0, before[1], behind[1])
+
+
+@uncounted
+def _exponents(y, before, rate, out):
+    for i in range(out.size):
+        out[i] = -abs(np.float64(before[i]) - np.float64(y[i])) * rate
+
+
+@uncounted
+def _exponentials(z):
+    for i in range(z.size):
+        z[i] = exp_nonpositive(z[i])
+
+
+@uncounted
+def _finish_row(y, place, at, rate, base, descending, buffers, ranks, gradient):
+    """Ranks and, unless there is no room for them, gradients of one ranking of a block, whose sums are in buffers from
+    `at` on; returns sum gradient_i x_i.
+    """
+    here, total = slice(at, at + y.size), 0.0
+    before, behind = buffers[3, here], buffers[5, here]
+    if y.size == 0:
+        return total
+    if gradient.size > 0:
+        half = 0.5 * rate if descending else -0.5 * rate
+        slope = buffers[0, here]
+        given = (half, 0.5 * np.float64(y[y.size // 2]), before, behind, buffers[4, here], buffers[6, here], slope)
+        total = _gradients(y, buffers[2, here], *given) * (2.0 * half)
+        _scatter(slope, place, gradient)
+    if ranks.size > 0:
+        _ranks(y, base, before, behind, np.nan, 0.0)
+        _scatter(before, place, ranks)
+    return total
 
 
 @uncounted
@@ -196,7 +271,7 @@ def _finish(y, place, begin, end, rate, base, descending, v, ahead, sums, buffer
             copy(v[start : start + size], weights[1])
             outer = merged(ahead[1, b], sums[1, 1], to_end)
             carry_v = both_sums(factor, weights[1], size, carry_v, outer, before[1], behind[1])
-            total += _gradients(here, weights[1], half, middle, before, behind, factor)
+            total += _gradients(here, weights[1], half, middle, before[0], behind[0], before[1], behind[1], factor)
             _scatter(factor[:size], origin, gradient)
         if ranks.size > 0:
             last, rank = _ranks(here, base + start, before[0], behind[0], last, rank)
@@ -228,16 +303,17 @@ def _has_ties(y, before):
 
 
 @uncounted
-def _gradients(y, v, half, middle, before, behind, out):
-    """The gradients of a block; returns the sum of what `half` scales in them times half the distance of each score
-    from twice `middle`, which stays finite where 1 / alpha or a difference does not.
+def _gradients(y, v, half, middle, before, behind, before_v, behind_v, out):
+    """The gradients of a block, from its sums with weight 1 and with v; returns the sum of what `half` scales in them
+    times half the distance of each score from twice `middle`, which stays finite where 1 / alpha or a difference does
+    not.
     """
     total = 0.0
     for i in range(y.size):
-        out[i] = fma(-v[i], before[0, i] + behind[0, i], before[1, i] + behind[1, i])
+        out[i] = fma(-v[i], before[i] + behind[i], before_v[i] + behind_v[i])
     for i in range(y.size):
         total += out[i] * (0.5 * np.float64(y[i]) - middle)
-        out[i] *= half
+        out[i] = out[i] * half + 0.0  # no -0, which may be of another ranking's sign
     return total
 
 
