@@ -34,7 +34,7 @@ def test_without_a_card_a_step_is_one_line_and_exit_code_69(tmp_path, step):
     environment = {**on_a_card.environment(), "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(on_a_card.script(step, *given), env=environment, capture_output=True, text=True)
     assert (done.returncode, len(done.stdout.splitlines()), done.stderr) == (69, 1, "")
-    assert "--device cpu" in done.stdout
+    assert 'device="cpu"' in done.stdout
 
 
 def test_a_step_that_fails_or_is_cut_off_keeps_no_other_from_running(tmp_path, monkeypatch, capsys):

@@ -58,7 +58,7 @@ def test_the_command_imports_neither_pandas_nor_scipy_nor_coverage():
 def test_arrow_takes_jemalloc_in_a_command_unless_told_otherwise(given, pool):
     """Before PyArrow is imported: its C++ looks once."""
     program = (
-        f"import sys; sys.argv = ['lapsum', '--version']\nfrom {MODULE} import {MAIN}\n"
+        f"import os, sys; os._exit, sys.argv = sys.exit, ['lapsum', '--version']\nfrom {MODULE} import {MAIN}\n"
         f"assert 'pyarrow' not in sys.modules\n"
         f"try:\n    {MAIN}()\nexcept SystemExit:\n    pass\n"
         "import pyarrow\nprint(pyarrow.default_memory_pool().backend_name)"
