@@ -35,9 +35,9 @@ class Silent:
     def read(self, share: float | None) -> None:
         """How much of the input these rows are of, from 0 to 1; None where it is a pipe, whose end nobody knows."""
 
-    def preview(self, schema: pa.Schema, results: list[str]) -> Sink | None:
-        """What shows a result, with these new columns, that was given no place to go, in place of standard output; None
-        for standard output.
+    def preview(self, schema: pa.Schema, results: list[str], found: list[str]) -> Sink | None:
+        """What shows a result, with these new columns and those that were found in the input, groups and scores, that
+        was given no place to go, in place of standard output; None for standard output.
         """
 
 

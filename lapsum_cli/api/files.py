@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, cast
 
+import pyarrow as pa
+
 from .. import __version__, devices
 from ..core.errors import OptionError
 from ..core.quantities import Alpha, K
@@ -137,6 +139,11 @@ def run_file(
 def _inputs(given: Sequence[Any]) -> list[str | Frame]:
     """Paths as text, tables in memory as frames; OptionError for what is neither."""
     found: list[str | Frame] = []
+    if not len(given):
+        raise OptionError("name a source: a path, or a table of Arrow, pandas, Polars or DuckDB")
+    once = [id(one) for one in given if isinstance(one, pa.RecordBatchReader)]
+    if len({*once}) < len(once):
+        raise OptionError("the same stream is given twice, and can be read only once")
     for one in given:
         if not is_frame(one) and not isinstance(one, str | bytes | os.PathLike):
             raise OptionError(
@@ -235,6 +242,8 @@ def _run_shard(job: Job, shard: Shard) -> Counts:
     """Everything opened, and the spine run."""
     with job.opened(shard) as (source, table, output, budget):
         in_memory = shard.sink if isinstance(shard.sink, InMemory) else None
+        if in_memory and job.to_format is not None:
+            raise OptionError(f"⟨to_format={job.to_format}⟩ is for files, and the result stays in memory")
         format = FORMAT if in_memory else output_format(shard.path, job.to_format, table.is_array)
         table.check(format)
         warm(job.operation, str(table.dtype), table.on, job.wait)  # kernels stay: memory is measured with them
@@ -248,7 +257,7 @@ def _run_shard(job: Job, shard: Shard) -> Counts:
             if in_memory:
                 in_memory.begin(table.schema)
             elif shard.sink is None and job.to_format is None:
-                out = job.words.preview(table.schema, table.results)
+                out = job.words.preview(table.schema, table.results, table.found)
             out, rows = out or open_sink(opened.enter_context(output), made), cast(Rows, source)
             if job.sort_groups:
                 rows, table, out = gathered(source, table, out, budget, job.temp_dir, job.words.read)

@@ -23,7 +23,7 @@ from . import options
 from .bench import bench
 from .complete import topics
 from .pages import PAGES, show
-from .startup import fail, leave
+from .startup import fail, is_terminal, leave
 
 
 class _Group(TyperGroup):
@@ -144,16 +144,16 @@ def _run(name: str, given: dict[str, Any]) -> None:
     given["source"] = given["source"] or _piped(name)
     given["sink"] = None if given["sink"] == "-" else given["sink"]
     to_format, sink = given["to_format"], given["sink"]
-    if to_format in FORMATS and not FORMATS[to_format].is_text and sink is None and sys.stdout.isatty():
+    if to_format in FORMATS and not FORMATS[to_format].is_text and sink is None and is_terminal(sys.stdout):
         raise OptionError(
             f"--to {to_format} is binary and would upset the terminal; write to a file with -o, or into a pipe"
         )
     given.pop("list_losses", None)
     for several in ("group", "keep"):
         if given.get(several) is not None:
-            given[several] = [part.strip() for part in given[several].split(",") if part]
+            given[several] = [part for part in map(str.strip, given[several].split(",")) if part]
     given[operation_called(name).direction] = not given.pop("ascending")
-    with Voice(given.pop("quiet"), sink is not None or to_format is None or not sys.stdout.isatty()) as words:
+    with Voice(given.pop("quiet"), sink is not None or to_format is None or not is_terminal(sys.stdout)) as words:
         counts = run_file(name, **given, words=words)
     for line in what_was_done(name, counts, sink):
         words.say(line)

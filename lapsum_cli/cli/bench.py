@@ -12,6 +12,7 @@ from ..study.bench.peers import PEERS
 from ..study.bench.scores import SCORES
 from ..study.bench.timed import DTYPES, FROM_FILE_TO_FILE, SHAPES, TIMED
 from .pages import path_of
+from .startup import is_terminal
 
 
 def _first_by_default(names: Iterable[str]) -> str:
@@ -151,9 +152,9 @@ def bench(
     page = Output(output, force) if output else None
     kept = Record(path_of(record), [choice.name_of(kind) for kind in kinds]) if record else None
     # Without its progress bar, whose thread would run beside what is timed.
-    words = Voice(quiet=not sys.stderr.isatty())
+    words = Voice(quiet=not is_terminal(sys.stderr))
     report = bench.run(words.say)
-    shown = report.text(shutil.get_terminal_size().columns) if sys.stdout.isatty() else report.markdown()
+    shown = report.text(shutil.get_terminal_size().columns) if is_terminal(sys.stdout) else report.markdown()
     print(report.json() if as_json else shown)
     if page:
         with page:

@@ -23,7 +23,9 @@ def report(compile_all: bool) -> list[tuple[str, str]]:
             for operation in operations:
                 warm.warm(operation, dtype, Cpu())
             warm.warm_places(dtype)
-    kernels = [(name, dtype) for name in [*(o.kernels for o in operations), warm.PLACES] for dtype in dtypes]
+            warm.warm_spreads(operations[0], dtype, Cpu())
+    names = [*(operation.kernels for operation in operations), warm.PLACES, warm.SPREADS]
+    kernels = [(name, dtype) for name in names for dtype in dtypes]
     compiled = [f"{name} {dtype}" for name, dtype in kernels if jit.is_compiled(name, dtype)]
     limit, reason = machine.memory_limit()
     packages = ("numpy", "numba", "pyarrow", "typer")

@@ -85,7 +85,7 @@ def shared(
         str,
         typer.Option(
             metavar="error|last|drop",
-            help="NaN and null scores: refuse, rank last, or leave out (their result is null).",
+            help="NaN and null scores: refuse, rank last, or leave out.",
         ),
     ] = "error",
     sort_groups: Annotated[
@@ -122,22 +122,26 @@ def shared(
         str | None,
         typer.Option(
             metavar="C",
-            help="Of a CSV or TSV that is read: the character between fields, such as ';', '|' or '\\t'.",
-            show_default="by format",
+            help="Of a CSV or TSV that is read: the character between fields, such as ';', '|' or '\\t'. "
+            "Default: by format.",
+            show_default=False,
         ),
     ] = None,
     quote: Annotated[
         str | None,
         typer.Option(
-            metavar="C", help="Likewise: around fields, '' for none.", show_default="'\"' for CSV, none for TSV"
+            metavar="C",
+            help="Likewise: around fields, '' for none. Default: '\"' for CSV, none for TSV.",
+            show_default=False,
         ),
     ] = None,
     escape: Annotated[
         str | None,
         typer.Option(
             metavar="C",
-            help="Likewise: before a quote within quotes that is not doubled, as '\\' in what Spark writes.",
-            show_default="found where only one can be meant",
+            help="Likewise: before a quote within quotes that is not doubled, as '\\' in what Spark writes. "
+            "Default: found where only one can be meant.",
+            show_default=False,
         ),
     ] = None,
     no_header: Annotated[

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from .startup import is_terminal
+
 # What each is about, as its first line says: a table, since help and completion are to start at once.
 PAGES = {
     "tour": "every operation on a sample of the repository",
@@ -35,7 +37,7 @@ def show(name: str) -> None:
 
 def show_markdown(text: str) -> None:
     """Print Markdown: formatted on a terminal, else as it is."""
-    if not sys.stdout.isatty():
+    if not is_terminal(sys.stdout):
         print(text.rstrip("\n"))
         return
     from rich.console import Console

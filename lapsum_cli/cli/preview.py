@@ -25,6 +25,7 @@ class Column:
     cells: list[str]
     is_number: bool
     is_result: bool
+    is_found: bool = False  # a group or the scores, without which results cannot be read
     width: int = 0
 
     @property
@@ -43,10 +44,13 @@ class Column:
 
 
 class Preview(Sink):
-    """The first rows, printed when all are there; `before` is called then: whoever else draws there has to end."""
+    """The first rows, printed when all are there; `before` is called then: whoever else draws there has to end.
 
-    def __init__(self, schema: pa.Schema, results: list[str], before: Callable[[], None]):
-        self.schema, self.results, self.before, self.rows = schema, results, before, 0
+    found: the columns of groups and scores.
+    """
+
+    def __init__(self, schema: pa.Schema, results: list[str], found: list[str], before: Callable[[], None]):
+        self.schema, self.results, self.found, self.before, self.rows = schema, results, found, before, 0
         self.tables: list[pa.Table] = []
 
     def write(self, table: pa.Table) -> None:
@@ -83,17 +87,18 @@ class Preview(Sink):
         for field, column in zip(self.schema, rows.columns, strict=True):
             cells, is_result = [_cell(value) for value in column.to_pylist()], field.name in self.results
             is_number = is_result or holds_numbers(field.type) or all(map(_is_number, cells))
-            columns.append(Column(one_line(field.name), cells, is_number, is_result))
+            columns.append(Column(one_line(field.name), cells, is_number, is_result, field.name in self.found))
         return columns
 
 
 def fitting(columns: list[Column], room: int) -> list[Column]:
-    """The columns that are shown in so many characters, each with its width: results first, others as they come; what
-    is left of the room goes to those that are cut, a character at a time, the narrowest first.
+    """The columns that are shown in so many characters, each with its width: results first, then groups and scores,
+    others as they come; what is left of the room goes to those that are cut, a character at a time, the narrowest
+    first.
     """
     shown: list[Column] = []
     room -= 1  # the last line
-    for column in sorted(columns, key=lambda column: not column.is_result):
+    for column in sorted(columns, key=lambda column: (not column.is_result, not column.is_found)):
         if not shown or column.least + BESIDE <= room:
             shown.append(column)
             column.width = column.least

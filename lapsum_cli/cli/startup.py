@@ -125,6 +125,11 @@ def end_on_signals() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
+def is_terminal(stream: Any) -> bool:
+    """Whether a standard stream is a terminal; one that is closed is none."""
+    return stream is not None and stream.isatty()
+
+
 def one_line(text: str) -> str:
     """The text without what would move a terminal's cursor or change its colours: names and values come from files."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], text.replace("\n", " "))

@@ -13,7 +13,7 @@ from ..formats.sinks import Sink
 from ..operations.suspicions import one_each
 from .options import spelt
 from .preview import Preview
-from .startup import one_line
+from .startup import is_terminal, one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -48,9 +48,9 @@ class Voice:
             known: Any = {} if share is None else {"completed": share, "total": 1.0}
             self.bar.update(self.bar.task_ids[0], visible=True, **known)
 
-    def preview(self, schema: pa.Schema, results: list[str]) -> Sink | None:
+    def preview(self, schema: pa.Schema, results: list[str], found: list[str]) -> Sink | None:
         """What shows a result that was given no place to go; None where standard output is no terminal."""
-        return Preview(schema, results, self.hide) if sys.stdout.isatty() else None
+        return Preview(schema, results, found, self.hide) if is_terminal(sys.stdout) else None
 
     def hide(self) -> None:
         """No bar any more, before anything else is printed."""
@@ -60,7 +60,7 @@ class Voice:
             self.bar = None
 
     def __enter__(self) -> Self:
-        if not self.quiet and self.shows_progress and sys.stderr.isatty():
+        if not self.quiet and self.shows_progress and is_terminal(sys.stderr):
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 

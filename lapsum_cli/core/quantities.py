@@ -7,12 +7,9 @@ from dataclasses import dataclass
 
 from .errors import OptionError
 
-# What alpha may be in: a spread of the scores of each ranking.
-UNITS = {
-    "std": "standard deviations",
-    "iqr": "interquartile ranges",
-    "mad": "median absolute deviations",
-}
+# What alpha may be in, a spread of the scores of each ranking: whether a few outliers do not move it, for which the
+# scores are sorted.
+UNITS = {"std": False, "iqr": True, "mad": True}
 
 
 @dataclass(frozen=True)
@@ -29,10 +26,12 @@ class Alpha:
 
     @property
     def is_robust(self) -> bool:
-        """Whether it is in one that a few outliers do not move, for which the scores are sorted."""
-        return self.unit in ("iqr", "mad")
+        """Whether it is in one that a few outliers do not move."""
+        return UNITS.get(self.unit, False)
 
     def __post_init__(self) -> None:
+        if self.unit and self.unit not in UNITS:
+            raise OptionError(f"alpha has no unit {self.unit!r}; known are {', '.join(UNITS)}")
         if not 0 < self.value < math.inf:
             raise OptionError(
                 f"alpha must be positive and finite, got {self.value:g}; for the hard limit use one such as 1e-6std"

@@ -24,34 +24,41 @@ def is_frame(given: Any) -> bool:
 class Frame:
     """An input and its source: rows that are in memory, or that a stream gives, as it is asked for them.
 
-    rows is None for a stream.
+    rows is None for a stream. is_read_once: whether asking for them again would give nothing, as of a stream that is
+    none of a relation.
     """
 
     is_regular, head = False, b""
 
     def __init__(self, given: Any, name: str):
         self.name, self.given = name, given
-        self.is_read_once = isinstance(given, pa.RecordBatchReader)
         held = isinstance(getattr(given, "num_rows", None), int)  # of Arrow
         held = held or isinstance(getattr(given, "height", None), int) or hasattr(given, "iloc")  # of Polars, pandas
+        is_relation = not held and hasattr(given, "limit")  # DuckDB: one has a single result at a time
+        self.is_read_once = not held and not is_relation
         try:
-            if held:
-                self.given = pa.table(given)
-            self.reader = pa.RecordBatchReader.from_stream(self.given)
-        except (pa.ArrowException, TypeError, ValueError) as error:
-            raise DataError(f"{name}: cannot be read as an Arrow table: {first_line(error)}") from None
-        self.schema, self.rows = self.reader.schema, self.given.num_rows if held else None
+            self.given = pa.table(given) if held else given
+            self.stream = self._stream(given) if self.is_read_once else None
+            self.schema = (self.stream or self._stream(given.limit(0) if is_relation else self.given)).schema
+        except Exception as error:  # whatever a library may raise of its own table
+            is_column = "non-struct" in str(error)
+            said = "is a column, not a table; functions such as soft_rank take columns"
+            said = said if is_column else f"cannot be read as an Arrow table: {first_line(error)}"
+            raise DataError(f"{name}: {said}") from None
+        self.rows = self.given.num_rows if held else None
+
+    @staticmethod
+    def _stream(given: Any) -> pa.RecordBatchReader:
+        return pa.RecordBatchReader.from_stream(given)
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
         """All rows, in views of about `size` bytes."""
         try:
-            for batch in self.reader:
+            for batch in self.stream or self._stream(self.given):
                 step = max(1, int(size // max(1, batch.nbytes / max(1, batch.num_rows))))
                 for start in range(0, batch.num_rows, step):
                     yield batch.slice(start, step)
-            if not self.is_read_once:
-                self.reader = pa.RecordBatchReader.from_stream(self.given)
-        except pa.ArrowException as error:
+        except Exception as error:  # whatever whoever makes the stream may raise
             raise DataError(f"{self.name}: reading failed: {first_line(error)}") from None
 
     def size(self) -> int | None:

@@ -167,7 +167,7 @@ class Sources:
 
     def _open(self, file: Input | Frame) -> Source:
         try:
-            source = file if isinstance(file, Frame) else self._read(file)
+            source = self._frame(file) if isinstance(file, Frame) else self._read(file)
             plain_schema(source.schema)
             if any("\0" in name for name in source.schema.names):  # which Arrow cuts off there, or not
                 raise DataError(f"{file.name}: the name of a column holds a NUL byte; rename it")
@@ -176,6 +176,12 @@ class Sources:
         except RecursionError:
             raise DataError(f"{file.name}: a column is nested too deeply; flatten it") from None
         return source
+
+    def _frame(self, frame: Frame) -> Source:
+        if self.format is not None:
+            raise OptionError(f"{frame.name}: ⟨from_format={self.format}⟩ is for files, and this is in memory")
+        self.dialect.of(FORMAT, frame.name)
+        return frame
 
     def _read(self, file: Input) -> Source:
         name = self.format_of(file)

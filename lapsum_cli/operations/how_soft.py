@@ -1,7 +1,8 @@
 """How soft a run is: how far its results are from the hard ones, told of a sample of its rankings.
 
 Of up to 64 rankings, evenly spread by their number, whatever the batches are. What is compared depends on the operation
-(`Operation.compared`): soft ranks with hard ranks, or how much of k the k best have of the memberships.
+(`Operation.compared`): soft ranks with hard ranks, or how much of k the k best hold of the memberships. Both by all
+scores of a ranking: of a part of them a difference that small cannot be told. What would take too long is left out.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
     from .operation import Operation, Result
 
 MOST = 64  # rankings that are looked at
-SCORES = 1024  # of a ranking that are looked at for its ranks
-ITEMS = 16  # whose soft ranks are found
-BLOCK = 1 << 16  # memberships at a time
-TOP = 1 << 14  # memberships of a top k that are added up
+ITEMS = 16  # of a ranking, whose soft ranks are found
+WORK = 1 << 16  # items times scores of a ranking
+WORK_OF_FIRST = 1 << 22  # the same of the first ranking, which may be the only one
+LEAST = 3  # items, of which a median says something
 
 FAR = 0.05  # of a ranking, by which soft ranks are far from hard
 FEW = 0.5  # of k, of which the hard top k should hold more
@@ -29,8 +30,8 @@ STRETCHED = 4.0  # times as large as of a normal distribution: a standard deviat
 
 
 class Seen(NamedTuple):
-    """What was seen of a ranking: its number in the run, what its measure found, its length, and its standard deviation
-    in units of what its middle half would have in a normal distribution.
+    """What was seen of a ranking: its number in the run, what its measure found, how many finite scores it has, and its
+    standard deviation in units of what its middle half would have in a normal distribution.
     """
 
     number: int
@@ -59,12 +60,17 @@ class HowSoft:
             self.step *= 2
         self.seen = [seen for seen in self.seen if seen.number % self.step == 0]
         self.count = last
+        measure = MEASURES[operation.compared]
         for number in range(-(-first // self.step) * self.step, last, self.step):
             r = number - first
-            x = _some(rankings[r])
-            value = MEASURES[operation.compared].of_ranking(operation, rankings, result, r, x)
+            work = WORK_OF_FIRST if number == 0 else WORK
+            if int(rankings.lengths[r]) > work:
+                continue
+            x = rankings[r]
+            value = measure.of_ranking(operation, rankings, result, r, work)
             if value is not None:
-                self.seen.append(Seen(number, value, int(rankings.lengths[r]), _stretch(x)))
+                x = x[np.isfinite(x)].astype(np.float64)
+                self.seen.append(Seen(number, value, len(x), _stretch(x)))
 
     def line(self) -> str | None:
         """What is to be said of the run; None where nothing was comparable."""
@@ -72,7 +78,7 @@ class HowSoft:
             return None
         measure = MEASURES[self.operation.compared]
         alpha = "alpha by column" if self.has_own_alphas else f"alpha = {self.operation.alpha}"
-        return f"{alpha}: {measure.words(self.seen)}{self._hint(measure, self.operation.alpha.unit)}"
+        return f"{alpha}: {measure.words(self.operation, self.seen)}{self._hint(measure, self.operation.alpha.unit)}"
 
     def _hint(self, measure: Measure, unit: str) -> str:
         if not measure.is_far(self.seen):
@@ -86,69 +92,61 @@ class HowSoft:
 class Measure(NamedTuple):
     """What is compared of a ranking, what is said of those that were seen, and whether that is far from hard."""
 
-    of_ranking: Callable[[Any, Any, Any, int, np.ndarray], float | None]
-    words: Callable[[list[Seen]], str]
+    of_ranking: Callable[[Any, Any, Any, int, int], float | None]
+    words: Callable[[Any, list[Seen]], str]
     is_far: Callable[[list[Seen]], bool]
 
 
-def _some(x: np.ndarray) -> np.ndarray:
-    """Finite scores of a ranking, sorted, as many as are looked at."""
-    x = x[:: max(1, -(-len(x) // SCORES))]
-    return np.sort(x[np.isfinite(x)].astype(np.float64))
-
-
 def _stretch(x: np.ndarray) -> float:
-    """The standard deviation of sorted scores (n,), in deviations of a normal distribution with the same quartiles; 1
-    where there is none.
+    """The standard deviation of scores (n,), in deviations of a normal distribution with the same quartiles; 1 where
+    there is none.
     """
     if len(x) < 4:
         return 1.0
     with np.errstate(over="ignore", invalid="ignore"):
-        quartiles = float(x[3 * len(x) // 4] - x[len(x) // 4])
-        stretch = float(x.std()) * 1.349 / quartiles if quartiles else 1.0
+        low, high = np.partition(x, [len(x) // 4, 3 * len(x) // 4])[[len(x) // 4, 3 * len(x) // 4]]
+        stretch = float(x.std()) * 1.349 / float(high - low) if high > low else 1.0
     return stretch if math.isfinite(stretch) else 1.0
 
 
-def _from_hard_ranks(operation: Operation, rankings: Rankings, result: Result, r: int, x: np.ndarray) -> float | None:
-    """The median distance of soft ranks from hard ones, in places: half of the sum of e^-distance/alpha over the lower
-    scores less that over the higher ones. Of a part of the scores, and so many times as much.
+def _from_hard_ranks(operation: Operation, rankings: Rankings, result: Result, r: int, work: int) -> float | None:
+    """The median distance of soft ranks from hard ones, of some items, in places: half of the sum of e^-distance/alpha
+    over the lower scores less that over the higher ones.
     """
+    x = rankings[r]
+    x = x[np.isfinite(x)].astype(np.float64)
     if len(x) < 2:
         return None
-    alpha = float(result.alphas[r])
-    items = x[np.linspace(0, len(x) - 1, min(ITEMS, len(x))).round().astype(int)]
-    with np.errstate(over="ignore", under="ignore"):
-        far = (0.5 * items[:, None] - 0.5 * x) / (0.5 * alpha)
-        off = 0.5 * np.abs((np.sign(far) * np.exp(-np.abs(far))).sum(axis=1))
-    return float(np.median(off)) * int(rankings.lengths[r]) / len(x)
-
-
-def _held_by_the_best(operation: Operation, rankings: Rankings, result: Result, r: int, x: np.ndarray) -> float | None:
-    """How much of k the k largest memberships of a ranking hold; None where k is none or all of them."""
-    values = next(iter(result.values.values()))[rankings.offsets[r] : rankings.offsets[r + 1]]
-    membership: Callable[[Any], Any] = np.exp if operation.result.startswith("log") else np.asarray
-    blocks = (membership(values[at : at + BLOCK]) for at in range(0, len(values), BLOCK))
-    k = sum(float(block.sum(dtype=np.float64)) for block in blocks)
-    if not 0 < k < len(values) - 0.25:
+    count = min(ITEMS, len(x), work // len(x))
+    if count < min(LEAST, len(x)):
         return None
-    step = max(1, int(k) // TOP)
-    best = membership(_largest(values[::step], math.ceil(k / step)))
-    shares = np.clip(k / step - np.arange(len(best)), 0.0, 1.0)  # of a fractional k the last counts in part
-    return float((shares * best).sum()) * step / k
+    some = x if count == len(x) else x[np.arange(1, count + 1) * 2654435761 % len(x)]
+    alpha = float(result.alphas[r])
+    with np.errstate(over="ignore", under="ignore"):
+        far = (0.5 * some[:, None] - 0.5 * x) / (0.5 * alpha)
+        off = 0.5 * np.abs((np.sign(far) * np.exp(-np.abs(far))).sum(axis=1))
+    return float(np.median(off))
 
 
-def _largest(p: np.ndarray, count: int) -> np.ndarray:
-    """The largest of numbers (n,), so many or all of them, in float64 and falling; a block at a time."""
-    best = np.empty(0)
-    for start in range(0, len(p), BLOCK):
-        block = p[start : start + BLOCK]
-        if len(best) == count:
-            block = block[block > best[-1]]
-        best = np.sort(np.concatenate([best, block]))[::-1][:count]
-    return best
+def _held_by_the_best(operation: Operation, rankings: Rankings, result: Result, r: int, work: int) -> float | None:
+    """How much of k, the sum of the memberships, is where the hard top k has it: the k best scores, of which those that
+    tie across the boundary share what is left; None where k is none or all of them.
+    """
+    here = slice(rankings.offsets[r], rankings.offsets[r + 1])
+    x = rankings.values[here]
+    x = x if operation.descending else np.where(x == -np.inf, x, -x)  # padding is last in either order
+    p = next(iter(result.values.values()))[here].astype(np.float64)
+    p = np.exp(p) if operation.result.startswith("log") else p
+    k = float(p.sum())
+    if not 0 < k < np.count_nonzero(x != -np.inf) - 0.25:
+        return None
+    last = np.partition(x, -math.ceil(k))[-math.ceil(k)]
+    is_above, ties = x > last, x == last
+    share = (k - np.count_nonzero(is_above)) / np.count_nonzero(ties)
+    return float(p[is_above].sum() + np.minimum(p[ties], share).sum()) / k
 
 
-def _rank_words(seen: list[Seen]) -> str:
+def _rank_words(operation: Operation, seen: list[Seen]) -> str:
     places, length = (float(np.median([getattr(s, name) for s in seen])) for name in ("value", "length"))
     return f"soft ranks are {places:.3g} places from the hard ones, of {length:g} (medians)"
 
@@ -157,8 +155,9 @@ def _is_far(seen: list[Seen]) -> bool:
     return float(np.median([s.value / s.length for s in seen])) > FAR
 
 
-def _member_words(seen: list[Seen]) -> str:
-    return f"the hard top k holds {100 * float(np.mean([s.value for s in seen])):.0f} % of k"
+def _member_words(operation: Any, seen: list[Seen]) -> str:
+    k = str(operation.ks[0]) if operation.ks else "k"
+    return f"the hard top {k} holds {100 * float(np.mean([s.value for s in seen])):.0f} % of k"
 
 
 def _is_few(seen: list[Seen]) -> bool:

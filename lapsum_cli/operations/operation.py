@@ -145,7 +145,7 @@ class Operation:
 
     def on_a_tiny_ranking(self) -> Self:
         """The same kernels, with options that a ranking of one score can take."""
-        return replace(self, alpha=Alpha(1.0, self.alpha.unit if self.alpha.is_robust else DEFAULT_ALPHA.unit))
+        return replace(self, alpha=DEFAULT_ALPHA)
 
     def run_once(self, tiny: Rankings, cpus: Sequence[DeviceWithKernels]) -> None:
         """Run every kernel that it needs on a CPU; cpus: as a whole, and with parts of a single score."""

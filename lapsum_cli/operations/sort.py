@@ -21,9 +21,9 @@ class Sort(ByMethod):
     Rows have the group, the position from 1, and its soft-sorted score; of the input's other columns those of --keep.
     A ranking in one row, such as a list, is sorted in its row.
 
-    y_l is the t at which the soft count of scores above, sum over j of F((x_j - t) / alpha), is l - 1/2. With
-    --upstream, whose l-th row in a ranking is of position l, the rows are those of the input, in its order, with the
-    gradient (grad) of each item's score and without the sorted scores.
+    y_l is the t at which the soft count of scores above, sum over j of F((x_j - t) / alpha), is l - 1/2. The
+    l-th row of --upstream in a ranking is of position l; with it a table with a row for each item keeps its rows, in
+    their order, and has the gradient (grad) of each item's score in place of the sorted scores.
     """
 
     name: ClassVar[str] = "sort"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 from ..core.device import Device
-from ..core.quantities import K
+from ..core.quantities import Alpha, K
 from . import LOSSES, METHODS, OPERATIONS, operation_called
 from .loss import Loss
 from .operation import ByMethod, Operation
 from .placed import places
 
-PLACES = "places"  # the name of the kernels that find them
+PLACES, SPREADS = "places", "spreads"  # the names of the kernels that find them
 
 _READY: set[tuple[str, str]] = set()  # kernels, and those of which device, and dtype: asked for at every call
 
@@ -30,8 +31,6 @@ def warm(operation: Operation, dtype: str, on: Device, notice: Callable[[str], N
     Kernels compile as they run on tiny rankings, one process at a time (kernels/jit.py).
     """
     name = operation.kernels if on.name == "cpu" else f"{on.name}-{operation.kernels}"
-    if operation.alpha.is_robust:
-        name += "-robust"
 
     def run() -> None:
         on.compute(operation.on_a_tiny_ranking(), _tiny(dtype))
@@ -40,6 +39,22 @@ def warm(operation: Operation, dtype: str, on: Device, notice: Callable[[str], N
         on.run_every_kernel(operation.on_a_tiny_ranking(), _tiny(dtype))
 
     _have(name, dtype, run, run_all, notice)
+    if operation.alpha.is_robust:
+        warm_spreads(operation, dtype, on, notice)
+
+
+def warm_spreads(operation: Operation, dtype: str, on: Device, notice: Callable[[str], None] = on_terminal) -> None:
+    """Likewise for spreads that outliers do not move, by way of an operation whose own kernels are ready."""
+    robust = replace(operation.on_a_tiny_ranking(), alpha=Alpha(1.0, "mad"))
+
+    def run() -> None:
+        on.compute(robust, _tiny(dtype))
+
+    def run_all() -> None:
+        on.run_every_kernel(robust, _tiny(dtype))
+        on.compute(robust, _tiny(dtype, 5000))  # which is sorted by bytes
+
+    _have(SPREADS if on.name == "cpu" else f"{on.name}-{SPREADS}", dtype, run, run_all, notice)
 
 
 def warm_places(dtype: str, notice: Callable[[str], None] = on_terminal) -> None:
@@ -76,14 +91,14 @@ def _have(
     _READY.add((name, dtype))
 
 
-def _tiny(dtype: str) -> Any:
-    """Rankings of one score and of two, with all that an operation may need beside them."""
+def _tiny(dtype: str, longest: int = 2) -> Any:
+    """Rankings of one score and of two, or so many, with all that an operation may need beside them."""
     import numpy as np
 
     from ..core.rankings import Rankings
 
-    scores = np.arange(3, dtype=dtype)
-    return Rankings(scores, np.array([0, 1, 3]), {"upstream": scores, "target": np.arange(3.0)})
+    scores = np.arange(1 + longest, dtype=dtype)
+    return Rankings(scores, np.array([0, 1, 1 + longest]), {"upstream": scores, "target": np.arange(1.0 + longest)})
 
 
 def every_operation() -> list[Operation]:

@@ -25,7 +25,8 @@ def detect(schema: pa.Schema, names: Names, is_array: bool, source: str, notice:
     one_each = [] if names.columns else beside
     for name in (
         *(names.group or ()),
-        *filter(None, (names.score, names.alpha, names.k, names.item, *names.keep, *one_each)),
+        *names.keep,
+        *filter(None, (names.score, names.alpha, names.k, names.item, *one_each)),
     ):
         if name not in schema.names:
             meant = _nearest(name, schema.names)

@@ -61,7 +61,7 @@ class Counts:
     written: int = 0
     alone: int = 0  # rankings of a single score
     padding: str | None = None  # what is to be said of the first that was seen
-    how_soft: HowSoft = field(default_factory=HowSoft)
+    how_soft: HowSoft = field(default_factory=HowSoft, repr=False)
     without_score: str = ""  # what rows get whose score was left out
     total: Total = field(default_factory=Total)
 
@@ -145,6 +145,12 @@ class Table:
     def main(self) -> str:
         """The slots that --column names: the first that have a place."""
         return next(slot.name for slot in self.operation.gives if self.has_place_for(slot))
+
+    @property
+    def found(self) -> list[str]:
+        """The columns of the input that say what a ranking is: groups and scores."""
+        described = self.layout.describe().values()
+        return [name for given in described for name in ([given] if isinstance(given, str) else given)]
 
     def _add(self, slot: str, new: pa.Field) -> None:
         """A new column of the result, of the slot of this name."""

@@ -130,8 +130,55 @@ def test_what_is_no_source_is_refused(given):
 
 
 def test_a_column_is_no_table():
-    with pytest.raises(DataError, match="the table: cannot be read as an Arrow table"):
+    with pytest.raises(DataError, match="the table: is a column, not a table"):
         run_file("rank", pd.Series([1.0, 2.0]), "arrow")
+
+
+def test_relations_of_one_connection_are_read_one_after_another():
+    """DuckDB has one open result at a time; and a query is not made twice."""
+    rows = table()
+    got = run_file("rank", [duckdb.sql("from rows limit 1000"), duckdb.sql("from rows offset 1000")], "arrow")
+    assert got["soft_rank"].to_pylist() == run_file("rank", rows, "arrow")["soft_rank"].to_pylist()
+
+
+class Once:
+    """A stream of somebody else's, which can be had once, and may fail."""
+
+    def __init__(self, batches):
+        self.reader = pa.RecordBatchReader.from_batches(table().schema, batches)
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return self.reader.__arrow_c_stream__(requested_schema)
+
+
+def failing():
+    yield table().to_batches()[0]
+    raise RuntimeError("the line went dead")
+
+
+def test_streams_that_cannot_be_read_again_or_fail_are_refused():
+    how = {"loss": "ndcg", "target": "label", "gradient": True, "reduction": "mean"}
+    with pytest.raises(OptionError, match="twice"):
+        run_file("loss", Once(table().to_batches()), "arrow", **how)
+    stream = KINDS["Arrow stream"](table())
+    with pytest.raises(OptionError, match="the same stream is given twice"):
+        run_file("rank", [stream, stream], "arrow")
+    with pytest.raises(DataError, match=r"the table: reading failed: .*the line went dead"):
+        run_file("rank", Once(failing()), "arrow")
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "said"),
+    [
+        ([], {}, "name a source"),
+        (table(), {"to_format": "csv"}, "stays in memory"),
+        (table(), {"from_format": "csv"}, "is for files"),
+        (table(), {"delimiter": ";"}, "the input is arrow"),
+    ],
+)
+def test_what_is_of_use_to_files_alone_is_refused(given, options, said):
+    with pytest.raises(OptionError, match=said):
+        run_file("rank", given, "arrow", **options)
 
 
 def test_an_error_leaves_no_rows(tmp_path):
