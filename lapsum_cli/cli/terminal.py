@@ -78,10 +78,9 @@ class Voice:
 def what_was_done(name: str, counts: Any, output: str | None) -> Iterator[str]:
     """What the user should know of a run that went well, a line each."""
     if counts.short:
-        yield (
-            f"{counts.short} of {counts.rankings} rankings are shorter than k; their k is their length"
-            + (" (--strict-k refuses them)" if name == "topk" else "")
-        )
+        several = f"{counts.short} of {counts.rankings} rankings are shorter than k; their k is their length"
+        short = several if counts.rankings > 1 else "the ranking is shorter than k; its k is its length"
+        yield short + (" (--strict-k refuses that)" if name == "topk" else "")
     if counts.alone == counts.rankings > 1:
         yield one_each(counts.rankings)
     if counts.padding:

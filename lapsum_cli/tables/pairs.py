@@ -120,7 +120,9 @@ class Pairs(Table):
         in_batch = float(np.mean(kept)) * len(widths)
         known = self.source.rows
         rows = int(in_batch * (known / batch.rows if known is not None else 1))
-        self.say(f"about {rows} rows" + ("" if known is not None else " from the first batch of unknown many"))
+        self.say(
+            f"about {rows} rows" + ("" if known is not None else " of a first batch, and nobody knows how many follow")
+        )
         beside = sum(column.nbytes / max(len(column), 1) for column in [*keys, *([items] if items else [])])
         self._refuse(
             rows, int(rows * (beside + 8 + 8 * (items is None) + np.dtype(self.result_dtype).itemsize)), "some "
