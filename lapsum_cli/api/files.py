@@ -10,8 +10,6 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, cast
 
-import pyarrow as pa
-
 from .. import __version__, devices
 from ..core.errors import OptionError
 from ..core.quantities import Alpha, K
@@ -141,9 +139,6 @@ def _inputs(given: Sequence[Any]) -> list[str | Frame]:
     found: list[str | Frame] = []
     if not len(given):
         raise OptionError("name a source: a path, or a table of Arrow, pandas, Polars or DuckDB")
-    once = [id(one) for one in given if isinstance(one, pa.RecordBatchReader)]
-    if len({*once}) < len(once):
-        raise OptionError("the same stream is given twice, and can be read only once")
     for one in given:
         if not is_frame(one) and not isinstance(one, str | bytes | os.PathLike):
             raise OptionError(
@@ -151,6 +146,9 @@ def _inputs(given: Sequence[Any]) -> list[str | Frame]:
             )
         name = f"table {len(found) + 1}" if len(given) > 1 else "the table"
         found.append(Frame(one, name) if is_frame(one) else os.fsdecode(one))
+    once = [id(one.given) for one in found if isinstance(one, Frame) and one.is_read_once]
+    if len({*once}) < len(once):
+        raise OptionError("the same stream is given twice, and can be read only once")
     return found
 
 

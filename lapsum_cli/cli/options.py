@@ -9,7 +9,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,6 +19,11 @@ from ..formats import FOR_KIND, FORMATS
 from ..operations import LOSSES, OPERATIONS, operation_called
 from ..operations.loss import REDUCTIONS
 from .complete import columns, losses
+
+
+def _of_columns(help: str, metavar: str = "COLUMN") -> Any:
+    """An option that names columns, which a shell completes."""
+    return typer.Option(metavar=metavar, autocompletion=columns, help=help)
 
 
 def shared(
@@ -53,27 +58,22 @@ def shared(
     ] = None,
     alpha_column: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN", autocompletion=columns, help="Take alpha of each ranking from this column."),
+        _of_columns("Take alpha of each ranking from this column."),
     ] = None,
     ascending: Annotated[
         bool, typer.Option("--ascending", help="Best is the smallest score instead of the largest.")
     ] = False,
     group: Annotated[
         str | None,
-        typer.Option(
-            metavar="A,B",
-            autocompletion=columns,
-            help="Columns whose consecutive equal values make a ranking; '' for none. "
+        _of_columns(
+            "Columns whose consecutive equal values make a ranking; '' for none. "
             "Default: found by name (qid, query_id, topic, user_id ...).",
+            "A,B",
         ),
     ] = None,
     score: Annotated[
         str | None,
-        typer.Option(
-            metavar="COLUMN",
-            autocompletion=columns,
-            help="The scores, or lists of them. Default: found by name (score, pred, logit ...).",
-        ),
+        _of_columns("The scores, or lists of them. Default: found by name (score, pred, logit ...)."),
     ] = None,
     columns: Annotated[
         str | None, typer.Option(metavar="'S_*'", help="Wide tables: each row is a ranking of the columns that match.")
@@ -188,7 +188,7 @@ def k(
     ] = None,
     k_column: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN", autocompletion=columns, help="Take k of each ranking from this column."),
+        _of_columns("Take k of each ranking from this column."),
     ] = None,
 ) -> None:
     """k of every ranking."""
@@ -197,11 +197,9 @@ def k(
 def upstream(
     upstream: Annotated[
         str | None,
-        typer.Option(
-            metavar="COLUMN",
-            autocompletion=columns,
-            help="Also write the gradient of the sum of upstream times result with respect to the scores (grad). A "
-            "column; with --columns a pattern such as 'g_*'; for NPY a file of the same shape.",
+        _of_columns(
+            "Also write the gradient of the sum of upstream times result with respect to the scores (grad). A "
+            "column; with --columns a pattern such as 'g_*'; for NPY a file of the same shape."
         ),
     ] = None,
     grad_alpha: Annotated[
@@ -227,10 +225,8 @@ def loss(
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option(
-            metavar="COLUMN",
-            autocompletion=columns,
-            help="What the scores should order, larger is better. A column; with --columns a pattern; for NPY a file.",
+        _of_columns(
+            "What the scores should order, larger is better. A column; with --columns a pattern; for NPY a file."
         ),
     ] = None,
     reduction: Annotated[
@@ -251,11 +247,9 @@ def loss(
 def item(
     item: Annotated[
         str | None,
-        typer.Option(
-            metavar="COLUMN",
-            autocompletion=columns,
-            help="What items are called; '' for their number in the ranking. "
-            "Default: found by name (docid, docno, item ...).",
+        _of_columns(
+            "What items are called; '' for their number in the ranking. "
+            "Default: found by name (docid, docno, item ...)."
         ),
     ] = None,
 ) -> None:
@@ -265,10 +259,8 @@ def item(
 def keep(
     keep: Annotated[
         str | None,
-        typer.Option(
-            metavar="A,B",
-            autocompletion=columns,
-            help="Columns of the input to write beside each position: those of the item whose score has that place.",
+        _of_columns(
+            "Columns of the input to write beside each position: those of the item whose score has that place.", "A,B"
         ),
     ] = None,
 ) -> None:

@@ -55,21 +55,14 @@ def narrowed(text: str, width: int) -> str:
 
 def _parts(lines: list[str], width: int) -> Iterator[str]:
     """Tables of at most this width if shown: each has the columns of words, and as many of numbers as fit."""
+    from ..study.report.tables import column_blocks
+
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     rule = rows[1]
     widths = [max(len(row[i]) for row in rows if row is not rule) + 2 for i in range(len(rule))]
     words = [i for i, cell in enumerate(rule) if not cell.endswith(":")]
-    parts: list[list[int]] = [[]]
-    room = width - sum(widths[i] for i in words)
-    left = room
-    for i in (i for i in range(len(rule)) if i not in words):
-        if widths[i] > left and parts[-1]:
-            parts.append([])
-            left = room
-        parts[-1].append(i)
-        left -= widths[i]
-    for part in parts:
-        yield "".join(f"| {' | '.join(row[i] for i in [*words, *part])} |\n" for row in rows)
+    for block in column_blocks(widths, words, width):
+        yield "".join(f"| {' | '.join(row[i] for i in block)} |\n" for row in rows)
 
 
 def path_of(name: str) -> str:

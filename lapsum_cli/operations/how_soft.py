@@ -67,10 +67,10 @@ class HowSoft:
             if int(rankings.lengths[r]) > work:
                 continue
             x = rankings[r]
-            value = measure.of_ranking(operation, rankings, result, r, work)
+            finite = x[np.isfinite(x)].astype(np.float64)
+            value = measure.of_ranking(operation, rankings, result, r, finite, work)
             if value is not None:
-                x = x[np.isfinite(x)].astype(np.float64)
-                self.seen.append(Seen(number, value, len(x), _stretch(x)))
+                self.seen.append(Seen(number, value, len(finite), _stretch(finite)))
 
     def line(self) -> str | None:
         """What is to be said of the run; None where nothing was comparable."""
@@ -92,7 +92,7 @@ class HowSoft:
 class Measure(NamedTuple):
     """What is compared of a ranking, what is said of those that were seen, and whether that is far from hard."""
 
-    of_ranking: Callable[[Any, Any, Any, int, int], float | None]
+    of_ranking: Callable[[Any, Any, Any, int, np.ndarray, int], float | None]
     words: Callable[[Any, list[Seen]], str]
     is_far: Callable[[list[Seen]], bool]
 
@@ -109,12 +109,12 @@ def _stretch(x: np.ndarray) -> float:
     return stretch if math.isfinite(stretch) else 1.0
 
 
-def _from_hard_ranks(operation: Operation, rankings: Rankings, result: Result, r: int, work: int) -> float | None:
+def _from_hard_ranks(
+    operation: Operation, rankings: Rankings, result: Result, r: int, x: np.ndarray, work: int
+) -> float | None:
     """The median distance of soft ranks from hard ones, of some items, in places: half of the sum of e^-distance/alpha
     over the lower scores less that over the higher ones.
     """
-    x = rankings[r]
-    x = x[np.isfinite(x)].astype(np.float64)
     if len(x) < 2:
         return None
     count = min(ITEMS, len(x), work // len(x))
@@ -128,7 +128,9 @@ def _from_hard_ranks(operation: Operation, rankings: Rankings, result: Result, r
     return float(np.median(off))
 
 
-def _held_by_the_best(operation: Operation, rankings: Rankings, result: Result, r: int, work: int) -> float | None:
+def _held_by_the_best(
+    operation: Operation, rankings: Rankings, result: Result, r: int, finite: np.ndarray, work: int
+) -> float | None:
     """How much of k, the sum of the memberships, is where the hard top k has it: the k best scores, of which those that
     tie across the boundary share what is left; None where k is none or all of them.
     """

@@ -43,10 +43,12 @@ def items_of(rankings: Rankings) -> Any:
 
 
 def unit_bytes(alpha: Alpha, itemsize: int, on_card: bool = False) -> int:
-    """Bytes per score while the unit of alpha is found: of a robust one those of sorting."""
+    """Bytes per score while the unit of alpha is found: of a robust one those of sorting, on a card of a rank."""
     if not alpha.is_robust:
         return 0
-    return 32 + 6 * itemsize if on_card else 2 * (itemsize + 4)
+    from .methods.lapsum import METHOD, sorting_bytes
+
+    return METHOD.ways["rank"].card_bytes(itemsize, False) if on_card else sorting_bytes(itemsize)
 
 
 def alphas_of(alpha: Alpha, rankings: Rankings, on: DeviceWithKernels, of_constant: float | None) -> tuple[Any, Any]:

@@ -30,7 +30,6 @@ def warm(operation: Operation, dtype: str, on: Device, notice: Callable[[str], N
 
     Kernels compile as they run on tiny rankings, one process at a time (kernels/jit.py).
     """
-    name = operation.kernels if on.name == "cpu" else f"{on.name}-{operation.kernels}"
 
     def run() -> None:
         on.compute(operation.on_a_tiny_ranking(), _tiny(dtype))
@@ -38,7 +37,7 @@ def warm(operation: Operation, dtype: str, on: Device, notice: Callable[[str], N
     def run_all() -> None:
         on.run_every_kernel(operation.on_a_tiny_ranking(), _tiny(dtype))
 
-    _have(name, dtype, run, run_all, notice)
+    _have(_of_device(operation.kernels, on), dtype, run, run_all, notice)
     if operation.alpha.is_robust:
         warm_spreads(operation, dtype, on, notice)
 
@@ -54,7 +53,7 @@ def warm_spreads(operation: Operation, dtype: str, on: Device, notice: Callable[
         on.run_every_kernel(robust, _tiny(dtype))
         on.compute(robust, _tiny(dtype, 5000))  # which is sorted by bytes
 
-    _have(SPREADS if on.name == "cpu" else f"{on.name}-{SPREADS}", dtype, run, run_all, notice)
+    _have(_of_device(SPREADS, on), dtype, run, run_all, notice)
 
 
 def warm_places(dtype: str, notice: Callable[[str], None] = on_terminal) -> None:
@@ -72,6 +71,11 @@ def warm_places(dtype: str, notice: Callable[[str], None] = on_terminal) -> None
         places(Rankings(np.arange(1000, dtype=dtype), np.array([0, 1000])), 2)
 
     _have(PLACES, dtype, run, run_all, notice)
+
+
+def _of_device(name: str, on: Device) -> str:
+    """The name of kernels, which are compiled for each device apart."""
+    return name if on.name == "cpu" else f"{on.name}-{name}"
 
 
 def _have(

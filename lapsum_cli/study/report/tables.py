@@ -32,15 +32,9 @@ class Table:
         row below, with these words again.
         """
         widths = self._widths()
-        words, numbers = list(range(self.words)), list(range(self.words, len(widths)))
-        blocks: list[list[int]] = [[]]
-        for i in numbers:
-            taken = sum(widths[j] + 2 for j in (*words, *blocks[-1], i)) - 2
-            if blocks[-1] and taken > width:
-                blocks.append([])
-            blocks[-1].append(i)
+        blocks = column_blocks([w + 2 for w in widths], list(range(self.words)), width + 2)
         note = textwrap.fill(self.note, width, break_on_hyphens=False)
-        return "\n\n".join([note, *(self._block([*words, *block], widths) for block in blocks)])
+        return "\n\n".join([note, *(self._block(block, widths) for block in blocks)])
 
     def _block(self, columns: list[int], widths: list[int]) -> str:
         """These columns alone, under their names."""
@@ -57,3 +51,15 @@ class Table:
 def _line(cells: list[str], widths: list[int], left: list[bool]) -> str:
     padded = [c.ljust(w) if is_left else c.rjust(w) for c, w, is_left in zip(cells, widths, left, strict=True)]
     return f"| {' | '.join(padded)} |"
+
+
+def column_blocks(widths: list[int], words: list[int], room: int) -> list[list[int]]:
+    """The numbers of columns in blocks that fit the room side by side, or have one column beside the words: those of
+    words in each, as many of the others as fit.
+    """
+    blocks: list[list[int]] = [list(words)]
+    for i in (i for i in range(len(widths)) if i not in words):
+        if len(blocks[-1]) > len(words) and sum(widths[j] for j in (*blocks[-1], i)) > room:
+            blocks.append(list(words))
+        blocks[-1].append(i)
+    return blocks
