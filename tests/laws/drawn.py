@@ -24,7 +24,7 @@ grids, wild, short = rankings(GRIDS), rankings(WILD), rankings(GRIDS, 40)
 
 
 def long_batch(count):
-    """Enough rankings for many slices and matrices, of lengths from 0 to 3000, with a grade and an upstream value for
+    """Enough rankings for many blocks, of lengths from 0 to 3000, with a grade and an upstream value for
     each score.
     """
     rng = np.random.default_rng(5)

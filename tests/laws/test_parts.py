@@ -95,13 +95,40 @@ def test_a_long_ranking_sorted_by_threads_is_the_stable_argsort(dtype, descendin
     if kind == "infinite":
         x[::7], x[::11] = np.inf, -np.inf
     x = x.astype(dtype)
-    whole, group, room = np.array([0, len(x)]), np.array([0]), parallel.Workspace()
-    scores, places = order.sort_rows(x, whole, group, descending, room, threads)
+    best_first = order.Order(parallel.Cores(threads), Rankings(x, np.array([0, len(x)])), descending)
+    scores, places = best_first.sorted(0, 1, threads)
     expected = np.argsort(-x if descending else x, kind="stable")
-    np.testing.assert_array_equal(places[0], expected)
-    np.testing.assert_array_equal(scores[0], x[expected])
-    alone, _ = order.Order(parallel.Cores(threads), Rankings(x, whole), descending).sorted_scores(group, threads)
-    np.testing.assert_array_equal(alone[0, : len(x)], x[expected])
+    np.testing.assert_array_equal(places, expected)
+    np.testing.assert_array_equal(scores, x[expected])
+    np.testing.assert_array_equal(best_first.sorted_scores(0, 1, threads), x[expected])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.parametrize("kind", ["distinct", "ties", "constant", "close", "infinite"])
+def test_rankings_of_all_lengths_in_a_block_are_each_the_stable_argsort(dtype, descending, kind):
+    """Counted, packed into rows, sorted by bytes; `close` scores differ in bits that packing drops."""
+    rng = np.random.default_rng(2)
+    lengths = np.concatenate(
+        [rng.integers(0, 40, 100), rng.integers(0, 1500, 40), [31, 32, 33, 511, 512, 1023, 1024, 70_000]]
+    )
+    offsets = np.concatenate([[0], np.cumsum(rng.permutation(lengths))])
+    x = rng.standard_normal(offsets[-1])
+    made = {"ties": np.round(x), "constant": np.ones(len(x)), "close": 1 + np.round(x * 1000) * 2.0**-50}
+    x = made.get(kind, x)
+    if kind == "infinite":
+        x[rng.random(len(x)) < 0.3], x[rng.random(len(x)) < 0.3] = np.inf, -np.inf
+    x = x.astype(dtype)
+    best_first = order.Order(parallel.Cores(), Rankings(x, offsets), descending)
+    assert {block[1] - block[0] for block in best_first.blocks} > {1}
+    for first, last in best_first.blocks:
+        scores, places = (found.copy() for found in best_first.sorted(first, last))
+        np.testing.assert_array_equal(best_first.sorted_scores(first, last), scores)
+        for r in range(first, last):
+            own, at = x[offsets[r] : offsets[r + 1]], offsets[r] - offsets[first]
+            expected = np.argsort(-own if descending else own, kind="stable")
+            np.testing.assert_array_equal(places[at : at + len(own)] - at, expected)
+            np.testing.assert_array_equal(scores[at : at + len(own)], own[expected])
 
 
 @pytest.mark.parametrize("n", [255, 256, 257, 5000, (1 << 15) + 1, 300_000])

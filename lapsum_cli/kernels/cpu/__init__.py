@@ -1,21 +1,22 @@
 """Loops on the cores of this machine: rankings in memory, NumPy arrays in and out.
 
 parallel        threads: groups of rankings side by side, or the parts of a long one
-matrices        rankings of like length as rows of one matrix
 vectors         sums, counts, the largest, a filter: loops over one array that a compiler vectorises
-order           sorting, best first, with places
+order           sorting, best first, with places; radix, of a long ranking
 sweeps          the recurrence along sorted scores, in blocks and in parts
+inversion       where the soft counts of sorted scores meet targets
 threshold       where a soft count meets its target, without a sort
 rank, sort, topk, topk_gradient, permute, deviations, losses    what is made of these
 """
 
 from . import (
     deviations,
+    inversion,
     losses,
-    matrices,
     order,
     parallel,
     permute,
+    radix,
     rank,
     sort,
     sweeps,
@@ -27,11 +28,12 @@ from . import (
 
 __all__ = [
     "deviations",
+    "inversion",
     "losses",
-    "matrices",
     "order",
     "parallel",
     "permute",
+    "radix",
     "rank",
     "sort",
     "sweeps",

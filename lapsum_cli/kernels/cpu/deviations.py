@@ -21,23 +21,22 @@ def spreads(cores, rankings, unit):
         return found
     order, of_normal, is_mad = Order(cores, rankings, descending=False), OF_NORMAL[unit], unit == "mad"
 
-    def work(group, threads=1):
-        scores, _ = order.sorted_scores(group, threads)
-        _spreads(scores, rankings.offsets, group, is_mad, of_normal, found)
+    def work(first, last, threads=1):
+        scores = order.sorted_scores(first, last, threads)
+        _spreads(scores, rankings.offsets, first, last, is_mad, of_normal, found)
 
     def of_long(r):
-        work(np.array([r]), cores.threads)
+        work(r, r + 1, cores.threads)
 
-    parallel.each_ranking(order.groups, rankings.offsets, cores, work, of_long)
+    parallel.each_ranking(order.blocks, rankings.offsets, cores, work, of_long)
     return found
 
 
 @kernel
-def _spreads(scores, offsets, group, is_mad, of_normal, found):
-    """Deviations found (m,) turned into another spread, for rankings `group`, whose scores are rows, sorted."""
-    for row in range(group.size):
-        r = group[row]
-        spread = spread_of_sorted(scores[row], 0, offsets[r + 1] - offsets[r], is_mad)
+def _spreads(scores, offsets, first, last, is_mad, of_normal, found):
+    """Deviations found (m,) turned into another spread, for rankings first .. last, whose scores are given sorted."""
+    for r in range(first, last):
+        spread = spread_of_sorted(scores, offsets[r] - offsets[first], offsets[r + 1] - offsets[first], is_mad)
         found[r] = spread if spread > 0.0 else of_normal * found[r]
 
 

@@ -1,294 +1,336 @@
 """Sorting every ranking, best first, with the place each score came from.
 
-A float's bits become an unsigned integer that orders like it. Long rankings are sorted by its bytes, from the lowest
-(LSD radix sort; each byte is counted, then scattered): 11 ns a float32 score with its place, at any length, 8 without,
-and 16 to 19 a float64 score. For 10^7 scores NumPy's SIMD sort of score and place packed into 64 bits takes 65, and its
-argsort 150, on a Zen 4, which is slow to store compressed vectors. A ranking of more than a part is sorted in stretches
-by several threads. Rankings of like length are rows of one matrix, so that one call serves thousands; short rows are
-NumPy's: float32 packed with their places (2 ns a score of 100), float64 by argsort (8 ns).
+Rankings stay where they are: a block of consecutive ones is sorted, each within its own stretch of the block, whatever
+their lengths. How depends on the length. In a short ranking the scores above each are counted, all at once by SIMD. A
+longer one is packed, score and place in 64 bits, into a row of a matrix of its like in the block, which NumPy sorts. A
+long one is sorted by its bytes (radix.py). A result does not depend on which it was.
 """
 
 import numpy as np
 
-from ..jit import kernel
-from ..scalars.keys import bit_order, bits_of, key_of
+from ..jit import block_sum, kernel, uncounted
+from ..scalars.keys import bit_order, key_of
 from . import parallel
-from .matrices import longest, matrices
-from .vectors import copy
+from .radix import radix_sort, radix_sort_by
 
-# From this width a row is sorted by bytes: a shorter one does not repay the counting of 4 or 8 times 256 digits.
-_LONG = {np.dtype(np.float32): 512, np.dtype(np.float64): 800}
-_LONG_ALONE = 4096  # of scores without their places
+_COUNTED = 32  # scores up to which counting is quicker than packing: 32 compares for each score
+LANES = 16  # of which so many are made at once: whole vectors, of any processor
+_LONG = {4: 512, 8: 1024}  # from so many scores on bytes of 4 or 8 repay their counting of 256 digits; by itemsize
+_LONG_ALONE = 4096  # without places
+
+
+def _padded_widths() -> np.ndarray:
+    """Widths of rows, eight per doubling: padding wastes at most 1/8, and more would mean more, smaller matrices."""
+    return np.array([_COUNTED * 2**double * (8 + eighth) // 8 for double in range(8) for eighth in range(1, 9)])
+
+
+_WIDTHS = _padded_widths()
+_WIDTH_OF = np.searchsorted(_WIDTHS, np.arange(_LONG_ALONE + 1)).astype(np.uint8)  # by length, its place in _WIDTHS
+
+# How a float's integer and a place below 2^10 share 64 bits: those of float32 are left of them, those of float64 lose
+# the lowest, and where that leaves neighbours in the wrong order they are sorted again.
+_SHIFT = {4: np.uint64(32), 8: np.uint64(0)}
+_PLACE = np.uint64(1023)
+_ABOVE = ~_PLACE
+_NONE = np.empty(0)
+_PADDING = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 class Order:
-    """Rankings best first, one matrix at a time: `for group in order.groups: scores, places = order.sorted(group)`.
+    """Rankings best first, a block at a time: `for block in order.blocks: scores, places = order.sorted(*block)`.
 
     What `sorted` gives is a thread's until it asks for the next.
 
-    keep: hold every sorted matrix, 8 or 12 bytes a score, so that a gradient asked for later need not sort again.
+    keep: hold every sorted block, 8 or 12 bytes a score, so that a gradient asked for later need not sort again.
     name: of use to a card alone.
     """
 
     def __init__(self, cores: parallel.Cores, rankings, descending: bool = True, keep: bool = False, name="scores"):
         self.cores, self.rankings, self.descending = cores, rankings, descending
         self.values, self.offsets = rankings.values, rankings.offsets
-        self.groups = matrices(self.offsets)
+        self.blocks = parallel.slices(self.offsets)
         self.kept: dict | None = {} if keep else None
         self.workspace = parallel.Workspace()
 
-    def sorted(self, group: np.ndarray, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and places (rows, width) of one of `groups`; a long ranking is sorted by several threads."""
+    def sorted(self, first: int, last: int, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and places (size,) of rankings first .. last, one of `blocks`, as they lie in memory; places are those
+        in the block. A long ranking, which is alone, is sorted by several threads.
+        """
         if self.kept is None:
-            return sort_rows(self.values, self.offsets, group, self.descending, self.workspace, threads)
-        if int(group[0]) not in self.kept:
-            own = parallel.Workspace()
-            self.kept[int(group[0])] = sort_rows(self.values, self.offsets, group, self.descending, own, threads)
-        return self.kept[int(group[0])]
+            return self._sorted(first, last, self.workspace, threads)
+        if first not in self.kept:
+            self.kept[first] = self._sorted(first, last, parallel.Workspace(), threads)
+        return self.kept[first]
 
-    def sorted_scores(self, group: np.ndarray, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        """The scores alone, in half the time; no places. Rows may be wider than the longest ranking."""
+    def sorted_scores(self, first: int, last: int, threads: int = 1) -> np.ndarray:
+        """The scores alone, in half the time."""
         if self.kept is not None:
-            return self.sorted(group, threads)
-        width = longest(self.offsets, group)
-        if width >= _LONG_ALONE:
-            return _by_bytes(*self._given(group), width, self.workspace, threads, with_places=False)
-        scores = sort_values(*self._given(group), self.workspace)
-        none = np.empty((len(group), 0), np.uint32)
-        return (np.negative(scores, out=scores) if self.descending else scores), none
+            return self.sorted(first, last, threads)[0]
+        return self._sorted(first, last, self.workspace, threads, with_places=False)[0]
 
     def positions(self) -> np.ndarray:
         """(N,) int64, the place of every score in its ranking, from 0, best first; ties in the order of the input."""
         out = np.empty(len(self.values), np.int64)
 
-        def work(group):
-            _put_positions(self.sorted(group)[1], self.offsets, group, out)
+        def work(first, last):
+            _put_positions(self.sorted(first, last)[1], self.offsets, first, last, out)
 
-        parallel.for_each(work, [(group,) for group in self.groups], self.cores.threads)
+        parallel.for_each(work, self.blocks, self.cores.threads)
         return out
 
-    def _given(self, group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
-        return self.values, self.offsets, group, self.descending
+    def _sorted(self, first, last, workspace, threads, with_places=True):
+        given = (self.values, self.offsets, first, last, self.descending, workspace, threads)
+        scores, places = sort_block(*given, with_places=with_places)
+        return scores[: len(scores) - LANES], places
 
 
-def sort_rows(values, offsets, group, descending, workspace, threads=1):
-    """Rankings `group` as rows, best score first: scores (rows, width) and places in the ranking (rows, width).
+def sort_block(
+    values, offsets, first, last, descending, workspace, threads=1, with_places=True, up_to=None, enough=_NONE
+):
+    """Rankings first .. last, each best first: scores (size + LANES,), in their dtype, of which the last mean nothing,
+    so that a loop over any ranking may end with whole vectors; and places in the block (size,).
 
-    Scores keep their dtype; a row's padding comes after its scores and is to be ignored. Equal scores keep their order.
+    Equal scores keep their order. Without places, which are empty then, that takes half the time.
+
+    up_to   leave longer rankings alone, if given
+    enough  (m,) float64: leave rankings alone that are no longer than this and short; or empty
     """
-    width = longest(offsets, group)
-    if width >= 1 << 32:
-        raise NotImplementedError(f"a ranking of {width} scores; 2^32 - 1 are supported")
-    if width >= _LONG[values.dtype]:
-        return _by_bytes(values, offsets, group, descending, width, workspace, threads)
-    return (_packed if values.dtype == np.float32 else _by_argsort)(
-        values, offsets, group, descending, width, workspace
+    size, here = int(offsets[last] - offsets[first]), (offsets, first, last)
+    scores = workspace.array("scores", (size + LANES,), values.dtype)
+    places = workspace.array("places", (size if with_places else 0,), np.uint32)
+    long = _LONG[values.itemsize] if with_places else _LONG_ALONE
+    long = long if up_to is None else min(long, up_to + 1)
+    room, tally = (
+        workspace.array("counted", (_COUNTED,), values.dtype),
+        workspace.array("tally", _WIDTHS.shape, np.int64),
     )
+    sign = values.dtype.type(1 if descending else -1)
+    rows, longest = _count_each(values, *here, sign, long, enough, room, scores, places, tally)
+    if rows:
+        (_packed if with_places else _alone)(values, *here, descending, long, tally, workspace, scores, places)
+    if longest and up_to is None:
+        _long_ones(values, *here, descending, long, longest, workspace, threads, scores[:size], places)
+    return scores, places
 
 
-def sort_values(values, offsets, group, descending, workspace):
-    """The scores of short rankings `group` alone, best first, as rows of a matrix: negated if descending, so rising.
+@uncounted
+def _count_each(values, offsets, first, last, sign, long, enough, room, scores, places, tally):
+    """Sort the short rankings of a block; how many others are shorter than long, and the longest of the rest, or 0.
 
-    Rows end with inf, at a multiple of 16: a loop over one has no rest that SIMD does not fit.
+    tally: of the former, how many there are of each width.
     """
-    width = -(-longest(offsets, group) // 16) * 16
-    keys = workspace.array("keys", (len(group), width), values.dtype)
-    _copy(values, offsets, group, values.dtype.type(-1 if descending else 1), keys)
-    keys.sort(axis=1)
-    return keys
+    begin, rows, longest = offsets[first], 0, 0
+    tally[:] = 0
+    for r in range(first, last):
+        at, n = offsets[r] - begin, offsets[r + 1] - offsets[r]
+        if n <= _COUNTED and enough.size > 0 and n <= enough[r]:
+            continue
+        if n <= _COUNTED:
+            here = slice(at, at + n)
+            _count(
+                values[offsets[r] : offsets[r + 1]],
+                sign,
+                at,
+                room,
+                scores[here],
+                places[at : at + n] if places.size > 0 else places,
+            )
+        elif n < long:
+            tally[_WIDTH_OF[n]] += 1
+            rows += 1
+        else:
+            longest = max(longest, n)
+    return rows, longest
 
 
-def _by_bytes(values, offsets, group, descending, width, workspace, threads, with_places=True):
+@uncounted
+def _count(x, sign, at, room, scores, places):
+    """Sort a short ranking, whose places begin at `at`, by how many scores are above each.
+
+    Where each pair counts once no two are equal; else the equal ones before each count too.
+    """
+    n = x.size
+    room, total = room[: (n + LANES - 1) // LANES * LANES], 0
+    for i in range(n):
+        room[i] = sign * x[i]
+    room[n:] = np.nan  # above nothing
+    for i in range(n):
+        to = _above(room, room[i])
+        total += to
+        _put(x, i, to, at, scores, places)
+    if 2 * total != n * (n - 1):
+        for i in range(n):
+            _put(x, i, _above(room, room[i]) + _equal_before(room, room[i], i), at, scores, places)
+
+
+@uncounted
+def _put(x, i, to, at, scores, places):
+    scores[to] = x[i]
+    if places.size > 0:
+        places[to] = at + i
+
+
+# Counts are of 32 bits at every step, as many lanes as floats have: Numba would widen them.
+
+
+@block_sum
+def _above(x, v):
+    count = np.int32(0)
+    for j in range(x.size):
+        count = np.int32(count + np.int32(x[j] > v))
+    return count
+
+
+@block_sum
+def _equal_before(x, v, i):
+    count, before = np.int32(0), np.int32(i)
+    for j in range(x.size):
+        count = np.int32(count + np.int32((x[j] == v) & (np.int32(j) < before)))
+    return count
+
+
+def _packed(values, offsets, first, last, descending, long, tally, workspace, scores, places):
+    """Sort the rankings that were tallied as rows, each score packed with its place."""
+    bits, here = values.view(f"u{values.itemsize}"), (offsets, first, last, long)
+    order, sign = bit_order(bits.dtype, descending), values.dtype.type(1 if descending else -1)
+    keys, begins = _sorted_rows(
+        tally, np.uint64, workspace, lambda *to: _pack(bits, *here, order, _SHIFT[values.itemsize], *to)
+    )
+    if _unpack(values, *here, sign, keys, begins, scores, places):
+        _sort_again(bits, *here, order, sign, scores, scores.view(bits.dtype), places)
+
+
+def _alone(values, offsets, first, last, descending, long, tally, workspace, scores, places):
+    """Sort the rankings that were tallied as rows, without places."""
+    here, sign = (offsets, first, last, long), values.dtype.type(-1 if descending else 1)
+    keys, begins = _sorted_rows(tally, values.dtype, workspace, lambda *to: _copy_in(values, *here, sign, *to))
+    _copy_out(*here, sign, keys, begins, scores)
+
+
+def _sorted_rows(tally, dtype, workspace, fill):
+    """Rows of every width as many as tallied, after fill(where those of each width begin, where they are put); sorted.
+
+    And where those of each width begin.
+    """
+    sizes = tally * _WIDTHS
+    begins = np.cumsum(sizes) - sizes
+    keys = workspace.array("keys", (int(begins[-1] + sizes[-1]),), dtype)
+    fill(begins.copy(), keys)
+    for width in np.flatnonzero(tally):
+        keys[begins[width] : begins[width] + sizes[width]].reshape(-1, _WIDTHS[width]).sort(axis=1)
+    return keys, begins
+
+
+def _long_ones(values, offsets, first, last, descending, long, longest, workspace, threads, scores, places):
+    """Sort rankings that are not shorter than long by their bytes."""
     bits = values.view(f"u{values.itemsize}")
-    scores = workspace.array("scores", (len(group), width), bits.dtype)
-    placed = width if with_places else 0
-    places, spare_places = (
-        workspace.array(name, (rows, placed), np.uint32) for name, rows in (("places", len(group)), ("spare", 1))
-    )
-    spare = workspace.array("keys", (width,), bits.dtype)
-    order = bit_order(bits.dtype, descending)
-    if len(group) == 1 and threads > 1 and width > parallel.PART:
-        here = slice(offsets[group[0]], offsets[group[0] + 1])
-        _radix_sort_by(threads, bits[here], order, scores[0], places[0], spare, spare_places[0])
+    keys, order = scores.view(bits.dtype), bit_order(bits.dtype, descending)
+    spare = workspace.array("keys", (longest,), bits.dtype)
+    spare_places = workspace.array("spare", (longest if len(places) else 0,), np.uint32)
+    if last == first + 1 and threads > 1 and longest > parallel.PART:
+        radix_sort_by(threads, bits[offsets[first] : offsets[last]], order, keys, places, spare, spare_places)
     else:
-        _radix_rows(bits, offsets, group, order, scores, places, spare, spare_places[0], np.empty((1, 256), np.int64))
-    return scores.view(values.dtype), places
+        _radix_each(bits, offsets, first, last, long, order, keys, places, spare, spare_places)
 
 
-def _radix_sort_by(threads, bits, order, keys, places, spare, spare_places):
-    """What _radix_sort does, each step of it by several threads, a stretch of the ranking each."""
-    # Several a thread, so that all end at once.
-    stretches = list(enumerate(parallel.parts(len(bits), -(-len(bits) // (4 * threads)))))
-    counts = np.empty((len(stretches), 256), np.int64)
-    here, origin, there, target = keys, places, spare, spare_places
-
-    def begin(i, part):
-        _to_keys(bits[part], part.start, order, keys[part], places[part])
-
-    def count(i, part, digit):
-        _count(here[part], digit, counts[i])
-
-    def scatter(i, part, digit):
-        _scatter(here[part], origin[part], there, target, digit, counts[i])
-
-    def end(i, part):
-        _from_keys(here[part], origin[part], order, keys[part], places[part])
-
-    parallel.for_each(begin, stretches, threads)
-    for digit in range(bits.itemsize):
-        steps = [(*stretch, digit) for stretch in stretches]
-        parallel.for_each(count, steps, threads)
-        if _begin_digits(counts):
-            parallel.for_each(scatter, steps, threads)
-            here, origin, there, target = there, target, here, origin
-    parallel.for_each(end, stretches, threads)
-
-
-def _packed(values, offsets, group, descending, width, workspace):
-    keys = workspace.array("keys", (len(group), width), np.uint64)
-    bits, order = values.view(np.uint32), bit_order(np.dtype(np.uint32), descending)
-    _pack(bits, offsets, group, order, keys)
-    keys.sort(axis=1)
-    scores = workspace.array("scores", keys.shape, np.float32)
-    places = workspace.array("places", keys.shape, np.uint32)
-    _unpack(keys, order, scores.view(np.uint32), places)
-    return scores, places
-
-
-def _by_argsort(values, offsets, group, descending, width, workspace):
-    keys = workspace.array("keys", (len(group), width), np.float64)
-    sign = -1.0 if descending else 1.0
-    _copy(values, offsets, group, sign, keys)
-    scores = workspace.array("scores", keys.shape, np.float64)
-    places = workspace.array("places", keys.shape, np.uint32)
-    # NumPy's stable order takes four times as long as its quickest, which leaves ties as it finds them.
-    _take(keys, np.argsort(keys, axis=1), sign, scores, places)
-    return scores, places
+# Kernels of a block: `begin` is where its first ranking begins, `at` is where one begins in the block.
 
 
 @kernel
-def _radix_rows(bits, offsets, group, order, scores, places, spare, spare_places, counts):
-    for row in range(group.size):
-        x = bits[offsets[group[row]] : offsets[group[row] + 1]]
-        n = x.size
-        _radix_sort(x, order, scores[row, :n], places[row, :n], spare[:n], spare_places[:n], counts)
+def _radix_each(bits, offsets, first, last, long, order, keys, places, spare, spare_places):
+    counts, begin, with_places = np.empty((1, 256), np.int64), offsets[first], places.size > 0
+    for r in range(first, last):
+        at, n = offsets[r] - begin, offsets[r + 1] - offsets[r]
+        if n >= long:
+            place = places[at : at + n] if with_places else places
+            spare_place = spare_places[:n] if with_places else spare_places
+            given = (place, spare[:n], spare_place, counts)
+            radix_sort(bits[offsets[r] : offsets[r + 1]], at, order, keys[at : at + n], *given)
+
+
+@uncounted
+def _pack(bits, offsets, first, last, long, order, shift, begins, keys):
+    """Scores and their places as one integer, which orders by the score and then by the place."""
+    for r in range(first, last):
+        x = bits[offsets[r] : offsets[r + 1]]
+        if _COUNTED < x.size < long:
+            width = _WIDTH_OF[x.size]
+            row = keys[begins[width] : begins[width] + _WIDTHS[width]]
+            begins[width] += row.size
+            for i in range(x.size):
+                row[i] = (np.uint64(key_of(x[i], order)) << shift) & _ABOVE | np.uint64(i)
+            row[x.size :] = _PADDING
+
+
+@uncounted
+def _unpack(values, offsets, first, last, long, sign, keys, begins, scores, places):
+    """The scores and places of rows, as _pack put them; whether any are in the wrong order."""
+    begin, wrong = offsets[first], False
+    for r in range(first, last):
+        x, at = values[offsets[r] : offsets[r + 1]], offsets[r] - begin
+        if _COUNTED < x.size < long:
+            width = _WIDTH_OF[x.size]
+            row = keys[begins[width] : begins[width] + x.size]
+            begins[width] += _WIDTHS[width]
+            score, place = scores[at : at + x.size], places[at : at + x.size]
+            for i in range(x.size):
+                from_place = row[i] & _PLACE
+                score[i], place[i] = x[from_place], at + np.int64(from_place)
+            wrong |= not _is_in_order(score[:-1], score[1:], sign)
+    return wrong
+
+
+@block_sum
+def _is_in_order(before, y, sign):
+    rises = np.int32(0)
+    for i in range(y.size):
+        rises = np.int32(rises + np.int32(sign * y[i] > sign * before[i]))
+    return rises == 0
 
 
 @kernel
-def _radix_sort(bits, order, keys, places, spare, spare_places, counts):
-    """Sort by one byte after the other, the lowest first, to and fro between two buffers; ends in keys and places."""
-    _to_keys(bits, 0, order, keys, places)
-    here, origin, there, target = keys, places, spare, spare_places
-    for digit in range(bits.itemsize):
-        _count(here, digit, counts[0])
-        if _begin_digits(counts):
-            _scatter(here, origin, there, target, digit, counts[0])
-            here, origin, there, target = there, target, here, origin
-    _from_keys(here, origin, order, keys, places)
+def _sort_again(bits, offsets, first, last, long, order, sign, scores, keys, places):
+    """Sort by their bytes the rankings that are in the wrong order."""
+    begin, counts = offsets[first], np.empty((1, 256), np.int64)
+    spare, spare_places = np.empty(long, keys.dtype), np.empty(long, np.uint32)
+    for r in range(first, last):
+        at, n = offsets[r] - begin, offsets[r + 1] - offsets[r]
+        here = slice(at, at + n)
+        if _COUNTED < n < long and not _is_in_order(scores[here][:-1], scores[here][1:], sign):
+            given = (keys[here], places[here], spare[:n], spare_places[:n], counts)
+            radix_sort(bits[offsets[r] : offsets[r + 1]], at, order, *given)
+
+
+@uncounted
+def _copy_in(values, offsets, first, last, long, sign, begins, rows):
+    """Scores, of a sign that lets the best be the least."""
+    for r in range(first, last):
+        x = values[offsets[r] : offsets[r + 1]]
+        if _COUNTED < x.size < long:
+            width = _WIDTH_OF[x.size]
+            row = rows[begins[width] : begins[width] + _WIDTHS[width]]
+            begins[width] += row.size
+            for i in range(x.size):
+                row[i] = sign * x[i]
+            row[x.size :] = np.inf
+
+
+@uncounted
+def _copy_out(offsets, first, last, long, sign, rows, begins, scores):
+    for r in range(first, last):
+        at, n = offsets[r] - offsets[first], offsets[r + 1] - offsets[r]
+        if _COUNTED < n < long:
+            width = _WIDTH_OF[n]
+            row, score = rows[begins[width] : begins[width] + n], scores[at : at + n]
+            begins[width] += _WIDTHS[width]
+            for i in range(n):
+                score[i] = sign * row[i]
 
 
 @kernel
-def _to_keys(bits, first, order, keys, places):
-    """Integers in the order of the scores, and their places, from `first` on."""
-    for i in range(bits.size):
-        keys[i] = key_of(bits[i], order)
-    for i in range(places.size):
-        places[i] = first + i
-
-
-@kernel
-def _from_keys(keys, origin, order, bits, places):
-    """The scores' bits again, and their places, which may be where they are to go."""
-    for i in range(keys.size):
-        bits[i] = bits_of(keys[i], order)
-    copy(origin, places)
-
-
-@kernel
-def _count(keys, digit, count):
-    """How often each value of a byte occurs."""
-    shift = type(keys[0])(8 * digit)
-    count[:] = 0
-    for i in range(keys.size):
-        count[np.uint8(keys[i] >> shift)] += 1
-
-
-@kernel
-def _begin_digits(counts):
-    """Turn the counts of digits in every stretch into where each begins; False where one digit has them all: that byte
-    orders nothing.
-    """
-    total, largest = 0, 0
-    for d in range(counts.shape[1]):
-        before = total
-        for stretch in range(counts.shape[0]):
-            begins, total = total, total + counts[stretch, d]
-            counts[stretch, d] = begins
-        largest = max(largest, total - before)
-    return largest < total
-
-
-@kernel
-def _scatter(keys, places, to_keys, to_places, digit, begins):
-    """Each key, and its place if they have any, to the next place of its digit."""
-    shift, with_places = type(keys[0])(8 * digit), places.size > 0
-    for i in range(keys.size):
-        d = np.uint8(keys[i] >> shift)
-        at = begins[d]
-        begins[d] = at + 1
-        to_keys[at] = keys[i]
-        if with_places:
-            to_places[at] = places[i]
-
-
-_PADDING = np.uint64(0xFFFFFFFFFFFFFFFF)
-_HALF = np.uint64(32)
-
-
-@kernel
-def _pack(bits, offsets, group, order, keys):
-    """Float32 scores and their places as one integer, which orders by the score and then by the place."""
-    for row in range(group.size):
-        x, out = bits[offsets[group[row]] : offsets[group[row] + 1]], keys[row]
-        for i in range(x.size):
-            out[i] = (np.uint64(np.uint32(key_of(x[i], order))) << _HALF) | np.uint64(i)
-        out[x.size :] = _PADDING
-
-
-@kernel
-def _unpack(keys, order, bits, places):
-    for row in range(keys.shape[0]):
-        packed, out, place = keys[row], bits[row], places[row]
-        for i in range(packed.size):
-            out[i] = bits_of(np.uint32(packed[i] >> _HALF), order)
-            place[i] = np.uint32(packed[i])
-
-
-@kernel
-def _take(keys, origins, sign, scores, places):
-    """Sorted scores and their places, those of ties in the order of the input."""
-    for row in range(keys.shape[0]):
-        key, origin, score, place = keys[row], origins[row], scores[row], places[row]
-        for i in range(key.size):
-            score[i], place[i] = sign * key[origin[i]], origin[i]
-            j = i
-            while j > 0 and score[j - 1] == score[j] and place[j - 1] > place[j]:
-                place[j - 1], place[j] = place[j], place[j - 1]
-                j -= 1
-
-
-@kernel
-def _put_positions(places, offsets, group, out):
-    for row in range(group.size):
-        first, stop = offsets[group[row]], offsets[group[row] + 1]
-        for i in range(stop - first):
-            out[first + np.int64(places[row, i])] = i
-
-
-@kernel
-def _copy(values, offsets, group, sign, keys):
-    for row in range(group.size):
-        x, out = values[offsets[group[row]] : offsets[group[row] + 1]], keys[row]
-        for i in range(x.size):
-            out[i] = sign * x[i]
-        out[x.size :] = np.inf
+def _put_positions(places, offsets, first, last, out):
+    """Of every score, by its place in the block, where it stands in its ranking."""
+    begin = offsets[first]
+    for r in range(first, last):
+        for i in range(offsets[r], offsets[r + 1]):
+            out[begin + np.int64(places[i - begin])] = i - offsets[r]

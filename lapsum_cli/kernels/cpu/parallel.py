@@ -52,10 +52,13 @@ def parts(length: int, part: int) -> list[slice]:
 
 def slices(offsets: np.ndarray, size: int = SLICE) -> list[tuple[int, int]]:
     """Consecutive ranges of rankings with about `size` scores each; a longer ranking has a range of its own."""
+    if len(offsets) == 2:
+        return [(0, 1)]
     targets = np.arange(0, offsets[-1] + size, size)
     cuts = np.minimum(np.searchsorted(offsets, targets, side="left"), len(offsets) - 1)
-    cuts = sorted({0, len(offsets) - 1, *cuts.tolist()})
-    return list(itertools.pairwise(cuts))
+    long = np.flatnonzero(offsets[1:] - offsets[:-1] > size)
+    cuts = np.unique(np.concatenate([[0, len(offsets) - 1], cuts, long, long + 1]))
+    return list(itertools.pairwise(cuts.tolist()))
 
 
 _POOLS: dict[int, ThreadPoolExecutor] = {}  # by their number of threads: starting some takes 0.3 ms, a pass over 10^6
@@ -99,13 +102,13 @@ def each(threads: int) -> Each:
     return of_threads
 
 
-def each_ranking(groups: list[np.ndarray], offsets: np.ndarray, cores: Cores, of_group, of_long) -> None:
-    """Call of_group(group) for every group of rankings, side by side, and of_long(ranking) for one longer than a part,
-    alone, so that it can have all threads.
+def each_ranking(blocks: list[tuple[int, int]], offsets: np.ndarray, cores: Cores, of_block, of_long) -> None:
+    """Call of_block(first, last) for every block of rankings, side by side, and of_long(ranking) for one longer than a
+    part, alone, so that it can have all threads.
     """
     most = cores.part
-    is_long = [offsets[-1] > most and len(g) == 1 and offsets[g[0] + 1] - offsets[g[0]] > most for g in groups]
-    for_each(of_group, [(group,) for group, alone in zip(groups, is_long, strict=True) if not alone], cores.threads)
-    for group, alone in zip(groups, is_long, strict=True):
+    is_long = [last == first + 1 and offsets[last] - offsets[first] > most for first, last in blocks]
+    for_each(of_block, [block for block, alone in zip(blocks, is_long, strict=True) if not alone], cores.threads)
+    for (first, _), alone in zip(blocks, is_long, strict=True):
         if alone:
-            of_long(int(group[0]))
+            of_long(first)

@@ -3,7 +3,7 @@
 P[i, j] = F((x_i - b_j+1) / alpha) - F((x_i - b_j) / alpha), where the soft count of scores above b_j is j (LapSum, ICML
 2025, section 4): a row is the mass that a Laplace distribution about the score puts between neighbouring boundaries.
 
-Boundaries are found in one sweep (sort.invert) and kept as a score and a step from it, so that no offset of the scores
+Boundaries are found in one sweep (inversion.py) and kept as a score and a step from it, so that no offset of the scores
 costs a digit. The n^2 matrix is made only where asked for; the sparse form looks at a window of positions about each
 item, beyond which no position can be among those kept.
 """
@@ -12,11 +12,11 @@ import math
 
 import numpy as np
 
-from ..jit import kernel
+from ..jit import kernel, uncounted
 from ..scalars.places import Boundaries, distance, probability, shared_places
 from . import parallel
+from .inversion import invert_block, room
 from .order import Order
-from .sort import invert_all, room
 from .sweeps import finite_part
 
 
@@ -35,12 +35,12 @@ def _found(order: Order, alphas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     found, spans = np.empty((2, len(order.values))), np.zeros((len(alphas), 2), np.int64)
     workspace = parallel.Workspace()
 
-    def work(group):
-        scores, _ = order.sorted_scores(group)
-        given = (order.offsets, group, alphas, order.descending, *room(scores.shape[1], True, False, workspace))
-        _boundary_rows(scores, *given, found, spans)
+    def work(first, last):
+        scores = order.sorted_scores(first, last)
+        given = (order.offsets, first, last, alphas, order.descending, *room(len(scores), False, False, workspace))
+        _boundaries_of_block(scores, *given, found, spans)
 
-    parallel.for_each(work, [(group,) for group in order.groups], order.cores.threads)
+    parallel.for_each(work, order.blocks, order.cores.threads)
     return found, spans
 
 
@@ -54,13 +54,13 @@ def edges_gradient(
     """
     gradient, to_alpha, workspace = np.empty(len(places)), np.zeros(len(alphas)), parallel.Workspace()
 
-    def work(group):
-        scores, origins = order.sorted(group)
-        pull = workspace.array("pull", (scores.shape[1],), np.float64)
-        given = (order.offsets, group, alphas, order.descending, *room(scores.shape[1], True, True, workspace))
-        _edge_gradient_rows(scores, origins, *given, places, upstream, pull, gradient, to_alpha)
+    def work(first, last):
+        scores, origins = order.sorted(first, last)
+        pull = workspace.array("pull", scores.shape, np.float64)
+        given = (order.offsets, first, last, alphas, order.descending, *room(len(scores), False, True, workspace))
+        _edge_gradient_of_block(scores, origins, *given, places, upstream, pull, gradient, to_alpha)
 
-    parallel.for_each(work, [(group,) for group in order.groups], order.cores.threads)
+    parallel.for_each(work, order.blocks, order.cores.threads)
     return gradient, to_alpha
 
 
@@ -95,28 +95,26 @@ def sparse(at: Boundaries, tolerance: float, first: int, last: int, width):
     return items[:size], positions[:size], probabilities[:size]
 
 
-@kernel
-def _boundary_rows(
-    scores, offsets, group, alphas, descending, ahead, outside, buffers, marks, found, moved, out, spans
+@uncounted
+def _boundaries_of_block(
+    scores, offsets, begin, end, alphas, descending, ahead, outside, buffers, marks, found, moved, out, spans
 ):
-    none = scores[0, :0]
-    for row in range(group.size):
-        r = group[row]
-        first, length = offsets[r], offsets[r + 1] - offsets[r]
-        start, stop = finite_part(scores[row, :length], np.inf if descending else -np.inf)
-        inner = max(stop - start - 1, 0)
-        given = (none, ahead, outside, buffers, marks, found, moved, none)
-        invert_all(scores[row, start:stop], alphas[r], descending, 1.0, inner, *given)
-        out[:, first + start : first + start + inner] = found[:, :inner]
-        spans[r, 0], spans[r, 1] = start, stop
+    none, whole = scores[:0], slice(offsets[begin], offsets[end])
+    given = (alphas, descending, 1.0, 1, none, ahead, outside, buffers, marks, out[:, whole], moved, none)
+    invert_block(scores, offsets, begin, end, *given)
+    for r in range(begin, end):
+        at = offsets[r] - offsets[begin]
+        y = scores[at : at + offsets[r + 1] - offsets[r]]
+        spans[r, 0], spans[r, 1] = finite_part(y, np.inf if descending else -np.inf)
 
 
-@kernel
-def _edge_gradient_rows(
+@uncounted
+def _edge_gradient_of_block(
     scores,
     origins,
     offsets,
-    group,
+    begin,
+    end,
     alphas,
     descending,
     ahead,
@@ -131,31 +129,31 @@ def _edge_gradient_rows(
     gradient,
     to_alpha,
 ):
-    """A score moves its own distances, and by the boundaries (sort.invert) those of others."""
-    none = pull[:0]
-    for row in range(group.size):
-        r = group[row]
+    """A score moves its own distances, and by the boundaries (inversion.py) those of others."""
+    base = offsets[begin]
+    for j in range(base, offsets[end] - 1):
+        pull[j - base] = upstream[0, j + 1] - upstream[1, j]
+    given = (alphas, descending, 1.0, 1, pull, ahead, outside, buffers, marks, found, moved, scores[:0])
+    invert_block(scores, offsets, begin, end, *given)
+    for r in range(begin, end):
         first, length = offsets[r], offsets[r + 1] - offsets[r]
-        start, stop = finite_part(scores[row, :length], np.inf if descending else -np.inf)
-        y, origin, inner = scores[row, start:stop], origins[row, start:stop], max(stop - start - 1, 0)
-        for j in range(inner):
-            pull[j] = upstream[0, first + start + j + 1] - upstream[1, first + start + j]
-        given = (pull[:inner], ahead, outside, buffers, marks, found, moved, none)
-        invert_all(y, alphas[r], descending, 1.0, inner, *given)
+        at = first - base
+        start, stop = finite_part(scores[at : at + length], np.inf if descending else -np.inf)
+        y, origin, moves = scores[at + start : at + stop], origins[at + start : at + stop], moved[0, at + start :]
         middle, moment = 0.5 * np.float64(y[y.size // 2]) if y.size > 0 else 0.0, 0.0
         gradient[first : first + length] = 0.0
         for i in range(y.size):
-            item = first + np.int64(origin[i])
-            at = first + places[item]
-            g = upstream[1, at] - upstream[0, at] + (moved[0, i] if inner > 0 else 0.0)
+            item = base + np.int64(origin[i])
+            place = first + places[item]
+            g = upstream[1, place] - upstream[0, place] + moves[i]
             gradient[item] = g
             moment += g * (0.5 * np.float64(y[i]) - middle)
         if not abs(moment) < np.inf:
-            moment = _beyond_floats(y, origin, gradient[first : first + length], middle)
+            moment = _beyond_floats(y, origin, gradient[base:], middle)
         to_alpha[r] = -moment / (0.5 * alphas[r])
 
 
-@kernel
+@uncounted
 def _beyond_floats(y, origin, gradient, middle):
     """An infinity for a sum of gradients times half distances whose terms exceed floats, with the sign of them all."""
     total = 0.0

@@ -16,10 +16,22 @@ import numpy as np
 from ...core.rankings import frozen
 from .. import parts
 from ..jit import uncounted
-from ..scalars.functions import exp_nonpositive, fma
+from ..scalars.functions import fma
 from ..scalars.summary import merged, soft_count
 from . import parallel
-from .sweeps import Summary, approach, blocks_of, both_sums, factors, fade, finite_part, merge, stretches
+from .sweeps import (
+    Summary,
+    approach,
+    blocks_of,
+    both_sums,
+    factors,
+    factors_of_each,
+    fade,
+    finite_part,
+    merge,
+    stretches,
+    together,
+)
 from .vectors import BLOCK, copy
 
 
@@ -39,34 +51,33 @@ def soft_rank(order, alphas, base=1, dtype=None, upstream=None, results=True):
     gradient, alpha_gradient = np.zeros(len(upstream), upstream.dtype), np.zeros(len(alphas))
     rates, workspace = np.minimum(1.0 / alphas, np.finfo(np.float64).max), parallel.Workspace()
 
-    def room(length):
-        return (
-            workspace.array("v", (max(length, BLOCK) if wanted else 0,), upstream.dtype),
+    def work(first, last):
+        scores, places = order.sorted(first, last)
+        length = len(scores)
+        room = (
+            workspace.array("v", (length if wanted else 0,), upstream.dtype),
             workspace.array("ahead", (2, blocks_of(length)), np.float64),
             np.zeros((2, 2)),
             _buffers(workspace),
         )
-
-    def work(group):
-        scores, places = order.sorted(group)
-        given = (offsets, group, rates, float(base), descending, upstream)
-        _rank_rows(scores, places, *given, *room(scores.shape[1]), ranks, gradient, alpha_gradient)
+        given = (scores, places, offsets, first, last, rates, float(base), descending, upstream)
+        _rank_block(*given, *room, ranks, gradient, alpha_gradient)
 
     def of_long(r):
         whole = slice(offsets[r], offsets[r + 1])
-        scores, places = order.sorted(np.array([r]), order.cores.threads)
+        scores, places = order.sorted(r, r + 1, order.cores.threads)
         given = (rates[r], float(base), descending, upstream[whole] if wanted else upstream)
         out = (ranks[whole] if results else ranks, gradient[whole] if wanted else gradient)
-        total = _rank_of_parts(scores[0], places[0], *given, *out, order.cores)
+        total = _rank_of_parts(scores, places, *given, *out, order.cores)
         alpha_gradient[r] = -total * rates[r]
 
-    parallel.each_ranking(order.groups, offsets, order.cores, work, of_long)
+    parallel.each_ranking(order.blocks, offsets, order.cores, work, of_long)
     return (ranks if results else None), *((gradient, alpha_gradient) if wanted else (None, None))
 
 
 def _buffers(workspace):
-    """Factors; weights, the first of which is 1; sums before and behind: rows for a block."""
-    buffers = workspace.array("buffers", (7, BLOCK), np.float64)
+    """Factors; weights, the first of which is 1; sums before and behind; rates and places: rows for a block."""
+    buffers = workspace.array("buffers", (9, BLOCK), np.float64)
     buffers[1] = 1.0
     return buffers
 
@@ -97,11 +108,12 @@ def _rank_of_parts(scores, places, rate, base, descending, upstream, ranks, grad
 
 
 @uncounted
-def _rank_rows(
+def _rank_block(
     scores,
     places,
     offsets,
-    group,
+    first,
+    last,
     rates,
     base,
     descending,
@@ -114,104 +126,119 @@ def _rank_rows(
     gradient,
     alpha_gradient,
 ):
-    """Rankings `group` of a batch: ranks, unless there is no room for them, and gradients if wanted.
+    """Rankings first .. last of a batch: ranks, unless there is no room for them, and gradients if wanted.
 
-    scores, places  (rows, width), best first, as order.Order gives them; a row's padding comes last
-    v, ahead, outside, buffers  room for the longest or a block: pulls in order, carries, nothing outside, rows for a
-                    block
+    scores, places  (size,), as order.Order sorts a block
+    v, ahead, outside, buffers  room: pulls in order, carries, nothing outside, rows for a block of a sweep
     """
-    width, infinity = scores.shape[1], np.inf if descending else -np.inf
-    at_once = BLOCK // width
-    for row in range(group.size):
-        if at_once > 0 and row % at_once == 0:
-            rows = min(at_once, group.size - row)
-            _block_sums(scores, places, offsets, group, row, rows, rates, infinity, upstream, v, buffers)
-        r = group[row]
-        here = slice(offsets[r], offsets[r + 1])
-        length = here.stop - here.start
-        start, stop = finite_part(scores[row, :length], infinity)
-        y, place = scores[row, start:stop], places[row, start:stop]
-        out, slope = ranks[here] if ranks.size > 0 else ranks, gradient[here] if upstream.size > 0 else gradient
-        _tied(places[row], out, 0, start, base)
-        _tied(places[row], out, stop, length, base)
-        if at_once > 0:
-            at = row % at_once * width + start
-            total = _finish_row(y, place, at, rates[r], base + start, descending, buffers, out, slope)
+    begin, here, r = offsets[first], slice(offsets[first], offsets[last]), first
+    out, slope = ranks[here] if ranks.size > 0 else ranks, gradient[here] if upstream.size > 0 else gradient
+    if upstream.size > 0:
+        _put_in_order(upstream[here], places, 0, v.size, v)
+    while r < last:
+        stop = together(offsets, r, last)
+        swept = slice(offsets[r] - begin, offsets[stop] - begin)
+        y, place, mine = scores[swept], places[swept], v[swept] if v.size > 0 else v
+        if y.size <= BLOCK:
+            given = (offsets, r, stop, rates, base, descending, mine, buffers, out, slope, alpha_gradient)
+            _rank_short(y, place, *given)
         else:
-            pull = upstream[here] if upstream.size > 0 else upstream
-            mine = v[: y.size] if v.size > 0 else v
-            _put_in_order(pull, place, 0, mine.size, mine)
-            _take_off(_common(mine), mine)
-            approach(y, 0, y.size, rates[r], mine, ahead, buffers, outside[:0])
-            given = (rates[r], base + start, descending, mine, ahead, outside, buffers, out, slope)
-            total = _finish(y, place, 0, y.size, *given)
-        alpha_gradient[r] = -total * rates[r]
+            given = (rates[r], base, descending, mine, ahead, outside, buffers, out, slope)
+            alpha_gradient[r] = -_rank_long(y, place, *given) * rates[r]
+        r = stop
 
 
 @uncounted
-def _block_sums(scores, places, offsets, group, first, rows, rates, infinity, upstream, v, buffers):
-    """The sums before and behind each score of so many rankings, swept as one: into buffers, row after row.
-
-    Where the finite scores of a ranking begin, and behind their end, the factor is 0.
-    """
-    width = scores.shape[1]
-    size, factor, weights, before, behind = rows * width, buffers[0], buffers[1:3], buffers[3:5], buffers[5:7]
-    for row in range(rows):
-        r, y, z = group[first + row], scores[first + row], factor[row * width : (row + 1) * width]
-        start, stop = finite_part(y[: offsets[r + 1] - offsets[r]], infinity)
-        _exponents(y[1:], y[:-1], rates[r], z[1:])
-        z[0] = -np.inf
-        if start < width:
-            z[start] = -np.inf
-        if stop < width:
-            z[stop] = -np.inf
-    _exponentials(factor[:size])
-    both_sums(factor, weights[0], size, 0.0, 0.0, before[0], behind[0])
-    if upstream.size == 0:
-        return
-    for row in range(rows):
-        r = group[first + row]
-        start, stop = finite_part(scores[first + row, : offsets[r + 1] - offsets[r]], infinity)
-        pull, mine = upstream[offsets[r] : offsets[r + 1]], v[: stop - start]
-        _put_in_order(pull, places[first + row, start:stop], 0, mine.size, mine)
-        _take_off(_common(mine), mine)
-        weight = weights[1, row * width : (row + 1) * width]
-        weight[:] = 0.0
-        copy(mine, weight[start:stop])
-    both_sums(factor, weights[1], size, 0.0, 0.0, before[1], behind[1])
+def _rank_long(y, place, rate, base, descending, v, ahead, outside, buffers, ranks, gradient):
+    """A ranking of more than a block; returns sum gradient_i x_i."""
+    start, stop = finite_part(y, np.inf if descending else -np.inf)
+    _tied(place, ranks, 0, start, base)
+    _tied(place, ranks, stop, y.size, base)
+    y, place, v = y[start:stop], place[start:stop], v[start:stop] if v.size > 0 else v
+    _take_off(_common(v), v)
+    approach(y, 0, y.size, rate, v, ahead, buffers, outside[:0])
+    given = (rate, base + start, descending, v, ahead, outside, buffers, ranks, gradient)
+    return _finish(y, place, 0, y.size, *given)
 
 
 @uncounted
-def _exponents(y, before, rate, out):
-    for i in range(out.size):
-        out[i] = -abs(np.float64(before[i]) - np.float64(y[i])) * rate
-
-
-@uncounted
-def _exponentials(z):
-    for i in range(z.size):
-        z[i] = exp_nonpositive(z[i])
-
-
-@uncounted
-def _finish_row(y, place, at, rate, base, descending, buffers, ranks, gradient):
-    """Ranks and, unless there is no room for them, gradients of one ranking of a block, whose sums are in buffers from
-    `at` on; returns sum gradient_i x_i.
-    """
-    here, total = slice(at, at + y.size), 0.0
-    before, behind = buffers[3, here], buffers[5, here]
-    if y.size == 0:
-        return total
-    if gradient.size > 0:
-        half = 0.5 * rate if descending else -0.5 * rate
-        slope = buffers[0, here]
-        given = (half, 0.5 * np.float64(y[y.size // 2]), before, behind, buffers[4, here], buffers[6, here], slope)
-        total = _gradients(y, buffers[2, here], *given) * (2.0 * half)
-        _scatter(slope, place, gradient)
+def _rank_short(y, place, offsets, first, last, rates, base, descending, v, buffers, ranks, gradient, alpha_gradient):
+    """Rankings first .. last, which are at most a block together, swept as one."""
+    factor, weights, before, behind = buffers[0, : y.size], buffers[1:3], buffers[3:5], buffers[5:7]
+    rate_of, rank_of = buffers[7, : y.size], buffers[8, : y.size]
+    infinite = _spread(y, offsets, first, last, rates, base, rate_of, rank_of)
+    factors_of_each(y, offsets, first, last, rate_of, factor)
+    both_sums(factor, weights[0], y.size, 0.0, 0.0, before[0], behind[0])
+    if v.size > 0:
+        _weigh(y, offsets, first, last, descending, v, weights[1])
+        both_sums(factor, weights[1], y.size, 0.0, 0.0, before[1], behind[1])
+        _slopes(weights[1], before[0], behind[0], before[1], behind[1], factor)
+        _totals(y, offsets, first, last, descending, rates, factor, alpha_gradient)
+        _scale(factor, 0.5 if descending else -0.5, rate_of)
+        _scatter(factor, place, gradient)
     if ranks.size > 0:
-        _ranks(y, base, before, behind, np.nan, 0.0)
-        _scatter(before, place, ranks)
-    return total
+        _soft_counts(rank_of, before[0], behind[0])
+        if y.size > 0 and _has_ties(y[1:], y[:-1]):
+            _even_ties(y, offsets, first, last, before[0])
+        if infinite:
+            _even_infinite(y, offsets, first, last, base, descending, before[0])
+        _scatter(before[0, : y.size], place, ranks)
+
+
+@uncounted
+def _spread(y, offsets, first, last, rates, base, rate_of, rank_of):
+    """The rate of every score and its hard rank; whether any score is infinite."""
+    infinite = False
+    for r in range(first, last):
+        at, stop = offsets[r] - offsets[first], offsets[r + 1] - offsets[first]
+        for i in range(at, stop):
+            rate_of[i], rank_of[i] = rates[r], base + (i - at)
+        infinite |= at < stop and (abs(y[at]) == np.inf or abs(y[stop - 1]) == np.inf)
+    return infinite
+
+
+@uncounted
+def _weigh(y, offsets, first, last, descending, v, weight):
+    """The pulls of finite scores, less what those of a ranking have in common; infinite scores have none."""
+    for r in range(first, last):
+        at, end = offsets[r] - offsets[first], offsets[r + 1] - offsets[first]
+        start, stop = finite_part(y[at:end], np.inf if descending else -np.inf)
+        mine = v[at + start : at + stop]
+        _take_off(_common(mine), mine)
+        v[at : at + start], v[at + stop : end] = 0, 0
+    copy(v, weight)
+
+
+@uncounted
+def _totals(y, offsets, first, last, descending, rates, slopes, alpha_gradient):
+    """The gradients for alpha, from those for the scores but for half their rate."""
+    half = 0.5 if descending else -0.5
+    for r in range(first, last):
+        at, end, total = offsets[r] - offsets[first], offsets[r + 1] - offsets[first], 0.0
+        start, stop = finite_part(y[at:end], np.inf if descending else -np.inf)
+        mine, slope = y[at + start : at + stop], slopes[at + start : at + stop]
+        middle = 0.5 * np.float64(mine[mine.size // 2]) if mine.size > 0 else 0.0
+        for i in range(mine.size):
+            total += slope[i] * (0.5 * np.float64(mine[i]) - middle)
+        alpha_gradient[r] = -(total * (2.0 * (half * rates[r]))) * rates[r]
+
+
+@uncounted
+def _even_ties(y, offsets, first, last, ranks):
+    """A tie takes the rank of the score before it: the two sums agree only up to rounding."""
+    for r in range(first, last):
+        for i in range(offsets[r] - offsets[first] + 1, offsets[r + 1] - offsets[first]):
+            ranks[i] = ranks[i - 1] if y[i] == y[i - 1] else ranks[i]
+
+
+@uncounted
+def _even_infinite(y, offsets, first, last, base, descending, ranks):
+    """Infinite scores are tied at their end."""
+    for r in range(first, last):
+        at, end = offsets[r] - offsets[first], offsets[r + 1] - offsets[first]
+        start, stop = finite_part(y[at:end], np.inf if descending else -np.inf)
+        ranks[at : at + start] = base + 0.5 * (start - 1)
+        ranks[at + stop : end] = base + 0.5 * (stop + (end - at) - 1)
 
 
 @uncounted
@@ -303,18 +330,37 @@ def _has_ties(y, before):
 
 
 @uncounted
+def _soft_counts(number, before, behind):
+    """Turn the sums before each score into soft counts."""
+    for i in range(number.size):
+        before[i] = soft_count(number[i], before[i], behind[i])
+
+
+@uncounted
 def _gradients(y, v, half, middle, before, behind, before_v, behind_v, out):
     """The gradients of a block, from its sums with weight 1 and with v; returns the sum of what `half` scales in them
     times half the distance of each score from twice `middle`, which stays finite where 1 / alpha or a difference does
     not.
     """
     total = 0.0
-    for i in range(y.size):
-        out[i] = fma(-v[i], before[i] + behind[i], before_v[i] + behind_v[i])
+    _slopes(v, before, behind, before_v, behind_v, out[: y.size])
     for i in range(y.size):
         total += out[i] * (0.5 * np.float64(y[i]) - middle)
         out[i] = out[i] * half + 0.0  # no -0, which may be of another ranking's sign
     return total
+
+
+@uncounted
+def _slopes(v, before, behind, before_v, behind_v, out):
+    """The gradients but for half their rate."""
+    for i in range(out.size):
+        out[i] = fma(-v[i], before[i] + behind[i], before_v[i] + behind_v[i])
+
+
+@uncounted
+def _scale(slopes, half, rate):
+    for i in range(slopes.size):
+        slopes[i] = slopes[i] * (half * rate[i]) + 0.0  # no -0, which may be of another ranking's sign
 
 
 @uncounted

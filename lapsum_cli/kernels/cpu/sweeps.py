@@ -7,9 +7,10 @@ can overflow. Weight 1 gives ranks and what sorting inverts; an upstream gradien
 2025, section 3, whose own gradient of the rank is quadratic).
 
 A ranking is swept in blocks, from behind to leave the carry of every block, then from the front with both sums of a
-block at hand: exponentials are computed twice, and no array of the ranking's length is needed. A long ranking is swept
-in parts, side by side: each is summarised by its own sums at both of its ends (`approach`), and those of all parts
-before and behind it, faded to its ends (`merge`), are all that it needs of them.
+block at hand: exponentials are computed twice, and no array of the ranking's length is needed. Short rankings are swept
+as one, as many as make a block: a factor of 0 where each begins lets the sums forget. A long ranking is swept in parts,
+side by side: each is summarised by its own sums at both of its ends (`approach`), and those of all parts before and
+behind it, faded to its ends (`merge`), are all that it needs of them.
 
 Factors and carries are float64 for float32 scores too: a float32 chain of 10^6 factors is off by 1e-3 n at a large
 alpha.
@@ -50,6 +51,41 @@ def factors(y, start, size, rate, out):
     before, here, factor = y[start + first - 1 : start + size - 1], y[start + first : start + size], out[first:size]
     for i in range(factor.size):
         factor[i] = exp_nonpositive(-abs(np.float64(before[i]) - np.float64(here[i])) * rate)
+
+
+@uncounted
+def together(offsets, first, last):
+    """How far rankings from the first on make at most a block together, and are swept as one; at least one does."""
+    stop = first + 1
+    while stop < last and offsets[stop + 1] - offsets[first] <= BLOCK:
+        stop += 1
+    return stop
+
+
+@uncounted
+def each_of(numbers, offsets, first, last, out):
+    """The number of a ranking for each of its scores, those of rankings first .. last."""
+    for r in range(first, last):
+        for i in range(offsets[r] - offsets[first], offsets[r + 1] - offsets[first]):
+            out[i] = numbers[r]
+
+
+@uncounted
+def factors_of_each(y, offsets, first, last, rates, out):
+    """As `factors`, of rankings first .. last, with a rate for each score: 0 where one begins, so that sums forget.
+
+    Between infinite scores, and beside them, it is 0 of itself.
+    """
+    _factors(y[1:], y[:-1], rates[1:], out[1:])
+    for r in range(first, last):
+        if offsets[r] < offsets[last]:
+            out[offsets[r] - offsets[first]] = 0.0
+
+
+@uncounted
+def _factors(y, before, rates, out):
+    for i in range(y.size):
+        out[i] = exp_nonpositive(-abs(np.float64(before[i]) - np.float64(y[i])) * rates[i])
 
 
 @uncounted
@@ -97,7 +133,8 @@ def stretches(y: np.ndarray, part: int, weights: int) -> list[Stretch]:
     return [Stretch(begin, end, np.empty((weights, blocks_of(end - begin)))) for begin, end in spans]
 
 
-def blocks_of(length: int) -> int:
+@uncounted
+def blocks_of(length):
     """How many blocks so many scores take."""
     return -(-length // BLOCK)
 

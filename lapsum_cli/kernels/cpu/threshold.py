@@ -231,22 +231,19 @@ def _outer_exponentials(x, sign, low, high, rate, above, below):
 
 
 @uncounted
-def neighbours_in_order(y, k, alpha, rate, e):
-    """What `neighbours` returns, for at most a block of finite scores, given as -x from the best up, then inf.
+def neighbours_in_order(y, n, sign, k, alpha, rate, e):
+    """What `neighbours` returns, for at most a block of finite scores, given best first: the first n of y.
 
     In order a gap is how many scores are above it. The hard gap is the first guess and mostly the last; the next ones
     follow the slope of the soft count, then halve what is left. y and e have the same width, which may exceed n.
     """
-    n = y.size
-    while n > 0 and y[n - 1] == np.inf:
-        n -= 1
     above, least, most = min(int(k), n), 0, n
     tries, slope, last, last_count = 0, 1.0, 0, 0.0
     while True:
         higher, lower = y[max(above - 1, 0)], y[min(above, n - 1)]
         _exponentials_beside(y, above, higher, lower, rate, e)
         sum_above, sum_below = block_total(e, above), block_total(e[above:], n - above)
-        gap = (np.float64(lower) - np.float64(higher)) / alpha if 0 < above < n else np.inf
+        gap = abs(np.float64(lower) - np.float64(higher)) / alpha if 0 < above < n else np.inf
         fade = math.exp(-gap)
         at_higher = soft_count(above, sum_above, sum_below * fade)
         at_lower = soft_count(above, sum_above * fade, sum_below)
@@ -264,8 +261,8 @@ def neighbours_in_order(y, k, alpha, rate, e):
         guess = above + (k - count) / slope
         above = (least + most) // 2 if tries > 3 else int(min(max(guess, least), most))
     return (
-        -np.float64(lower) if above < n else -np.inf,
-        -np.float64(higher) if above > 0 else np.inf,
+        np.float64(sign * lower) if above < n else -np.inf,
+        np.float64(sign * higher) if above > 0 else np.inf,
         k - above,
         np.float64(sum_above),
         np.float64(sum_below),

@@ -20,8 +20,7 @@ from ..scalars.cut import beyond_float32, hard_cut, log_membership, log_share, m
 from ..scalars.functions import exp_nonpositive
 from ..scalars.laplace import LARGEST_GAP, log_nearness, log_or_minus_inf, log_shares
 from . import parallel
-from .matrices import longest, matrices
-from .order import sort_values
+from .order import LANES, sort_block
 from .sweeps import finite_part
 from .threshold import (
     collapse,
@@ -40,6 +39,7 @@ __all__ = ["soft_topk", "thresholds", "topk_gradient"]
 # Rankings up to this length are sorted, at most a block: 0.17 us for 100 scores, of 0.4 in all, where a bracket takes
 # 1.3; of 300 both take 2.
 _SHORT = 256
+_AT_ONCE = 256  # rankings whose thresholds are made in one loop
 
 
 def soft_topk(cores, rankings, ks, alphas, largest=True, log=False, upstream=None, results=True, name="scores"):
@@ -58,23 +58,22 @@ def soft_topk(cores, rankings, ks, alphas, largest=True, log=False, upstream=Non
     sign = values.dtype.type(1 if largest else -1)
     rates, workspace = rates_of(alphas, values.dtype), parallel.Workspace()
 
-    def work(group):
-        length = longest(offsets, group)
-        if length <= _SHORT:
-            ordered = sort_values(values, offsets, group, largest, workspace)
-            e = workspace.array("e", ordered.shape[1:], values.dtype)
-            roots = workspace.array("roots", (5, len(group)), np.float64)
-            _topk_of_sorted(values, offsets, group, ordered, ks, alphas, rates, sign, log, e, roots, out, cuts)
-        else:
-            room = (*_room(length, values.dtype, workspace), _sample(length, workspace))
-            _topk_of_any(values, offsets, group, ks, alphas, rates, sign, log, *room, out, cuts)
+    def work(first, last):
+        size = int(offsets[last] - offsets[first])
+        given = (values, offsets, first, last, largest, workspace)
+        ordered, _ = sort_block(*given, with_places=False, up_to=_SHORT, enough=ks)
+        room = (*_room(size, values.dtype, workspace), _sample(size, workspace))
+        e = workspace.array("e", (_SHORT + LANES,), values.dtype)
+        roots = workspace.array("roots", (5, _AT_ONCE), np.float64)
+        given = (values, offsets, first, last, ordered, ks, alphas, rates, sign, log)
+        _topk_block(*given, *room, e, roots, out, cuts)
 
     def of_long(r):
         whole = slice(offsets[r], offsets[r + 1])
         given = (ks[r], alphas[r], rates[r], sign, log, out[whole] if results else out, cuts[r])
         _topk_of_parts(values[whole], *given, cores)
 
-    parallel.each_ranking(matrices(offsets), offsets, cores, work, of_long)
+    parallel.each_ranking(parallel.slices(offsets), offsets, cores, work, of_long)
     for r, part, whole in beyond_float32(values.dtype, offsets, alphas):
         wide = Rankings(values[part].astype(np.float64), whole)
         exact, cuts[r : r + 1] = soft_topk(cores, wide, ks[[r]], alphas[[r]], largest, log)
@@ -145,17 +144,35 @@ def _sample(length, workspace):
 
 
 @kernel
-def _topk_of_any(values, offsets, group, ks, alphas, rates, sign, log, inside, buffers, sample, out, cuts):
-    """Rankings in any order: the threshold in a bracket."""
-    infinity = values.dtype.type(np.inf)
-    for r in group:
-        x, p, k = values[offsets[r] : offsets[r + 1]], out[offsets[r] : offsets[r + 1]] if out.size > 0 else out, ks[r]
-        top, masked = count_infinite(x, sign * infinity)
-        finite = x.size - top - masked
-        if top < k < top + finite:
-            found = neighbours(x, k - top, finite, alphas[r], rates[r], sign, inside, buffers, sample)
-            cuts[r] = _cut(found, alphas[r])
-        _write(x, sign, k, top, finite, cuts[r], rates[r], log, p)
+def _topk_block(
+    values, offsets, first, last, ordered, ks, alphas, rates, sign, log, inside, buffers, sample, e, roots, out, cuts
+):
+    """Rankings first .. last; ordered: these without places, the short ones best first."""
+    begin, r = offsets[first], first
+    while r < last:
+        stop = r
+        while stop < min(r + roots.shape[1], last) and offsets[stop + 1] - offsets[stop] <= _SHORT:
+            stop += 1
+        if stop > r:
+            given = (ordered[offsets[r] - begin :], ks, alphas, rates, sign, log, e, roots[:, : stop - r], out, cuts)
+            _topk_of_sorted(values, offsets, r, stop, *given)
+            r = stop
+        else:
+            here = slice(offsets[r], offsets[r + 1])
+            p = out[here] if out.size > 0 else out
+            given = (ks[r], alphas[r], rates[r], sign, log, inside, buffers, sample)
+            _topk_of_any(values[here], *given, p, cuts[r])
+            r += 1
+
+
+@kernel
+def _topk_of_any(x, k, alpha, rate, sign, log, inside, buffers, sample, p, cut):
+    """A ranking in any order: the threshold in a bracket."""
+    top, masked = count_infinite(x, sign * x.dtype.type(np.inf))
+    finite = x.size - top - masked
+    if top < k < top + finite:
+        cut[:] = _cut(neighbours(x, k - top, finite, alpha, rate, sign, inside, buffers, sample), alpha)
+    _write(x, sign, k, top, finite, cut, rate, log, p)
 
 
 @kernel
@@ -177,27 +194,45 @@ def _gap(above, below, alpha):
 
 
 @uncounted
-def _topk_of_sorted(values, offsets, group, ordered, ks, alphas, rates, sign, log, e, roots, out, cuts):
-    """Short rankings, whose scores are also given best first, as what they lack: -sign x rises, then inf.
+def _topk_of_sorted(values, offsets, first, last, ordered, ks, alphas, rates, sign, log, e, roots, out, cuts):
+    """Short rankings first .. last, whose scores are also given best first.
 
     All find their neighbours, then all their thresholds: that is a loop without a branch, a tenth of the time.
     """
-    for row in range(group.size):
-        r = group[row]
-        top, stop = finite_part(ordered[row, : offsets[r + 1] - offsets[r]], -np.inf)
+    for r in range(first, last):
+        at, n, row = offsets[r] - offsets[first], offsets[r + 1] - offsets[r], r - first
         roots[:, row] = 1.0
+        if n == 0:
+            continue
+        cuts[r, 2], cuts[r, 3] = _finite(values[offsets[r] : offsets[r + 1]], ordered[at : at + n], ks[r], sign)
+        top, stop = int(cuts[r, 2]), int(cuts[r, 3])
         if top < ks[r] < stop:
-            found = neighbours_in_order(ordered[row, top:], ks[r] - top, alphas[r], rates[r], e[top:])
+            y = ordered[at + top : at + top + (stop - top + LANES - 1) // LANES * LANES]
+            found = neighbours_in_order(y, stop - top, sign, ks[r] - top, alphas[r], rates[r], e[: y.size])
             cuts[r, 0], cuts[r, 1], roots[0, row], roots[1, row], roots[2, row] = found
             roots[3, row] = _gap(cuts[r, 1], cuts[r, 0], alphas[r])
-    _all_near(roots[0], roots[1], roots[2], roots[3], roots[4, : group.size])
-    for row in range(group.size):
-        r = group[row]
-        x, p, k = values[offsets[r] : offsets[r + 1]], out[offsets[r] : offsets[r + 1]] if out.size > 0 else out, ks[r]
-        top, stop = finite_part(ordered[row, : x.size], -np.inf)
+    _all_near(roots[0], roots[1], roots[2], roots[3], roots[4])
+    for r in range(first, last):
+        if offsets[r] == offsets[r + 1]:
+            continue
+        row, k, top, stop = r - first, ks[r], int(cuts[r, 2]), int(cuts[r, 3])
+        x, p = values[offsets[r] : offsets[r + 1]], out[offsets[r] : offsets[r + 1]] if out.size > 0 else out
         if top < k < stop:
             cuts[r, 2], cuts[r, 3] = log_shares(roots[4, row], roots[0, row], roots[3, row])
         _write(x, sign, k, top, stop - top, cuts[r], rates[r], log, p)
+
+
+@uncounted
+def _finite(x, y, k, sign):
+    """First and last + 1 of the finite scores of a ranking; it is sorted, y, unless k takes all or nothing."""
+    if 0 < k < x.size:
+        return finite_part(y, sign * np.inf)
+    top, masked = 0, 0
+    for i in range(x.size):
+        v = sign * x[i]
+        top += v == np.inf
+        masked += v == -np.inf
+    return top, x.size - masked
 
 
 @uncounted

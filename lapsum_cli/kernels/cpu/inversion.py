@@ -1,0 +1,393 @@
+"""Where a soft count meets targets: what sorting reads off, and where the positions of a permutation meet.
+
+c(t) = sum over j of F((x_j - t) / alpha) falls from n to 0 as t rises. Targets first, first + 1, ... are found in one
+sweep over the sorted scores: between two neighbours in closed form (LapSum, ICML 2025, section 4;
+laplace.log_nearness), a thousand at a time. Short rankings are swept as one, and their targets are solved as one.
+
+Moving the scores moves t by their softmax, q_j = e^(-|t - x_j| / alpha) / sum. For t between neighbours s > t > r that
+is one weight for the scores from s up and one for those from r down, each fading along the scores as in sweeps.py: the
+gradient of sum v_l t_l puts v_l times these weights down at s and at r, and sweeps up from the one, down from the
+other. It stays O(n), and no exponent is positive (the authors' gradient overflows at a small alpha and is 0 in their
+default direction).
+"""
+
+import math
+
+import numpy as np
+
+from ..jit import uncounted
+from ..scalars.laplace import LARGEST_GAP, LARGEST_RATE, log_nearness, to_neighbours
+from ..scalars.summary import merged, nearer, soft_count, softmax_parts
+from .sweeps import (
+    approach,
+    blocks_of,
+    both_sums,
+    each_of,
+    factors,
+    factors_of_each,
+    fade,
+    finite_part,
+    together,
+)
+from .vectors import BLOCK, copy
+
+
+def room(length, found, gradient, workspace):
+    """What `invert_block` needs for so many scores: carries, sums from outside, buffers, and where wanted for the
+    places of targets and for gradients.
+    """
+    return (
+        workspace.array("ahead", (1, blocks_of(length)), np.float64),
+        np.zeros((1, 2)),
+        *buffers_of(workspace),
+        workspace.array("found", (2, length if found else 0), np.float64),
+        workspace.array("moved", (2, length if gradient else 0), np.float64),
+    )
+
+
+def buffers_of(workspace):
+    """Rows for a block: factors and weights; sums before and behind and the scores themselves, one longer at the front;
+    what waits; the alpha and the rate of every target. And how many targets each score reaches, and the gap of each
+    target.
+    """
+    buffers = workspace.array("buffers", (14, BLOCK + 1), np.float64)
+    buffers[1] = 1.0
+    return buffers, workspace.array("marks", (2, BLOCK + 1), np.int64)
+
+
+def no_places():
+    """Where `invert` puts what is not asked for: places of targets, gradients."""
+    return np.empty((2, 0)), np.empty((2, 0))
+
+
+@uncounted
+def invert_block(
+    y, offsets, first, last, alphas, descending, target, less, v, ahead, outside, buffers, marks, found, moved, out
+):
+    """Where the soft counts of rankings first .. last meet target, target + 1, ...: for every finite score one, but for
+    the last `less` of a ranking. What belongs to a target stands where the finite score of its number does.
+
+    y        (size,) as order.Order sorts them
+    v        (size,) gradient with respect to the targets, or empty: moved[0] is then that for the scores, by position
+    found    (2, size) the score next to each target, and the step from there, in the unit of the scores
+    out      (size,) their sum; each unless it is empty
+    """
+    begin, r = offsets[first], first
+    while r < last:
+        stop = together(offsets, r, last)
+        here = slice(offsets[r] - begin, offsets[stop] - begin)
+        mine, values = v[here] if v.size > 0 else v, out[here] if out.size > 0 else out
+        at = found[:, here] if found.size > 0 else found
+        pulled = moved[:, here] if moved.size > 0 else moved
+        if stop == r + 1 and offsets[stop] - offsets[r] > BLOCK:
+            given = (target, less, mine, ahead, outside, buffers, marks, at, pulled, values)
+            _invert_long(y[here], alphas[r], descending, *given)
+        else:
+            given = (target, less, mine, buffers, marks[1], at, pulled, values)
+            _invert_short(y[here], offsets, r, stop, alphas, descending, *given)
+        r = stop
+
+
+@uncounted
+def _invert_long(y, alpha, descending, target, less, v, ahead, outside, buffers, marks, found, moved, out):
+    """`invert` of a ranking as one part."""
+    start, stop = finite_part(y, np.inf if descending else -np.inf)
+    if out.size > 0:
+        copy(y[:start], out[:start])
+        copy(y[stop:], out[stop:])
+        out = out[start:stop]
+    v, found = v[start:stop] if v.size > 0 else v, found[:, start:stop] if found.size > 0 else found
+    moved = moved[:, start:stop] if moved.size > 0 else moved
+    y, rate, nothing, none = y[start:stop], min(1.0 / alpha, LARGEST_RATE), outside[:0], out[:0]
+    approach(y, 0, y.size, rate, none, ahead, buffers, nothing)
+    targets = (target, 0, max(y.size - less, 0))
+    invert(y, 0, y.size, alpha, descending, targets, v, ahead, outside, buffers, marks, found, moved, out)
+
+
+# --- Short rankings: all targets of a block of them at once. ----------------------------------------------------------
+
+
+@uncounted
+def _invert_short(y, offsets, first, last, alphas, descending, target, less, v, buffers, gaps, found, moved, out):
+    """Rankings first .. last, which are at most a block together."""
+    size, factor, ones, before, behind = y.size, buffers[0], buffers[1], buffers[2], buffers[3]
+    waiting, alpha_of, rate_of = buffers[5:12], buffers[12, : y.size], buffers[13, : y.size]
+    each_of(alphas, offsets, first, last, alpha_of)
+    _rates(alpha_of, rate_of)
+    factors_of_each(y, offsets, first, last, rate_of, factor[:size])
+    both_sums(factor, ones, size, 0.0, 0.0, before[1:], behind)
+    gaps[: size + 1] = 0
+    for r in range(first, last):
+        at, end = offsets[r] - offsets[first], offsets[r + 1] - offsets[first]
+        start, stop = finite_part(y[at:end], np.inf if descending else -np.inf)
+        _wait_of(y, at, end, at + start, at + stop, descending, target, less, before, behind, gaps, waiting)
+    to_below, to_above = waiting[5], waiting[6]
+    _nearness(*_five(waiting), rate_of, size, to_below, to_above)
+    if moved.size > 0:
+        _weights(v, waiting[1], waiting[2], to_below, to_above)
+        _put_down_each(y, offsets, first, last, descending, less, waiting[1], waiting[2], gaps, moved)
+        _sweep_down(factor, moved[0], 0.0)
+        _sweep_up(factor, moved[1], moved[0], 0.0)
+    _steps(waiting[3], waiting[4], to_below, to_above, alpha_of, descending, waiting[0, :size], waiting[1, :size])
+    _emit(waiting[0], waiting[1], size, found, out)
+    if out.size > 0:
+        _emit_infinite(y, offsets, first, last, descending, out)
+
+
+@uncounted
+def _rates(alphas, rates):
+    for i in range(alphas.size):
+        rates[i] = min(1.0 / alphas[i], LARGEST_RATE)
+
+
+@uncounted
+def _five(waiting):
+    return waiting[0], waiting[1], waiting[2], waiting[3], waiting[4]
+
+
+@uncounted
+def _wait_of(y, at, end, start, stop, descending, target, less, before, behind, gaps, waiting):
+    """Put down what the closed form needs of each target of a ranking, whose finite scores are start .. stop."""
+    n, count, base = stop - start, max(stop - start - less, 0), 1.5 - target
+    excess, above, below, higher, lower = _five(waiting)
+    for i in range(n):
+        # How many targets the soft count at this score is at or above: it marks the first that is beyond.
+        reached = np.int64(math.floor(soft_count(base + i, before[start + i + 1], behind[start + i])))
+        if reached < count:
+            gaps[start + max(reached, 0)] = i + 1
+    gap = 0
+    for j in range(start, start + count):  # filled forward, marks are gaps
+        gap = max(gap, gaps[j])
+        gaps[j], i, next_one = gap, start + max(gap - 1, 0), start + min(gap, n - 1)
+        excess[j] = target + (j - start) - gap
+        above[j], below[j], higher[j], lower[j] = before[i + 1] + 1.0, behind[next_one] + 1.0, y[i], y[next_one]
+    j = start
+    while j < start + count and gaps[j] == 0:
+        above[j], higher[j] = 0.0, np.inf if descending else -np.inf
+        j += 1
+    j = start + count - 1
+    while j >= start and gaps[j] == n:
+        below[j], lower[j] = 0.0, -np.inf if descending else np.inf
+        j -= 1
+    _idle(waiting, at, start)
+    _idle(waiting, start + count, end)
+
+
+@uncounted
+def _idle(waiting, begin, end):
+    """No targets, whatever comes of them."""
+    for j in range(begin, end):
+        waiting[0, j], waiting[1, j], waiting[2, j], waiting[3, j], waiting[4, j] = 1.0, 1.0, 1.0, 0.0, 0.0
+
+
+@uncounted
+def _put_down_each(y, offsets, first, last, descending, less, above, below, gaps, moved):
+    """The shares of the gradient of each target to the scores on either side."""
+    moved[:] = 0.0
+    for r in range(first, last):
+        at, end = offsets[r] - offsets[first], offsets[r + 1] - offsets[first]
+        start, stop = finite_part(y[at:end], np.inf if descending else -np.inf)
+        start, n = at + start, stop - start
+        for j in range(start, start + n - less):
+            if gaps[j] > 0:
+                moved[1, start + gaps[j] - 1] += above[j]
+            if gaps[j] < n:
+                moved[0, start + gaps[j]] += below[j]
+
+
+@uncounted
+def _emit_infinite(y, offsets, first, last, descending, out):
+    """Infinite scores keep their places."""
+    for r in range(first, last):
+        at, end = offsets[r] - offsets[first], offsets[r + 1] - offsets[first]
+        start, stop = finite_part(y[at:end], np.inf if descending else -np.inf)
+        copy(y[at : at + start], out[at : at + start])
+        copy(y[at + stop : end], out[at + stop : end])
+
+
+# --- A part of a longer ranking. --------------------------------------------------------------------------------------
+
+
+@uncounted
+def invert(y, begin, end, alpha, descending, targets, v, ahead, outside, buffers, marks, found, moved, out):
+    """Where the soft count meets first, first + 1, ..., and of these the targets from .. to: they lie in this part.
+
+    y        finite scores, best first; (n,)
+    targets  (first, from, to); first is a multiple of 1/2, all are between 0 and n
+    v        empty, or a gradient with respect to all of them: moved[0] is then that for the scores, by position
+    ahead, outside  as sweeps.approach and sweeps.merge leave them
+    found    found[0] takes the score next to each target, found[1] the step from there, in the unit of the scores; and
+    out      their sum; each unless it is empty
+
+    Of every block it is told how many targets its scores reach, and so, filled forward, the gap of every target.
+    """
+    rate, (first, done, stop) = min(1.0 / alpha, LARGEST_RATE), targets
+    buffers[12], buffers[13] = alpha, rate
+    factor, ones, prior, behind, scores, waiting = (
+        buffers[0],
+        buffers[1],
+        buffers[2],
+        buffers[3],
+        buffers[4],
+        buffers[5:12],
+    )
+    reached, gaps = marks[0], marks[1]
+    moved[:, : min(y.size, moved.shape[1])] = 0.0
+    carry, blocks = outside[0, 0], (end - begin + BLOCK - 1) // BLOCK
+    for b in range(blocks + (end == y.size)):  # one more, without scores, holds the targets beyond all of them
+        start, size = min(begin + b * BLOCK, end), min(BLOCK, end - begin - b * BLOCK)
+        prior[0], scores[0] = carry - 1.0, y[start - 1] if start > 0 else (np.inf if descending else -np.inf)
+        if b < blocks:
+            factors(y, start, size, rate, factor)
+            to_end = fade(y, start + size - 1, end - 1, rate) if end < y.size else 0.0
+            here = merged(ahead[0, b], outside[0, 1], to_end)
+            carry = both_sums(factor, ones, size, carry, here, prior[1:], behind)
+            copy(y[start : start + size], scores[1:])
+            _reach(start - first + 1.5, prior[1 : size + 1], behind, reached)
+            last = stop if b == blocks - 1 and end < y.size else max(done, min(reached[size - 1], stop))
+        else:
+            size, behind[0], scores[1], last = 1, -1.0, (-np.inf if descending else np.inf), stop
+        reached[size - 1] = last
+        marked, gap = 0, 0
+        while done < last:
+            held = min(BLOCK, last - done)
+            marked, gap = _gaps(reached, size, marked, gap, done, held, gaps)
+            _wait(gaps[:held], start, first + done - start, prior, behind, scores, waiting)
+            _solve(waiting, gaps, held, start, buffers[12], buffers[13], descending, v[done : done + held], moved)
+            _emit(waiting[0], waiting[1], held, found[:, done : done + held], out[done : done + held])
+            done += held
+    if v.size > 0:
+        _sweep_out(y, rate, moved, factor)
+
+
+@uncounted
+def _reach(base, before, behind, reached):
+    """How many targets the soft count at each score of a block is at or above: floor(count - first) + 1."""
+    for i in range(before.size):
+        reached[i] = np.int64(math.floor(soft_count(base + i, before[i], behind[i])))
+
+
+@uncounted
+def _gaps(reached, size, marked, gap, done, held, gaps):
+    """For targets done .. done + held how many scores of the block do not reach them: the gap each lies in.
+
+    Every score marks the first target beyond its reach; the marks are filled forward. No branch depends on the scores.
+    Returns how many scores have marked, and the last gap.
+    """
+    gaps[:held] = 0
+    while marked < size and reached[marked] < done + held:
+        gaps[max(reached[marked] - done, 0)] = marked + 1
+        marked += 1
+    for j in range(held):
+        gap = max(gap, gaps[j])
+        gaps[j] = gap
+    return marked, gap
+
+
+@uncounted
+def _wait(gaps, start, target, prior, behind, scores, waiting):
+    """Put down what the closed form needs of each target."""
+    excess, above, below, higher, lower = _five(waiting)
+    for j in range(gaps.size):
+        excess[j] = target + j - gaps[j]
+    for j in range(gaps.size):
+        i = gaps[j]
+        above[j], below[j], higher[j], lower[j] = prior[i] + 1.0, behind[i] + 1.0, scores[i], scores[i + 1]
+
+
+@uncounted
+def _solve(waiting, gaps, held, start, alphas, rates, descending, v, moved):
+    """Solve the targets that wait: then waiting[0] has the score next to each, waiting[1] the step from there."""
+    excess, above, below, higher, lower = _five(waiting)
+    to_below, to_above = waiting[5], waiting[6]
+    _nearness(excess, above, below, higher, lower, rates, held, to_below, to_above)
+    if v.size > 0:
+        _weights(v, above, below, to_below, to_above)
+        _put_down(above, below, gaps, start, v.size, moved)
+    _steps(higher, lower, to_below, to_above, alphas, descending, excess[:held], above[:held])
+
+
+@uncounted
+def _put_down(above, below, gaps, start, count, moved):
+    for i in range(count):
+        at = start + gaps[i]
+        if at > 0:
+            moved[1, at - 1] += above[i]
+        if at < moved.shape[1]:
+            moved[0, at] += below[i]
+
+
+@uncounted
+def _sweep_out(y, rate, moved, factor):
+    """Let what was put down fade along the scores, moved[0] to those behind and moved[1] to those before; into
+    moved[0].
+    """
+    pull, blocks = 0.0, blocks_of(y.size)
+    for b in range(blocks):
+        start, size = b * BLOCK, min(BLOCK, y.size - b * BLOCK)
+        factors(y, start, size, rate, factor)
+        pull = _sweep_down(factor, moved[0, start : start + size], pull)
+    pull = 0.0
+    for b in range(blocks - 1, -1, -1):
+        start, size = b * BLOCK, min(BLOCK, y.size - b * BLOCK)
+        factors(y, start, size, rate, factor)
+        pull = _sweep_up(factor, moved[1, start : start + size], moved[0, start : start + size], pull)
+
+
+# --- Of both. ---------------------------------------------------------------------------------------------------------
+# A loop that writes one row and reads a few: with more rows LLVM gives up proving that none overlap, and vectorises
+# nothing.
+
+
+@uncounted
+def _nearness(excess, above, below, higher, lower, rates, held, to_below, to_above):
+    """Logarithms of e^-distance/alpha from each target to the scores on either side."""
+    gap, near = to_above, to_below
+    for i in range(held):
+        gap[i] = min(2.0 * (abs(0.5 * higher[i] - 0.5 * lower[i]) * rates[i]), LARGEST_GAP)
+    for i in range(held):
+        near[i] = log_nearness(excess[i], above[i], below[i], gap[i])
+    for i in range(held):
+        to_below[i], to_above[i] = to_neighbours(near[i], excess[i], gap[i])
+
+
+@uncounted
+def _steps(higher, lower, to_below, to_above, alphas, descending, anchors, steps):
+    up = 1.0 if descending else -1.0
+    for i in range(anchors.size):
+        anchors[i] = nearer(to_above[i], to_below[i], higher[i], lower[i])
+    for i in range(anchors.size):
+        steps[i] = nearer(to_above[i], to_below[i], up * alphas[i] * to_above[i], -up * alphas[i] * to_below[i])
+
+
+@uncounted
+def _emit(anchors, steps, held, found, out):
+    for j in range(min(held, out.size)):
+        out[j] = anchors[j] + steps[j]
+    if found.shape[1] > 0:
+        copy(anchors[: min(held, found.shape[1])], found[0])
+        copy(steps[: min(held, found.shape[1])], found[1])
+
+
+@uncounted
+def _weights(v, above, below, to_below, to_above):
+    """The gradient of each target in two, for the scores on either side, by their weights in its softmax."""
+    for i in range(v.size):
+        above[i], below[i] = softmax_parts(v[i], above[i], below[i], to_above[i], to_below[i])
+
+
+@uncounted
+def _sweep_down(factor, down, pull):
+    for i in range(down.size):
+        pull = merged(down[i], pull, factor[i])
+        down[i] = pull
+    return pull
+
+
+@uncounted
+def _sweep_up(factor, up, down, pull):
+    for i in range(up.size - 1, -1, -1):
+        pull += up[i]
+        down[i] += pull
+        pull *= factor[i]
+    return pull
