@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from ..jit import kernel, uncounted
+from ..jit import kernel, sum_within, within
 from ..scalars.functions import exp_nonpositive
 from ..scalars.summary import faded, merged, sample_deviation, soft_count
 from .vectors import BLOCK, block_total, count_from, gather, largest, sort
@@ -230,7 +230,7 @@ def _outer_exponentials(x, sign, low, high, rate, above, below):
         below[i] = e if v <= lowest else zero
 
 
-@uncounted
+@within
 def neighbours_in_order(y, n, sign, k, alpha, rate, e):
     """What `neighbours` returns, for at most a block of finite scores, given best first: the first n of y.
 
@@ -242,9 +242,9 @@ def neighbours_in_order(y, n, sign, k, alpha, rate, e):
     while True:
         higher, lower = y[max(above - 1, 0)], y[min(above, n - 1)]
         _exponentials_beside(y, above, higher, lower, rate, e)
-        sum_above, sum_below = block_total(e, above), block_total(e[above:], n - above)
+        sum_above, sum_below = _beside(e, np.int32(above), np.int32(n))
         gap = abs(np.float64(lower) - np.float64(higher)) / alpha if 0 < above < n else np.inf
-        fade = math.exp(-gap)
+        fade = _fade(-gap)
         at_higher = soft_count(above, sum_above, sum_below * fade)
         at_lower = soft_count(above, sum_above * fade, sum_below)
         is_higher = above > 0 and at_higher >= k
@@ -269,8 +269,24 @@ def neighbours_in_order(y, n, sign, k, alpha, rate, e):
     )
 
 
-@uncounted
+@within
 def _exponentials_beside(y, above, higher, lower, rate, e):
     """e^-distance/alpha of the first `above` scores to `higher`, of the others to `lower`."""
     for i in range(y.size):
         e[i] = exp_nonpositive(-abs(y[i] - (higher if i < above else lower)) * rate)
+
+
+@sum_within
+def _beside(e, above, n):
+    """The sums of the first `above`, and of those from there to n."""
+    zero = e.dtype.type(0)
+    sum_above, sum_below = zero, zero
+    for i in range(e.size):
+        sum_above += e[i] if np.int32(i) < above else zero
+        sum_below += e[i] if above <= np.int32(i) < n else zero
+    return sum_above, sum_below
+
+
+@within
+def _fade(z):
+    return exp_nonpositive(z)

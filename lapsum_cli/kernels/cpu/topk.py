@@ -15,7 +15,7 @@ import numpy as np
 
 from ...core.rankings import Rankings
 from .. import parts
-from ..jit import kernel, uncounted
+from ..jit import kernel, uncounted, within
 from ..scalars.cut import beyond_float32, hard_cut, log_membership, log_share, membership, rates_of, thresholds_of
 from ..scalars.functions import exp_nonpositive
 from ..scalars.laplace import LARGEST_GAP, log_nearness, log_or_minus_inf, log_shares
@@ -64,7 +64,7 @@ def soft_topk(cores, rankings, ks, alphas, largest=True, log=False, upstream=Non
         ordered, _ = sort_block(*given, with_places=False, up_to=_SHORT, enough=ks)
         room = (*_room(size, values.dtype, workspace), _sample(size, workspace))
         e = workspace.array("e", (_SHORT + LANES,), values.dtype)
-        roots = workspace.array("roots", (5, _AT_ONCE), np.float64)
+        roots = workspace.array("roots", (7, _AT_ONCE), np.float64)
         given = (values, offsets, first, last, ordered, ks, alphas, rates, sign, log)
         _topk_block(*given, *room, e, roots, out, cuts)
 
@@ -123,7 +123,7 @@ def _topk_of_parts(x, k, alpha, rate, sign, log, p, cut, cores):
         return neighbours_of_all(x, k - top, finite, alpha, rate, sign, *_room(len(x), x.dtype, parallel.Workspace()))
 
     def write(here, _):
-        _write(x[here], sign, k, top, finite, cut, rate, log, p[here] if len(p) else p)
+        _write(x[here], sign, k, top, finite, cut, _shares(cut), rate, log, p[here] if len(p) else p)
 
     rounds = [parts.Round(count, bracket), parts.Round(outside_of, settle)]
     parts.run(parallel.parts(len(x), cores.part), rounds, write, parallel.each(cores.threads))
@@ -149,19 +149,20 @@ def _topk_block(
 ):
     """Rankings first .. last; ordered: these without places, the short ones best first."""
     begin, r = offsets[first], first
+    x, p = values[: offsets[last]], out[: offsets[last]] if out.size > 0 else out
     while r < last:
         stop = r
         while stop < min(r + roots.shape[1], last) and offsets[stop + 1] - offsets[stop] <= _SHORT:
             stop += 1
         if stop > r:
-            given = (ordered[offsets[r] - begin :], ks, alphas, rates, sign, log, e, roots[:, : stop - r], out, cuts)
-            _topk_of_sorted(values, offsets, r, stop, *given)
+            y = ordered[offsets[r] - begin :]
+            _topk_of_sorted(x, offsets, r, stop, y, ks, alphas, rates, sign, log, e, roots[:, : stop - r], p, cuts)
             r = stop
         else:
             here = slice(offsets[r], offsets[r + 1])
-            p = out[here] if out.size > 0 else out
+            mine = p[here] if out.size > 0 else out
             given = (ks[r], alphas[r], rates[r], sign, log, inside, buffers, sample)
-            _topk_of_any(values[here], *given, p, cuts[r])
+            _topk_of_any(x[here], *given, mine, cuts[r])
             r += 1
 
 
@@ -172,7 +173,13 @@ def _topk_of_any(x, k, alpha, rate, sign, log, inside, buffers, sample, p, cut):
     finite = x.size - top - masked
     if top < k < top + finite:
         cut[:] = _cut(neighbours(x, k - top, finite, alpha, rate, sign, inside, buffers, sample), alpha)
-    _write(x, sign, k, top, finite, cut, rate, log, p)
+    _write(x, sign, k, top, finite, cut, _shares(cut), rate, log, p)
+
+
+@uncounted
+def _shares(cut):
+    """What the scores next to a threshold lose across it, below and above."""
+    return math.exp(cut[2]), math.exp(cut[3])
 
 
 @kernel
@@ -184,7 +191,7 @@ def _cut(found, alpha):
     return below, above, log_below, log_above
 
 
-@uncounted
+@within
 def _gap(above, below, alpha):
     """Between the neighbours of a threshold, in alphas; infinite where one of them is. A difference of scores may
     overflow, one of halves does not.
@@ -194,35 +201,40 @@ def _gap(above, below, alpha):
 
 
 @uncounted
-def _topk_of_sorted(values, offsets, first, last, ordered, ks, alphas, rates, sign, log, e, roots, out, cuts):
-    """Short rankings first .. last, whose scores are also given best first.
+def _topk_of_sorted(x, offsets, first, last, ordered, ks, alphas, rates, sign, log, e, roots, p, cuts):
+    """Short rankings first .. last, whose scores are also given best first; x and p end where their block does.
 
-    All find their neighbours, then all their thresholds: that is a loop without a branch, a tenth of the time.
+    All find their neighbours, then all their thresholds: that is a loop without a branch, a tenth of the time. A loop
+    over a ranking runs on to whole vectors: what it writes beyond is the next one's, which is written after.
     """
+    spans, excess, sum_above, sum_below, gap, near = roots[:2], roots[2], roots[3], roots[4], roots[5], roots[6]
+    log_below, log_above, share_below, share_above = sum_below, sum_above, excess, gap
     for r in range(first, last):
         at, n, row = offsets[r] - offsets[first], offsets[r + 1] - offsets[r], r - first
-        roots[:, row] = 1.0
-        if n == 0:
-            continue
-        cuts[r, 2], cuts[r, 3] = _finite(values[offsets[r] : offsets[r + 1]], ordered[at : at + n], ks[r], sign)
-        top, stop = int(cuts[r, 2]), int(cuts[r, 3])
+        top, stop = _finite(x[offsets[r] : offsets[r + 1]], ordered[at : at + n], ks[r], sign)
+        spans[0, row], spans[1, row], roots[2:, row] = top, stop, 1.0
         if top < ks[r] < stop:
             y = ordered[at + top : at + top + (stop - top + LANES - 1) // LANES * LANES]
             found = neighbours_in_order(y, stop - top, sign, ks[r] - top, alphas[r], rates[r], e[: y.size])
-            cuts[r, 0], cuts[r, 1], roots[0, row], roots[1, row], roots[2, row] = found
-            roots[3, row] = _gap(cuts[r, 1], cuts[r, 0], alphas[r])
-    _all_near(roots[0], roots[1], roots[2], roots[3], roots[4])
+            cuts[r, 0], cuts[r, 1], excess[row], sum_above[row], sum_below[row] = found
+            gap[row] = _gap(cuts[r, 1], cuts[r, 0], alphas[r])
+    _all_near(excess, sum_above, sum_below, gap, near)
+    _all_logs(near, excess, gap, log_below, log_above)
+    _all_shares(log_below, share_below)
+    _all_shares(log_above, share_above)
     for r in range(first, last):
-        if offsets[r] == offsets[r + 1]:
-            continue
-        row, k, top, stop = r - first, ks[r], int(cuts[r, 2]), int(cuts[r, 3])
-        x, p = values[offsets[r] : offsets[r + 1]], out[offsets[r] : offsets[r + 1]] if out.size > 0 else out
+        n, row = offsets[r + 1] - offsets[r], r - first
+        k, top, stop = ks[r], int(spans[0, row]), int(spans[1, row])
         if top < k < stop:
-            cuts[r, 2], cuts[r, 3] = log_shares(roots[4, row], roots[0, row], roots[3, row])
-        _write(x, sign, k, top, stop - top, cuts[r], rates[r], log, p)
+            cuts[r, 2], cuts[r, 3] = log_below[row], log_above[row]
+        if n > 0:
+            here = slice(offsets[r], min(offsets[r] + (n + LANES - 1) // LANES * LANES, x.size))
+            mine = p[here] if p.size > 0 else p
+            shares = share_below[row], share_above[row]
+            _write(x[here], sign, k, top, stop - top, cuts[r], shares, rates[r], log, mine)
 
 
-@uncounted
+@within
 def _finite(x, y, k, sign):
     """First and last + 1 of the finite scores of a ranking; it is sorted, y, unless k takes all or nothing."""
     if 0 < k < x.size:
@@ -242,15 +254,27 @@ def _all_near(excess, sum_above, sum_below, gap, near):
 
 
 @uncounted
-def _write(x, sign, k, top, finite, cut, rate, log, p):
-    """Memberships, given the cut; without one all or nothing, and the cut says which."""
+def _all_logs(near, excess, gap, log_below, log_above):
+    for i in range(near.size):
+        log_below[i], log_above[i] = log_shares(near[i], excess[i], gap[i])
+
+
+@uncounted
+def _all_shares(logs, shares):
+    for i in range(logs.size):
+        shares[i] = exp_nonpositive(logs[i])
+
+
+@within
+def _write(x, sign, k, top, finite, cut, shares, rate, log, p):
+    """Memberships, given the cut and its shares; without one all or nothing, and the cut says which."""
     if top < k < top + finite:
         if p.size == 0:
             return
         if log:
-            _log_memberships(x, sign, cut, rate, p)
+            _log_memberships(x, sign, cut, shares[1], rate, p)
         else:
-            _memberships(x, sign, cut, rate, p)
+            _memberships(x, sign, cut, shares, rate, p)
         return
     side, share, others = hard_cut(k, top)
     if log:
@@ -260,18 +284,18 @@ def _write(x, sign, k, top, finite, cut, rate, log, p):
     cut[:2], cut[2:] = side, -np.inf
 
 
-@uncounted
+@within
 def _fill(x, sign, infinite, finite, masked, p):
     for i in range(p.size):
         v = sign * x[i]
         p[i] = infinite if v == np.inf else (masked if v == -np.inf else finite)
 
 
-@uncounted
-def _memberships(x, sign, cut, rate, p):
+@within
+def _memberships(x, sign, cut, shares, rate, p):
     """p = share_below e^-(below-x) from `below` down, 1 - share_above e^-(x-above) from `above` up."""
     below, above = x.dtype.type(cut[0]), x.dtype.type(cut[1])
-    share_below, share_above = x.dtype.type(math.exp(cut[2])), x.dtype.type(math.exp(cut[3]))
+    share_below, share_above = x.dtype.type(shares[0]), x.dtype.type(shares[1])
     for i in range(x.size):
         v = sign * x[i]
         is_above = v >= above
@@ -280,9 +304,9 @@ def _memberships(x, sign, cut, rate, p):
 
 
 @uncounted
-def _log_memberships(x, sign, cut, rate, p):
+def _log_memberships(x, sign, cut, share_above, rate, p):
     below, above = x.dtype.type(cut[0]), x.dtype.type(cut[1])
-    log_below, share_above = x.dtype.type(log_share(cut[2])), x.dtype.type(math.exp(cut[3]))
+    log_below, share_above = x.dtype.type(log_share(cut[2])), x.dtype.type(share_above)
     half, two = x.dtype.type(0.5), x.dtype.type(2)
     half_above, half_below = half * above, half * below
     for i in range(x.size):

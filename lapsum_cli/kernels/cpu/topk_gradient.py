@@ -17,10 +17,11 @@ import math
 import numpy as np
 
 from ...core.rankings import Rankings, frozen
-from ..jit import kernel
+from ..jit import sum_within, uncounted, within
 from ..scalars.cut import FEW, MEMBERSHIP, beyond_float32, rates_of, settled, slope_of, taken_off
 from ..scalars.functions import LOG_2, exp_nonpositive
 from . import parallel
+from .order import LANES
 from .vectors import BLOCK, block_total
 
 
@@ -51,32 +52,38 @@ def topk_gradient(cores, rankings, upstream, cuts, alphas, largest=True, slope=M
     return out, ends[0], ends[1]
 
 
-@kernel
+@uncounted
 def _topk_gradient(values, offsets, first, last, upstream, cuts, rates, sign, slope, buffers, out, ends):
     for r in range(first, last):
-        part = slice(offsets[r], offsets[r + 1])
-        x, v, g, cut = values[part], upstream[part], out[part], cuts[r]
+        n, cut = offsets[r + 1] - offsets[r], cuts[r]
         if cut[2] == -np.inf and cut[3] == -np.inf:
-            g[:] = 0
+            out[offsets[r] : offsets[r + 1]] = 0
             ends[:, r] = 0.0
             continue
+        # Loops run on to whole vectors: what they write beyond is the next ranking's, which is written after.
+        part = slice(offsets[r], min(offsets[r] + (n + LANES - 1) // LANES * LANES, offsets[last]))
+        x, v, g = values[part], upstream[part], out[part]
         scale = math.exp(max(cut[2], cut[3]))
+        shares = math.exp(cut[2] - max(cut[2], cut[3])), math.exp(cut[3] - max(cut[2], cut[3]))
         least, share = x.dtype.type(0), x.dtype.type(0)
         pulled, total = 0.0, 0.0
-        if x.size > BLOCK:
-            pulled, total = _pull(x, sign, cut, rates[r], v, (scale, slope, least, share), buffers, g)
+        if n > BLOCK:
+            how = scale, slope, least, share
+            pulled, total = _pull(x, n, sign, cut, shares, rates[r], v, how, buffers, g)
         if total < FEW:
             least, share = _at_the_threshold(x, sign, cut, v, scale, slope)
-            pulled, total = _pull(x, sign, cut, rates[r], v, (scale, slope, least, share), buffers, g)
+            how = scale, slope, least, share
+            pulled, total = _pull(x, n, sign, cut, shares, rates[r], v, how, buffers, g)
         # h is e for memberships: relative to the larger share, as e is, it does not vanish across a wide gap.
         unit, density = (scale, 1.0) if slope == MEMBERSHIP else (1.0, scale)
         mean = pulled / total
         to_k = mean + least + share
         ends[0, r] = to_k / density if to_k != 0.0 else 0.0
-        ends[1, r] = -_settle(x, sign, cut, rates[r], unit, mean, buffers, g) * unit * rates[r]
+        moment = _settle(x, n, sign, cut, shares, rates[r], unit, mean, buffers, g)
+        ends[1, r] = -moment * unit * rates[r]
 
 
-@kernel
+@within
 def _at_the_threshold(x, sign, cut, v, scale, slope):
     """What scalars.cut says is taken off h_i v_i: `least` and `share`."""
     is_above = cut[3] > cut[2]
@@ -86,46 +93,42 @@ def _at_the_threshold(x, sign, cut, v, scale, slope):
     return taken_off(v[i], is_above, x.dtype.type(scale), slope)
 
 
-@kernel
-def _scaled_shares(cut, dtype):
-    """The shares on both sides relative to the larger one, which may itself be too small for a float."""
-    larger = max(cut[2], cut[3])
-    return dtype(math.exp(cut[2] - larger)), dtype(math.exp(cut[3] - larger))
+@within
+def _pull(x, n, sign, cut, shares, rate, v, how, buffers, h):
+    """h_i v_i for every score, less what _at_the_threshold says; their sum, and that of the scaled e_i, over the first
+    n; memberships have h scaled as e is.
 
-
-@kernel
-def _pull(x, sign, cut, rate, v, how, buffers, h):
-    """h_i v_i for every score, less what _at_the_threshold says; their sum, and that of the scaled e_i; memberships
-    have h scaled as e is.
+    shares: those on both sides relative to the larger one, which may itself be too small for a float.
     """
     pulled, total = 0.0, 0.0
     distance, e, is_above = buffers[0], buffers[1], buffers[2]
-    for start in range(0, x.size, BLOCK):
-        size = min(BLOCK, x.size - start)
-        _distances(x[start : start + size], sign, cut, rate, distance, e, is_above)
-        here = slice(start, start + size)
+    for start in range(0, n, BLOCK):
+        here = slice(start, min(start + BLOCK, x.size))
+        _distances(x[here], sign, cut, shares, rate, distance, e, is_above)
         _slopes(x[here], v[here], e, is_above, how, h[here])
-        total += block_total(e, size)
-        pulled += block_total(h[start : start + size], size)
+        more_total, more_pulled = _totals(e, h[here], min(BLOCK, n - start))
+        total += more_total
+        pulled += more_pulled
     return pulled, total
 
 
-@kernel
-def _settle(x, sign, cut, rate, unit, mean, buffers, h):
+@within
+def _settle(x, n, sign, cut, shares, rate, unit, mean, buffers, h):
     """Turn h_i v_i, in some unit, into the gradient (h_i v_i - e_i mean) / alpha; returns the sum of h_i v_i - e_i mean
-    times (x_i - b) / alpha, which stays finite where 1 / alpha does not.
+    times (x_i - b) / alpha over the first n, which stays finite where 1 / alpha does not.
     """
     factor, mean = sign * rate * x.dtype.type(unit), x.dtype.type(mean)
     from_neighbours, above_b, below_b = 0.0, 0.0, 0.0
     distance, e, is_above = buffers[0], buffers[1], buffers[2]
-    for start in range(0, x.size, BLOCK):
-        size = min(BLOCK, x.size - start)
-        part = h[start : start + size]
-        _distances(x[start : start + size], sign, cut, rate, distance, e, is_above)
+    for start in range(0, n, BLOCK):
+        here, size = slice(start, min(start + BLOCK, x.size)), min(BLOCK, n - start)
+        part = h[here]
+        if n > BLOCK:  # else they are those of `_pull`
+            _distances(x[here], sign, cut, shares, rate, distance, e, is_above)
         _gradients(part, e, mean)
         _moments(part, distance, is_above, e)
-        from_neighbours += block_total(e, size)
-        above = block_total(is_above, size)
+        above, moments = _totals(is_above, e, size)
+        from_neighbours += moments
         above_b += above
         below_b += block_total(part, size) - above
         _scale(part, factor)
@@ -135,14 +138,24 @@ def _settle(x, sign, cut, rate, unit, mean, buffers, h):
     return total if total == total else np.inf  # of terms that exceed float64 on both sides
 
 
+@sum_within
+def _totals(x, y, size):
+    """The sums of the first `size` of both, at most a block."""
+    of_x, of_y = x.dtype.type(0), y.dtype.type(0)
+    for i in range(size):
+        of_x += x[i]
+        of_y += y[i]
+    return of_x, of_y
+
+
 # One loop each, over rows of a buffer: LLVM vectorises these, and not one loop of all of them.
 
 
-@kernel
-def _distances(x, sign, cut, rate, distance, e, is_above):
+@within
+def _distances(x, sign, cut, shares, rate, distance, e, is_above):
     """(x - neighbour) / alpha, with the scaled e^-|x - b|/alpha, and 1 for scores above b."""
     below, above = x.dtype.type(cut[0]), x.dtype.type(cut[1])
-    share_below, share_above = _scaled_shares(cut, x.dtype.type)
+    share_below, share_above = x.dtype.type(shares[0]), x.dtype.type(shares[1])
     zero, one, half, two = x.dtype.type(0), x.dtype.type(1), x.dtype.type(0.5), x.dtype.type(2)
     half_above, half_below = half * above, half * below
     for i in range(x.size):
@@ -154,7 +167,7 @@ def _distances(x, sign, cut, rate, distance, e, is_above):
         e[i] = exp_nonpositive(-abs(z)) * (share_above if up else share_below)
 
 
-@kernel
+@within
 def _slopes(x, v, e, is_above, how, h):
     """h_i v_i, less what _at_the_threshold says; nothing for infinite scores."""
     scale, slope, least, share = h.dtype.type(how[0]), how[1], how[2], how[3]
@@ -164,19 +177,19 @@ def _slopes(x, v, e, is_above, how, h):
         h[i] = of_result * (v[i] - least) - share * e[i] if abs(x[i]) < infinity else zero
 
 
-@kernel
+@within
 def _gradients(h, e, mean):
     for i in range(h.size):
         h[i] = settled(h[i], e[i], mean)
 
 
-@kernel
+@within
 def _scale(g, factor):
     for i in range(g.size):
         g[i] *= factor
 
 
-@kernel
+@within
 def _moments(g, distance, is_above, moment):
     """g_i distance_i, and g_i for scores above b alone."""
     zero = g.dtype.type(0)
