@@ -12,13 +12,12 @@ from ..core.errors import OptionError
 from ..operations import METHODS, methods_of
 from ..study.bench.peers import PEERS
 from ..study.bench.scores import SCORES
-from ..study.bench.shapes import UNEVEN
-from ..study.bench.timed import DTYPES, FROM_FILE_TO_FILE, SHAPES, TIMED
+from ..study.bench.timed import DTYPES, FROM_FILE_TO_FILE, SHAPES, TIMED, UNEVEN
 from .pages import path_of
 from .startup import is_terminal
 
 OF_SHAPES = {"even": "shapes", "uneven": "uneven"}  # kinds of tables, by the words of --shapes
-IF_BARE = {"--shapes": list(OF_SHAPES)}  # options that may stand without a word of theirs: the first is meant then
+IF_BARE = {"--shapes": "even"}  # options that may stand without a word, and which is meant then
 
 
 def _first_by_default(names: Iterable[str]) -> str:
@@ -142,8 +141,8 @@ def bench(
     """Times on this machine, beside the hard counterparts of other libraries and a copy; every output is checked first.
 
     A ratio is lapsum's time over the other's: below 1, lapsum is faster. In memory PyTorch gets as many threads as
-    lapsum, NumPy and SciPy have one, Polars and DuckDB take what they like. On a card the copy is one there, and what
-    crosses the bus is timed apart.
+    lapsum, NumPy, SciPy and pandas have one, Polars and DuckDB take what they like. On a card the copy is one there,
+    and what crosses the bus is timed apart.
     """
     from ..formats.files import Output
     from ..study.bench.cases import Choice
@@ -187,12 +186,14 @@ def bench(
 
 
 def with_words(args: list[str], flags: set[str]) -> list[str]:
-    """What was typed of a command with these flags, and a word for each of IF_BARE that has none of its own behind."""
+    """What was typed of a command with these flags, with a word for each of IF_BARE that an option, an operation or
+    nothing follows.
+    """
     typed = []
     for arg, following in zip_longest(args, args[1:], fillvalue=""):
         typed.append(arg)
-        if arg in flags & IF_BARE.keys() and not {*following.split(",")} & {*IF_BARE[arg]}:
-            typed.append(IF_BARE[arg][0])
+        if arg in flags & IF_BARE.keys() and (following.startswith("-") or following in ("", *TIMED)):
+            typed.append(IF_BARE[arg])
     return typed
 
 

@@ -13,8 +13,8 @@ from lapsum_cli.core.errors import OptionError
 from lapsum_cli.study.bench.peers import PEERS, find_peers
 from lapsum_cli.study.bench.run import Bench
 from lapsum_cli.study.bench.scores import SCORES, draw
-from lapsum_cli.study.bench.shapes import UNEVEN, parse_shape
-from lapsum_cli.study.bench.timed import DTYPES, SHAPES, TIMED
+from lapsum_cli.study.bench.shapes import parse_shape
+from lapsum_cli.study.bench.timed import DTYPES, SHAPES, TIMED, UNEVEN
 
 
 def table_of(stdout):

@@ -13,8 +13,8 @@ from lapsum_cli.study.bench.check import WrongResult, check_output, check_peer
 from lapsum_cli.study.bench.peers import PEERS, find_peers, parts_of
 from lapsum_cli.study.bench.run import Bench
 from lapsum_cli.study.bench.scores import SCORES, draw
-from lapsum_cli.study.bench.shapes import LENGTHS, TOTAL, UNEVEN, Even, parse_shape
-from lapsum_cli.study.bench.timed import TIMED
+from lapsum_cli.study.bench.shapes import LENGTHS, TOTAL, Even, parse_shape
+from lapsum_cli.study.bench.timed import TIMED, UNEVEN
 
 SMALL = [f"60x{name}" for name in ("geometric:4", "uniform:1-12", "lognormal:20", "zipf")]
 
@@ -87,6 +87,7 @@ def test_what_does_not_fit_is_refused(given, words):
         ("--shapes rank --growth", "--shapes even rank --growth"),
         ("--shapes even,uneven rank", "--shapes even,uneven rank"),
         ("--shapes uneven --shapes", "--shapes uneven --shapes even"),
+        ("--shapes odd", "--shapes odd"),
         ("rank --growth", "rank --growth"),
         ("", ""),
     ],

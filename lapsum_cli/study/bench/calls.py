@@ -94,7 +94,8 @@ class CallBench:
     def cases(self) -> list[tuple[Call, CallCase]]:
         """The calls of the operations that were chosen, of what is installed."""
         calls = CALLS + FIRST_RUNS if self.cold else CALLS
-        return [(call, self._case(call)) for call in calls if call.operation in self.choice.operations]
+        chosen = [call for call in calls if call.operation in self.choice.operations]
+        return [(call, self._case(call)) for call in chosen if find_spec(call.module)]
 
     def _case(self, call: Call) -> CallCase:
         shape = parse_shape(call.shape)
@@ -113,11 +114,8 @@ class CallBench:
     def measure(self, notice: Callable[[str], None]) -> Iterator[Measured]:
         """The calls one after the other."""
         for call, case in self.cases():
-            if find_spec(call.module):
-                notice(f"{case}")
-                yield call.timed(self, case)
-            else:
-                notice(f"{case}: {call.module} is not installed")
+            notice(f"{case}")
+            yield call.timed(self, case)
 
     def in_turn(self, case: CallCase, inputs: list[np.ndarray], lapsum: Callable[[], tuple]) -> Measured:
         """A call of ours, whose results are checked first, and what peers have in its place."""

@@ -16,8 +16,8 @@ from ...operations import METHODS, method_called, operation_called
 from ...operations.operation import ByMethod, Operation
 from .clock import Times
 from .scores import SCORES, draw
-from .shapes import UNEVEN, Even, Shape, parse_shape
-from .timed import DTYPES, SHAPES, TIMED
+from .shapes import Even, Shape, parse_shape
+from .timed import DTYPES, SHAPES, TIMED, UNEVEN
 
 SHORTEST = 1 << 10  # where growth starts
 

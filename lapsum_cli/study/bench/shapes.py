@@ -1,10 +1,8 @@
 """The shape of a case: how many rankings, and how long each is. All of one length are a matrix; others are uneven.
 
-    100000x100              rankings times scores of each
-    400000xgeometric:10     rankings times how their lengths are drawn, of LENGTHS
-    geometric:10            likewise, of as many rankings as have TOTAL scores
-
-Help reads the table of lengths, without NumPy.
+100000x100              rankings times scores of each
+400000xgeometric:10     rankings times how their lengths are drawn, of LENGTHS
+geometric:10            likewise, of as many rankings as have TOTAL scores
 """
 
 from __future__ import annotations
@@ -64,7 +62,6 @@ LENGTHS = {
     "lognormal": Lengths(":N", lambda mean: mean, _lognormal),
     "zipf": Lengths("", lambda: 6.9, _zipf),
 }
-UNEVEN = ("geometric:10", "uniform:1-60", "lognormal:90", "zipf")  # those of --shapes uneven
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from ..report.rounding import ratio, round_to
 from ..report.tables import Table
@@ -46,21 +45,23 @@ def shapes_table(measured: list[Measured], choice: Choice, runs: int) -> Table:
 def uneven_table(measured: list[Measured], choice: Choice, runs: int) -> Table:
     """A row for each case; for each other side lapsum's time over its time, and its ns a score."""
     others, varying = others_of(measured), varying_of(measured)
-    rows = [
-        [m.case.operation, str(m.case.shape), *(getattr(m.case, name) for name in varying)]
-        + _of_lapsum(m, ns := partial(_ns, m.case.shape.total))
-        + [_against(m, name, lambda times, ns=ns: ns(times.median)) for name in others]  # type: ignore[misc]
-        for m in measured
-    ]
+
+    def row(m: Measured) -> list[str]:
+        def ns(seconds: float) -> str:
+            return round_to(seconds * 1e9 / m.case.shape.total, 3)
+
+        case = [m.case.operation, str(m.case.shape), *(getattr(m.case, name) for name in varying)]
+        return [*case, *_of_lapsum(m, ns), *(_against(m, name, lambda times: ns(times.median)) for name in others)]
+
     is_on_card = choice.device != "cpu"
     note = (
         "ns a score of rankings that differ in length; even is lapsum on as many scores in rankings of their mean "
-        f"length; {_conditions(choice, measured, is_on_card)}; {_medians(runs)}."
+        f"length; {_conditions(choice, measured, is_on_card)}; {_medians(runs)}.{ON_CARD if is_on_card else ''}"
     )
     numbers = ["lapsum ns", "min–max", "M scores/s", "GB/s", "peak MB", *(_heading(name, "ns") for name in others)]
+    columns, rows = ["operation", "shape", *varying, *numbers], list(map(row, measured))
     title = f"Rankings of uneven length{', on the card' if is_on_card else ''}"
-    columns = ["operation", "shape", *varying, *numbers]
-    return Table(choice.name_of("uneven"), title, note + ON_CARD * is_on_card, columns, rows, 2 + len(varying))
+    return Table(choice.name_of("uneven"), title, note, columns, rows, 2 + len(varying))
 
 
 def calls_table(measured: list[Measured], choice: Choice, runs: int) -> Table:
@@ -102,7 +103,7 @@ def growth_series(measured: list[Measured]) -> dict[str, dict[int, float]]:
     series: dict[str, dict[int, float]] = {}
     for m in measured:
         series.setdefault(name_of(m, measured, m.case.operation), {})[m.case.length] = (
-            m.lapsum.median * 1e9 / (m.case.shape.total)
+            m.lapsum.median * 1e9 / m.case.shape.total
         )
     return series
 
@@ -199,11 +200,6 @@ def _against(m: Measured, name: str, describe: Callable[[Times], str]) -> str:
 
 def _ms(seconds: float) -> str:
     return round_to(seconds * 1e3, 3)
-
-
-def _ns(total: int, seconds: float) -> str:
-    """Of each of so many scores."""
-    return round_to(seconds * 1e9 / total, 3)
 
 
 def duration(*durations: float) -> str:
