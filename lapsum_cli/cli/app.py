@@ -20,7 +20,7 @@ from .. import __version__
 from ..core.errors import DataError, IOFailed, LapsumError, OptionError, is_out_of_memory
 from ..operations import LOSSES, OPERATIONS, operation_called
 from . import options
-from .bench import bench
+from .bench import bench, with_words
 from .complete import topics
 from .pages import PAGES, show
 from .startup import fail, is_terminal, leave
@@ -87,6 +87,10 @@ class _Command(TyperCommand):
         for parameter in self.params:
             if parameter.param_type_name == "argument":
                 parameter.display_type_rich = lambda ctx: None  # type: ignore[attr-defined]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As the parser does, which knows no option that may stand without its word: here it gets one."""
+        return super().parse_args(ctx, with_words(args, {flag for parameter in self.params for flag in parameter.opts}))
 
 
 def _operation(name: str) -> None:

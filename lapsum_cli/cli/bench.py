@@ -3,16 +3,21 @@
 import shutil
 import sys
 from collections.abc import Iterable
+from itertools import zip_longest
 from typing import Annotated
 
 import typer
 
+from ..core.errors import OptionError
 from ..operations import METHODS, methods_of
 from ..study.bench.peers import PEERS
 from ..study.bench.scores import SCORES
-from ..study.bench.timed import DTYPES, FROM_FILE_TO_FILE, SHAPES, TIMED
+from ..study.bench.timed import DTYPES, FROM_FILE_TO_FILE, SHAPES, TIMED, UNEVEN
 from .pages import path_of
 from .startup import is_terminal
+
+OF_SHAPES = {"even": "shapes", "uneven": "uneven"}  # kinds of tables, by the words of --shapes
+IF_BARE = {"--shapes": "even"}  # options that may stand without a word, and which is meant then
 
 
 def _first_by_default(names: Iterable[str]) -> str:
@@ -33,8 +38,9 @@ def bench(
         list[str] | None,
         typer.Option(
             metavar="MxN",
-            help=f"Rankings times scores; may be repeated. Default: {', '.join(SHAPES['cpu'])}; on a card "
-            f"{', '.join(SHAPES['cuda'])}.",
+            help=f"Rankings times scores, or how many scores each has: {', '.join(UNEVEN)} (or 1000x{UNEVEN[0]}, "
+            f"which is 1000 of them). May be repeated. Default: {', '.join(SHAPES['cpu'])}; on a card "
+            f"{', '.join(SHAPES['cuda'])}; with --shapes uneven the four named.",
             show_default=False,
         ),
     ] = None,
@@ -81,10 +87,23 @@ def bench(
     ] = None,
     runs: Annotated[int, typer.Option(metavar="N", min=1, help="Runs of each side, in turn; the median counts.")] = 5,
     shapes: Annotated[
-        bool, typer.Option("--shapes", help="Time every shape in memory. Default, unless --growth or --files is given.")
-    ] = False,
+        list[str] | None,
+        typer.Option(
+            metavar="[even|uneven]",
+            help="Time every shape in memory whose rankings have one length (even, or without a word), or that have "
+            "several, each beside rankings of the mean length. Default: what each --shape is, or even, unless another "
+            "table is asked for.",
+            show_default=False,
+        ),
+    ] = None,
     growth: Annotated[
         bool, typer.Option("--growth", help="Time rankings that double in length, from 1024 to the longest --shape.")
+    ] = False,
+    calls: Annotated[
+        bool, typer.Option("--calls", help="Time calls of a few scores, from Python and PyTorch, and small processes.")
+    ] = False,
+    cold: Annotated[
+        bool, typer.Option("--cold", help="With --calls: also first runs, which compile kernels; half a minute each.")
     ] = False,
     files: Annotated[
         bool,
@@ -99,7 +118,7 @@ def bench(
         ),
     ] = 2e7,
     temp_dir: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Where --files makes its files. Default: the system's.")
+        str | None, typer.Option(metavar="DIR", help="Where --files and --calls make files. Default: the system's.")
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print every run of every side, in seconds and bytes.")
@@ -114,16 +133,16 @@ def bench(
         typer.Option(
             metavar="PAGE",
             help="Also put each table into a page of this installation (speed: lapsum help speed) or a file (TEXT.md), "
-            "between <!-- bench:KIND:begin --> and <!-- bench:KIND:end -->; KIND is shapes, growth or files, with "
-            "--device cuda cuda-shapes and so on.",
+            "between <!-- bench:KIND:begin --> and <!-- bench:KIND:end -->; KIND is shapes, uneven, growth, "
+            "calls or files, with --device cuda cuda-shapes and so on.",
         ),
     ] = None,
 ) -> None:
     """Times on this machine, beside the hard counterparts of other libraries and a copy; every output is checked first.
 
     A ratio is lapsum's time over the other's: below 1, lapsum is faster. In memory PyTorch gets as many threads as
-    lapsum, NumPy and SciPy have one, Polars and DuckDB take what they like. On a card the copy is one there, and what
-    crosses the bus is timed apart.
+    lapsum, NumPy, SciPy and pandas have one, Polars and DuckDB take what they like. On a card the copy is one there,
+    and what crosses the bus is timed apart.
     """
     from ..formats.files import Output
     from ..study.bench.cases import Choice
@@ -136,7 +155,7 @@ def bench(
     by_all = [name for name, timed in TIMED.items() if set(methods) <= set(methods_of(timed.operation))]
     choice = Choice(
         operations=operations or by_all,
-        shapes=_listed(shape) or list(SHAPES.get(device, ())),
+        shapes=_listed(shape),
         dtypes=_listed(dtype) or list(DTYPES[:1]),
         scores=_listed(scores) or list(SCORES)[:1],
         alpha=alpha,
@@ -145,10 +164,12 @@ def bench(
         device=device,
         methods=methods,
     )
-    kinds = [kind for kind, chosen in (("shapes", shapes), ("growth", growth), ("files", files)) if chosen] or [
-        "shapes"
-    ]
-    bench = Bench(choice, kinds, find_peers(_listed(peers), kinds, device), runs, rows, temp_dir)
+    if cold and not calls:
+        raise OptionError("--cold adds first runs to --calls; give both")
+    kinds = [*map(_kind, _listed(shapes))]
+    kinds += [kind for kind, chosen in (("growth", growth), ("calls", calls), ("files", files)) if chosen]
+    kinds = list(dict.fromkeys(kinds or choice.kinds()))
+    bench = Bench(choice, kinds, find_peers(_listed(peers), kinds, device), runs, rows, temp_dir, cold)
     page = Output(output, force) if output else None
     kept = Record(path_of(record), [choice.name_of(kind) for kind in kinds]) if record else None
     # Without its progress bar, whose thread would run beside what is timed.
@@ -162,6 +183,25 @@ def bench(
     if kept:
         kept.write(report.blocks())
         words.say(f"recorded in {kept.path}")
+
+
+def with_words(args: list[str], flags: set[str]) -> list[str]:
+    """What was typed of a command with these flags, with a word for each of IF_BARE that an option, an operation or
+    nothing follows.
+    """
+    typed = []
+    for arg, following in zip_longest(args, args[1:], fillvalue=""):
+        typed.append(arg)
+        if arg in flags & IF_BARE.keys() and (following.startswith("-") or following in ("", *TIMED)):
+            typed.append(IF_BARE[arg])
+    return typed
+
+
+def _kind(shapes: str) -> str:
+    """The kind of table of a word of --shapes."""
+    if shapes not in OF_SHAPES:
+        raise OptionError(f"--shapes {shapes!r} is unknown; known are {', '.join(OF_SHAPES)}")
+    return OF_SHAPES[shapes]
 
 
 def _listed(given: list[str] | None) -> list[str]:

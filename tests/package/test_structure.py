@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "engines": {"core"},
     "api": {"engines", "stream", "tables", "operations", "flow", "formats", "devices", "kernels", "core"},
     "torch": {"operations", "devices", "kernels", "core"},
-    "study": {"api", "operations", "devices", "formats", "kernels", "core"},
+    "study": {"torch", "api", "operations", "devices", "formats", "kernels", "core"},
     "cli": {"study", "api", "engines", "operations", "formats", "devices", "kernels", "core"},
 }
 # The same within the room of kernels.

@@ -16,6 +16,13 @@ def made(operation, shape="6x50", dtype="float32", scores="normal", **options):
     return case, inputs, case.outputs(*inputs)
 
 
+def uneven(operation, shape="60xlognormal:20", dtype="float32", scores="normal", alpha=0.3, k="10%"):
+    """The same of rankings that differ in length."""
+    [case] = choice([operation], [shape], [dtype], [scores], alpha, k).uneven_cases()
+    inputs = case.inputs()
+    return case, inputs, case.outputs(*inputs)
+
+
 def side(name, operation):
     """What a peer does in memory in place of the operation."""
     [function] = [peer.in_memory[operation] for peer in find_peers([name], ["shapes"]) if operation in peer.in_memory]

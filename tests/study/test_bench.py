@@ -13,7 +13,8 @@ from lapsum_cli.core.errors import OptionError
 from lapsum_cli.study.bench.peers import PEERS, find_peers
 from lapsum_cli.study.bench.run import Bench
 from lapsum_cli.study.bench.scores import SCORES, draw
-from lapsum_cli.study.bench.timed import DTYPES, SHAPES, TIMED
+from lapsum_cli.study.bench.shapes import parse_shape
+from lapsum_cli.study.bench.timed import DTYPES, SHAPES, TIMED, UNEVEN
 
 
 def table_of(stdout):
@@ -69,8 +70,8 @@ def test_the_memory_of_a_call_is_what_it_adds():
 
 def test_growth_doubles_the_ranking_and_not_the_work():
     cases = choice(["topk"], ["5x5000", "1x2100"], k="10%").growth_cases()
-    assert [case.shape for case in cases] == ["4x1024", "2x2048", "1x4096"]
-    assert [case.k for case in cases] == [102.4, 204.8, 409.6]
+    assert [str(case.shape) for case in cases] == ["4x1024", "2x2048", "1x4096"]
+    assert [case.k.value for case in cases] == [102.4, 204.8, 409.6]
 
 
 @pytest.mark.parametrize(
@@ -110,13 +111,14 @@ def test_help_names_all_that_can_be_asked_for_and_loads_none_of_it():
     *said, loaded = done.stdout.splitlines()
     assert loaded == "[]"
     words = re.sub(r"(?<=-) (?=\w)", "", " ".join(" ".join(said).split()))  # names are broken at hyphens
-    for table in (TIMED, SCORES, PEERS, DTYPES, *SHAPES.values()):
+    for table in (TIMED, SCORES, PEERS, DTYPES, UNEVEN, *SHAPES.values()):
         for name in table:
             assert re.search(rf"\b{name}\b", words), name
 
 
 def test_scores_are_as_their_names_say():
-    drawn = {kind: draw(kind, (2, 50_000), "float32") for kind in SCORES}
+    shape = parse_shape("2x50000")
+    drawn = {kind: draw(kind, shape, "float32") for kind in SCORES}
     assert {scores.dtype for scores in drawn.values()} == {np.dtype("float32")}
     assert all(np.isfinite(scores).all() for scores in drawn.values())
     assert drawn["uniform"].min() >= 0
@@ -124,7 +126,7 @@ def test_scores_are_as_their_names_say():
     assert np.abs(drawn["heavy"]).max() > 1e3 > 10 > np.abs(drawn["normal"]).max()
     assert np.unique(drawn["ties"]).size < 200
     assert (np.diff(drawn["sorted"], axis=1) >= 0).all()
-    np.testing.assert_array_equal(drawn["heavy"], draw("heavy", (2, 50_000), "float32"))
+    np.testing.assert_array_equal(drawn["heavy"], draw("heavy", shape, "float32"))
 
 
 def test_bad_values_are_option_errors():

@@ -120,6 +120,23 @@ def test_every_output_passes_and_every_side_runs_as_often_as_asked(operation, dt
     assert found.moved == arrays * 3 * 7 * np.dtype(dtype).itemsize
 
 
+@pytest.mark.cuda
+@pytest.mark.parametrize("operation", ["rank", "topk-gradient"])
+def test_rankings_of_uneven_length_run_beside_even_ones(operation, monkeypatch):
+    from lapsum_cli.study.bench import cards
+
+    choice = Choice([operation], ["6xuniform:1-7"], ["float32"], ["normal"], 0.3, "10%", threads=None, device="cuda")
+    [case] = choice.uneven_cases()
+    evened = case.evened(choice.k)
+    found = cards.measure(case, [], 1, print, evened=evened)
+    assert list(found.sides) == ["lapsum", "copy", "to card", "from card", "even"]
+    assert found.moved == found.case.shape.total * 4 * (4 if operation.endswith("-gradient") else 2)
+    run = cards.Work.run
+    monkeypatch.setattr(cards.Work, "run", lambda work, copy: [*run(work, copy)[1:], work.copies[copy][0]])
+    with pytest.raises(WrongResult):
+        cards.measure(case, [], 1, print, evened=evened)
+
+
 @pytest.fixture
 def few(monkeypatch):
     """The card counts for every check; of few threads, as the simulator runs one after another."""

@@ -73,7 +73,7 @@ def test_a_gradient_of_another_sign_or_size_is_refused_although_its_sum_is_right
 
 def test_memberships_of_a_shifted_threshold_are_refused():
     case, [scores], [memberships] = made("topk", dtype="float64")
-    b = reference.threshold(scores[0], case.k, case.alpha, origin=0.0)
+    b = reference.threshold(scores[0], case.k.value, case.alpha, origin=0.0)
     np.testing.assert_allclose(reference.laplace_cdf((scores[0] - b) / case.alpha), memberships[0], atol=1e-9)
     memberships[0] = reference.laplace_cdf((scores[0] - b - 1e-4) / case.alpha)
     with pytest.raises(WrongResult, match="sum of ranking 0"):

@@ -21,6 +21,7 @@ from lapsum_cli.study.bench.cases import Choice
 from lapsum_cli.study.bench.check import WrongResult
 from lapsum_cli.study.bench.filecheck import check_array, check_table, keeps_order
 from lapsum_cli.study.bench.files import FileBench
+from lapsum_cli.study.bench.shapes import Even
 from lapsum_cli.study.bench.sources import make_npy, make_parquet
 from lapsum_cli.study.bench.tables import TABLES
 
@@ -117,7 +118,7 @@ def parquet(tmp_path_factory):
     """A long Parquet of 5 queries, with its case, and its ranks as lapsum writes them."""
     folder = tmp_path_factory.mktemp("parquet")
     source, sink = folder / "in.parquet", folder / "out.parquet"
-    make_parquet(source, 500)
+    make_parquet(source, Even.of(5, 100))
     run_file("rank", str(source), str(sink), alpha="0.1")
     bench = FileBench(CHOICE, 500, None, [], 1)
     return bench.cases(bench.files()[0])[0], source, pq.read_table(sink)

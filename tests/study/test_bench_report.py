@@ -11,10 +11,12 @@ from commands import refusal, run
 
 import lapsum_cli
 from lapsum_cli.cli.pages import path_of
+from lapsum_cli.core.quantities import K
 from lapsum_cli.study.bench.cases import Case, Choice, Measured
 from lapsum_cli.study.bench.clock import Times
 from lapsum_cli.study.bench.files import FileCase, MeasuredFile
 from lapsum_cli.study.bench.run import report_of
+from lapsum_cli.study.bench.shapes import Even
 from lapsum_cli.study.bench.tables import TABLES
 from lapsum_cli.study.report import charts
 from lapsum_cli.study.report.rounding import ratio, round_to
@@ -52,7 +54,7 @@ def measured():
     ours, theirs = Times([2.0, 1.0, 3.0], 50_000_000), Times([8.0, 8.0, 8.0], None)
     shapes = [
         Measured(
-            Case(operation, 7, 100, dtype, "normal", 0.1, 10, 1),
+            Case(operation, Even.of(7, 100), dtype, "normal", 0.1, K(10), 1),
             {"lapsum": ours, "memcpy": theirs, "numpy": theirs},
             10**9,
         )
@@ -60,10 +62,10 @@ def measured():
         for dtype in ("float32", "float64")
     ]
     growth = [
-        Measured(Case("rank", 1 << 20 - i, 1 << i, "float32", "normal", 0.1, 10, 1), {"lapsum": ours}, 10**9)
-        for i in range(10, 13)
+        Measured(Case("rank", shape, "float32", "normal", 0.1, K(10), 1), {"lapsum": ours}, 10**9)
+        for shape in (Even.of(1 << 20 - i, 1 << i) for i in range(10, 13))
     ]
-    file = FileCase("topk", 7, 100, "float32", "normal", 0.1, 10, None, "long Parquet")
+    file = FileCase("topk", Even.of(7, 100), "float32", "normal", 0.1, K(10), None, "long Parquet")
     files = [MeasuredFile(file, {"lapsum": ours, "duckdb": theirs}, 10**9, ["duckdb"])]
     return {"shapes": shapes, "growth": growth, "files": files}
 

@@ -26,11 +26,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ...core.errors import DeviceError, is_out_of_memory
-from ...core.rankings import Array, Rankings, equal_offsets
+from ...core.rankings import Array, Rankings
 from ...core.reference import soft_count
 from ...devices.card import Card
 from ...kernels.cuda import adapter
-from .cases import Case, Measured
+from .cases import EVEN, Case, Measured
 from .check import MANY, WrongResult, check_output
 from .clock import Side, between_events, take_turns
 from .counting import Counting
@@ -46,19 +46,21 @@ def measure(
     runs: int,
     notice: Callable[[str], None],
     more: Callable[[Work], dict[str, Side]] = lambda work: {},
+    evened: Case | None = None,
 ) -> Measured:
     """The times of lapsum, of copies, and of every peer that has something in place of the operation.
 
-    A wrong output is an error, and has no time. notice is told why a side has none; `more` makes further sides.
+    A wrong output is an error, and has no time. notice is told why a side has none; `more` makes further sides; evened
+    is a case like it whose rankings are of one length.
     """
     gc.collect()  # a lane and its layout refer to each other: the memory of the case before
     with _enough_memory(case):
-        inputs = case.inputs()
-        work = Work.of(case, inputs)
-        outputs = [work.lane.get(array).reshape(inputs[0].shape) for array in work.run(0)]
-        check_output(case, inputs, outputs, count=Counting(work.lane) if case.length > MANY else soft_count)
+        work, inputs, outputs = _checked(case)
         sides, remarks = {"lapsum": work.side(work.run), **_copies(work, inputs[0])}, []
-        peers = [peer for peer in peers if case.operation in peer.on_card]
+        if evened:
+            beside, *_ = _checked(evened)
+            sides[EVEN] = beside.side(beside.run)
+        peers = [peer for peer in peers if case.operation in peer.work(case.shape.kind, on_card=True)]
         if case.operation in ("topk", "log-topk") and any(peer.name == "torch" for peer in peers):
             try:
                 sides["graph"] = _graph(work, outputs[0])
@@ -68,6 +70,15 @@ def measure(
         sides |= {peer.name: _of_peer(work, peer) for peer in peers} | more(work)
         moved = sum(array.nbytes for array in (*inputs, *outputs))
         return Measured(case, take_turns(sides, runs), moved, remarks=remarks)
+
+
+def _checked(case: Case) -> tuple[Work, list[np.ndarray], list[np.ndarray]]:
+    """A case on the card, with its inputs and outputs here, once these are right."""
+    inputs = case.inputs()
+    work = Work.of(case, inputs)
+    outputs = [case.shape.formed(work.lane.get(array)) for array in work.run(0)]
+    check_output(case, inputs, outputs, count=Counting(work.lane) if case.shape.longest > MANY else soft_count)
+    return work, inputs, outputs
 
 
 @contextlib.contextmanager
@@ -93,12 +104,12 @@ class Work:
 
     @classmethod
     def of(cls, case: Case, inputs: list[np.ndarray]) -> Work:
-        """The inputs (m, n) go to the card, as often as ROTATED, MOST_COPIES and its free memory have it."""
+        """The inputs go to the card, flat, as often as ROTATED, MOST_COPIES and its free memory have it."""
         lane, size = adapter.Lane(), sum(array.nbytes for array in inputs)
         free = int(SHARE * min(adapter.free_bytes(), 1 << 50))
         count = max(1, min(MOST_COPIES, math.ceil(ROTATED / size), free // size))
         copies = [[lane.put(array.reshape(-1)) for array in inputs] for _ in range(count)]
-        return cls(case, lane, copies, itertools.cycle(range(count)), equal_offsets(case.rankings, case.length))
+        return cls(case, lane, copies, itertools.cycle(range(count)), case.shape.offsets)
 
     def run(self, copy: int, lane: adapter.Lane | None = None) -> list:
         """The results (N,) for one of the copies, on the card; by default on the lane of all sides."""

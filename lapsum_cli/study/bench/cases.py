@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -16,22 +16,22 @@ from ...operations import METHODS, method_called, operation_called
 from ...operations.operation import ByMethod, Operation
 from .clock import Times
 from .scores import SCORES, draw
-from .timed import DTYPES, SHAPES, TIMED
+from .shapes import Even, Shape, parse_shape
+from .timed import DTYPES, SHAPES, TIMED, UNEVEN
 
 SHORTEST = 1 << 10  # where growth starts
 
 
 @dataclass(frozen=True)
 class Case:
-    """One operation on `rankings` rankings of `length` scores each; k is of use to some operations only."""
+    """One operation on rankings; k is of use to some operations only. Arrays of it have the form of its shape."""
 
     operation: str
-    rankings: int
-    length: int
+    shape: Shape
     dtype: str
     scores: str
     alpha: float
-    k: float
+    k: K
     threads: int | None
     method: str = field(default="lapsum", kw_only=True)
 
@@ -39,34 +39,63 @@ class Case:
         return f"{self.operation} {self.shape} {self.dtype} {self.scores}"
 
     @property
-    def shape(self) -> str:
-        """Rankings times scores, as --shape gives it."""
-        return f"{self.rankings}x{self.length}"
+    def rankings(self) -> int:
+        """How many there are."""
+        return self.shape.rankings
+
+    @property
+    def length(self) -> int:
+        """Scores of each ranking, where all have as many."""
+        assert isinstance(self.shape, Even)
+        return self.shape.length
+
+    @property
+    def top(self) -> int:
+        """The whole number of scores at the top of each ranking, where all have as many scores."""
+        return math.ceil(self.k.value)
+
+    @property
+    def ks(self) -> np.ndarray:
+        """(m,) how many are at the top of each ranking: at most all of its scores."""
+        return np.minimum(self.shape.sizes * self.k.value / 100 if self.k.percent else self.k.value, self.shape.sizes)
 
     def inputs(self) -> list[np.ndarray]:
-        """The scores (m, n), and for a gradient the upstream one (m, n)."""
-        shape = (self.rankings, self.length)
-        scores = draw(self.scores, shape, self.dtype)
+        """The scores, and for a gradient the upstream one."""
+        scores = draw(self.scores, self.shape, self.dtype)
         if not self.operation.endswith("-gradient"):
             return [scores]
-        return [scores, np.random.default_rng(1).standard_normal(shape, np.dtype(self.dtype))]
+        upstream = np.random.default_rng(1).standard_normal(self.shape.total, np.dtype(self.dtype))
+        return [scores, self.shape.formed(upstream)]
 
     def outputs(self, *inputs: np.ndarray) -> list[np.ndarray]:
-        """What the operation makes of them, each (m, n)."""
-        upstream = inputs[1] if len(inputs) > 1 else None
-        form, result = compute(self.made(), inputs[0], self.alpha, self.threads or 1, upstream=upstream)
-        return [form.scores(values) for values in result.values.values()]
+        """What the operation makes of them."""
+        upstream, given = inputs[1] if len(inputs) > 1 else None, self.shape.taken(inputs[0])
+        _, result = compute(self.made(), given, self.alpha, self.threads or 1, upstream=upstream)
+        return [self.shape.formed(values) for values in result.values.values()]
 
     def made(self) -> Operation:
         """The operation, with its options."""
         name, options = TIMED[self.operation]
         made = cast(type[ByMethod], operation_called(name))
-        k: dict[str, Any] = {"ks": (K(self.k),)} if "k" in made.takes else {}
+        k: dict[str, Any] = {"ks": (self.k,)} if "k" in made.takes else {}
         return made(alpha=Alpha(self.alpha), method=self.method, **k, **options)
+
+    def evened(self, k: str) -> Case | None:
+        """The same of as many scores in rankings of the mean length, with k as it was given; None if it is even."""
+        even = self.shape.evened
+        return replace(self, shape=even, k=k_of(k, even, self.operation)) if even else None
+
+    def as_dict(self) -> dict:
+        """All of it, as JSON takes it; `length` is how lengths are drawn where they differ."""
+        fields = {name: value for name, value in vars(self).items() if name not in ("shape", "k")}
+        length = self.shape.length if isinstance(self.shape, Even) else self.shape.lengths
+        k = str(self.k) if self.k.percent else self.k.value
+        return {**fields, "rankings": self.rankings, "length": length, "total": self.shape.total, "k": k}
 
 
 OWN = ("lapsum", "cpu")  # sides that are lapsum: with the device that was chosen, and without
 COPIES = ("memcpy", "copy")  # of what lapsum reads, in memory and on a card: their ratio is all that counts
+EVEN = "even"  # lapsum on as many scores in rankings of one length, beside rankings of several
 TRANSFERS = ("to card", "from card")
 
 
@@ -90,7 +119,7 @@ class Measured:
     def as_dict(self) -> dict:
         """The case, and all runs of all sides, in seconds and bytes."""
         sides = {name: asdict(times) for name, times in self.sides.items()}
-        return {**asdict(self.case), "bytes": self.moved, "remarks": self.remarks, "sides": sides}
+        return {**self.case.as_dict(), "bytes": self.moved, "remarks": self.remarks, "sides": sides}
 
     def ratios(self) -> dict[str, float]:
         """lapsum's time over that of each other side."""
@@ -99,7 +128,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Choice:
-    """What the user asks to be timed: lists are tried in every combination."""
+    """What the user asks to be timed: lists are tried in every combination; without shapes, each table has its own."""
 
     operations: list[str]
     shapes: list[str]
@@ -126,43 +155,65 @@ class Choice:
             for method in self.methods:
                 method_called(method, TIMED[operation].operation)  # or what there is instead is said
         Alpha(self.alpha)
-        self.shape_cases()
+        K.parse(self.k)
+        self._given()
 
     def name_of(self, kind: str) -> str:
         """A kind of table as it is kept: what a card took stands beside what the CPU took, and not in its place."""
         return kind if self.device == "cpu" else f"{self.device}-{kind}"
 
+    def kinds(self) -> list[str]:
+        """The tables in which the shapes are timed."""
+        return list(dict.fromkeys(shape.kind for shape in self._given())) or [Even.kind]
+
     def shape_cases(self) -> list[Case]:
-        """Every operation on every shape."""
-        return self._cases(map(parse_shape, self.shapes))
+        """Every operation on every shape whose rankings have one length."""
+        return self._cases(self._even("shapes"))
+
+    def uneven_cases(self) -> list[Case]:
+        """Every operation on every shape whose rankings differ in length."""
+        given = [s for s in self._given() if not isinstance(s, Even)] if self.shapes else map(parse_shape, UNEVEN)
+        if not (shapes := list(given)):
+            raise OptionError(f"--shapes uneven has no part for --shape {', '.join(self.shapes)}; give {UNEVEN[0]}")
+        return self._cases(shapes)
 
     def growth_cases(self) -> list[Case]:
         """Every operation on rankings that double in length, up to the longest of the shapes: as many of each length as
         make the same number of scores in all, so that what grows is the ranking and not the call.
         """
-        longest = max(length for _, length in map(parse_shape, self.shapes))
+        longest = max(shape.length for shape in self._even("growth"))
         if longest < SHORTEST:
             raise OptionError(
                 f"--growth starts from rankings of {SHORTEST} scores; give a longer --shape than {longest}"
             )
         doublings = (longest // SHORTEST).bit_length()
         total = SHORTEST << doublings - 1
-        return self._cases((total // length, length) for length in (SHORTEST << i for i in range(doublings)))
+        return self._cases(Even.of(total // length, length) for length in (SHORTEST << i for i in range(doublings)))
 
-    def _cases(self, shapes: Iterable[tuple[int, int]]) -> list[Case]:
+    def _given(self) -> list[Shape]:
+        return list(map(parse_shape, self.shapes))
+
+    def _even(self, kind: str) -> list[Even]:
+        """The shapes whose rankings have one length; by default those of the device."""
+        given = self._given() if self.shapes else map(parse_shape, SHAPES[self.device])
+        shapes = [shape for shape in given if isinstance(shape, Even)]
+        if not shapes:
+            raise OptionError(f"--{kind} has no part for --shape {', '.join(self.shapes)}; give one such as 10000x1000")
+        return shapes
+
+    def _cases(self, shapes: Iterable[Shape]) -> list[Case]:
         return [
             Case(
                 operation=operation,
-                rankings=rankings,
-                length=length,
+                shape=shape,
                 dtype=dtype,
                 scores=scores,
                 alpha=self.alpha,
-                k=k_of(self.k, length, operation),
+                k=k_of(self.k, shape, operation),
                 threads=self.threads or 1,
                 method=method,
             )
-            for rankings, length in shapes
+            for shape in shapes
             for dtype in self.dtypes
             for scores in self.scores
             for operation in self.operations
@@ -170,18 +221,12 @@ class Choice:
         ]
 
 
-def k_of(text: str, length: int, operation: str) -> float:
-    """How many are at the top of a ranking; for a top-k not none and not all, which need no computing."""
-    k = K.parse(text)
-    number = length * k.value / 100 if k.percent else k.value
-    if "topk" in operation and not 0 < number < length:
-        raise OptionError(f"k must be above 0 and below the {length} scores of a ranking, got {number:g}")
-    return number
-
-
-def parse_shape(text: str) -> tuple[int, int]:
-    """(rankings, scores of each) of a text such as 10000x1000."""
-    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
-    if not match:
-        raise OptionError(f"--shape must be rankings times scores, such as 10000x1000, got {text!r}")
-    return int(match[1]), int(match[2])
+def k_of(text: str, shape: Shape, operation: str) -> K:
+    """How many are at the top of a ranking, a number where all have one length; for a top-k not none and not all, which
+    need no computing.
+    """
+    k, longest = K.parse(text), shape.longest
+    number = longest * k.value / 100 if k.percent else k.value
+    if "topk" in operation and not 0 < number < longest:
+        raise OptionError(f"k must be above 0 and below the {longest} scores of a ranking, got {number:g}")
+    return K(number) if isinstance(shape, Even) else k

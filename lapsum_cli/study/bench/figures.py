@@ -1,4 +1,4 @@
-"""What was measured as charts: of shapes, of growth, and of files."""
+"""What was measured as charts, by kind of table."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ..report import charts
 from ..report.charts import Bar
 from ..report.html import Figure
 from ..report.rounding import ratio, round_to
-from .cases import COPIES, OWN, TRANSFERS, Measured
+from .cases import COPIES, EVEN, OWN, TRANSFERS, Measured
 from .files import MeasuredFile
 from .peers import label
-from .tables import growth_series, name_of, others_of
+from .tables import duration, growth_series, name_of, others_of
 
 
 def shapes_figures(measured: list[Measured]) -> list[Figure]:
@@ -21,13 +21,13 @@ def shapes_figures(measured: list[Measured]) -> list[Figure]:
     figures = []
     for m in measured:
         bars = [Bar(label(name), r, ratio(r), _colour(name, r)) for name, r in m.ratios().items()]
-        title = name_of(m, measured, m.case.operation, m.case.shape)
+        title = name_of(m, measured, m.case.operation, str(m.case.shape))
         figures.append(Figure(title, charts.ratio_bars(title, bars, domain)))
     return figures
 
 
 def _colour(name: str, ratio: float) -> str:
-    return "theirs" if name in (*COPIES, *TRANSFERS) else "fast" if ratio < 1 else "slow"
+    return "theirs" if name in (*COPIES, EVEN, *TRANSFERS) else "fast" if ratio < 1 else "slow"
 
 
 def growth_figures(measured: list[Measured]) -> list[Figure]:
@@ -37,6 +37,18 @@ def growth_figures(measured: list[Measured]) -> list[Figure]:
         series = growth_series([m for m in measured if (m.case.dtype, m.case.scores) == kind])
         title = f"ns a score, by the length n of a ranking; {kind[0]}, {kind[1]}"
         figures.append(Figure(title, charts.growth_lines(title, series)))
+    return figures
+
+
+def calls_figures(measured: list[Measured]) -> list[Figure]:
+    """A chart for each call: its time beside those of others."""
+    figures = []
+    for m in measured:
+        bars = [
+            Bar(label(name), t.median, duration(t.median), "ours" if name == "lapsum" else "theirs", t.extremes)
+            for name, t in m.sides.items()
+        ]
+        figures.append(Figure(str(m.case), charts.plain_bars(str(m.case), bars)))
     return figures
 
 
@@ -60,9 +72,10 @@ def files_figures(measured: list[MeasuredFile]) -> list[Figure]:
 
 FIGURES: dict[str, Callable[[list], list[Figure]]] = {
     "shapes": shapes_figures,
+    "uneven": shapes_figures,
     "growth": growth_figures,
+    "calls": calls_figures,
     "files": files_figures,
 }
-LEGENDS = {
-    "shapes": "Time of lapsum over that of the other, on a logarithmic scale: left of the line at 1 lapsum is faster."
-}
+RATIOS = "Time of lapsum over that of the other, on a logarithmic scale: left of the line at 1 lapsum is faster."
+LEGENDS = {"shapes": RATIOS, "uneven": RATIOS}

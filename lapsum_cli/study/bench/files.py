@@ -28,6 +28,7 @@ from .cases import Case, Choice, Measured, k_of
 from .clock import Side, process, script, take_turns
 from .filecheck import check_array, check_table, keeps_order
 from .peers import Peer
+from .shapes import Even, Shape
 from .sources import QUERY, make_npy, make_parquet
 from .timed import FROM_FILE_TO_FILE
 
@@ -63,8 +64,7 @@ class File:
 
     name: str
     suffix: str
-    rankings: int
-    length: int
+    shape: Shape
     make: Callable[[Path], None]
     check: Callable[[Case, Path, Path], None]
     others: dict[str, list[str]]
@@ -102,7 +102,7 @@ class FileBench:
     def files(self) -> list[File]:
         """What is to be made, one after the other: the Parquet, the matrix, the vector."""
         queries = int(self.rows) // QUERY
-        rows, rankings = queries * QUERY, queries * NPY_TIMES
+        table, rankings = Even.of(queries, QUERY), queries * NPY_TIMES
         scores = rankings * QUERY
         threads = str(self.choice.threads or "")
         tools = {p.name: [sys.executable, "-P", FILEPEER, p.path, threads] for p in self.peers if p.path}
@@ -110,9 +110,9 @@ class FileBench:
         cat = {"cat": ["sh", "-c", 'cat "$1" > "$2" && sync "$2"', "sh"]}
         matrix, vector = (partial(make_npy, shape=shape) for shape in ((rankings, QUERY), (scores,)))
         return [
-            File("long Parquet", ".parquet", queries, QUERY, partial(make_parquet, rows=rows), check_table, tools),
-            File("NPY matrix", ".npy", rankings, QUERY, matrix, check_array, cat),
-            File("NPY vector", ".npy", 1, scores, vector, check_array, cat),
+            File("long Parquet", ".parquet", table, partial(make_parquet, shape=table), check_table, tools),
+            File("NPY matrix", ".npy", Even.of(rankings, QUERY), matrix, check_array, cat),
+            File("NPY vector", ".npy", Even.of(1, scores), vector, check_array, cat),
         ]
 
     def cases(self, file: File) -> list[FileCase]:
@@ -121,12 +121,11 @@ class FileBench:
         return [
             FileCase(
                 operation=operation,
-                rankings=file.rankings,
-                length=file.length,
+                shape=file.shape,
                 dtype="float32",
                 scores="normal",
                 alpha=c.alpha,
-                k=k_of(c.k, file.length, operation),
+                k=k_of(c.k, file.shape, operation),
                 threads=c.threads,
                 file=file.name,
             )
@@ -138,7 +137,7 @@ class FileBench:
         """The cases of one file after the other; no file outlives its turn."""
         for file in self.files():
             with temporary.folder(self.temp_dir or tempfile.gettempdir(), "lapsum-bench-") as folder:
-                notice(f"{file.name} of {file.rankings * file.length} scores")
+                notice(f"{file.name} of {file.shape.total} scores")
                 yield from self._measured(file, folder)
 
     def _measured(self, file: File, folder: Path) -> list[MeasuredFile]:
@@ -151,7 +150,7 @@ class FileBench:
             side: self._lapsum(case, source, sinks[side], self._own[name]) for side, (case, name) in own.items()
         }
         commands |= {name: [*start, str(source), str(sinks[name])] for name, start in file.others.items()}
-        times = take_turns({name: _side(command, sinks[name]) for name, command in commands.items()}, self.runs)
+        times = take_turns({name: writing(sinks[name], command) for name, command in commands.items()}, self.runs)
         for side, (case, _) in own.items():
             file.check(case, source, sinks[side])
         tables = file.others if file.suffix == ".parquet" else ()
@@ -170,13 +169,30 @@ class FileBench:
         return {"lapsum": []} if self.choice.device == "cpu" else {"lapsum": ["--device", "cuda"], "cpu": []}
 
     def _lapsum(self, case: FileCase, source: Path, sink: Path, options: list[str]) -> list[str]:
-        k = ["--k", self.choice.k] if case.operation == "topk" else []
         threads = ["--threads", str(case.threads)] if case.threads else []
-        run = [sys.executable, "-m", "lapsum_cli", case.operation, str(source), "-o", str(sink)]
-        return [*run, "--alpha", repr(case.alpha), "--quiet", *k, *threads, *options]
+        return [*command_of(case.operation, source, sink, repr(case.alpha), self.choice.k), *threads, *options]
 
 
-def _side(command: list[str], sink: Path) -> Side:
-    """A process that writes the sink anew. Arrow has the memory pool of its own choice: lapsum's is not passed on."""
+def command_of(operation: str, source: Path, sink: Path, alpha: str, k: str) -> list[str]:
+    """`lapsum OPERATION` from file to file, in a process of its own."""
+    top = ["--k", k] if operation == "topk" else []
+    run = [sys.executable, "-m", "lapsum_cli", operation, str(source), "-o", str(sink)]
+    return [*run, "--alpha", alpha, "--quiet", *top]
+
+
+def writing(sink: Path, command: list[str], cache: Path | None = None) -> Side:
+    """A process that writes the sink anew. Arrow has the memory pool of its own choice: lapsum's is not passed on.
+
+    cache: a folder that is made empty before, for kernels that are compiled; by default that of this process.
+    """
     environment = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
-    return process(command, lambda: sink.unlink(missing_ok=True), environment)
+    if cache:
+        environment["LAPSUM_CACHE_DIR"] = str(cache)
+
+    def prepare() -> None:
+        sink.unlink(missing_ok=True)
+        if cache:
+            shutil.rmtree(cache, ignore_errors=True)
+            cache.mkdir()
+
+    return process(command, prepare, environment)

@@ -7,30 +7,33 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-
-def _normal(rng: np.random.Generator, shape: tuple[int, int], dtype: Any) -> np.ndarray:
-    return rng.standard_normal(shape, dtype)
+    from .shapes import Shape
 
 
-def _uniform(rng: np.random.Generator, shape: tuple[int, int], dtype: Any) -> np.ndarray:
-    return rng.random(shape, dtype)
+def _normal(rng: np.random.Generator, shape: Shape, dtype: Any) -> np.ndarray:
+    return rng.standard_normal(shape.total, dtype)
 
 
-def _heavy(rng: np.random.Generator, shape: tuple[int, int], dtype: Any) -> np.ndarray:
+def _uniform(rng: np.random.Generator, shape: Shape, dtype: Any) -> np.ndarray:
+    return rng.random(shape.total, dtype)
+
+
+def _heavy(rng: np.random.Generator, shape: Shape, dtype: Any) -> np.ndarray:
     """Cauchy: the largest of n scores is about n, which float32 holds."""
-    return rng.standard_cauchy(shape).astype(dtype, copy=False)
+    return rng.standard_cauchy(shape.total).astype(dtype, copy=False)
 
 
-def _ties(rng: np.random.Generator, shape: tuple[int, int], dtype: Any) -> np.ndarray:
+def _ties(rng: np.random.Generator, shape: Shape, dtype: Any) -> np.ndarray:
     """Normal, in steps of 1/16: some hundred values in all."""
-    return (rng.standard_normal(shape, dtype) * 16).round() / 16
+    return (rng.standard_normal(shape.total, dtype) * 16).round() / 16
 
 
-def _sorted(rng: np.random.Generator, shape: tuple[int, int], dtype: Any) -> np.ndarray:
+def _sorted(rng: np.random.Generator, shape: Shape, dtype: Any) -> np.ndarray:
     """Normal, lowest first: an exempt case, as an argsort that finds its input in order has next to nothing to do."""
-    scores = rng.standard_normal(shape, dtype)
-    scores.sort(axis=-1)
-    return scores
+    import numpy as np
+
+    scores = rng.standard_normal(shape.total, dtype)
+    return scores[np.lexsort((scores, shape.queries))]
 
 
 SCORES = {  # name: how it is drawn, and what help says of it; the first is the default
@@ -42,9 +45,9 @@ SCORES = {  # name: how it is drawn, and what help says of it; the first is the 
 }
 
 
-def draw(kind: str, shape: tuple[int, int], dtype: str) -> np.ndarray:
-    """The scores (m, n) of a case, the same on every call."""
+def draw(kind: str, shape: Shape, dtype: str) -> np.ndarray:
+    """The scores of a case, as its shape has them, the same on every call."""
     import numpy as np
 
     distribution, _ = SCORES[kind]
-    return distribution(np.random.default_rng(0), shape, dtype)
+    return shape.formed(distribution(np.random.default_rng(0), shape, dtype))

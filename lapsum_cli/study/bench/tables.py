@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 
 from ..report.rounding import ratio, round_to
 from ..report.tables import Table
+from .calls import SAMPLE
 from .cases import COPIES, Choice, Measured
-from .clock import Times
+from .clock import LEAST, Times
 from .files import MeasuredFile
 from .peers import label
 
+UNITS = (("µs", 1e6), ("ms", 1e3), ("s", 1.0))
 ON_CARD = (
     " Scores are on the card before, and results after; timed are the kernels, as a call runs them once it has looked "
     "for NaN, from one CUDA event to another, with their launches; a gradient also reads numbers of rankings back. "
@@ -24,7 +26,7 @@ def shapes_table(measured: list[Measured], choice: Choice, runs: int) -> Table:
     varying = varying_of(measured)
     numbers = ["lapsum ms", "min–max", "M scores/s", "GB/s", "peak MB", *(_heading(name, "ms") for name in others)]
     rows = [
-        [m.case.operation, m.case.shape, *(getattr(m.case, name) for name in varying), *_of_lapsum(m, _ms)]
+        [m.case.operation, str(m.case.shape), *(getattr(m.case, name) for name in varying), *_of_lapsum(m, _ms)]
         + [_against(m, name, lambda times: _ms(times.median)) for name in others]
         for m in measured
     ]
@@ -40,12 +42,51 @@ def shapes_table(measured: list[Measured], choice: Choice, runs: int) -> Table:
     return Table(choice.name_of("shapes"), title, note, columns, rows, 2 + len(varying))
 
 
+def uneven_table(measured: list[Measured], choice: Choice, runs: int) -> Table:
+    """A row for each case; for each other side lapsum's time over its time, and its ns a score."""
+    others, varying = others_of(measured), varying_of(measured)
+
+    def row(m: Measured) -> list[str]:
+        def ns(seconds: float) -> str:
+            return round_to(seconds * 1e9 / m.case.shape.total, 3)
+
+        case = [m.case.operation, str(m.case.shape), *(getattr(m.case, name) for name in varying)]
+        return [*case, *_of_lapsum(m, ns), *(_against(m, name, lambda times: ns(times.median)) for name in others)]
+
+    is_on_card = choice.device != "cpu"
+    note = (
+        "ns a score of rankings that differ in length; even is lapsum on as many scores in rankings of their mean "
+        f"length; {_conditions(choice, measured, is_on_card)}; {_medians(runs)}.{ON_CARD if is_on_card else ''}"
+    )
+    numbers = ["lapsum ns", "min–max", "M scores/s", "GB/s", "peak MB", *(_heading(name, "ns") for name in others)]
+    columns, rows = ["operation", "shape", *varying, *numbers], list(map(row, measured))
+    title = f"Rankings of uneven length{', on the card' if is_on_card else ''}"
+    return Table(choice.name_of("uneven"), title, note, columns, rows, 2 + len(varying))
+
+
+def calls_table(measured: list[Measured], choice: Choice, runs: int) -> Table:
+    """A row for each call or process; for each other side lapsum's time over its time, and that."""
+    others = others_of(measured)
+    rows = [
+        [str(m.case), duration(m.lapsum.median), duration(*m.lapsum.extremes), _megabytes(m.lapsum.memory)]
+        + [_against(m, name, lambda times: duration(times.median)) for name in others]
+        for m in measured
+    ]
+    note = (
+        f"What a call, and the start of a process, costs; float32, normal scores, k {choice.k}; {_medians(runs)}, in "
+        f"this process each of them the least of all calls in {LEAST:g} s. FILE is a small Parquet of {SAMPLE} scores, "
+        "and imports a process that imports NumPy, Numba and PyArrow. A first run, with no kernel compiled, is one run."
+    )
+    columns = ["call", "lapsum", "min–max", "peak MB", *(f"× {label(name)}" for name in others)]
+    return Table(choice.name_of("calls"), "Calls and starts", note, columns, rows, 1)
+
+
 def growth_table(measured: list[Measured], choice: Choice, runs: int) -> Table:
     """A row for each length of a ranking; for each operation the time of a score in ns."""
     series = growth_series(measured)
     lengths = list(dict.fromkeys(m.case.length for m in measured))
     rows = [[f"{n}", *(f"{round_to(points[n], 3)}" for points in series.values())] for n in lengths]
-    total = measured[0].case.rankings * measured[0].case.length
+    total = measured[0].case.shape.total
     is_on_card = choice.device != "cpu"
     note = (
         f"ns a score, for rankings of n scores, {total} scores at a time; "
@@ -62,7 +103,7 @@ def growth_series(measured: list[Measured]) -> dict[str, dict[int, float]]:
     series: dict[str, dict[int, float]] = {}
     for m in measured:
         series.setdefault(name_of(m, measured, m.case.operation), {})[m.case.length] = (
-            m.lapsum.median * 1e9 / (m.case.rankings * m.case.length)
+            m.lapsum.median * 1e9 / m.case.shape.total
         )
     return series
 
@@ -71,7 +112,7 @@ def files_table(measured: list[MeasuredFile], choice: Choice, runs: int) -> Tabl
     """A row for each file and operation; for each peer lapsum's time over its time, that in s, and its memory."""
     others = others_of(measured)
     rows = [
-        [m.case.file, m.case.shape, m.case.operation, *_of_lapsum(m, _seconds)]
+        [m.case.file, str(m.case.shape), m.case.operation, *_of_lapsum(m, _seconds)]
         + [_against(m, name, _seconds_and_megabytes) for name in others]
         for m in measured
     ]
@@ -91,7 +132,9 @@ def files_table(measured: list[MeasuredFile], choice: Choice, runs: int) -> Tabl
 
 TABLES: dict[str, Callable[[list, Choice, int], Table]] = {
     "shapes": shapes_table,
+    "uneven": uneven_table,
     "growth": growth_table,
+    "calls": calls_table,
     "files": files_table,
 }
 
@@ -137,10 +180,14 @@ def _of_lapsum(m: Measured, time: Callable[[float], str]) -> list[str]:
     return [
         time(seconds.median),
         "–".join(map(time, seconds.extremes)),
-        round_to(m.case.rankings * m.case.length / seconds.median / 1e6, 2),
+        round_to(m.case.shape.total / seconds.median / 1e6, 2),
         round_to(m.moved / seconds.median / 1e9, 2),
-        "" if memory is None else round_to(memory / 1e6, 3),
+        _megabytes(memory),
     ]
+
+
+def _megabytes(memory: int | None) -> str:
+    return "" if memory is None else round_to(memory / 1e6, 3)
 
 
 def _against(m: Measured, name: str, describe: Callable[[Times], str]) -> str:
@@ -153,6 +200,12 @@ def _against(m: Measured, name: str, describe: Callable[[Times], str]) -> str:
 
 def _ms(seconds: float) -> str:
     return round_to(seconds * 1e3, 3)
+
+
+def duration(*durations: float) -> str:
+    """One, or from and to, in the unit that suits the first."""
+    unit, factor = next((unit, factor) for unit, factor in UNITS if durations[0] * factor < 1000 or factor == 1)
+    return f"{'–'.join(round_to(seconds * factor, 3) for seconds in durations)} {unit}"
 
 
 def _seconds_and_megabytes(times: Times) -> str:

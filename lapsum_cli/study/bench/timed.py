@@ -10,6 +10,7 @@ SHAPES = {  # by device
     "cpu": ("1x10000000", "100000x100", "10000x1000"),
     "cuda": ("1x1000000", "1x10000000", "1x100000000", "100000x1000"),
 }
+UNEVEN = ("geometric:10", "uniform:1-60", "lognormal:90", "zipf")  # those of --shapes uneven (shapes.py)
 DTYPES = ("float32", "float64")
 FROM_FILE_TO_FILE = ("rank", "topk")
 

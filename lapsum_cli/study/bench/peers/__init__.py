@@ -3,11 +3,15 @@
 One file a library, which is imported when it is asked for. It says
 
     LABEL               as tables show it
-    MODULES             {a module that must be importable: what the library does with it in memory, by operation:
-                        function(case, scores), of a gradient function(case, scores, upstream)}
+    MODULES             {a module that must be importable: what the library does with it in memory, by operation, to
+                        rankings of one length: function(case, scores (m, n)), of a gradient function(case, scores,
+                        upstream)}
 
 and, where it has more to offer,
 
+    UNEVEN              the same of rankings that differ in length, by operation: function(case, scores (N,)), whose
+                        result (N,) is what the soft one tends to: ranks from 1 for the largest, sorted scores, members
+    CALLS               what a call of it is timed for in place of one of ours, by operation: as in MODULES
     ON_CARD             the same on a card, by operation: function(case, an array of the library)
     sees_card()         whether it can work there
     on_stream(stream)   how it takes an array there without a copy, and a function whose context has its work go to the
@@ -17,14 +21,15 @@ and, where it has more to offer,
                         more, compressed by zstd; where threads is None, on as many cores as it likes
     set_threads(n)      for a library that must be told how many cores it has in memory
 
-It imports libraries inside its functions, and nothing of lapsum but its neighbours here (and types, for the checker).
-Hard ranks come best first and from 1 only where that costs nothing: peers are timed at what they are quickest at.
+What a file has no table for, it does not do. It imports libraries inside its functions, and nothing of lapsum but its
+neighbours here (and types, for the checker). Hard ranks of a matrix come best first and from 1 only where that costs
+nothing: peers are timed at what they are quickest at.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -47,6 +52,7 @@ PEERS = {  # as --peers gives them, and in the order of tables
     "pyarrow": Listed(".pyarrow"),
     "pyarrow-tuned": Listed(".pyarrow_tuned"),
     "polars": Listed(".polars"),
+    "pandas": Listed(".pandas"),
     "duckdb": Listed(".duckdb"),
     "dftopk": Listed(".dftopk"),
     "torchsort": Listed(".torchsort"),
@@ -60,13 +66,18 @@ class Peer(NamedTuple):
 
     name: str  # of PEERS
     module: str  # must be importable
-    in_memory: dict[str, Callable]  # what it does in place of each operation
+    in_memory: dict[str, Callable]  # what it does to matrices in place of each operation
     file: ModuleType  # of this folder: what it says is described above
 
     @property
     def on_card(self) -> dict[str, Callable]:
-        """The same, of arrays on a card."""
+        """What it does to matrices on a card."""
         return getattr(self.file, "ON_CARD", {})
+
+    def work(self, kind: str, on_card: bool = False) -> dict[str, Callable]:
+        """What it does, by operation, in tables of this kind of what is in memory, here or on a card."""
+        here = {name: getattr(self.file, name.upper(), {}) for name in ("uneven", "calls")}
+        return ({"shapes": self.on_card} if on_card else {"shapes": self.in_memory, **here}).get(kind, {})
 
     def on_stream(self, stream: Any) -> tuple[Callable, Callable]:
         """How it takes an array of the card without a copy, and a context in which its work goes to the stream."""
@@ -101,16 +112,16 @@ def label(side: str) -> str:
     return _file(side).LABEL if side in PEERS else side
 
 
-def find_peers(given: list[str], kinds: list[str], device: str = "cpu") -> list[Peer]:
+def find_peers(given: list[str], kinds: Sequence[str], device: str = "cpu") -> list[Peer]:
     """Those that have a part in tables of these kinds: as named, or all that are installed and, on a card, see it.
 
     A name that is unknown, has no part or is not installed is an OptionError.
     """
     on_card = device != "cpu"
     named = [peer for name in PEERS if not given or name in given for peer in parts_of(name)]
-    shapes = [peer for peer in named if "shapes" in kinds and (peer.on_card if on_card else peer.in_memory)]
-    part = [peer for peer in named if peer in shapes or ("files" in kinds and peer.path)]
-    found = [peer for peer in part if peer.is_usable(on_card and peer in shapes)]
+    timed = [peer for peer in named if any(peer.work(kind, on_card) for kind in kinds)]
+    part = [peer for peer in named if peer in timed or ("files" in kinds and peer.path)]
+    found = [peer for peer in part if peer.is_usable(on_card and peer in timed)]
     for name in given:
         if name not in PEERS:
             raise OptionError(f"--peers {name}: unknown; known are {', '.join(PEERS)}")

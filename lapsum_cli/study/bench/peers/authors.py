@@ -56,7 +56,7 @@ def _members(function: Callable[..., Any], case: Case, scores: Any) -> Any:
     import torch
 
     x = torch.from_numpy(scores)
-    k = torch.full((case.rankings, 1), case.k, dtype=x.dtype)
+    k = torch.full((case.rankings, 1), case.k.value, dtype=x.dtype)
     return function(x, k, torch.tensor(case.alpha, dtype=x.dtype), 1, True)
 
 

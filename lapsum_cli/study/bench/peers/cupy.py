@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,7 @@ def topk(case: Case, scores: Any) -> Any:
     """argpartition: indices, of which the last k are those of the k largest."""
     import cupy
 
-    return cupy.argpartition(scores, case.length - math.ceil(case.k), axis=-1)
+    return cupy.argpartition(scores, case.length - case.top, axis=-1)
 
 
 def sees_card() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,17 +18,15 @@ def ranks(case: Case, scores: Any) -> Any:
 def topk(case: Case, scores: Any) -> Any:
     """The rows of the k largest."""
     row = "row_number() over (partition by query order by score desc)"
-    return _queried(case, scores, f"select * from scores qualify {row} <= {math.ceil(case.k)}")
+    return _queried(case, scores, f"select * from scores qualify {row} <= {case.top}")
 
 
 def _queried(case: Case, scores: Any, query: str) -> Any:
     import duckdb
-    import numpy as np
     import pyarrow as pa
 
-    queries = np.repeat(np.arange(case.rankings), case.length)
     with duckdb.connect() as connection:
-        connection.register("scores", pa.table({"query": queries, "score": scores.reshape(-1)}))
+        connection.register("scores", pa.table({"query": case.shape.queries, "score": scores.reshape(-1)}))
         return connection.sql(query).fetchnumpy()
 
 

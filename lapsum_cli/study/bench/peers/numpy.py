@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,7 +31,35 @@ def topk(case: Case, scores: Any) -> Any:
     """argpartition: indices, of which the last k are those of the k largest."""
     import numpy as np
 
-    return np.argpartition(scores, case.length - math.ceil(case.k), axis=-1)
+    return np.argpartition(scores, case.length - case.top, axis=-1)
+
+
+def uneven_ranks(case: Case, scores: Any) -> Any:
+    """lexsort by query and score, and a scatter of the places."""
+    import numpy as np
+
+    shape = case.shape
+    ranks = np.empty(scores.shape, np.int32)
+    ranks[np.lexsort((-scores, shape.queries))] = np.arange(1, scores.size + 1) - np.repeat(
+        shape.offsets[:-1], shape.sizes
+    )
+    return ranks
+
+
+def uneven_sort(case: Case, scores: Any) -> Any:
+    """The scores in the order of lexsort."""
+    import numpy as np
+
+    return scores[np.lexsort((-scores, case.shape.queries))]
+
+
+def uneven_topk(case: Case, scores: Any) -> Any:
+    """Whose rank is not above k."""
+    import numpy as np
+
+    return uneven_ranks(case, scores) <= np.repeat(np.ceil(case.ks), case.shape.sizes)
 
 
 MODULES = {"numpy": {"rank": ranks, "sort": sort, "topk": topk, "log-topk": topk}}
+UNEVEN = {"rank": uneven_ranks, "sort": uneven_sort, "topk": uneven_topk, "log-topk": uneven_topk}
+CALLS = {"rank": ranks, "topk": topk}

@@ -13,14 +13,12 @@ LABEL = "polars"
 
 def ranks(case: Case, scores: Any) -> Any:
     """rank, over a column of groups if there are several."""
-    import numpy as np
     import polars as pl
 
     rank = pl.col("score").rank("average", descending=True)
     if case.rankings == 1:
-        return pl.DataFrame({"score": scores[0]}).select(rank)
-    queries = np.repeat(np.arange(case.rankings), case.length)
-    return pl.DataFrame({"query": queries, "score": scores.reshape(-1)}).select(rank.over("query"))
+        return pl.DataFrame({"score": scores.reshape(-1)}).select(rank)["score"]
+    return pl.DataFrame({"query": case.shape.queries, "score": scores.reshape(-1)}).select(rank.over("query"))["score"]
 
 
 def from_file_to_file(source: str, sink: str, threads: int | None) -> None:
@@ -34,3 +32,4 @@ def from_file_to_file(source: str, sink: str, threads: int | None) -> None:
 
 
 MODULES = {"polars": {"rank": ranks}}
+UNEVEN = {"rank": ranks}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,25 @@ def sort(case: Case, scores: Any) -> Any:
 
 def topk(case: Case, scores: Any) -> Any:
     """The k largest, with their indices."""
-    return _tensor(scores).topk(math.ceil(case.k), -1)
+    return _tensor(scores).topk(case.top, -1)
+
+
+def sort_gradient(case: Case, scores: Any, upstream: Any) -> Any:
+    """sort, forward and backward."""
+    return _backward(sort, case, scores, upstream)
+
+
+def topk_gradient(case: Case, scores: Any, upstream: Any) -> Any:
+    """topk, forward and backward."""
+    return _backward(topk, case, scores, upstream)
+
+
+def _backward(function: Callable[..., Any], case: Case, scores: Any, upstream: Any) -> Any:
+    import torch
+
+    x = torch.from_numpy(scores).requires_grad_()
+    values = function(case, x).values
+    return torch.autograd.grad(values, x, torch.from_numpy(upstream)[:, : values.shape[1]])
 
 
 def _tensor(scores: Any) -> Any:
@@ -62,4 +79,5 @@ def on_stream(stream: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
 
 
 MODULES = {"torch": {"rank": ranks, "sort": sort, "topk": topk, "log-topk": topk}}
+CALLS = {"rank-gradient": sort_gradient, "topk-gradient": topk_gradient}
 ON_CARD = {"rank": sort, "sort": sort, "topk": topk, "log-topk": topk}
