@@ -4,12 +4,10 @@ For the k best alone each term is times the soft membership, and of the ideal or
 for the rest of k. Gains are 2^y - 1 (exponential) or y >= 0, relative to the best. There is none where no gain is.
 """
 
-import math
-
 import numpy as np
 
 from ..jit import uncounted
-from ..scalars.functions import LOG_2
+from ..scalars.functions import LOG_2, exp_nonpositive, log_normal
 from ..scalars.team import join, team_maxima, team_sums
 from .parts import Loss
 
@@ -24,15 +22,16 @@ def ndcg(rankings, offsets, read, losses, upstreams):
         for i in range(start + team.t, stop, team.threads):
             best = max(best, y[i])
         (best,) = team_maxima(team, (best,))
-        ideal, gained = 0.0, 0.0
+        ideal, gained, nothing = 0.0, 0.0, exp_nonpositive(-max(best, 0.0) * LOG_2)
         for i in range(start + team.t, stop, team.threads):
-            gain, member = _gain_of(y[i], best, exponential), members[i] if members.size > 0 else 1.0
-            ideal += gain * min(max(limits[r] - places[i], 0.0), 1.0) / math.log2(2.0 + places[i])
-            gained += gain * member / math.log2(1.0 + ranks[i])
+            gain, member = _gain_of(y[i], best, nothing, exponential), members[i] if members.size > 0 else 1.0
+            if places[i] < limits[r]:
+                ideal += gain * min(limits[r] - places[i], 1.0) / _log2(2.0 + places[i])
+            gained += gain * member / _log2(1.0 + ranks[i])
         ideal, gained = team_sums(team, (ideal, gained))
         for i in range(start + team.t, stop if to_ranks.size > 0 else start, team.threads):
-            gain = _gain_of(y[i], best, exponential) / ideal if ideal > 0.0 else np.nan
-            depth, member = math.log2(1.0 + ranks[i]), members[i] if members.size > 0 else 1.0
+            gain = _gain_of(y[i], best, nothing, exponential) / ideal if ideal > 0.0 else np.nan
+            depth, member = _log2(1.0 + ranks[i]), members[i] if members.size > 0 else 1.0
             if to_members.size > 0:
                 to_members[i] = -gain / depth
             to_ranks[i] = gain * member / (depth * depth * (1.0 + ranks[i]) * LOG_2)
@@ -41,11 +40,19 @@ def ndcg(rankings, offsets, read, losses, upstreams):
 
 
 @uncounted
-def _gain_of(y, best, exponential):
-    """2^y - 1 relative to 2^best, which may be more than a float holds; or y relative to best."""
+def _gain_of(y, best, nothing, exponential):
+    """2^y - 1 relative to 2^best, which may be more than a float holds; or y relative to best.
+
+    nothing: what y = 0 has of 2^y relative to 2^best.
+    """
     if best <= 0.0:
         return 0.0
-    return math.exp2(y - best) - math.exp2(-best) if exponential else y / best
+    return exp_nonpositive((y - best) * LOG_2) - nothing if exponential else y / best
+
+
+@uncounted
+def _log2(x):
+    return log_normal(x) / LOG_2
 
 
 LOSS = Loss(

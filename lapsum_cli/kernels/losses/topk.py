@@ -4,12 +4,11 @@ p are soft memberships, t those of the k largest targets, whose ties share what 
 the cut, with all digits of a membership near 0 or 1.
 """
 
-import math
-
 import numpy as np
 
 from ..jit import uncounted
 from ..scalars.cut import log_share
+from ..scalars.functions import exp_nonpositive, log_one_minus
 from ..scalars.laplace import log_or_minus_inf
 from ..scalars.team import join, team_sums
 from .parts import Loss
@@ -38,20 +37,21 @@ def _cross_entropy(v, p, t, cut, alpha):
     """-(t log p + (1 - t) log(1 - p)) of a score v, larger being better, and its slope along v / alpha at a fixed
     threshold, where log p rises by (1 - p) / p or 1, and so on.
     """
-    log_below, log_above, slope = cut[2], cut[3], 0.0
-    if log_below == -np.inf and log_above == -np.inf:
-        log_in, log_out = log_or_minus_inf(p), log_or_minus_inf(1.0 - p)
-    elif v >= cut[1]:
-        log_out = log_share(log_above) - (0.5 * v - 0.5 * cut[1]) / (0.5 * alpha)
-        tail = math.exp(log_out)
-        log_in = math.log1p(-tail)
-        slope = 1.0 - t - t * tail / (1.0 - tail)
-    else:
-        log_in = log_share(log_below) - (0.5 * cut[0] - 0.5 * v) / (0.5 * alpha)
-        tail = math.exp(log_in)
-        log_out = math.log1p(-tail)
-        slope = (1.0 - t) * tail / (1.0 - tail) - t
-    return -(t * log_in if t > 0.0 else 0.0) - ((1.0 - t) * log_out if t < 1.0 else 0.0), slope
+    if cut[2] == -np.inf and cut[3] == -np.inf:
+        return _entropy(t, log_or_minus_inf(p), log_or_minus_inf(1.0 - p)), 0.0
+    is_above = v >= cut[1]
+    distance = 0.5 * v - 0.5 * cut[1] if is_above else 0.5 * cut[0] - 0.5 * v
+    log_tail = log_share(cut[3] if is_above else cut[2]) - distance / (0.5 * alpha)
+    tail = exp_nonpositive(log_tail)
+    log_rest, odds = log_one_minus(tail), tail / (1.0 - tail)
+    if is_above:
+        return _entropy(t, log_rest, log_tail), (1.0 - t) - t * odds
+    return _entropy(t, log_tail, log_rest), (1.0 - t) * odds - t
+
+
+@uncounted
+def _entropy(t, log_in, log_out):
+    return -(t * log_in if t > 0.0 else 0.0) - ((1.0 - t) * log_out if t < 1.0 else 0.0)
 
 
 LOSS = Loss(
