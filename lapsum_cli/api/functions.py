@@ -43,6 +43,7 @@ from ..operations.warm import warm
 from .forms import Form, in_memory, option, rankings_of, refuse_nan
 from .grouped import by_group
 
+ONE = (str, float, int)  # kinds of options that are one for all rankings
 EACH = object()  # in place of an option that is given for each ranking
 
 
@@ -282,7 +283,7 @@ def _option(name: str, given: Any) -> Any:
 
 def _is_each(given: Any) -> bool:
     """Whether an option is given for each ranking."""
-    if given is None or isinstance(given, str | float | int):
+    if given is None or isinstance(given, ONE):
         return False
     try:
         return np.ndim(given) > 0
@@ -378,7 +379,7 @@ def _asked(
         if given is not None
     }
     if each or beside:
-        rankings = Rankings(rankings.values, rankings.offsets, beside, each)
+        rankings = rankings.with_each(each, beside)
     if not rankings.is_on_card:
         suspicions.warn(operation, rankings)
     warm(operation, rankings.dtype, on)

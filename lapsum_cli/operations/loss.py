@@ -120,7 +120,7 @@ class Loss(Operation):
         for part in (Rank(gradient=True), TopK(ks=(K(1.0),), gradient=True)):
             part.run_once(tiny, cpus)
 
-    @property
+    @cached_property
     def asks_how_many(self) -> bool:
         return any(k.percent for k in self.ks)
 

@@ -7,6 +7,7 @@ them. Nothing here needs Numba until it computes, so that `lapsum --help` is ins
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -158,8 +159,6 @@ class Operation:
 
         BadRanking for the first whose alpha or k cannot be used.
         """
-        import numpy as np
-
         if not self.descending:
             rankings = padding.last(rankings, on)
         alphas, constant = alphas_of(self.alpha, rankings, on, self.of_constant)
@@ -168,7 +167,7 @@ class Operation:
         if constant is not None and self.of_constant is None:
             each["constant"] = constant
         if self.asks_how_many:
-            padded = padding.count(rankings, -np.inf if self.descending else np.inf, on)
+            padded = padding.count(rankings, -math.inf if self.descending else math.inf, on)
             each["items"] = rankings.lengths - on.here_array(padded)
         return rankings.with_each(each)
 
@@ -202,8 +201,8 @@ class Operation:
 
     def compute(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True) -> Result:
         """Every slot that it gives, for rankings with what it needs in `beside` and `each`, on a device."""
-        rankings, gives = self.ready(rankings, on), self.gives
-        made: dict[Slot, Any] = {}
+        rankings = self.ready(rankings, on)
+        made: dict[Slot, Any] = dict.fromkeys(self.gives)  # in this order
         result = Result(made, alphas=None if units.SCORES in rankings.each else rankings.each["alpha"])
         for k, of_k in self.by_k(rankings):
             forward = self.forward(of_k, on, results)
@@ -212,10 +211,9 @@ class Operation:
                 upstream = of_k.beside["upstream"] if "upstream" in self.takes else None
                 scores, alpha, to_k = self.backward(of_k, forward.state, upstream, on)
                 found |= {GRADIENT: on.home(scores, rankings), f"{GRADIENT}_alpha": alpha, f"{GRADIENT}_k": to_k}
-            numbers = on.here_numbers({s: found[s.name] for s in gives if s.k == k and s.per == RANKING})
-            made |= {s: found[s.name] for s in gives if s.k == k} | numbers
+            given = {slot: found[slot.name] for slot in made if slot.k == k}
+            made |= given | on.here_numbers({slot: given[slot] for slot in given if slot.per == RANKING})
             result.losses = found.get("loss")
-        result.values = {slot: made[slot] for slot in gives}
         return result
 
 
@@ -260,8 +258,6 @@ class ByMethod(Operation):
         return (super().kernels if self.way.has_gradient_kernels else self.name) + own
 
     def forward(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True, keep: bool = False) -> Forward:
-        if "k" in rankings.each:
-            rankings = rankings.with_each({**rankings.each, "k": on.numbers(rankings.each["k"])})
         made: Forward = self.way.forward(self, rankings, on, results, keep)
         units.put_back(made, rankings, self.in_scores, self.result, on)
         return made

@@ -99,7 +99,7 @@ class TopK(Placed):
             super().on_a_tiny_ranking(), ks=(K(1.0),), strict=False, minimum=None, only_top=False, ties=TIES[0]
         )
 
-    @property
+    @cached_property
     def asks_how_many(self) -> bool:
         return self.strict or any(k.percent for k in self.ks)
 

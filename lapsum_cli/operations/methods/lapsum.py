@@ -63,7 +63,7 @@ def _sort_gradient(
 
 def _topk(operation: Any, rankings: Rankings, on: DeviceWithKernels, results: bool, keep: bool) -> Forward:
     topk, alphas, upstream = on.kernels.topk, rankings.each["alpha"], rankings.beside.get("upstream")
-    given = (rankings.each["k"], alphas, operation.descending, operation.log, upstream, results)
+    given = (on.numbers(rankings.each["k"]), alphas, operation.descending, operation.log, upstream, results)
     memberships, cuts = topk.soft_topk(on.place, rankings, *given)
     numbers = {}
     if operation.threshold:
