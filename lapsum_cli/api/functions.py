@@ -21,7 +21,6 @@ used raises OptionError or DataError, both a ValueError: alpha <= 0, k < 0, NaN.
 
 from __future__ import annotations
 
-import functools
 from decimal import Decimal
 from numbers import Real
 from typing import Any, NamedTuple
@@ -34,7 +33,7 @@ from ..core.quantities import Alpha, K
 from ..core.rankings import Rankings, is_on_card
 from ..core.tensors import is_tensor
 from ..operations import suspicions
-from ..operations.operation import GRADIENT, Operation, Result
+from ..operations.operation import EACH, GRADIENT, Operation, Result, operation_of
 from ..operations.permute import Permute
 from ..operations.rank import Rank
 from ..operations.sort import Sort
@@ -44,7 +43,6 @@ from .forms import Form, in_memory, option, rankings_of, refuse_nan
 from .grouped import by_group
 
 ONE = (str, float, int)  # kinds of options that are one for all rankings
-EACH = object()  # in place of an option that is given for each ranking
 
 
 class Gradients(NamedTuple):
@@ -79,7 +77,7 @@ def soft_rank(
     float16 gives float32, a ranking longer than 2^24 float64. O(n log n).
     Source: LapSum, ICML 2025, section 3.
     """
-    operation = _made(Rank, _option("alpha", alpha), descending, method=method, base=base)
+    operation = operation_of(Rank, _option("alpha", alpha), descending, method=method, base=base)
     return _result(operation, by_group(x, groups), alpha, threads, device)
 
 
@@ -98,7 +96,7 @@ def soft_rank_vjp(
 
     (1 / 2 alpha) (sum_j e_ij v_j - v_i sum_j e_ij) over j != i, with e_ij = e^(-|x_i - x_j| / alpha), v = upstream.
     """
-    operation = _made(Rank, _option("alpha", alpha), descending, gradient=True, grad_alpha=True, method=method)
+    operation = operation_of(Rank, _option("alpha", alpha), descending, gradient=True, grad_alpha=True, method=method)
     return _gradients(operation, by_group(x, groups), upstream, alpha, threads, device)
 
 
@@ -118,7 +116,7 @@ def soft_sort(
     sum_j F((x_j - t) / alpha) is l - 1/2. Infinite scores stay at their end. O(n log n).
     Source: LapSum, ICML 2025, section 4.
     """
-    operation = _made(Sort, _option("alpha", alpha), descending, method=method)
+    operation = operation_of(Sort, _option("alpha", alpha), descending, method=method)
     return _result(operation, by_group(x, groups), alpha, threads, device)
 
 
@@ -137,7 +135,7 @@ def soft_sort_vjp(
 
     The l-th result moves with the scores by softmax_j(-|y_l - x_j| / alpha); upstream goes by position.
     """
-    operation = _made(Sort, _option("alpha", alpha), descending, gradient=True, grad_alpha=True, method=method)
+    operation = operation_of(Sort, _option("alpha", alpha), descending, gradient=True, grad_alpha=True, method=method)
     return _gradients(operation, by_group(x, groups), upstream, alpha, threads, device)
 
 
@@ -161,7 +159,7 @@ def soft_topk(
 
     O(n). Source: LapSum, ICML 2025, section 4.
     """
-    operation = _made(TopK, _option("alpha", alpha), largest, method=method, k=_option("k", k))
+    operation = operation_of(TopK, _option("alpha", alpha), largest, method=method, k=_option("k", k))
     return _result(operation, by_group(x, groups), alpha, threads, device, k)
 
 
@@ -200,7 +198,7 @@ def log_soft_topk(
 
     x, k   as for soft_topk; -inf where the membership is 0
     """
-    operation = _made(TopK, _option("alpha", alpha), largest, method=method, k=_option("k", k), log=True)
+    operation = operation_of(TopK, _option("alpha", alpha), largest, method=method, k=_option("k", k), log=True)
     return _result(operation, by_group(x, groups), alpha, threads, device, k)
 
 
@@ -240,7 +238,7 @@ def soft_permutation(
     """
     from ..kernels.cpu import permute
 
-    operation = _made(Permute, _option("alpha", alpha), descending)
+    operation = operation_of(Permute, _option("alpha", alpha), descending)
     if is_on_card(x):
         form, rankings, on = _asked(operation, x, alpha, threads, device)
         with on.alone(operation, rankings):
@@ -257,14 +255,6 @@ def soft_permutation(
         return matrices
     n = form.array[-1]
     return np.concatenate(matrices or [np.empty((0, n), form.dtype)]).reshape(*form.shape, n, n)
-
-
-@functools.lru_cache(1024)
-def _made(kind: type[Operation], alpha: Any, descending: bool, *, k: Any = EACH, **options: Any) -> Operation:
-    """An operation, which is made once for the same options."""
-    if k is not EACH:
-        options["ks"] = (K.parse(k),)
-    return kind(Alpha(1.0) if alpha is EACH else Alpha.parse(alpha), descending, **options)
 
 
 _PARSE = {"alpha": Alpha.parse, "k": K.parse}
@@ -315,7 +305,9 @@ def _topk_gradients(
     device: str | None,
 ) -> TopKGradients:
     gradients = {"gradient": True, "grad_alpha": True, "grad_k": True}
-    operation = _made(TopK, _option("alpha", alpha), largest, method=method, k=_option("k", k), log=log, **gradients)
+    operation = operation_of(
+        TopK, _option("alpha", alpha), largest, method=method, k=_option("k", k), log=log, **gradients
+    )
     form, result = compute(operation, x, alpha, threads, device, k, upstream, results=False)
     found = {slot.name: values for slot, values in result.values.items()}
     to_k, to_alpha = (form.each(found[f"{GRADIENT}_{name}"]) for name in ("k", "alpha"))

@@ -8,14 +8,14 @@ them. Nothing here needs Numba until it computes, so that `lapsum --help` is ins
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from ..core.device import DeviceWithKernels
 from ..core.errors import DeviceError
-from ..core.quantities import Alpha
+from ..core.quantities import Alpha, K
 from . import padding, units
 from .method import Method, Way
 from .softness import DEFAULT_ALPHA, alphas_of, unit_bytes
@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # NumPy
 
 SCORE, POSITION, RANKING, PAIR = "score", "position", "ranking", "pair"
 GRADIENT = "grad"  # the slot of gradients with respect to the scores
+EACH = object()  # in place of an alpha or k that every ranking has its own of
 
 
 class Slot(NamedTuple):
@@ -271,3 +272,24 @@ class ByMethod(Operation):
             on.clear(found.scores, rankings, constant)
             on.clear_numbers(found.alpha, constant)
         return found
+
+
+def operation_of(kind: type[Operation], alpha: Any, descending: bool, *, k: Any = EACH, **options: Any) -> Operation:
+    """An operation, which is made once for the same options, so that it knows its kernels and slots from then on.
+
+    alpha, k  as a user gave them, or parsed; EACH where they are none of the operation's
+    """
+    try:
+        return _kept(kind, alpha, descending, k, **options)
+    except TypeError:  # of an option that cannot be looked up, which is refused for what it is
+        return _make(kind, alpha, descending, k, **options)
+
+
+def _make(kind: type[Operation], alpha: Any, descending: bool, k: Any, **options: Any) -> Operation:
+    if k is not EACH:
+        options["ks"] = (k if isinstance(k, K) else K.parse(k),)
+    of_all = Alpha(1.0) if alpha is EACH else alpha
+    return kind(of_all if isinstance(of_all, Alpha) else Alpha.parse(of_all), descending, **options)
+
+
+_kept: Callable[..., Operation] = lru_cache(1024)(_make)
