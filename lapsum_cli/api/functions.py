@@ -360,11 +360,7 @@ def _asked(
     form = rankings_of(x)
     rankings = form.rankings
     refuse_nan(rankings, "the score", on)
-    each = {
-        name: form.per_ranking(name, given)
-        for name, given in (("alpha", alpha), ("k", k))
-        if given is not None and _is_each(given)
-    }
+    each = {name: form.per_ranking(name, given) for name, given in (("alpha", alpha), ("k", k)) if _is_each(given)}
     beside = {
         name: form.per_score(name, given, dtype, on)
         for name, given, dtype in (("upstream", upstream, rankings.values.dtype), ("target", target, np.float64))

@@ -124,6 +124,11 @@ class Operation:
         numbers = [Slot(f"{GRADIENT}_alpha", RANKING)] if self.grad_alpha else []
         return (Slot(self.result), *gradients, *numbers)
 
+    @cached_property
+    def _numbers(self) -> set[str]:
+        """The names of the slots that have a number for each ranking."""
+        return {slot.name for slot in self.gives if slot.per == RANKING}
+
     def dtype(self, scores: str, longest: int = 0) -> str:
         """The dtype of the result for scores of this dtype, in rankings of at most this length."""
         return scores
@@ -212,8 +217,8 @@ class Operation:
                 upstream = of_k.beside["upstream"] if "upstream" in self.takes else None
                 scores, alpha, to_k = self.backward(of_k, forward.state, upstream, on)
                 found |= {GRADIENT: on.home(scores, rankings), f"{GRADIENT}_alpha": alpha, f"{GRADIENT}_k": to_k}
-            given = {slot: found[slot.name] for slot in made if slot.k == k}
-            made |= given | on.here_numbers({slot: given[slot] for slot in given if slot.per == RANKING})
+            found |= on.here_numbers({name: found[name] for name in self._numbers})
+            made |= {slot: found[slot.name] for slot in made if slot.k == k}
             result.losses = found.get("loss")
         return result
 

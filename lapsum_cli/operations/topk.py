@@ -73,7 +73,7 @@ class TopK(Placed):
     def moves_rows(self) -> bool:
         return self.only_top or self.minimum is not None or super().moves_rows
 
-    @property
+    @cached_property
     def result(self) -> str:  # type: ignore[override]
         return "log_soft_topk" if self.log else "soft_topk"
 
