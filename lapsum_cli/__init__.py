@@ -59,7 +59,10 @@ def __getattr__(name: str) -> Any:
     home = _HOME.get(name) or ("api.losses" if name.endswith(("_loss", "_loss_vjp")) else None)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{home}", __name__), name)
+    found = getattr(importlib.import_module(f".{home}", __name__), name)
+    if name in _HOME:
+        globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:

@@ -15,7 +15,7 @@ from ..core.rankings import Rankings, has_nan, is_on_card
 from ..core.tensors import is_tensor
 
 
-@dataclass(frozen=True)
+@dataclass
 class Form:
     """Rankings, and how to give back what was computed from them.
 

@@ -21,7 +21,6 @@ used raises OptionError or DataError, both a ValueError: alpha <= 0, k < 0, NaN.
 
 from __future__ import annotations
 
-import functools
 from decimal import Decimal
 from numbers import Real
 from typing import Any, NamedTuple
@@ -34,7 +33,7 @@ from ..core.quantities import Alpha, K
 from ..core.rankings import Rankings, is_on_card
 from ..core.tensors import is_tensor
 from ..operations import suspicions
-from ..operations.operation import GRADIENT, Operation, Result
+from ..operations.operation import EACH, GRADIENT, Operation, Result, operation_of
 from ..operations.permute import Permute
 from ..operations.rank import Rank
 from ..operations.sort import Sort
@@ -43,7 +42,7 @@ from ..operations.warm import warm
 from .forms import Form, in_memory, option, rankings_of, refuse_nan
 from .grouped import by_group
 
-EACH = object()  # in place of an option that is given for each ranking
+ONE = (str, float, int)  # kinds of options that are one for all rankings
 
 
 class Gradients(NamedTuple):
@@ -78,7 +77,7 @@ def soft_rank(
     float16 gives float32, a ranking longer than 2^24 float64. O(n log n).
     Source: LapSum, ICML 2025, section 3.
     """
-    operation = _made(Rank, _option("alpha", alpha), descending, method=method, base=base)
+    operation = operation_of(Rank, _option("alpha", alpha), descending, method=method, base=base)
     return _result(operation, by_group(x, groups), alpha, threads, device)
 
 
@@ -97,7 +96,7 @@ def soft_rank_vjp(
 
     (1 / 2 alpha) (sum_j e_ij v_j - v_i sum_j e_ij) over j != i, with e_ij = e^(-|x_i - x_j| / alpha), v = upstream.
     """
-    operation = _made(Rank, _option("alpha", alpha), descending, gradient=True, grad_alpha=True, method=method)
+    operation = operation_of(Rank, _option("alpha", alpha), descending, gradient=True, grad_alpha=True, method=method)
     return _gradients(operation, by_group(x, groups), upstream, alpha, threads, device)
 
 
@@ -117,7 +116,7 @@ def soft_sort(
     sum_j F((x_j - t) / alpha) is l - 1/2. Infinite scores stay at their end. O(n log n).
     Source: LapSum, ICML 2025, section 4.
     """
-    operation = _made(Sort, _option("alpha", alpha), descending, method=method)
+    operation = operation_of(Sort, _option("alpha", alpha), descending, method=method)
     return _result(operation, by_group(x, groups), alpha, threads, device)
 
 
@@ -136,7 +135,7 @@ def soft_sort_vjp(
 
     The l-th result moves with the scores by softmax_j(-|y_l - x_j| / alpha); upstream goes by position.
     """
-    operation = _made(Sort, _option("alpha", alpha), descending, gradient=True, grad_alpha=True, method=method)
+    operation = operation_of(Sort, _option("alpha", alpha), descending, gradient=True, grad_alpha=True, method=method)
     return _gradients(operation, by_group(x, groups), upstream, alpha, threads, device)
 
 
@@ -160,7 +159,7 @@ def soft_topk(
 
     O(n). Source: LapSum, ICML 2025, section 4.
     """
-    operation = _made(TopK, _option("alpha", alpha), largest, method=method, k=_option("k", k))
+    operation = operation_of(TopK, _option("alpha", alpha), largest, method=method, k=_option("k", k))
     return _result(operation, by_group(x, groups), alpha, threads, device, k)
 
 
@@ -199,7 +198,7 @@ def log_soft_topk(
 
     x, k   as for soft_topk; -inf where the membership is 0
     """
-    operation = _made(TopK, _option("alpha", alpha), largest, method=method, k=_option("k", k), log=True)
+    operation = operation_of(TopK, _option("alpha", alpha), largest, method=method, k=_option("k", k), log=True)
     return _result(operation, by_group(x, groups), alpha, threads, device, k)
 
 
@@ -239,7 +238,7 @@ def soft_permutation(
     """
     from ..kernels.cpu import permute
 
-    operation = _made(Permute, _option("alpha", alpha), descending)
+    operation = operation_of(Permute, _option("alpha", alpha), descending)
     if is_on_card(x):
         form, rankings, on = _asked(operation, x, alpha, threads, device)
         with on.alone(operation, rankings):
@@ -258,14 +257,6 @@ def soft_permutation(
     return np.concatenate(matrices or [np.empty((0, n), form.dtype)]).reshape(*form.shape, n, n)
 
 
-@functools.lru_cache(1024)
-def _made(kind: type[Operation], alpha: Any, descending: bool, *, k: Any = EACH, **options: Any) -> Operation:
-    """An operation, which is made once for the same options."""
-    if k is not EACH:
-        options["ks"] = (K.parse(k),)
-    return kind(Alpha(1.0) if alpha is EACH else Alpha.parse(alpha), descending, **options)
-
-
 _PARSE = {"alpha": Alpha.parse, "k": K.parse}
 
 
@@ -282,7 +273,7 @@ def _option(name: str, given: Any) -> Any:
 
 def _is_each(given: Any) -> bool:
     """Whether an option is given for each ranking."""
-    if given is None or isinstance(given, str | float | int):
+    if given is None or isinstance(given, ONE):
         return False
     try:
         return np.ndim(given) > 0
@@ -314,7 +305,9 @@ def _topk_gradients(
     device: str | None,
 ) -> TopKGradients:
     gradients = {"gradient": True, "grad_alpha": True, "grad_k": True}
-    operation = _made(TopK, _option("alpha", alpha), largest, method=method, k=_option("k", k), log=log, **gradients)
+    operation = operation_of(
+        TopK, _option("alpha", alpha), largest, method=method, k=_option("k", k), log=log, **gradients
+    )
     form, result = compute(operation, x, alpha, threads, device, k, upstream, results=False)
     found = {slot.name: values for slot, values in result.values.items()}
     to_k, to_alpha = (form.each(found[f"{GRADIENT}_{name}"]) for name in ("k", "alpha"))
@@ -367,18 +360,14 @@ def _asked(
     form = rankings_of(x)
     rankings = form.rankings
     refuse_nan(rankings, "the score", on)
-    each = {
-        name: form.per_ranking(name, given)
-        for name, given in (("alpha", alpha), ("k", k))
-        if given is not None and _is_each(given)
-    }
+    each = {name: form.per_ranking(name, given) for name, given in (("alpha", alpha), ("k", k)) if _is_each(given)}
     beside = {
         name: form.per_score(name, given, dtype, on)
         for name, given, dtype in (("upstream", upstream, rankings.values.dtype), ("target", target, np.float64))
         if given is not None
     }
     if each or beside:
-        rankings = Rankings(rankings.values, rankings.offsets, beside, each)
+        rankings = rankings.with_each(each, beside)
     if not rankings.is_on_card:
         suspicions.warn(operation, rankings)
     warm(operation, rankings.dtype, on)

@@ -12,7 +12,7 @@ from ..core.rankings import Rankings
 from .forms import Form, rankings_of
 
 
-@dataclass(frozen=True)
+@dataclass
 class Grouped(Form):
     """Rankings in the order in which their groups come first; order (N,): which score each of theirs is."""
 

@@ -25,9 +25,9 @@ from ..core.errors import OptionError
 from ..core.renamed import renamed
 from ..operations import LOSSES
 from ..operations.loss import Loss, check_reduction
-from ..operations.operation import GRADIENT
+from ..operations.operation import EACH, GRADIENT, operation_of
 from .forms import in_memory, option
-from .functions import EACH, Gradients, _made, _option, compute
+from .functions import Gradients, _option, compute
 from .grouped import by_group
 
 
@@ -97,7 +97,7 @@ def _one(name: str, given: Any) -> float:
 def _operation(name: str, alpha: Any, descending: bool, k: Any, options: dict[str, Any]) -> Loss:
     if k is None and name in LOSSES and LOSSES[name].k == "needed":
         raise OptionError(f"loss {name} needs k, how many are at the top")
-    made = _made(
+    made = operation_of(
         Loss, _option("alpha", alpha), descending, k=EACH if k is None else _option("k", k), loss=name, **options
     )
     assert isinstance(made, Loss)

@@ -17,7 +17,6 @@ import numpy as np
 from .errors import DataError, LapsumError
 from .tensors import is_tensor, unreadable
 
-HALVES = ("float16", "bfloat16")  # computed in float32; NumPy has the second from ml_dtypes, where JAX brings it
 MOST_EXACT = 2**53  # from here on a float64 holds some integers only
 Refusal = type[LapsumError]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 from .errors import OptionError
 
@@ -19,12 +20,12 @@ class Alpha:
     value: float
     unit: str = ""
 
-    @property
+    @cached_property
     def relative(self) -> bool:
         """Whether it is in a spread of each ranking."""
         return self.unit != ""
 
-    @property
+    @cached_property
     def is_robust(self) -> bool:
         """Whether it is in one that a few outliers do not move."""
         return UNITS.get(self.unit, False)

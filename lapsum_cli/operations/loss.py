@@ -120,7 +120,7 @@ class Loss(Operation):
         for part in (Rank(gradient=True), TopK(ks=(K(1.0),), gradient=True)):
             part.run_once(tiny, cpus)
 
-    @property
+    @cached_property
     def asks_how_many(self) -> bool:
         return any(k.percent for k in self.ks)
 
@@ -139,13 +139,18 @@ class Loss(Operation):
         from ..core.rankings import Rankings, frozen
         from ..kernels import losses
 
-        here = on.here(rankings)  # masked scores are taken out, and undefined rankings
+        here = on.here(rankings)
         target = np.asarray(rankings.beside["target"], np.float64)
         taken, defined = self._defined(here, target)
-        lengths = np.add.reduceat(np.append(taken, False), here.offsets[:-1], dtype=np.int64) * (here.lengths > 0)
         each = {name: on.here_array(values)[defined] for name, values in rankings.each.items()}
-        part = Rankings(here.values[taken], np.concatenate([[0], np.cumsum(lengths[defined])]), {}, each)
-        given = (part, frozen(target[taken]), each["alpha"], each.get("k"), self._how(), self.descending)
+        if taken.all() and defined.all():
+            part = here.with_each(each, {})
+            target = target.copy() if keep else target  # whose owner may change it before the way back
+        else:  # masked scores are taken out, and undefined rankings
+            lengths = _of_each(np.add, taken.astype(np.int64), here, 0)[defined]
+            part = Rankings(here.values[taken], np.concatenate([[0], np.cumsum(lengths)]), {}, each)
+            target = target[taken]
+        given = (part, frozen(target), each["alpha"], each.get("k"), self._how(), self.descending)
         found, state = losses.forward(on.kernels, on.place, loss_called(self.loss), *given, keep or self.gradient)
         kept = Kept(state, part, taken, defined, ~np.isnan(found))
         made = Forward(None, kept, {"loss": _spread(found, defined, np.nan)})
@@ -185,15 +190,22 @@ class Loss(Operation):
         import numpy as np
 
         taken = rankings.values != (-np.inf if self.descending else np.inf)
-        ranking = np.repeat(np.arange(len(rankings)), rankings.lengths)
-        low, high = np.full(len(rankings), np.inf), np.full(len(rankings), -np.inf)
-        np.minimum.at(low, ranking[taken], target[taken])
-        np.maximum.at(high, ranking[taken], target[taken])
+        low = _of_each(np.minimum, np.where(taken, target, np.inf), rankings, np.inf)
+        high = _of_each(np.maximum, np.where(taken, target, -np.inf), rankings, -np.inf)
         if loss_called(self.loss).needs_gains:
             refuse(low < 0, f"{self.loss} needs targets of 0 or more, got {{:g}}", low)
             refuse(high == np.inf, f"{self.loss} needs finite targets, got {{:g}}", high)
         defined = low < high
-        return taken & defined[ranking], defined
+        return taken & np.repeat(defined, rankings.lengths), defined
+
+
+def _of_each(reduction: Any, values: Any, rankings: Rankings, of_none: Any) -> Any:
+    """(m,) what np.add or the like makes of the values (N,) of each ranking; of_none, which adds nothing, of none."""
+    import numpy as np
+
+    found = reduction.reduceat(np.append(values, of_none), rankings.offsets[:-1])
+    found[rankings.lengths == 0] = of_none
+    return found
 
 
 def _spread(values: Any, where: Any, rest: float) -> Any:

@@ -7,14 +7,15 @@ them. Nothing here needs Numba until it computes, so that `lapsum --help` is ins
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from ..core.device import DeviceWithKernels
 from ..core.errors import DeviceError
-from ..core.quantities import Alpha
+from ..core.quantities import Alpha, K
 from . import padding, units
 from .method import Method, Way
 from .softness import DEFAULT_ALPHA, alphas_of, unit_bytes
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # NumPy
 
 SCORE, POSITION, RANKING, PAIR = "score", "position", "ranking", "pair"
 GRADIENT = "grad"  # the slot of gradients with respect to the scores
+EACH = object()  # in place of an alpha or k that every ranking has its own of
 
 
 class Slot(NamedTuple):
@@ -122,6 +124,11 @@ class Operation:
         numbers = [Slot(f"{GRADIENT}_alpha", RANKING)] if self.grad_alpha else []
         return (Slot(self.result), *gradients, *numbers)
 
+    @cached_property
+    def _numbers(self) -> set[str]:
+        """The names of the slots that have a number for each ranking."""
+        return {slot.name for slot in self.gives if slot.per == RANKING}
+
     def dtype(self, scores: str, longest: int = 0) -> str:
         """The dtype of the result for scores of this dtype, in rankings of at most this length."""
         return scores
@@ -158,8 +165,6 @@ class Operation:
 
         BadRanking for the first whose alpha or k cannot be used.
         """
-        import numpy as np
-
         if not self.descending:
             rankings = padding.last(rankings, on)
         alphas, constant = alphas_of(self.alpha, rankings, on, self.of_constant)
@@ -168,7 +173,7 @@ class Operation:
         if constant is not None and self.of_constant is None:
             each["constant"] = constant
         if self.asks_how_many:
-            padded = padding.count(rankings, -np.inf if self.descending else np.inf, on)
+            padded = padding.count(rankings, -math.inf if self.descending else math.inf, on)
             each["items"] = rankings.lengths - on.here_array(padded)
         return rankings.with_each(each)
 
@@ -202,8 +207,8 @@ class Operation:
 
     def compute(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True) -> Result:
         """Every slot that it gives, for rankings with what it needs in `beside` and `each`, on a device."""
-        rankings, gives = self.ready(rankings, on), self.gives
-        made: dict[Slot, Any] = {}
+        rankings = self.ready(rankings, on)
+        made: dict[Slot, Any] = dict.fromkeys(self.gives)  # in this order
         result = Result(made, alphas=None if units.SCORES in rankings.each else rankings.each["alpha"])
         for k, of_k in self.by_k(rankings):
             forward = self.forward(of_k, on, results)
@@ -212,10 +217,9 @@ class Operation:
                 upstream = of_k.beside["upstream"] if "upstream" in self.takes else None
                 scores, alpha, to_k = self.backward(of_k, forward.state, upstream, on)
                 found |= {GRADIENT: on.home(scores, rankings), f"{GRADIENT}_alpha": alpha, f"{GRADIENT}_k": to_k}
-            numbers = on.here_numbers({s: found[s.name] for s in gives if s.k == k and s.per == RANKING})
-            made |= {s: found[s.name] for s in gives if s.k == k} | numbers
+            found |= on.here_numbers({name: found[name] for name in self._numbers})
+            made |= {slot: found[slot.name] for slot in made if slot.k == k}
             result.losses = found.get("loss")
-        result.values = {slot: made[slot] for slot in gives}
         return result
 
 
@@ -260,8 +264,6 @@ class ByMethod(Operation):
         return (super().kernels if self.way.has_gradient_kernels else self.name) + own
 
     def forward(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True, keep: bool = False) -> Forward:
-        if "k" in rankings.each:
-            rankings = rankings.with_each({**rankings.each, "k": on.numbers(rankings.each["k"])})
         made: Forward = self.way.forward(self, rankings, on, results, keep)
         units.put_back(made, rankings, self.in_scores, self.result, on)
         return made
@@ -275,3 +277,24 @@ class ByMethod(Operation):
             on.clear(found.scores, rankings, constant)
             on.clear_numbers(found.alpha, constant)
         return found
+
+
+def operation_of(kind: type[Operation], alpha: Any, descending: bool, *, k: Any = EACH, **options: Any) -> Operation:
+    """An operation, which is made once for the same options, so that it knows its kernels and slots from then on.
+
+    alpha, k  as a user gave them, or parsed; EACH where they are none of the operation's
+    """
+    try:
+        return _kept(kind, alpha, descending, k, **options)
+    except TypeError:  # of an option that cannot be looked up, which is refused for what it is
+        return _make(kind, alpha, descending, k, **options)
+
+
+def _make(kind: type[Operation], alpha: Any, descending: bool, k: Any, **options: Any) -> Operation:
+    if k is not EACH:
+        options["ks"] = (k if isinstance(k, K) else K.parse(k),)
+    of_all = Alpha(1.0) if alpha is EACH else alpha
+    return kind(of_all if isinstance(of_all, Alpha) else Alpha.parse(of_all), descending, **options)
+
+
+_kept: Callable[..., Operation] = lru_cache(1024)(_make)

@@ -46,10 +46,10 @@ def count(rankings: Rankings, infinity: float, on: DeviceWithKernels | None = No
 
 def put_back(values: Array, rankings: Rankings, on: DeviceWithKernels) -> None:
     """Of sorted scores (N,) the last of each ranking, as many as were moved, are -inf again."""
-    import numpy as np
-
     if MOVED not in rankings.each:
         return
+    import numpy as np
+
     if not isinstance(values, np.ndarray):
         on.kernels.padding.put_back(on.place, values, rankings.offsets, rankings.each[MOVED])
         return

@@ -9,6 +9,8 @@ from ..core.errors import OptionError
 from .operation import option
 from .placed import Placed
 
+HALVES = ("float16", "bfloat16")  # computed in float32; NumPy has the second from ml_dtypes, where JAX brings it
+
 
 @dataclass(frozen=True)
 class Rank(Placed):
@@ -34,8 +36,6 @@ class Rank(Placed):
 
     def dtype(self, scores: str, longest: int = 0) -> str:
         """float32 holds every integer up to 2^24; ranks beyond it are float64 whatever the scores are."""
-        from ..core.numbers import HALVES
-
         return "float64" if longest > 1 << 24 else ("float32" if scores in HALVES else scores)
 
     def describe(self) -> dict[str, Any]:

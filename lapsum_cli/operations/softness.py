@@ -31,9 +31,7 @@ def refuse_ks(ks: Any) -> None:
 
 def k_of(k: K, rankings: Rankings) -> Any:
     """(m,) float64: how many are at the top of each ranking; one number for all has a stride of 0."""
-    from ..core.rankings import one_for_all
-
-    return items_of(rankings) * k.value / 100 if k.percent else one_for_all(k.value, len(rankings))
+    return items_of(rankings) * k.value / 100 if k.percent else rankings.same(k.value)
 
 
 def items_of(rankings: Rankings) -> Any:
@@ -58,11 +56,9 @@ def alphas_of(alpha: Alpha, rankings: Rankings, on: DeviceWithKernels, of_consta
     rankings.each["alpha"] goes before the option. A constant ranking has no spread: its alpha is of_constant, or 1.
     It is all ties, and so its ranks and memberships are the same at any alpha.
     """
-    import numpy as np
-
-    from ..core.rankings import one_for_all
-
     if "alpha" in rankings.each:
+        import numpy as np
+
         if not isinstance(rankings.each["alpha"], np.ndarray):
             on.kernels.doubts.Doubts.of(on.place).outside(rankings.each["alpha"], 5e-324, np.finfo(np.float64).max)
             return rankings.each["alpha"], None
@@ -70,6 +66,6 @@ def alphas_of(alpha: Alpha, rankings: Rankings, on: DeviceWithKernels, of_consta
         refuse(~((given > 0) & (given < np.inf)), "alpha must be positive and finite, got {:g}", given)
         return given, None
     if not alpha.relative:
-        return on.numbers(one_for_all(alpha.value, len(rankings))), None
+        return on.numbers(rankings.same(alpha.value)), None
     spreads = on.kernels.deviations.spreads(on.place, rankings, alpha.unit)
     return on.kernels.deviations.in_units(on.place, spreads, alpha.value, of_constant)

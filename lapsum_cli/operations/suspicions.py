@@ -6,6 +6,7 @@ deviations, it sets them. Scores of shape (n, 1) are n rankings of one score eac
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from ..core import errors
@@ -60,14 +61,16 @@ def padding_number(rankings: Rankings, descending: bool = True) -> float | None:
     """The number that looks like padding, None where none does: the worst of most rankings that are looked at, at one
     of their ends, more than once, and a thousand times as large as their other scores; or the lowest of a dtype.
     """
-    import numpy as np
-
     values, seen = rankings.values, None
     if len(values) > ENOUGH:
+        import numpy as np
+
         seen = _some(rankings)
         values = np.concatenate([values[:0], *seen])
-    worst = float(values.min(initial=0.0) if descending else values.max(initial=0.0))
-    if not LARGE <= (-worst if descending else worst) < np.inf:
+    if not len(values):
+        return None
+    worst = values.item(values.argmin() if descending else values.argmax())
+    if not LARGE <= (-worst if descending else worst) < math.inf:
         return None
     seen = seen if seen is not None else _some(rankings)
     kinds = [_kind(x, worst) for x in seen]

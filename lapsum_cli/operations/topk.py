@@ -73,7 +73,7 @@ class TopK(Placed):
     def moves_rows(self) -> bool:
         return self.only_top or self.minimum is not None or super().moves_rows
 
-    @property
+    @cached_property
     def result(self) -> str:  # type: ignore[override]
         return "log_soft_topk" if self.log else "soft_topk"
 
@@ -99,7 +99,7 @@ class TopK(Placed):
             super().on_a_tiny_ranking(), ks=(K(1.0),), strict=False, minimum=None, only_top=False, ties=TIES[0]
         )
 
-    @property
+    @cached_property
     def asks_how_many(self) -> bool:
         return self.strict or any(k.percent for k in self.ks)
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SCORES, ALPHA = "power of scores", "power of alpha"  # of Rankings.each: the powers of two that either is multiplied by
 
 _HIGH = 960  # powers of two up to which an alpha is left alone, and from -_HIGH; scores of a ranking that is not
+_LEAST, _MOST = 2.0**-_HIGH, 2.0**_HIGH
 _LOWEST = -1000  # of an alpha that is not
 _FAR = 2.0**500  # alphas; only what two units keep apart is farther in a ranking with two
 
@@ -39,14 +40,13 @@ def moderate(
     """
     import numpy as np
 
-    from ..core.rankings import is_one
-
-    if not isinstance(alphas, np.ndarray):
+    if not isinstance(alphas, np.ndarray) or not len(alphas):
         return rankings, alphas
-    least, most = (alphas[0], alphas[0]) if is_one(alphas) else (alphas.min(initial=1.0), alphas.max(initial=1.0))
-    if least >= 2.0**-_HIGH and most <= 2.0**_HIGH:
+    is_one = "alpha" not in rankings.each and not alpha.relative
+    least, most = (alpha.value, alpha.value) if is_one else (alphas[alphas.argmin()], alphas[alphas.argmax()])
+    if least >= _LEAST and most <= _MOST:
         return rankings, alphas
-    extreme = (alphas < 2.0**-_HIGH) | (alphas > 2.0**_HIGH)
+    extreme = (alphas < _LEAST) | (alphas > _MOST)
     if constant is not None:
         constant = on.here_array(constant)
         extreme &= ~constant
@@ -105,10 +105,10 @@ def _farther(values: Any, scaled: Any) -> Any:
 
 def put_back(made: Forward, rankings: Rankings, of_scores: tuple[str, ...], result: str, on: DeviceWithKernels) -> None:
     """Change what a forward pass made to the unit that the rankings came in. of_scores: slots that scale with them."""
-    import numpy as np
-
     if SCORES not in rankings.each:
         return
+    import numpy as np
+
     powers, more = rankings.each[SCORES], rankings.each[ALPHA] - rankings.each[SCORES]
     if made.values is not None:
         values = on.here_array(made.values)
@@ -129,10 +129,10 @@ def put_back(made: Forward, rankings: Rankings, of_scores: tuple[str, ...], resu
 
 def gradients_back(found: Derivatives, rankings: Rankings, on: DeviceWithKernels) -> Derivatives:
     """Gradients of what does not scale with the scores, in the unit that the rankings came in."""
-    import numpy as np
-
     if SCORES not in rankings.each:
         return found
+    import numpy as np
+
     powers = rankings.each[ALPHA]
     scores = on.home(_scaled(on.here_array(found.scores), rankings.offsets, powers), rankings)
     with np.errstate(over="ignore"):

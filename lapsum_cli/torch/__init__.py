@@ -28,31 +28,32 @@ these functions as they are. What cannot be used raises a LapsumError, such as a
 
 from __future__ import annotations
 
-import contextlib
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from ..core.errors import DataError, NotDifferentiable, OptionError
 from ..core.quantities import Alpha, K
-from ..core.rankings import Rankings, equal_offsets, has_nan
+from ..core.rankings import Rankings, has_nan
 from ..core.renamed import formerly
 from ..core.tensors import unreadable
 from ..operations import LOSSES, suspicions
 from ..operations.loss import Loss, check_reduction
-from ..operations.operation import Operation
+from ..operations.operation import EACH, Operation, operation_of
 from ..operations.rank import Rank
 from ..operations.sort import Sort
 from ..operations.topk import TopK
 from ..operations.warm import warm
-from .places import alone, device_of, doubts, spoil
+from .places import NOTHING, alone, device_of, doubts, spoil
 from .surroundings import by_one_thread_after_fork, eagerly
 from .tensors import (
+    DTYPES,
     check_option,
     check_scores,
     flat,
+    in_dtype,
     per_ranking,
     refuse_transforms,
     rows_of,
@@ -79,7 +80,7 @@ def soft_rank(
     x: torch.Tensor, *, alpha: Any = "0.1std", descending: bool = True, base: int = 1, method: str = "lapsum"
 ) -> torch.Tensor:
     """Soft rank of every score, best first from `base`; approximates  x.argsort(descending=True).argsort() + 1."""
-    return _apply(Rank(_constant_alpha(alpha), descending, base=base, method=method), x, alpha)
+    return _apply(operation_of(Rank, _constant(alpha, Alpha), descending, base=base, method=method), x, alpha)
 
 
 @eagerly
@@ -87,7 +88,7 @@ def soft_sort(
     x: torch.Tensor, *, alpha: Any = "0.1std", descending: bool = True, method: str = "lapsum"
 ) -> torch.Tensor:
     """Soft-sorted scores, best first; approximates  x.sort(descending=True).values."""
-    return _apply(Sort(_constant_alpha(alpha), descending, method=method), x, alpha)
+    return _apply(operation_of(Sort, _constant(alpha, Alpha), descending, method=method), x, alpha)
 
 
 @eagerly
@@ -95,7 +96,7 @@ def soft_topk(
     x: torch.Tensor, k: Any, *, alpha: Any = "0.1std", largest: bool = True, method: str = "lapsum"
 ) -> torch.Tensor:
     """Soft membership in the top k, in [0, 1], with the sum k; approximates  x >= x.topk(k).values[-1]."""
-    operation = TopK(_constant_alpha(alpha), largest, ks=_constant_k(k), method=method)
+    operation = operation_of(TopK, _constant(alpha, Alpha), largest, k=_constant(k, K), method=method)
     return _apply(operation, x, alpha, k)
 
 
@@ -104,7 +105,7 @@ def log_soft_topk(
     x: torch.Tensor, k: Any, *, alpha: Any = "0.1std", largest: bool = True, method: str = "lapsum"
 ) -> torch.Tensor:
     """Logarithm of soft_topk, with all its digits in both tails; -inf where the membership is 0."""
-    operation = TopK(_constant_alpha(alpha), largest, ks=_constant_k(k), log=True, method=method)
+    operation = operation_of(TopK, _constant(alpha, Alpha), largest, k=_constant(k, K), log=True, method=method)
     return _apply(operation, x, alpha, k)
 
 
@@ -201,8 +202,8 @@ def loss(
         raise OptionError("a loss has no gradient with respect to k; pass k.detach()")
     if k is None and name in LOSSES and LOSSES[name].k == "needed":
         raise OptionError(f"loss {name} needs k, how many are at the top")
-    ks = _constant_k(k) if k is not None else ()
-    operation = Loss(_constant_alpha(alpha), descending, loss=name, ks=ks, **options)
+    own_k = EACH if k is None else _constant(k, K)
+    operation = operation_of(Loss, _constant(alpha, Alpha), descending, k=own_k, loss=name, **options)
     return _apply(operation, x, alpha, k, target, reduction)
 
 
@@ -269,14 +270,14 @@ class _Operation(torch.autograd.Function):
                 spoil(doubted, made.values)
             # PyTorch refuses the way back if the scores were changed in place, where they are read as they lie.
             ctx.save_for_backward(x if rows.data_ptr() == x.data_ptr() else rows)
-            dtype = getattr(torch, operation.dtype(str(x.dtype).removeprefix("torch."), x.shape[-1]))
+            dtype = getattr(torch, operation.dtype(DTYPES[x.dtype], x.shape[-1]))
             if made.values is not None:
                 result, defined = tensor_of(made.values, x, x.shape), None
             else:
                 losses = tensor_of(made.numbers[operation.result], x, leading).to(rows.dtype)
                 result, defined = _reduced(losses, call.reduction)
             ctx.kept = _Kept(operation, (x, alpha, k), rankings, made.state, doubted, defined)
-            return result.to(dtype)
+            return in_dtype(result, dtype)
 
     @staticmethod
     @eagerly
@@ -321,7 +322,7 @@ def _gradients(upstream: torch.Tensor, kept: _Kept) -> tuple[Any, ...]:
     operation, (x, alpha, k), rankings = kept.operation, kept.given, kept.rankings
     on, leading = device_of(x), x.shape[:-1]
     with by_one_thread_after_fork():
-        upstream = upstream.to(getattr(torch, rankings.dtype))
+        upstream = in_dtype(upstream, getattr(torch, rankings.dtype))
         if "target" in operation.takes:
             upstream = upstream if kept.defined is None else upstream / kept.defined
             upstream = upstream.expand(leading).double().cpu()
@@ -329,7 +330,7 @@ def _gradients(upstream: torch.Tensor, kept: _Kept) -> tuple[Any, ...]:
             found = operation.backward(rankings, kept.state, flat(upstream), on)
             spoil(kept.doubts, *found)
         scores, *rest = found
-        return tensor_of(scores, x, x.shape).to(x.dtype), *(
+        return in_dtype(tensor_of(scores, x, x.shape), x.dtype), *(
             None if given is None else to_option(tensor_of(end, x, torch.Size([len(end)])), given, leading)
             for given, end in zip((alpha, k), rest, strict=True)
         )
@@ -340,33 +341,31 @@ def _apply(
 ) -> torch.Tensor:
     refuse_transforms()
     check_scores(x)
-    for name, given in (("alpha", alpha), ("k", k)):
-        check_option(name, given, x.shape[:-1])
-    alphas, ks = (given if isinstance(given, torch.Tensor) else None for given in (alpha, k))
-    with torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext():
+    alphas, ks = check_option("alpha", alpha, x), check_option("k", k, x)
+    with torch.cuda.device(x.device) if x.is_cuda else NOTHING:
         warm(operation, "float64" if x.dtype == torch.float64 else "float32", device_of(x))
         made: torch.Tensor = _Operation.apply(x, alphas, ks, _Call(operation, target, reduction))
     return made
 
 
-def _constant_alpha(alpha: Any) -> Alpha:
-    return Alpha(1.0) if isinstance(alpha, torch.Tensor) else Alpha.parse(alpha)
-
-
-def _constant_k(k: Any) -> tuple[K, ...]:
-    return () if isinstance(k, torch.Tensor) else (K.parse(k),)
+def _constant(given: Any, kind: type[Alpha] | type[K]) -> Any:
+    """An alpha or k that all rankings share, as operation_of takes it; EACH for a tensor. What is neither a number nor
+    a text is parsed here: True is 1 where options that were given before are looked up.
+    """
+    if isinstance(given, torch.Tensor):
+        return EACH
+    return given if type(given) in (str, float, int) else kind.parse(given)
 
 
 def _rankings(rows: torch.Tensor, each: dict[str, torch.Tensor], target: torch.Tensor | None) -> Rankings:
     """The rows as rankings, where they are, with what was given for each of them and a target beside them."""
-    count, length = rows.shape
+    count, length = math.prod(rows.shape[:-1]), rows.shape[-1]
     there, values = _stays(rows, target), flat(rows)
     if not there and (bool(torch.isnan(rows).any()) if rows.is_cuda else has_nan(values)):
         raise DataError("a score is NaN; mask it with -inf")
     beside = {} if target is None else {"target": target_of(target)}
     numbers = {name: flat(given) if there else flat(given.cpu()).copy() for name, given in each.items()}
-    offsets = equal_offsets(count, length) if rows.is_cuda else np.arange(count + 1, dtype=np.int64) * length
-    return Rankings(values, offsets, beside, numbers)
+    return Rankings.equal_length(values, count, length).with_each(numbers, beside)
 
 
 def _stays(rows: torch.Tensor, target: torch.Tensor | None) -> bool:

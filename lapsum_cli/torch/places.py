@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -10,20 +10,22 @@ import torch
 
 from .. import devices
 from ..core.rankings import Rankings
-from ..devices.cpu import Cpu
 from ..operations.operation import Operation
+
+NOTHING = nullcontext()  # of a block that needs no more
 
 
 def device_of(x: torch.Tensor) -> Any:
     """The CPU with as many threads as PyTorch has, or the card that holds x, on PyTorch's current stream."""
     if not x.is_cuda:
-        return Cpu(torch.get_num_threads())
+        return devices.choose("cpu", torch.get_num_threads())
     stream = torch.cuda.current_stream(x.device).cuda_stream
     return devices.lane((x.device.index, stream), lambda: _lane_of_torch(x.device, stream))
 
 
 def alone(on: Any, operation: Operation, rankings: Rankings) -> Any:
-    return on.alone(operation, rankings) if on.has_own_memory else contextlib.nullcontext()
+    """While an operation has a card's lane to itself."""
+    return on.alone(operation, rankings) if on.has_own_memory else NOTHING
 
 
 def _lane_of_torch(device: torch.device, stream: int) -> Any:

@@ -50,15 +50,19 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_note_fork)
 
 
-@contextlib.contextmanager
-def by_one_thread_after_fork() -> Iterator[None]:
+_AS_IT_IS = contextlib.nullcontext()
+
+
+def by_one_thread_after_fork() -> contextlib.AbstractContextManager[None]:
     """In a process that was forked PyTorch's own operations run in one thread: its pool did not come along, and who
     asks it for work waits for ever. What is computed here has threads of its own.
     """
+    return _by_one_thread() if _is_forked else _AS_IT_IS
+
+
+@contextlib.contextmanager
+def _by_one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
-    if not _is_forked or threads == 1:
-        yield
-        return
     torch.set_num_threads(1)
     try:
         yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,20 @@ from ..core import numbers
 from ..core.errors import DataError, DeviceError, NotDifferentiable, OptionError
 from ..core.tensors import unreadable
 
-DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+# Those of scores, by the names that arrays have for them.
+DTYPES = {
+    torch.float16: "float16",
+    torch.bfloat16: "bfloat16",
+    torch.float32: "float32",
+    torch.float64: "float64",
+}
+# What tells of torch.func, and of a tensor that is a batch of them, where this version of PyTorch has it.
+_TRANSFORMS_ARE_ACTIVE = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
+_IS_BATCH = [
+    getattr(torch._C._functorch, name)
+    for name in ("is_batchedtensor", "is_legacy_batchedtensor")
+    if hasattr(torch._C._functorch, name)
+]
 
 
 def check_scores(x: Any) -> None:
@@ -26,20 +38,21 @@ def check_scores(x: Any) -> None:
     if x.dtype not in DTYPES:
         hint = "" if x.is_complex() or x.is_quantized else "; pass x.float()"
         raise DataError(f"x must be a tensor of floats, got {x.dtype}{hint}")
-    if x.device.type not in ("cpu", "cuda"):
+    if not (x.is_cpu or x.is_cuda):
         raise DeviceError(f"x is on {x.device}; the CPU and NVIDIA GPUs compute: pass x.cpu()")
     if x.ndim == 0:
         raise DataError("x must have at least one dimension, got a single number")
 
 
-def check_option(name: str, given: Any, leading: torch.Size) -> None:
-    """OptionError for a tensor, of alpha or k, that is no number for each of the rankings."""
+def check_option(name: str, given: Any, x: torch.Tensor) -> torch.Tensor | None:
+    """An alpha or k that is a tensor, None for any other; OptionError if it is no number for each of the rankings."""
     if not isinstance(given, torch.Tensor):
-        return
+        return None
     if problem := unreadable(given):
         raise OptionError(f"{name} {problem}")
     if given.dtype == torch.bool or given.is_complex() or given.is_quantized:
         raise OptionError(f"{name} must be numbers, got {given.dtype}")
+    leading = x.shape[:-1]
     behind = leading[max(0, len(leading) - given.ndim) :]
     fits = given.ndim <= len(leading) and all(own in (1, n) for own, n in zip(given.shape, behind, strict=True))
     if not fits and given.shape != (*leading, 1):
@@ -47,6 +60,7 @@ def check_option(name: str, given: Any, leading: torch.Size) -> None:
             f"{name} has the shape {tuple(given.shape)}, which does not broadcast to that of the rankings, "
             f"{tuple(leading)}"
         )
+    return given
 
 
 def per_ranking(given: torch.Tensor, leading: torch.Size, device: torch.device) -> torch.Tensor:
@@ -78,35 +92,36 @@ def target_of(given: torch.Tensor) -> np.ndarray:
 
 
 def rows_of(x: torch.Tensor) -> torch.Tensor:
-    """(m, n) contiguous float32 or float64, a ranking in each row: the scores where they are, if they are that."""
-    rows = (x.float() if x.dtype in (torch.float16, torch.bfloat16) else x).resolve_neg()
-    return rows.reshape(math.prod(x.shape[:-1]), x.shape[-1]).contiguous()
+    """(..., n) contiguous float32 or float64: the scores where they are, if they are that."""
+    return (x.float() if x.dtype in (torch.float16, torch.bfloat16) else x).resolve_neg().contiguous()
 
 
 def flat(tensor: torch.Tensor) -> Any:
     """The numbers of a tensor where they are, as an array."""
-    tensor = tensor.detach().resolve_neg().contiguous().reshape(-1)
+    tensor = tensor.detach().resolve_neg().contiguous()
     if not tensor.is_cuda:
-        return tensor.numpy()
+        return tensor.numpy().reshape(-1)
     from ..kernels.cuda import adapter
 
-    return adapter.as_array(tensor)
+    return adapter.as_array(tensor.reshape(-1))
 
 
 def tensor_of(array: Any, like: torch.Tensor, shape: torch.Size) -> torch.Tensor:
     """An array as a tensor of this shape, on the device of another, and no view: it may be changed in place."""
     if isinstance(array, np.ndarray):
-        return torch.from_numpy(np.ascontiguousarray(array).reshape(shape)).to(like.device)
+        made = torch.from_numpy(np.ascontiguousarray(array).reshape(shape))
+        return made.to(like.device) if like.is_cuda else made
     return torch.as_tensor(array.reshape(tuple(shape)), device=like.device)
+
+
+def in_dtype(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The tensor in a dtype; itself where it is that, which PyTorch takes longer to find."""
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)
 
 
 def refuse_transforms(upstream: torch.Tensor | None = None) -> None:
     """NotDifferentiable where torch.func wraps tensors, or a gradient is a batch of them: neither can be read."""
-    inside = torch._C._functorch
-    is_batch = (getattr(inside, name, None) for name in ("is_batchedtensor", "is_legacy_batchedtensor"))
-    if getattr(torch._C, "_are_functorch_transforms_active", lambda: False)() or (
-        upstream is not None and any(of_kind is not None and of_kind(upstream) for of_kind in is_batch)
-    ):
+    if _TRANSFORMS_ARE_ACTIVE() or (upstream is not None and any(is_batch(upstream) for is_batch in _IS_BATCH)):
         raise NotDifferentiable(
             "transforms of torch.func, such as vmap, grad and jacrev, cannot see through these functions, nor can "
             "vectorized Jacobians; call them on a whole batch, and differentiate by torch.autograd, vector by vector"

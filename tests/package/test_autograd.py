@@ -33,6 +33,17 @@ def call(entry, x, **given):
     return entry(x, *target, on=soft, **{"alpha": 0.5, "k": 2, **given})
 
 
+@every(lambda entry: entry.tensors and entry.per == "ranking")
+def test_a_target_may_be_changed_before_the_way_back(entry):
+    x, target = scores(), TARGET.double()
+    given = {"on": soft, "alpha": 0.5, "k": 2}
+    [kept] = torch.autograd.grad(entry(x, target.clone(), **given).sum(), x)
+    result = entry(x, target, **given).sum()
+    target.zero_()
+    [found] = torch.autograd.grad(result, x)
+    assert torch.equal(found, kept)
+
+
 @every(of_tensors)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_a_result_may_be_changed_in_place(entry, dtype):

@@ -6,6 +6,7 @@ top-k. The arithmetic is in the kernels of a device (`on.kernels`), which have o
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 from ...core.device import DeviceWithKernels
@@ -63,7 +64,7 @@ def _sort_gradient(
 
 def _topk(operation: Any, rankings: Rankings, on: DeviceWithKernels, results: bool, keep: bool) -> Forward:
     topk, alphas, upstream = on.kernels.topk, rankings.each["alpha"], rankings.beside.get("upstream")
-    given = (rankings.each["k"], alphas, operation.descending, operation.log, upstream, results)
+    given = (on.numbers(rankings.each["k"]), alphas, operation.descending, operation.log, upstream, results)
     memberships, cuts = topk.soft_topk(on.place, rankings, *given)
     numbers = {}
     if operation.threshold:
@@ -74,12 +75,17 @@ def _topk(operation: Any, rankings: Rankings, on: DeviceWithKernels, results: bo
 def _topk_gradient(
     operation: Any, rankings: Rankings, cuts: Any, upstream: Array, on: DeviceWithKernels
 ) -> Derivatives:
-    from ...kernels.scalars import cut
-
-    slope = cut.LOGARITHM if operation.log else cut.MEMBERSHIP
-    given = (upstream, cuts, rankings.each["alpha"], operation.descending, slope)
+    given = (upstream, cuts, rankings.each["alpha"], operation.descending, _slope(operation.log))
     scores, to_k, to_alpha = on.kernels.topk.topk_gradient(on.place, rankings, *given)
     return Derivatives(scores, to_alpha, to_k)
+
+
+@functools.cache
+def _slope(log: bool) -> int:
+    """What an upstream gradient of a top-k is with respect to, as kernels call it."""
+    from ...kernels.scalars import cut
+
+    return cut.LOGARITHM if log else cut.MEMBERSHIP
 
 
 def _permute(operation: Any, rankings: Rankings, on: DeviceWithKernels, results: bool, keep: bool) -> Forward:
