@@ -34,6 +34,8 @@ from .sweeps import (
 )
 from .vectors import BLOCK, copy
 
+_PLACES = np.arange(BLOCK, dtype=np.float64)  # integers become floats one by one, and floats are copied in SIMD
+
 
 def soft_rank(order, alphas, base=1, dtype=None, upstream=None, results=True):
     """Ranks (N,), and where `upstream` is given the gradients for scores (N,) and for alpha (m,), else None.
@@ -191,8 +193,9 @@ def _spread(y, offsets, first, last, rates, base, rate_of, rank_of):
     infinite = False
     for r in range(first, last):
         at, stop = offsets[r] - offsets[first], offsets[r + 1] - offsets[first]
-        for i in range(at, stop):
-            rate_of[i], rank_of[i] = rates[r], base + (i - at)
+        rate, mine, ranks = rates[r], rate_of[at:stop], rank_of[at:stop]
+        for i in range(mine.size):
+            mine[i], ranks[i] = rate, base + _PLACES[i]
         infinite |= at < stop and (abs(y[at]) == np.inf or abs(y[stop - 1]) == np.inf)
     return infinite
 

@@ -209,10 +209,11 @@ def _topk_of_sorted(x, offsets, first, last, ordered, ks, alphas, rates, sign, l
     """
     spans, excess, sum_above, sum_below, gap, near = roots[:2], roots[2], roots[3], roots[4], roots[5], roots[6]
     log_below, log_above, share_below, share_above = sum_below, sum_above, excess, gap
+    roots[2:] = 1.0
     for r in range(first, last):
         at, n, row = offsets[r] - offsets[first], offsets[r + 1] - offsets[r], r - first
         top, stop = _finite(x[offsets[r] : offsets[r + 1]], ordered[at : at + n], ks[r], sign)
-        spans[0, row], spans[1, row], roots[2:, row] = top, stop, 1.0
+        spans[0, row], spans[1, row] = top, stop
         if top < ks[r] < stop:
             y = ordered[at + top : at + top + (stop - top + LANES - 1) // LANES * LANES]
             found = neighbours_in_order(y, stop - top, sign, ks[r] - top, alphas[r], rates[r], e[: y.size])
