@@ -344,6 +344,8 @@ def _finish(
         start, size = offsets[r], offsets[r + 1] - offsets[r]
         guess = sample_quantile(s, x, start, size, sign, k)
         found = find_whole_cut(block, x, start, size, sign, guess, k, alpha, rate)
+    elif mine[LOW] == -np.inf and k >= mine[AT_LOW]:
+        found = -np.inf, -np.inf, -np.inf, -np.inf, 1.0, 1.0  # all that is finite, and so all above
     else:
         start, outside = starts[int(mine[LEVEL]), r], (mine[LOW], mine[HIGH], mine[OVER], mine[ABOVE], mine[BELOW])
         at_low, at_high, size = mine[AT_LOW], mine[AT_HIGH], np.int64(mine[SIZE])

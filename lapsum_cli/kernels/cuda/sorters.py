@@ -16,6 +16,7 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .. import jit
 from .adapter import IS_SIMULATED, Lane, compute_capability
@@ -104,8 +105,22 @@ def kept(name: str, kind: np.dtype, capability: tuple[int, int]) -> Any:
     """A fresh sorter out of the cache, built if it is not there."""
     from cuda import compute
 
-    file = f"{name}-{kind}-sm_{capability[0]}{capability[1]}-cccl_{version('cuda-cccl')}"
+    file = f"{name}-{kind}-with_places-sm_{capability[0]}{capability[1]}-cccl_{version('cuda-cccl')}"
     return jit.kept(file, lambda: build(name, kind, capability), compute.deserialize)
+
+
+class Like:
+    """An array on a card, of this dtype, that is not there: what a sorter is built for.
+
+    It is somewhere, unlike a cuda.compute.ProxyArray (1.2): where values are nowhere, a sorter of keys alone is built.
+    """
+
+    def __init__(self, dtype: DTypeLike):
+        self.dtype, self.shape = np.dtype(dtype), (1,)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {"shape": self.shape, "typestr": self.dtype.str, "version": 3, "strides": None, "data": (256, False)}
 
 
 def build(name: str, kind: np.dtype, capability: tuple[int, int]) -> bytes:
@@ -115,7 +130,7 @@ def build(name: str, kind: np.dtype, capability: tuple[int, int]) -> bytes:
     arrays = {"d_in_keys": kind, "d_out_keys": kind, "d_in_values": np.uint32, "d_out_values": np.uint32}
     if name == "segmented_sort":
         arrays |= {"start_offsets_in": np.int64, "end_offsets_in": np.int64}
-    like = {name: compute.ProxyArray(dtype) for name, dtype in arrays.items()}
+    like = {name: Like(dtype) for name, dtype in arrays.items()}
     make = getattr(compute, f"make_{name}")
     return make(**like, order=compute.SortOrder.ASCENDING, compute_capability=capability).serialize()
 
