@@ -1,8 +1,8 @@
 """Compile every kernel for several GPUs, on a machine without one: python3 tests/compile_cuda.py [80 90 120]
 
 Needs the extra `cuda`. Lists registers, spills and shared memory of each kernel, for both dtypes, and how many float64
-operations it has. Fails if one does not compile or spills, or if a kernel that goes through float32 scores computes
-with float64 more than the totals of a thread.
+operations it has. Fails if one does not compile, spills or takes more registers than a block may have, or if a kernel
+that goes through float32 scores computes with float64 more than the totals of a thread.
 """
 
 import contextlib
@@ -19,7 +19,8 @@ from onecard import Held, counting_lane, run_every_operation
 CARDS = (80, 90, 120)
 # Float32 passes over the scores, and how many float64 operations totals may take. What is sorted is swept in float64,
 # as lapsum_cli/kernels/cpu/sweeps.py says why, and what one block finds out about a threshold is little work.
-PASSES = {"_collapse": 16, "_walk_tiles": 8, "_settle": 12}
+PASSES = {"_collapse": 64, "_walk_tiles": 32, "_settle": 40}
+REGISTERS = 1 << 16  # of a block; a thread's are given out in eights
 
 
 def signatures() -> dict:
@@ -77,7 +78,8 @@ def main(cards) -> int:
             registers, spilled = (re.search(p, log) for p in (r"Used (\d+) registers", r"(\d+) bytes spill stores"))
             doubles = len(re.findall(r"\s(?:add|sub|mul|fma|div|sqrt|rcp)\.(?:rn\.|rz\.|approx\.)*f64", ptx))
             spills = int(spilled[1]) if spilled else 0
-            is_wrong = registers is None or spills > 0 or (is_float32 and doubles > PASSES.get(name, doubles))
+            taken = -(-int(registers[1]) // 8) * 8 * threads if registers else REGISTERS + 1
+            is_wrong = taken > REGISTERS or spills > 0 or (is_float32 and doubles > PASSES.get(name, doubles))
             failed += is_wrong
             print(
                 f"{module + '.' + name:<28} {'float32' if is_float32 else '':<8} sm_{card:<4} "

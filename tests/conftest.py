@@ -49,7 +49,7 @@ def make_blocks_small(monkeypatch):
     from lapsum_cli import devices
     from lapsum_cli.kernels.cuda import narrowing, tiles
 
-    small = {"WALK": 4, "OWN": (8, 20), "SHORT": 6, "MEDIUM": 30, "LONG": 60}
+    small = {"WALK": 4, "TEAMS": ((2, 1), (5, 2), (30, 4)), "SHORT": 6, "LONG": 60}
     small |= {"FEW_THREADS": 2, "THREADS": 4, "MANY_THREADS": 8}
     for name, value in {**small, "SCAN_THREADS": 4, "TILE": 32, "LARGE_TILE": 16}.items():
         monkeypatch.setattr(tiles, name, value)

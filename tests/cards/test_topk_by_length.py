@@ -27,8 +27,8 @@ def _classes_of_a_card(monkeypatch):
     """Two rankings a block in the simulator, but as long as on a card."""
     from lapsum_cli.kernels.cuda import tiles
 
-    monkeypatch.setattr(tiles, "OWN", (32, 128, 512))
-    monkeypatch.setattr(tiles, "FEW_THREADS", 4 if IS_SIMULATED else 32)
+    if IS_SIMULATED:
+        monkeypatch.setattr(tiles, "TEAMS", ((16, 1), (32, 4), (130, 2)))
 
 
 def _batch(lengths, dtype, kind):

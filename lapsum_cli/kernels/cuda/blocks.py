@@ -1,11 +1,13 @@
 """What the threads of a block find out together: sums, maxima, and scans of affine maps, through shared memory.
 
 s is float64 shared memory, one row of it for each thread and each value at hand. The number of threads is a power of
-two. A tree adds always the same pairs, so a sum has the same bits every time. No warp shuffles: a block of any size
-does, and so does the simulator.
+two, and on a card whole warps. The same pairs are always added, so a sum has the same bits every time. A warp adds up
+by exchanging registers, which the simulator cannot: there a tree through shared memory does.
 """
 
-from .adapter import cuda, device
+import numpy as np
+
+from .adapter import IS_SIMULATED, cuda, device
 
 
 @device
@@ -20,21 +22,55 @@ def block_maxima(s, values):
     _fold(s, values, True)
 
 
-@device
-def _fold(s, values, largest):
-    t, threads = cuda.threadIdx.x, cuda.blockDim.x
-    cuda.syncthreads()
-    for row in range(len(values)):
-        s[row * threads + t] = values[row]
-    cuda.syncthreads()
-    width = threads // 2
-    while width > 0:
-        if t < width:
-            for row in range(len(values)):
-                mine, other = row * threads + t, row * threads + t + width
-                s[mine] = max(s[mine], s[other]) if largest else s[mine] + s[other]
+if IS_SIMULATED:
+
+    def _fold(s, values, largest):
+        t, threads = cuda.threadIdx.x, cuda.blockDim.x
         cuda.syncthreads()
-        width //= 2
+        for row in range(len(values)):
+            s[row * threads + t] = values[row]
+        cuda.syncthreads()
+        width = threads // 2
+        while width > 0:
+            if t < width:
+                for row in range(len(values)):
+                    mine, other = row * threads + t, row * threads + t + width
+                    s[mine] = max(s[mine], s[other]) if largest else s[mine] + s[other]
+            cuda.syncthreads()
+            width //= 2
+
+else:
+
+    @device
+    def over_lanes(value, mask, width, largest):
+        """The sum, or the largest, of the values of so many neighbours in a warp; mask: which those are."""
+        step = width >> 1
+        while step > 0:
+            other = cuda.shfl_xor_sync(mask, value, step)
+            value = max(value, other) if largest else value + other
+            step >>= 1
+        return value
+
+    @device
+    def _fold(s, values, largest):
+        t, threads = cuda.threadIdx.x, cuda.blockDim.x
+        lane, warp, warps = t & 31, t >> 5, threads >> 5
+        cuda.syncthreads()
+        for row in range(len(values)):
+            mine = over_lanes(values[row], ALL_LANES, 32, largest)
+            if lane == 0:
+                s[row * threads + warp] = mine
+        cuda.syncthreads()
+        if warps > 1:
+            for row in range(warp, len(values), warps):
+                mine = s[row * threads + lane] if lane < warps else (-np.inf if largest else 0.0)
+                mine = over_lanes(mine, ALL_LANES, 32, largest)
+                if lane == 0:
+                    s[row * threads] = mine
+            cuda.syncthreads()
+
+
+ALL_LANES = 0xFFFFFFFF
 
 
 @device

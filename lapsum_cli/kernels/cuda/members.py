@@ -14,9 +14,6 @@ from ..scalars.functions import LOG_2
 from .adapter import device
 from .threshold import near
 
-AT_ONCE = 4  # scores that a thread asks memory for before it waits
-KEPT = 64  # scores of a thread whose sum is of their dtype: few enough that one of float32 keeps its digits
-
 
 class Beside(NamedTuple):
     """A threshold: the scores on either side and the shares that they lose across it."""
@@ -119,13 +116,6 @@ def ends_of(b, cut, scale, mean, off, moments, slope):
     if below_b != 0.0:
         from_neighbours += below_b * (cut[2] + LOG_2)
     return to_k / density if to_k != 0.0 else 0.0, -from_neighbours * unit * b.rate
-
-
-@device
-def read(x, first, step, stop, scores):
-    """The next scores of a thread, all asked for at once; those past the end are the last one."""
-    for j in range(AT_ONCE):
-        scores[j] = x[min(first + j * step, stop - 1)]
 
 
 @device

@@ -18,16 +18,26 @@ from ..scalars.summary import faded, merged, sample_deviation, soft_count
 from . import tiles as tiling
 from .adapter import cuda, device, float64, kernel, one_of
 from .blocks import block_maxima, block_sums, put_results, scan_maps
-from .members import AT_ONCE, KEPT, read
 from .teams import block_for
-from .threshold import UNKNOWN, find_cut, find_whole_cut, near, on_a_line, put_found, sample_quantile
+from .threshold import (
+    AT_ONCE,
+    KEPT,
+    UNKNOWN,
+    find_cut,
+    find_whole_cut,
+    near,
+    on_a_line,
+    put_found,
+    read,
+    sample_quantile,
+)
 
 SAMPLE, SAMPLE_THREADS = 4096, 512  # 40 KB of shared memory, of the 48 that a block may have
 SAMPLES = SAMPLE // SAMPLE_THREADS
 DEVIATIONS = 4.0  # of the sample's soft count, on either side: a bracket fails once in some 10^4
 NARROWED = 15  # times, at least: a bracket holds 0.063 of the scores where the threshold is in the middle of hard ones
 ENOUGH = 1 << 16  # scores that one block finishes with
-PASS_THREADS, FINISH_THREADS = 256, 512
+PASS_THREADS, FINISH_THREADS = 256, 256
 LOW, HIGH, OVER, ABOVE, BELOW, AT_LOW, AT_HIGH, SIZE, LEVEL = range(9)
 STATE = 9
 PARTIALS = 6  # over, above, below; how many inside, and their sums from low and from high
@@ -40,8 +50,8 @@ class Narrowing:
     """
 
     def __init__(self, lane, layout, dtype):
-        self.lane, self.layout, self.table = lane, layout, layout.tiles_beyond(dtype.itemsize)
-        self.plan, table = layout.kept(_plan, dtype.itemsize), self.table
+        self.lane, self.layout, self.table = lane, layout, layout.tiles_of_long
+        self.plan, table = layout.kept(_plan), self.table
         self.dense = lane.room("dense", (self.plan.size,), dtype)
         self.slots = lane.room("slots", (layout.size,), dtype)
         self.held = lane.room("held", (table.count, PASS_THREADS), np.int32)
@@ -76,9 +86,9 @@ class Plan(NamedTuple):
     of_level: list  # for each level from 1 on the rankings that have it, and their tiles
 
 
-def _plan(layout, itemsize: int) -> Plan:
+def _plan(layout) -> Plan:
     chosen = np.flatnonzero(layout.lengths > tiling.LONG)
-    length, of = layout.lengths[chosen], layout.tiles_beyond(itemsize).of
+    length, of = layout.lengths[chosen], layout.tiles_of_long.of
     levels = np.array([_levels(int(n)) for n in length])
     rooms = np.zeros((levels.max() + 1, layout.count), np.int64)
     for level in range(1, len(rooms)):
@@ -150,32 +160,53 @@ def _bracket(numbers, level, offsets, starts, rooms, x, dense, state, first, par
         if t == 0:
             pivots[r, 0], pivots[r, 1] = mine[LOW], mine[HIGH]
         return
-    samples = 2 * cuda.blockDim.x  # where they are in s
-    for i in range(t, SAMPLE, cuda.blockDim.x):  # a stride, with a jitter against periodic data
+    samples, own = 2 * cuda.blockDim.x, cuda.local.array(SAMPLES, float64)  # where they are in s; those of a thread
+    for j in range(SAMPLES):  # a stride, with a jitter against periodic data
+        i = t * SAMPLES + j
         at = i * size // SAMPLE + (((i + level * SAMPLE) * 2654435761 & 0xFFFFFFFF) * (size // SAMPLE) >> 32)
-        s[samples + i] = np.float64(sign * source[start + at])
-    _sort(s, samples)
+        own[j] = np.float64(sign * source[start + at])
+    _sort(s, samples, own)
     _choose(s, samples, size, mine, k, alpha)
     if t == 0:
         pivots[r, 0], pivots[r, 1] = max(-s[0], mine[LOW]), min(s[cuda.blockDim.x], mine[HIGH])
 
 
 @device
-def _sort(s, base):
-    """SAMPLE numbers from s[base] on, rising: a bitonic network."""
-    width = 2
-    while width <= SAMPLE:
-        step = width // 2
-        while step > 0:
-            cuda.syncthreads()
-            for i in range(cuda.threadIdx.x, SAMPLE // 2, cuda.blockDim.x):
-                place = 2 * i - (i & (step - 1))
-                low, rises = base + place, place & width == 0
-                a, b = s[low], s[low + step]
-                if (a > b) == rises:
-                    s[low], s[low + step] = b, a
-            step //= 2
+def _sort(s, base, own):
+    """Put SAMPLE numbers, of which each thread brings its own, into s from `base` on, rising.
+
+    Each thread sorts its own, and then runs are merged in pairs: a thread looks for where its own part of the merged
+    run begins in both, and takes it from there. A bitonic network of 4096 waits 78 times; this 18 times.
+    """
+    mine = base + cuda.threadIdx.x * SAMPLES
+    for _ in range(SAMPLES):
+        for j in range(SAMPLES - 1):
+            a, b = own[j], own[j + 1]
+            own[j], own[j + 1] = min(a, b), max(a, b)
+    width = SAMPLES
+    while width < SAMPLE:
+        cuda.syncthreads()
+        for j in range(SAMPLES):
+            s[mine + j] = own[j]
+        cuda.syncthreads()
+        ahead = (mine - base) & (2 * width - 1)
+        first = mine - ahead
+        second, least, most = first + width, max(0, ahead - width), min(ahead, width)
+        while least < most:
+            middle = (least + most) >> 1
+            if s[first + middle] <= s[second + ahead - 1 - middle]:
+                least = middle + 1
+            else:
+                most = middle
+        a, b, end = first + least, second + ahead - least, second + width
+        for j in range(SAMPLES):
+            is_first = b >= end or (a < second and s[a] <= s[b])
+            own[j] = s[a] if is_first else s[b]
+            a, b = a + is_first, b + (not is_first)
         width *= 2
+    cuda.syncthreads()
+    for j in range(SAMPLES):
+        s[mine + j] = own[j]
     cuda.syncthreads()
 
 
@@ -263,29 +294,29 @@ def _collapse(
 def _sort_out(x, start, begin, end, slot, sign, ends, rate, slots):
     """What a thread finds of its share of the scores: how many lie inside, and the sums that PARTIALS says."""
     kind, t, threads, (low, high) = x.dtype.type, cuda.threadIdx.x, cuda.blockDim.x, ends
-    over, above, below, inside, from_low, from_high = 0, 0.0, 0.0, 0, 0.0, 0.0
-    scores, stop = cuda.local.array(AT_ONCE, x.dtype), start + end
-    for block in range(start + begin + t, stop, KEPT * threads):
-        part_above, part_below, part_low, part_high = kind(0), kind(0), kind(0), kind(0)
-        for i in range(block, min(block + KEPT * threads, stop), AT_ONCE * threads):
-            read(x, i, threads, stop, scores)
+    over, above, below, inside, from_low, from_high = 0.0, 0.0, 0.0, 0, 0.0, 0.0
+    scores, first, stop = cuda.local.array(AT_ONCE, x.dtype), start + begin + t, start + end
+    while first < stop:
+        part, part_above, part_below, part_low, part_high = kind(0), kind(0), kind(0), kind(0), kind(0)
+        pause = min(first + KEPT * threads, stop)
+        while first < pause:
+            read(x, first, threads, stop, scores)
             for j in range(AT_ONCE):
                 v = kind(sign * scores[j])
-                if i + j * threads >= stop:
-                    pass
-                elif v >= high:
-                    over += 1
-                    part_above += near(v, high, rate)
-                elif v <= low:
-                    part_below += near(v, low, rate)
-                else:
-                    slots[slot + inside * threads] = scores[j]
+                is_over, is_under = v >= high, v <= low
+                e = near(v, high if is_over else low, rate)  # one of them, or threads of a warp wait for both
+                part += kind(is_over)
+                part_above += e if is_over else kind(0)
+                part_below += e if is_under else kind(0)
+                if low < v < high:
+                    slots[np.uint64(slot + inside * threads)] = scores[j]
                     inside += 1
-                    part_low += near(v, low, rate)
+                    part_low += e
                     part_high += near(v, high, rate)
-        above, below = above + part_above, below + part_below
+            first += AT_ONCE * threads
+        over, above, below = over + part, above + part_above, below + part_below
         from_low, from_high = from_low + part_low, from_high + part_high
-    return inside, (np.float64(over), above, below, np.float64(inside), from_low, from_high)
+    return inside, (over, above, below, np.float64(inside), from_low, from_high)
 
 
 @device
@@ -342,8 +373,7 @@ def _finish(
     _settle(s, r, levels[cuda.blockIdx.x], first, partials, pivots, rooms, state, k, alpha)
     if mine[LEVEL] == 0.0:
         start, size = offsets[r], offsets[r + 1] - offsets[r]
-        guess = sample_quantile(s, x, start, size, sign, k)
-        found = find_whole_cut(block, x, start, size, sign, guess, k, alpha, rate)
+        found = find_whole_cut(block, x, start, size, sign, k, alpha, rate)
     elif mine[LOW] == -np.inf and k >= mine[AT_LOW]:
         found = -np.inf, -np.inf, -np.inf, -np.inf, 1.0, 1.0  # all that is finite, and so all above
     else:
@@ -352,7 +382,7 @@ def _finish(
         if size == 0 or (mine[LOW] > -np.inf and mine[HIGH] < np.inf):
             guess = on_a_line(mine[LOW], at_low, mine[HIGH], at_high, k)
         else:
-            guess = sample_quantile(s, dense, start, size, sign, k)
+            guess = sample_quantile(block, dense, start, size, sign, k)
         found = find_cut(block, dense, start, size, sign, outside, at_low, at_high, guess, k, alpha, rate)
     if block.t == 0:
         put_found(found, cuts[r], shares[r])

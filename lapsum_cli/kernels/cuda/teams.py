@@ -1,4 +1,8 @@
-"""Teams of ..scalars.team on a card: the threads of a block, or one of them."""
+"""Teams of ..scalars.team on a card: the threads of a block, some neighbours in a warp, or one thread.
+
+How a team is chosen for a ranking is what a launch says: `Blocks`, or `Lanes` of so many threads. In the simulator,
+whose threads exchange no registers, so many are a block.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ from typing import Any, NamedTuple
 
 from ..scalars import team
 from ..scalars.team import Alone
-from .adapter import IS_SIMULATED, cuda, device, float64
+from . import blocks
+from .adapter import IS_SIMULATED, Lane, cuda, device, float64
 from .blocks import block_maxima, block_sums
 
 
@@ -50,14 +55,71 @@ def block_for(r):
     return Block(r, r + 1, cuda.threadIdx.x, cuda.blockDim.x, s)  # of one: the loop over them costs no register
 
 
-@device
-def alone_for(r):
-    """The thread that asks, with ranking r."""
-    return Alone(r, r + 1, 0, 1)
+class Blocks(NamedTuple):
+    """A block of so many threads for each ranking."""
+
+    threads: int
+
+    def team(self, numbers: Any) -> Block:
+        return block_for(numbers[cuda.blockIdx.x])
 
 
-if not IS_SIMULATED:  # the same three for the compiler, which knows no methods
+class Lanes(NamedTuple):
+    """So many neighbours in a warp for each ranking, from 1 to all 32."""
+
+    threads: int
+
+    def team(self, numbers: Any) -> Block:
+        return block_for(numbers[cuda.blockIdx.x])
+
+
+class Some(NamedTuple):
+    """Some neighbours in a warp, as team.Alone is one thread; mask: which they are. No ranking: first is -1."""
+
+    first: int
+    last: int
+    t: int
+    threads: int
+    mask: int
+
+
+TOGETHER, ROWS = 128, 3  # threads of a block of several teams; numbers of each that a block sums at once
+
+
+def launch_teams(lane: Lane, function: Any, who: Blocks | Lanes, numbers: Any, *given: Any) -> None:
+    """Run a kernel with a team for each of the numbers: function(who, numbers, *given)."""
+    if isinstance(who, Blocks) or IS_SIMULATED:
+        lane.launch(function, len(numbers), who.threads, ROWS, who, numbers, *given)
+    else:
+        lane.launch(function, -(-len(numbers) * who.threads // TOGETHER), TOGETHER, 0, who, numbers, *given)
+
+
+def team_for(who: Blocks | Lanes, numbers: Any) -> Any:
+    """The team of the thread that asks, with its ranking."""
+    return who.team(numbers)
+
+
+if not IS_SIMULATED:  # the same for the compiler, which knows no methods
     from .adapter import overload
+
+    @device
+    def _block_at(who, numbers):
+        return block_for(numbers[cuda.blockIdx.x])
+
+    @device
+    def _some_at(who, numbers):
+        at, t = cuda.grid(1) // who.threads, cuda.threadIdx.x % who.threads
+        r = numbers[at] if at < numbers.size else -1
+        return Some(r, r + 1, t, who.threads, ((1 << who.threads) - 1) << ((cuda.threadIdx.x & 31) - t))
+
+    @overload(team.join)
+    def _join(rankings):
+        return lambda rankings: block_of(rankings)
+
+    @overload(team_for)
+    def _team_for(who, numbers):
+        chosen = _block_at if who.instance_class is Blocks else _some_at
+        return lambda who, numbers: chosen(who, numbers)
 
     @device
     def _one(s, threads):
@@ -71,35 +133,51 @@ if not IS_SIMULATED:  # the same three for the compiler, which knows no methods
     def _three(s, threads):
         return s[0], s[threads], s[2 * threads]
 
+    @device
+    def _one_of_some(team, values, largest):
+        return (blocks.over_lanes(values[0], team.mask, team.threads, largest),)
+
+    @device
+    def _two_of_some(team, values, largest):
+        a, b = values
+        return (
+            blocks.over_lanes(a, team.mask, team.threads, largest),
+            blocks.over_lanes(b, team.mask, team.threads, largest),
+        )
+
+    @device
+    def _three_of_some(team, values, largest):
+        a, b, c = values
+        return (
+            blocks.over_lanes(a, team.mask, team.threads, largest),
+            blocks.over_lanes(b, team.mask, team.threads, largest),
+            blocks.over_lanes(c, team.mask, team.threads, largest),
+        )
+
     def _as_they_are(team, values):
         return values
 
-    _FOUND = {1: _one, 2: _two, 3: _three}
+    _FOUND, _OF_SOME = {1: _one, 2: _two, 3: _three}, {1: _one_of_some, 2: _two_of_some, 3: _three_of_some}
 
-    @overload(team.join)
-    def _join(rankings):
-        return lambda rankings: block_of(rankings)
+    def _together(team, values, of_block, largest):
+        """What folds values over the threads of a team of this type."""
+        if team.instance_class is Alone:
+            return _as_they_are
+        if team.instance_class is Some:
+            of_some = _OF_SOME[len(values)]
+            return lambda team, values: of_some(team, values, largest)
+        found = _FOUND[len(values)]
+
+        def folded(team, values):
+            of_block(team.s, values)
+            return found(team.s, team.threads)
+
+        return folded
 
     @overload(team.team_sums)
     def _sums(team, values):
-        if team.instance_class is Alone:
-            return _as_they_are
-        found = _FOUND[len(values)]
-
-        def sums(team, values):
-            block_sums(team.s, values)
-            return found(team.s, team.threads)
-
-        return sums
+        return _together(team, values, block_sums, False)
 
     @overload(team.team_maxima)
     def _maxima(team, values):
-        if team.instance_class is Alone:
-            return _as_they_are
-        found = _FOUND[len(values)]
-
-        def maxima(team, values):
-            block_maxima(team.s, values)
-            return found(team.s, team.threads)
-
-        return maxima
+        return _together(team, values, block_maxima, True)

@@ -1,8 +1,8 @@
 """The threshold of a soft top-k on a card, without a sort: cpu.threshold, by a team of threads (scalars/team.py).
 
 A team finds the neighbours of a ranking's threshold as cpu.threshold does: a guess falls into a gap, the soft counts at
-both its ends tell on which side the threshold is, and the next guess is Newton's. The team of a short ranking is one
-thread (alone.py), of others a block; a long one is narrowed down by many blocks before (narrowing.py). Counts include
+both its ends tell on which side the threshold is, and the next guess is Newton's. The longer a ranking, the more
+threads are its team (alone.py); a long one is narrowed down by many blocks before (narrowing.py). Counts include
 infinite scores.
 
 What is found of a ranking are its cut (cpu.topk) and two numbers: the sum of e^-|x - b|/alpha over its scores, relative
@@ -21,6 +21,9 @@ from ..scalars.team import team_maxima, team_sums
 from .adapter import cuda, device
 
 UNKNOWN = 1 << 62  # where a score is
+AT_ONCE = 4  # scores that a thread asks memory for before it waits
+KEPT = 64  # scores of a thread whose sum is of their dtype: few enough that one of float32 keeps its digits
+SAMPLED = 32  # scores that a first guess is made of, by a warp or more; fewer threads take half
 FEW_TRIES = 6  # by slopes; after these, scores at random, as a quickselect
 SOFT = 4.0  # sum of e^-distance/alpha from which the slope of the soft count says more than the places of its steps
 
@@ -64,17 +67,21 @@ def find_cut(team, x, start, size, sign, outside, at_low, at_high, guess, k, alp
 
 
 @device
-def find_whole_cut(team, x, start, size, sign, guess, k, alpha, rate):
+def find_whole_cut(team, x, start, size, sign, k, alpha, rate):
     """What is found of a ranking by itself."""
     top, masked, infinity = 0, 0, x.dtype.type(np.inf)
-    for i in range(team.t, size, team.threads):
-        v = sign * x[start + i]
-        top += v == infinity
-        masked += v == -infinity
+    scores, first, stop = cuda.local.array(AT_ONCE, x.dtype), start + team.t, start + size
+    while first < stop:
+        read(x, first, team.threads, stop, scores)
+        for j in range(AT_ONCE):
+            v = sign * scores[j]
+            top += v == infinity
+            masked += v == -infinity
+        first += AT_ONCE * team.threads
     over, under = team_sums(team, (np.float64(top), np.float64(masked)))
     finite = size - over - under
     if over < k < over + finite:
-        outside = (-np.inf, np.inf, 0.0, 0.0, 0.0)
+        guess, outside = sample_quantile(team, x, start, size, sign, k), (-np.inf, np.inf, 0.0, 0.0, 0.0)
         return find_cut(team, x, start, size, sign, outside, over + finite, over, guess, k, alpha, rate)
     side, of_infinite, of_finite = hard_cut(k, over)
     return side, side, -np.inf, -np.inf, of_infinite, of_finite
@@ -115,26 +122,21 @@ def on_a_line(low, at_low, high, at_high, k):
 
 
 @device
-def sample_quantile(s, x, start, size, sign, k):
-    """A guess for a block: of a score for each of up to 32 threads the one at the share k / size from above; infinity
-    if it is infinite.
-    """
-    t, count = cuda.threadIdx.x, min(cuda.blockDim.x, 32)
-    cuda.syncthreads()
-    mine = 0.0
-    if t < count:
-        mine = np.float64(sign * x[start + t * size // count])
-        s[t] = mine
-    cuda.syncthreads()
-    above = 0
-    for i in range(count):
-        above += (s[i] > mine) or (s[i] == mine and i < t)
-    wanted = min(int(k / size * count), count - 1)
-    cuda.syncthreads()
-    if t < count and above == wanted:
-        s[0] = mine
-    cuda.syncthreads()
-    return s[0]
+def sample_quantile(team, x, start, size, sign, k):
+    """A guess: of a few scores, from all over the ranking, the one at the share k / size from above."""
+    count = min(size, SAMPLED if team.threads >= SAMPLED else SAMPLED // 2)
+    wanted, step, found = min(int(k / size * count), count - 1), size // count, -np.inf
+    i = team.t
+    while i < count:
+        mine, above = sign * x[start + i * step], 0
+        for j in range(count):
+            other = sign * x[start + j * step]
+            above += other > mine or (other == mine and j < i)
+        if above == wanted:
+            found = np.float64(mine)
+        i += team.threads
+    (found,) = team_maxima(team, (found,))
+    return found
 
 
 @device
@@ -154,23 +156,38 @@ def _some_between(team, x, start, size, sign, low, high, tries):
 @device
 def _around(team, x, start, size, sign, guess, lo, hi):
     """The largest score up to the guess and the smallest above it, or lo and hi where there is none."""
-    kind = x.dtype.type
-    lower, higher, at = kind(lo), kind(hi), kind(guess)
-    for i in range(team.t, size, team.threads):
-        v = sign * x[start + i]
-        if v <= at:
-            lower = max(lower, v)
-        else:
-            higher = min(higher, v)
+    kind, threads, stop = x.dtype.type, team.threads, start + size
+    lower, higher, at, scores = kind(lo), kind(hi), kind(guess), cuda.local.array(AT_ONCE, x.dtype)
+    first = start + team.t
+    while first < stop:
+        read(x, first, threads, stop, scores)
+        for j in range(AT_ONCE):
+            v = sign * scores[j]
+            lower = v if lower < v <= at else lower
+            higher = v if at < v < higher else higher
+        first += AT_ONCE * threads
     lower, higher = team_maxima(team, (np.float64(lower), -np.float64(higher)))
     return lower, -higher
 
 
 @device
+def read(x, first, step, stop, scores):
+    """The next scores of a thread, all asked for at once; in place of those past the end NaN, which nothing counts.
+
+    Nothing is skipped for them: what is skipped by a branch is not computed side by side.
+    """
+    for j in range(AT_ONCE):
+        i = first + j * step
+        scores[j] = x[np.uint64(i)] if i < stop else np.nan  # of a signed place Numba asks if it counts from the end
+
+
+@device
 def near(v, end, rate):
-    """e^-distance/alpha to a neighbour, in the dtype of the scores; 0 where either is infinite."""
-    distance = abs(v - end)
-    return exp_nonpositive(-distance * rate) if distance < type(v)(np.inf) else type(v)(0)
+    """e^-distance/alpha to a neighbour, in the dtype of the scores; 0 where either is infinite or NaN."""
+    distance, one = abs(v - end), type(v)(1)
+    is_finite = distance < type(v)(np.inf)
+    e = exp_nonpositive(-(distance if is_finite else one) * rate)  # at any rate: a branch costs more
+    return e if is_finite else type(v)(0)
 
 
 @device
@@ -178,18 +195,21 @@ def _outer_sums(team, x, start, size, sign, lower, higher, rate):
     """How many scores are at `higher` or above, sum e^-(x-higher)/alpha over these, and sum e^-(lower-x)/alpha over
     those at `lower` or below.
     """
-    kind, threads = x.dtype.type, team.threads
-    bottom, top = kind(lower), kind(higher)
-    over, above, below = 0, 0.0, 0.0
-    for block in range(team.t, size, 64 * threads):  # few enough that a float32 sum of them keeps its digits
-        part_above, part_below = kind(0), kind(0)
-        for i in range(block, min(block + 64 * threads, size), threads):
-            v = kind(sign * x[start + i])
-            if v >= top:
-                over += 1
-                part_above += near(v, top, rate)
-            elif v <= bottom:
-                part_below += near(v, bottom, rate)
-        above, below = above + part_above, below + part_below
-    over, above, below = team_sums(team, (np.float64(over), above, below))
+    kind, threads, stop = x.dtype.type, team.threads, start + size
+    bottom, top, scores = kind(lower), kind(higher), cuda.local.array(AT_ONCE, x.dtype)
+    first, over, above, below = start + team.t, 0.0, 0.0, 0.0
+    while first < stop:
+        part, part_above, part_below, end = kind(0), kind(0), kind(0), min(first + KEPT * threads, stop)
+        while first < end:
+            read(x, first, threads, stop, scores)
+            for j in range(AT_ONCE):
+                v = kind(sign * scores[j])
+                is_over, is_under = v >= top, v <= bottom
+                e = near(v, top if is_over else bottom, rate)  # one of them, or threads of a warp wait for both
+                part += kind(is_over)
+                part_above += e if is_over else kind(0)
+                part_below += e if is_under else kind(0)
+            first += AT_ONCE * threads
+        over, above, below = over + part, above + part_above, below + part_below
+    over, above, below = team_sums(team, (over, above, below))
     return over, above, below

@@ -17,10 +17,10 @@ from ...core.rankings import is_fixed
 from .adapter import Lane, cuda, float64, kernel
 from .blocks import block_maxima, block_sums
 
-# A thread has a ranking of at most so many bytes alone, and 32 of like length are a warp's (alone.py says why).
-OWN = (32, 128, 512)
-# By the length of a ranking: up to SHORT scores it is a warp's, and above MEDIUM a top-k takes MANY_THREADS.
-SHORT, MEDIUM = 256, 2048
+# Of a top-k: up to how many scores so many neighbours in a warp are the team of a ranking (alone.py). Longer ones, up
+# to LONG, are a block's of MANY_THREADS.
+TEAMS = ((16, 1), (64, 4), (256, 8), (2048, 32))
+SHORT = 256  # scores up to which a ranking is a warp's in a sweep
 FEW_THREADS, THREADS, MANY_THREADS = 32, 128, 256
 SCAN_THREADS = 256  # that join the tiles of a long ranking
 ROWS_OF_TILE, ROWS_OF_SHORT = 4, 5  # of shared memory that a sweep has for each thread, before those of scores
@@ -106,11 +106,6 @@ class Swept:
     most: int  # slots of a block
 
 
-def own_lengths(itemsize: int) -> tuple[int, ...]:
-    """Up to which lengths of scores of this size a thread has a ranking alone: of each class, rising."""
-    return tuple(most // itemsize for most in OWN)
-
-
 class OnTiles:
     """The rankings of one batch on a card: offsets (m + 1,) int64 here and there, and their tiles."""
 
@@ -152,9 +147,10 @@ class OnTiles:
         """For sums: tiles of at least LARGE_TILE scores, at most MOST_TILES of a ranking."""
         return Tiles(self, _large(self.lengths))
 
-    def tiles_beyond(self, itemsize: int) -> Tiles:
-        """Of a top-k: large tiles of the rankings that no thread has alone."""
-        return self.kept(_beyond, itemsize)
+    @cached_property
+    def tiles_of_long(self) -> Tiles:
+        """Of a top-k: large tiles of the rankings that no team has alone."""
+        return Tiles(self, _large(self.lengths), self.lengths > LONG)
 
     @cached_property
     def swept(self) -> Swept:
@@ -211,10 +207,6 @@ class OnTiles:
 
 def _large(lengths: np.ndarray) -> np.ndarray:
     return np.maximum(LARGE_TILE, -(-lengths // MOST_TILES))
-
-
-def _beyond(layout: OnTiles, itemsize: int) -> Tiles:
-    return Tiles(layout, _large(layout.lengths), layout.lengths > own_lengths(itemsize)[-1])
 
 
 @kernel
