@@ -92,11 +92,26 @@ DO(cuKernelGetFunction, u64 *out, u64 kernel) { return handle(out); }
 DO(cuKernelGetLibrary, u64 *out, u64 kernel) { return handle(out); }
 DO(cuFuncGetAttribute, int *value, int attribute, u64 function) { *value = 32; return 0; }
 DO(cuKernelGetAttribute, int *value, int attribute, u64 kernel, int device) { *value = 32; return 0; }
-DO(cuLaunchKernel, u64 f, unsigned a, unsigned b, unsigned c, unsigned d, unsigned e, unsigned g, unsigned s, u64 stream, void **p, void **x) {
+/* Of the last launch: its grid and block, shared memory, stream and kernel, and as many words as are asked for. */
+u64 LAUNCHED[9], WORDS[512];
+int WORDS_ASKED = 0, BY_ENTRY = 0;
+static int launch(const unsigned *dims, unsigned shared, u64 stream, u64 f, void **p) {
     COUNTS[LAUNCHES]++;
+    for (int i = 0; i < 6; i++) LAUNCHED[i] = dims[i];
+    LAUNCHED[6] = shared; LAUNCHED[7] = stream; LAUNCHED[8] = f;
+    for (int i = 0; i < WORDS_ASKED; i++) memcpy(WORDS + i, p[i], 8);
     return 0;
 }
-DO(cuLaunchKernelEx, void *how, u64 f, void **p, void **x) { COUNTS[LAUNCHES]++; return 0; }
+DO(cuLaunchKernel, u64 f, unsigned a, unsigned b, unsigned c, unsigned d, unsigned e, unsigned g, unsigned s, u64 stream, void **p, void **x) {
+    unsigned dims[6] = {a, b, c, d, e, g};
+    BY_ENTRY = 1;
+    return launch(dims, s, stream, f, p);
+}
+struct how { unsigned dims[6], shared; u64 stream; void *attributes; unsigned count; };
+DO(cuLaunchKernelEx, struct how *how, u64 f, void **p, void **x) {
+    BY_ENTRY = 2;
+    return launch(how->dims, how->shared, how->stream, f, p);
+}
 DO(cuPointerGetAttributes, unsigned n, int *names, void **values, u64 at) { /* memory type, device, managed: ours */
     for (unsigned i = 0; i < n; i++) *(unsigned *)values[i] = names[i] == 2 ? 2 : 0;
     return 0;

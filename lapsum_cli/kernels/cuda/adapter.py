@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike
 from ...core.rankings import Array, is_one
 from .. import jit
 from ..scalars import functions
-from . import pool
+from . import launches, pool
 
 # numba-cuda 0.30 asks NumPy for this alias when it first compiles, and NumPy 2.5 has it no more.
 vars(np).setdefault("row_stack", np.vstack)
@@ -90,7 +90,7 @@ class Lane:
         self._put: dict[str, tuple[np.ndarray, Any]] = {}  # what is named, and where it is on the card
         self._ways: dict[str, Ways] = {}
         self._ones: dict[tuple[float, str], Any] = {}  # arrays of one number, by it and its dtype
-        self._launches: dict[tuple, Any] = {}
+        self._launcher = None if IS_SIMULATED else launches.Launcher(self.stream)
         self.tables: dict[Any, Any] = {}
         self.doubts: Any = None  # doubts.Doubts of the operation that is computed
         self.knows_alphas = False
@@ -203,19 +203,14 @@ class Lane:
         """Run a kernel on so many blocks of threads, with `rows` float64 of shared memory for each thread."""
         if not blocks:
             return
-        if IS_SIMULATED:  # whose kernels remember one configuration
+        if self._launcher is None:
             function[blocks, threads, self.stream, rows * threads * 8](*arguments)
-            return
-        key = function, blocks, threads, rows
-        if key not in self._launches:
-            if len(self._launches) >= MOST_LAUNCHES:
-                self._launches.clear()
-            self._launches[key] = function[blocks, threads, self.stream, rows * threads * 8]
-        self._launches[key](*arguments)
+        else:
+            self._launcher.run(function, blocks, threads, rows * threads * 8, arguments)
 
 
 STAGED = 64 << 10  # bytes up to which the driver itself copies what the card is to read, and does not wait
-MOST_NUMBERS, MOST_LAUNCHES = 64, 1024  # that a lane keeps
+MOST_NUMBERS = 64  # that a lane keeps
 
 
 class Room(NamedTuple):
