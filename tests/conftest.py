@@ -47,14 +47,16 @@ def _small_blocks(request, monkeypatch):
 def make_blocks_small(monkeypatch):
     """In the simulator rankings of a few scores take the ways of long ones: several tiles, many blocks for a top-k."""
     from lapsum_cli import devices
-    from lapsum_cli.kernels.cuda import narrowing, tiles
+    from lapsum_cli.kernels.cuda import narrowing, sorted_by_team, tiles
 
     small = {"WALK": 4, "TEAMS": ((2, 1), (5, 2), (30, 4)), "SHORT": 6, "LONG": 60}
     small |= {"FEW_THREADS": 2, "THREADS": 4, "MANY_THREADS": 8}
     for name, value in {**small, "SCAN_THREADS": 4, "TILE": 32, "LARGE_TILE": 16}.items():
         monkeypatch.setattr(tiles, name, value)
+    for name, value in {"LANES": (1, 2), "THREADS": (4,), "LONGEST": 32}.items():
+        monkeypatch.setattr(sorted_by_team, name, value)
     # A sample of 32 scores is a poor one; a bracket of one deviation is still narrow enough to go on.
-    narrow = {"SAMPLE": 32, "SAMPLE_THREADS": 4, "SAMPLES": 8, "DEVIATIONS": 1.0, "NARROWED": 2, "ENOUGH": 40}
+    narrow = {"SAMPLE": 32, "SAMPLE_THREADS": 4, "DEVIATIONS": 1.0, "NARROWED": 2, "ENOUGH": 40}
     for name, value in {**narrow, "PASS_THREADS": 4, "FINISH_THREADS": 8}.items():
         monkeypatch.setattr(narrowing, name, value)
     monkeypatch.setattr(devices, "_CARDS", [])

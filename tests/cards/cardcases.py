@@ -71,9 +71,11 @@ def agree(card, cpu, dtype, scale=1.0):
 
     Or, where terms cancelled and left a rounding behind, of a thousandth of the slot's largest; of a hundredth where it
     is a sum over a ranking, or a float32 gradient, whose own two terms cancel (the CPU's is as far from float64); of a
-    tenth where it is a gradient and a sum over a ranking: one of 0 is made of hundreds.
+    tenth where it is a gradient and a sum over a ranking: one of 0 is made of hundreds, which are as large as the
+    gradients of the scores.
     """
     assert list(card.values) == list(cpu.values)
+    pulls = [np.abs(values).sum(dtype=float) for slot, values in cpu.values.items() if slot.name == "grad"]
     for slot, expected in cpu.values.items():
         got = card.values[slot]
         assert got.dtype == expected.dtype
@@ -83,6 +85,8 @@ def agree(card, cpu, dtype, scale=1.0):
         is_gradient, is_sum = slot.name.startswith(GRADIENT), slot.per == RANKING
         floor = 1e-3 * 10 ** (is_sum + (is_gradient and (is_sum or dtype == "float32")))
         size = np.maximum(np.abs(expected), floor * np.abs(expected).max(initial=1.0))
+        if is_gradient and is_sum and pulls:
+            size = np.maximum(size, floor * pulls[0] / len(got))
         worst = (np.abs(got - expected) / size).max(initial=0)
         assert worst <= TOLERANCE[dtype] * scale, (slot, worst)
 

@@ -10,13 +10,17 @@ is one there; what is computed of it stays until it is asked for.
     doubts     what may be wrong with numbers on the card
     numbers    what a ranking has one of
     blocks     sums, maxima and scans by the threads of a block
-    teams      a block as a team of threads, for what is written once for every device
+    launches   what a launch costs the host, made little
+    teams      a block, or some of a warp, as a team of threads, for what is written once for every device
     tiles      rankings cut into tiles, a block for each
     walks      short rankings, one for each thread of a block
     sweeps     the recurrence: sums before and behind every sorted score
-    threshold  where a top-k meets its k, by one block
-    narrowing  what is left of a long ranking for that block, by many
-    sorters    who sorts, where a card is
+    threshold  where a top-k meets its k, by a team
+    passes     what a team makes of the scores of a ranking whose threshold is known
+    alone      top-k of rankings that a team has alone
+    narrowing  what is left of a long ranking for a block, by many
+    sorted_by_team    sorting what fits into shared memory
+    sorters    who sorts what is longer, where a card is
     order, rank, sort, topk, permute, losses, deviations    as their namesakes
 
 No result depends on the batch, and the same input gives the same bits: reductions are trees and scans of a fixed shape,
@@ -35,9 +39,11 @@ from . import (
     numbers,
     order,
     padding,
+    passes,
     permute,
     rank,
     sort,
+    sorted_by_team,
     sorters,
     sweeps,
     teams,
@@ -59,9 +65,11 @@ __all__ = [
     "numbers",
     "order",
     "padding",
+    "passes",
     "permute",
     "rank",
     "sort",
+    "sorted_by_team",
     "sorters",
     "sweeps",
     "teams",

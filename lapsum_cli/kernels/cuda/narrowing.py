@@ -18,6 +18,7 @@ from ..scalars.summary import faded, merged, sample_deviation, soft_count
 from . import tiles as tiling
 from .adapter import cuda, device, float64, kernel, one_of
 from .blocks import block_maxima, block_sums, put_results, scan_maps
+from .sorted_by_team import OWN, PADDED, padded, part_of
 from .teams import block_for
 from .threshold import (
     AT_ONCE,
@@ -32,8 +33,7 @@ from .threshold import (
     sample_quantile,
 )
 
-SAMPLE, SAMPLE_THREADS = 4096, 512  # 40 KB of shared memory, of the 48 that a block may have
-SAMPLES = SAMPLE // SAMPLE_THREADS
+SAMPLE, SAMPLE_THREADS = 4096, 512  # 44 KB of shared memory, of the 48 that a block may have
 DEVIATIONS = 4.0  # of the sample's soft count, on either side: a bracket fails once in some 10^4
 NARROWED = 15  # times, at least: a bracket holds 0.063 of the scores where the threshold is in the middle of hard ones
 ENOUGH = 1 << 16  # scores that one block finishes with
@@ -65,7 +65,7 @@ class Narrowing:
         source = (layout.offsets, plan.starts, plan.rooms, x, self.dense, self.state)
         found = (table.first, self.partials, self.pivots)
         for level, (numbers, tiles) in enumerate(plan.of_level, 1):
-            rows = 2 + SAMPLES
+            rows = 2 + PADDED
             lane.launch(_bracket, len(numbers), SAMPLE_THREADS, rows, numbers, level, *source, *found, sign, ks, alphas)
             given = (tiles, table.ranking, table.first, *source, self.pivots, sign, rates)
             lane.launch(_collapse, len(tiles), PASS_THREADS, PARTIALS, *given, self.slots, self.held, self.partials)
@@ -160,85 +160,77 @@ def _bracket(numbers, level, offsets, starts, rooms, x, dense, state, first, par
         if t == 0:
             pivots[r, 0], pivots[r, 1] = mine[LOW], mine[HIGH]
         return
-    samples, own = 2 * cuda.blockDim.x, cuda.local.array(SAMPLES, float64)  # where they are in s; those of a thread
-    for j in range(SAMPLES):  # a stride, with a jitter against periodic data
-        i = t * SAMPLES + j
+    samples, own = 2 * cuda.blockDim.x, cuda.local.array(OWN, float64)  # where they are in s; those of a thread
+    for j in range(OWN):  # a stride, with a jitter against periodic data
+        i = t * OWN + j
         at = i * size // SAMPLE + (((i + level * SAMPLE) * 2654435761 & 0xFFFFFFFF) * (size // SAMPLE) >> 32)
         own[j] = np.float64(sign * source[start + at])
     _sort(s, samples, own)
-    _choose(s, samples, size, mine, k, alpha)
+    _choose(s, own, size, mine, k, alpha)
     if t == 0:
         pivots[r, 0], pivots[r, 1] = max(-s[0], mine[LOW]), min(s[cuda.blockDim.x], mine[HIGH])
 
 
 @device
 def _sort(s, base, own):
-    """Put SAMPLE numbers, of which each thread brings its own, into s from `base` on, rising.
+    """Sort SAMPLE numbers, of which each thread brings its own, and has its own of the sorted ones; s from `base` on.
 
-    Each thread sorts its own, and then runs are merged in pairs: a thread looks for where its own part of the merged
-    run begins in both, and takes it from there. A bitonic network of 4096 waits 78 times; this 18 times.
+    As sorted_by_team. A bitonic network of 4096 would wait 78 times; this waits 18 times.
     """
-    mine = base + cuda.threadIdx.x * SAMPLES
-    for _ in range(SAMPLES):
-        for j in range(SAMPLES - 1):
+    mine, width = cuda.threadIdx.x * OWN, OWN
+    for turn in range(OWN):
+        for j in range(turn & 1, OWN - 1, 2):
             a, b = own[j], own[j + 1]
             own[j], own[j + 1] = min(a, b), max(a, b)
-    width = SAMPLES
     while width < SAMPLE:
         cuda.syncthreads()
-        for j in range(SAMPLES):
-            s[mine + j] = own[j]
+        for j in range(OWN):
+            s[base + padded(mine + j)] = own[j]
         cuda.syncthreads()
-        ahead = (mine - base) & (2 * width - 1)
-        first = mine - ahead
-        second, least, most = first + width, max(0, ahead - width), min(ahead, width)
-        while least < most:
-            middle = (least + most) >> 1
-            if s[first + middle] <= s[second + ahead - 1 - middle]:
-                least = middle + 1
-            else:
-                most = middle
-        a, b, end = first + least, second + ahead - least, second + width
-        for j in range(SAMPLES):
-            is_first = b >= end or (a < second and s[a] <= s[b])
-            own[j] = s[a] if is_first else s[b]
-            a, b = a + is_first, b + (not is_first)
+        a, second, b, end = part_of(s, base, mine, width)
+        for j in range(OWN):
+            is_first = b >= end or (a < second and s[base + padded(a)] <= s[base + padded(b)])
+            own[j] = s[base + padded(a if is_first else b)]
+            a, b = (a + 1, b) if is_first else (a, b + 1)
         width *= 2
-    cuda.syncthreads()
-    for j in range(SAMPLES):
-        s[mine + j] = own[j]
-    cuda.syncthreads()
 
 
 @device
-def _choose(s, base, size, mine, k, alpha):
+def _choose(s, own, size, mine, k, alpha):
     """-(the largest sampled score whose soft count is above k for sure) in s[0], and the smallest whose count is below
     it in s[threads]; infinite where there is none.
 
     The deviation of the sample's soft count at a score is that of a sum of F's: at a large alpha it is far smaller than
-    that of a hard count, and so is the bracket. Each thread has SAMPLES of the scores.
+    that of a hard count, and so is the bracket. own: the scores of a thread, in order.
     """
-    t, threads = cuda.threadIdx.x, cuda.blockDim.x
-    below, squares = cuda.local.array(SAMPLES, float64), cuda.local.array(SAMPLES, float64)
-    mine_from, weight = base + t * SAMPLES, size / SAMPLE
+    t, threads, weight, unit = cuda.threadIdx.x, cuda.blockDim.x, size / SAMPLE, 1.0 / alpha
+    below, squares = cuda.local.array(OWN, float64), cuda.local.array(OWN, float64)
+    fades = cuda.local.array(OWN, float64)
+    cuda.syncthreads()
+    s[t] = own[OWN - 1]
+    cuda.syncthreads()
+    before = s[t - 1] if t > 0 else -np.inf
     factor, term, term_of_squares, back, back_of_squares = 1.0, 0.0, 0.0, 0.0, 0.0
-    for i in range(SAMPLES):
-        f = _fade(s, mine_from + i, base, alpha)
+    for i in range(OWN):
+        distance = own[i] - before
+        f = math.exp(-distance * unit) if distance < np.inf else 0.0
         factor, term, term_of_squares = factor * f, term * f + 1.0, term_of_squares * f * f + 1.0
-        f = _fade(s, mine_from + SAMPLES - 1 - i, base, alpha)
+        fades[i], before = f, own[i]
+    for j in range(OWN):
+        f = fades[OWN - 1 - j]
         back, back_of_squares = (back + 1.0) * f, (back_of_squares + 1.0) * f * f
     _, carry = scan_maps(s, t, factor, term)
     _, carry_of_squares = scan_maps(s, t, factor * factor, term_of_squares)
     _, ahead = scan_maps(s, threads - 1 - t, factor, back)
     _, ahead_of_squares = scan_maps(s, threads - 1 - t, factor * factor, back_of_squares)
-    for i in range(SAMPLES):
-        f = _fade(s, mine_from + i, base, alpha)
+    for i in range(OWN):
+        f = fades[i]
         below[i], squares[i] = carry * f, carry_of_squares * f * f
         carry, carry_of_squares = below[i] + 1.0, squares[i] + 1.0
     low, high = -np.inf, np.inf
-    for j in range(SAMPLES):
-        i = SAMPLES - 1 - j
-        y, above = s[mine_from + i], SAMPLE - 1.0 - (t * SAMPLES + i)
+    for j in range(OWN):
+        i = OWN - 1 - j
+        y, above, f = own[i], SAMPLE - 1.0 - (t * OWN + i), fades[i]
         soft = soft_count(above, ahead - 1.0, below[i])  # of the score itself a half counts
         square = above + 0.25 - ahead + 0.25 * (ahead_of_squares + squares[i])
         margin = DEVIATIONS * size * sample_deviation(soft, square, SAMPLE) + weight
@@ -249,7 +241,6 @@ def _choose(s, base, size, mine, k, alpha):
                 high = min(high, y)
             if soft - margin > k:
                 low = max(low, y)
-        f = _fade(s, mine_from + i, base, alpha)
         ahead, ahead_of_squares = (ahead + 1.0) * f, (ahead_of_squares + 1.0) * f * f
     block_maxima(s, (low, -high))
     low, high = s[0], -s[threads]
@@ -257,15 +248,6 @@ def _choose(s, base, size, mine, k, alpha):
     if t == 0:
         s[0], s[threads] = -low, high
     cuda.syncthreads()
-
-
-@device
-def _fade(s, at, base, alpha):
-    """e^-distance/alpha to the sampled score before."""
-    if at == base:
-        return 0.0
-    distance = s[at] - s[at - 1]
-    return math.exp(-distance / alpha) if distance < np.inf else 0.0
 
 
 @kernel

@@ -1,7 +1,8 @@
 """Sorting every ranking on a card, best first, with the place each score came from.
 
-A float's bits become an unsigned integer that orders like it (scalars/keys.py), so that every library of sorters.py
-sorts the same keys: -0 as 0, ties in the order of the input.
+A float's bits become an unsigned integer that orders like it (scalars/keys.py), so that whoever sorts (a team of
+threads what fits into shared memory, a library of sorters.py what is longer) compares the same keys: -0 as 0, ties in
+the order of the input.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ import numpy as np
 from numba import types
 
 from ..scalars.keys import bit_order, bits_of, key_of
-from . import sorters
-from .adapter import IS_SIMULATED, Lane, cuda, float64, kernel
-from .tiles import ROWS_OF_SHORT, OnTiles
-from .walks import ranking_of, score_of, slots_of_block, take
+from . import sorted_by_team, sorters
+from .adapter import IS_SIMULATED, Lane, cuda, kernel
+from .tiles import OnTiles
 
 
 class Order:
@@ -57,7 +57,6 @@ class Order:
 
     def _sort(self):
         lane, layout, size, kind = self.lane, self.layout, self.layout.size, self.kind
-        unsorted, places = lane.room("keys", size, kind), lane.room("places", size, np.uint32)
         if self.keep:
             keys, target = lane.empty(size, kind), lane.empty(size, np.uint32)
         else:
@@ -65,8 +64,11 @@ class Order:
             target = lane.room(f"places of {self.name}", size, np.uint32)
         if size:
             bits = lane.put(self.values, self.name).view(kind)
-            layout.sweep(_to_keys, _to_keys_of_short, (0, 1), (layout.offsets, bits, self.bits, unsorted, places))
-            sorters.sorter()(lane, layout, unsorted, places, keys, target)
+            sorted_by_team.sort(lane, layout, bits, self.bits, keys, target)
+            if layout.lengths.max() > sorted_by_team.LONGEST:
+                unsorted, places = lane.room("keys", size, kind), lane.room("places", size, np.uint32)
+                layout.each_part(_to_keys, 0, layout.offsets, bits, self.bits, unsorted, places)
+                sorters.sorter()(lane, layout, unsorted, places, keys, target)
         return keys, target
 
 
@@ -94,18 +96,6 @@ def _to_keys(numbers, ranking, begin, end, offsets, bits, order, keys, places):
     start = offsets[ranking[tile]]
     for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
         keys[i], places[i] = key_of(bits[i], order), np.uint32(i - start)
-
-
-@kernel
-def _to_keys_of_short(short, slots, offsets, bits, order, keys, places):
-    s, t, threads = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockDim.x
-    owners = ROWS_OF_SHORT * threads
-    take(s, owners, ranking_of(short), slots, offsets, 0.0)
-    for slot in range(t, slots_of_block(slots), threads):
-        owner = int(s[owners + slot])
-        if owner >= 0:
-            i, start, _ = score_of(s, owner, slot)
-            keys[i], places[i] = key_of(bits[i], order), np.uint32(i - start)
 
 
 @kernel

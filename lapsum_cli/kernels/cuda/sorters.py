@@ -1,7 +1,8 @@
-"""Who sorts keys on a card, and with them the places they come from: a library, in the order of the input where alike.
+"""Who sorts the keys of long rankings, and with them the places they come from: a library, in the order of the input
+where keys are alike.
 
-cuda.compute of cuda-cccl sorts a ranking by radix, and several as segments; else PyTorch or CuPy sort twice, by key and
-then, stably, by ranking. The simulator sorts with NumPy.
+cuda.compute of cuda-cccl sorts a ranking by radix, and several as segments; else PyTorch or CuPy sort one after the
+other. The simulator sorts with NumPy.
 
 NVRTC compiles each of the sorters of cuda.compute for some 15 s, and cuda.compute keeps none of them: they are built
 for a kind of card, which need not be there, and are kept in the cache of kernels. Each lane loads its own, as a sorter
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .. import jit
+from . import sorted_by_team
 from .adapter import IS_SIMULATED, Lane, compute_capability
 
 # What sorting takes, in nanoseconds, estimated for an H100. A segment is sorted by a single block, in some six passes
@@ -28,7 +30,7 @@ OF_SEGMENT, BLOCKS, OF_RADIX, RADIX = 2.4, 256, 0.03, 50_000
 
 @functools.cache
 def sorter():
-    """The function that sorts keys and places of every ranking into two other arrays."""
+    """The function that sorts keys and places of every long ranking into two other arrays."""
     if IS_SIMULATED:
         return _by_numpy
     for package, needed, function in _SORTERS:
@@ -79,19 +81,29 @@ def _by_cccl(lane, layout, keys, places, out_keys, out_places):
 
     for part in by_radix:
         sort("radix_sort", part)
-    if segments is not None:
+    if segments:
         starts, ends = segments
         more = {"num_segments": len(starts), "start_offsets_in": starts, "end_offsets_in": ends}
         sort("segmented_sort", slice(0, layout.size), **more)
 
 
 def _plan(layout: Any) -> tuple[list[slice], tuple | None]:
-    """The rankings to sort by themselves, and where all others begin and end, on the card."""
-    by_radix, here = alone(layout.lengths), layout.here
-    segments = None
-    if len(by_radix) < layout.count:
-        segments = tuple(layout.put(np.delete(ends, by_radix)) for ends in (here[:-1], here[1:]))
-    return [slice(int(here[r]), int(here[r + 1])) for r in by_radix], segments
+    """The long rankings to sort by themselves, and where the other long ones begin and end, on the card."""
+    of_long, here = _long(layout), layout.here
+    by_radix = of_long[alone(layout.lengths[of_long])]
+    others, segments = np.setdiff1d(of_long, by_radix), None
+    if len(others):
+        segments = layout.put(here[others]), layout.put(here[others + 1])
+    return _spans(layout, by_radix), segments
+
+
+def _long(layout: Any) -> np.ndarray:
+    return np.flatnonzero(layout.lengths > sorted_by_team.LONGEST)
+
+
+def _spans(layout: Any, rankings: np.ndarray) -> list[slice]:
+    """Where the scores of rankings are."""
+    return [slice(int(layout.here[r]), int(layout.here[r + 1])) for r in rankings]
 
 
 def _cccl(lane: Lane, name: str, kind: np.dtype) -> Any:
@@ -144,32 +156,29 @@ def _by_torch(lane, layout, keys, places, out_keys, out_places):
         for a, kind in ((keys, signed), (places, np.int32), (out_keys, signed), (out_places, np.int32))
     )
     with torch.cuda.stream(torch.cuda.ExternalStream(int(lane.stream))):
-        # The lowest signed integer flips the top bit: signed integers then order as the unsigned ones do.
-        origin = torch.sort(key ^ torch.iinfo(key.dtype).min, stable=True).indices
-        if layout.count > 1:
-            ranking = torch.searchsorted(torch.as_tensor(layout.offsets, device="cuda")[1:], origin, right=True)
-            origin = origin[torch.sort(ranking, stable=True).indices]
-        torch.take(key, origin, out=to_key)
-        torch.take(place, origin, out=to_place)
+        for part in _spans(layout, _long(layout)):
+            # The lowest signed integer flips the top bit: signed integers then order as the unsigned ones do.
+            origin = torch.sort(key[part] ^ torch.iinfo(key.dtype).min, stable=True).indices
+            torch.take(key[part], origin, out=to_key[part])
+            torch.take(place[part], origin, out=to_place[part])
 
 
 def _by_cupy(lane, layout, keys, places, out_keys, out_places):
     import cupy
 
     with cupy.cuda.ExternalStream(int(lane.stream)):
-        key, origin = cupy.asarray(keys), cupy.argsort(cupy.asarray(keys))
-        if layout.count > 1:
-            ranking = cupy.searchsorted(cupy.asarray(layout.offsets)[1:], origin, side="right")
-            origin = origin[cupy.argsort(ranking)]
-        cupy.take(key, origin, out=cupy.asarray(out_keys))
-        cupy.take(cupy.asarray(places), origin, out=cupy.asarray(out_places))
+        for part in _spans(layout, _long(layout)):
+            origin = cupy.argsort(cupy.asarray(keys[part]))
+            cupy.take(cupy.asarray(keys[part]), origin, out=cupy.asarray(out_keys[part]))
+            cupy.take(cupy.asarray(places[part]), origin, out=cupy.asarray(out_places[part]))
 
 
 def _by_numpy(lane, layout, keys, places, out_keys, out_places):
-    key, place = keys.copy_to_host(), places.copy_to_host()
-    origin = np.lexsort([key, np.repeat(np.arange(layout.count), layout.lengths)])
-    out_keys.copy_to_device(key[origin])
-    out_places.copy_to_device(place[origin])
+    for part in _spans(layout, _long(layout)):
+        key, place = keys[part].copy_to_host(), places[part].copy_to_host()
+        origin = np.argsort(key, kind="stable")
+        out_keys[part].copy_to_device(key[origin])
+        out_places[part].copy_to_device(place[origin])
 
 
 # And what a package lacks that is half there, such as cuda.compute without a driver.

@@ -86,17 +86,25 @@ class Some(NamedTuple):
 TOGETHER, ROWS = 128, 3  # threads of a block of several teams; numbers of each that a block sums at once
 
 
-def launch_teams(lane: Lane, function: Any, who: Blocks | Lanes, numbers: Any, *given: Any) -> None:
-    """Run a kernel with a team for each of the numbers: function(who, numbers, *given)."""
+def launch_teams(lane: Lane, function: Any, who: Blocks | Lanes, numbers: Any, *given: Any, rows: int = 0) -> None:
+    """Run a kernel with a team for each of the numbers: function(who, numbers, *given).
+
+    rows: float64 of shared memory that it has for each thread; or as many as sums take, where those go through it.
+    """
     if isinstance(who, Blocks) or IS_SIMULATED:
-        lane.launch(function, len(numbers), who.threads, ROWS, who, numbers, *given)
+        lane.launch(function, len(numbers), who.threads, max(rows, ROWS), who, numbers, *given)
     else:
-        lane.launch(function, -(-len(numbers) * who.threads // TOGETHER), TOGETHER, 0, who, numbers, *given)
+        lane.launch(function, -(-len(numbers) * who.threads // TOGETHER), TOGETHER, rows, who, numbers, *given)
 
 
 def team_for(who: Blocks | Lanes, numbers: Any) -> Any:
     """The team of the thread that asks, with its ranking."""
     return who.team(numbers)
+
+
+def meet(team: Any) -> None:
+    """Wait for the other threads of a team, which then see what this one wrote to shared memory."""
+    cuda.syncthreads()
 
 
 if not IS_SIMULATED:  # the same for the compiler, which knows no methods
@@ -120,6 +128,12 @@ if not IS_SIMULATED:  # the same for the compiler, which knows no methods
     def _team_for(who, numbers):
         chosen = _block_at if who.instance_class is Blocks else _some_at
         return lambda who, numbers: chosen(who, numbers)
+
+    @overload(meet)
+    def _meet(team):
+        if team.instance_class is Some:
+            return lambda team: cuda.syncwarp(team.mask)
+        return lambda team: cuda.syncthreads()
 
     @device
     def _one(s, threads):
