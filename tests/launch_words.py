@@ -1,7 +1,7 @@
 """What launches pass to the driver, by our road and by Numba's: python3 tests/launch_words.py
 
 Runs on a machine without a card, and needs the extra `cuda` and a C compiler. Every kernel is launched both ways, for
-both dtypes, and so is one that takes arguments of every kind; the driver is stub_driver.c, which keeps what it is given.
+both dtypes, and so is one that takes arguments of every kind; the driver is stub_driver.c, which keeps what it gets.
 Fails where a word, the grid, the block, the shared memory, the stream or the kernel differ, or where a launch does not
 go our way at all.
 """

@@ -24,6 +24,7 @@ if not numba.config.ENABLE_CUDASIM:
     from numba.cuda.cudadrv.driver import binding
 
 WORD, MOST_WORDS = 8, 512
+ADDRESS = 4 * WORD  # where the address of an array is among its words
 # Numba's first load of a compiled kernel is for one thread at a time.
 _FIRST = threading.RLock()
 Kind = tuple[Any, ...]
