@@ -3,11 +3,12 @@
 Runs on a machine without a card, and needs the extra `cuda` and a C compiler. Every kernel is launched both ways, for
 both dtypes, and so is one that takes arguments of every kind; the driver is stub_driver.c, which keeps what it gets.
 Fails where a word, the grid, the block, the shared memory, the stream or the kernel differ, or where a launch does not
-go our way at all.
+go our way at all, and where threads that launch a kernel for the first time at once trip over each other.
 """
 
 import ctypes
 import sys
+import threading
 from typing import NamedTuple
 
 import host_cost
@@ -98,12 +99,45 @@ def run_every_kind(lane) -> None:
     lane.launch(of_three, 7, 64, 3, (1, 2), (1.0, 2.0, 3.0), Named(arrays[0], 1.5))
 
 
+def _nothing(a):
+    pass
+
+
+def run_first_at_once(library: ctypes.CDLL, count: int = 8) -> list[str]:
+    """What goes wrong where several threads, each with its lane, launch a kernel for the first time at once."""
+    from lapsum_cli.kernels.cuda import adapter
+
+    failed: list[str] = []
+
+    def launch(lane, kernel, barrier):
+        barrier.wait()
+        try:
+            lane.launch(kernel, 1, 32, 0, lane.empty(4, np.float32))
+        except BaseException as error:
+            failed.append(f"{count} threads at once: {error!r}")
+
+    lanes, barrier = [adapter.Lane() for _ in range(count)], threading.Barrier(count)
+    loads = ctypes.c_int.in_dll(library, "LOADS")
+    lanes[0].launch(adapter.kernel(_nothing), 1, 32, 0, lanes[0].empty(4, np.float32))
+    for _ in range(3):
+        kernel, before = adapter.kernel(_nothing), loads.value  # which loads from the cache
+        threads = [threading.Thread(target=launch, args=(lane, kernel, barrier)) for lane in lanes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if loads.value > before + 1:
+            failed.append(f"{count} threads at once load a kernel {loads.value - before} times")
+    return failed
+
+
 def main() -> int:
     """Print what differs."""
     host_cost.stub()
-    found: list[str] = []
-    lane = compared_lane(ctypes.CDLL("libcuda.so.1"), found)
+    library, found = ctypes.CDLL("libcuda.so.1"), []
+    lane = compared_lane(library, found)
     run_every_kind(lane)
+    found += run_first_at_once(library)
     for dtype in (np.float32, np.float64):
         for offsets in OFFSETS:
             run_every_operation(lane, np.array(offsets), dtype)

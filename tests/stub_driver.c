@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef uint64_t u64;
 enum { LAUNCHES, UPLOADS, UPLOADED, DOWNLOADS, DOWNLOADED, ALLOCATIONS, FREED, PINNED, WAITS, RECORDS, KINDS };
@@ -85,7 +86,12 @@ DO(cuEventSynchronize, u64 event) { return event == last_event ? waits() : 0; }
 DO(cuModuleLoadDataEx, u64 *out, void *image, unsigned n, void *names, void *values) { return handle(out); }
 DO(cuModuleLoadData, u64 *out, void *image) { return handle(out); }
 DO(cuModuleGetFunction, u64 *out, u64 module, char *name) { return handle(out); }
-DO(cuLibraryLoadData, u64 *out, void *image, void *a, void *b, unsigned n, void *c, void *d, unsigned m) { return handle(out); }
+int LOADS = 0;
+DO(cuLibraryLoadData, u64 *out, void *image, void *a, void *b, unsigned n, void *c, void *d, unsigned m) {
+    LOADS++;
+    usleep(2000);  /* so that other threads come to it */
+    return handle(out);
+}
 DO(cuLibraryGetKernel, u64 *out, u64 library, char *name) { return handle(out); }
 DO(cuLibraryGetModule, u64 *out, u64 library) { return handle(out); }
 DO(cuKernelGetFunction, u64 *out, u64 kernel) { return handle(out); }

@@ -302,9 +302,9 @@ def test_a_call_with_offsets_that_are_known_sends_nothing_and_waits_for_numbers_
         def wait(self):
             self.waits += 1
 
-    to_device = adapter.here.to_device
-    monkeypatch.setattr(adapter.here, "to_device", lambda array, stream=0: sent.append(array) or to_device(array))
-    lane, x = Counting(), np.zeros(1200, np.float32)
+    to_device, lane, x = adapter.to_card, Counting(), np.zeros(1200, np.float32)
+    send = lane._supply.send
+    monkeypatch.setattr(lane._supply, "send", lambda array, to: sent.append(array) or send(array, to))
     values, upstream = to_device(x), to_device(x)
     lengths = np.array([3, 0, 97, 1100])
     for turn in range(2):

@@ -90,6 +90,7 @@ class Lane:
         self._put: dict[str, tuple[np.ndarray, Any]] = {}  # what is named, and where it is on the card
         self._ways: dict[str, Ways] = {}
         self._ones: dict[tuple[float, str], Any] = {}  # arrays of one number, by it and its dtype
+        self._supply = pool.Supply(self.stream)
         self._launcher = None if IS_SIMULATED else launches.Launcher(self.stream)
         self.tables: dict[Any, Any] = {}
         self.doubts: Any = None  # doubts.Doubts of the operation that is computed
@@ -105,7 +106,7 @@ class Lane:
 
     def empty(self, shape: Shape, dtype: DTypeLike) -> Any:
         """A fresh array on the card. Its memory is given out again in the order of the stream, once it is dropped."""
-        return pool.empty(shape, dtype, self.stream)
+        return self._supply.empty(shape, dtype)
 
     def zeros(self, name: str, shape: Shape, dtype: DTypeLike) -> Any:
         """A room of zeros."""
@@ -127,18 +128,18 @@ class Lane:
         if is_one(array):
             return self._one(array.flat[0])
         if name is None or not array.size:
-            return here.to_device(np.ascontiguousarray(array), stream=self.stream)
+            return self._sent(array)
         if self._put.get(name, (None, None))[0] is array:
             return self._put[name][1]
         there = self.room(name, array.shape, array.dtype)
         if array.nbytes <= STAGED:
-            there.copy_to_device(np.ascontiguousarray(array), stream=self.stream)
+            self._supply.send(np.ascontiguousarray(array), there)
         else:
             ways = self._ways.setdefault(name, Ways())
             ways.wait()  # before the stretch is written, or given back for a longer one
             way = _held(self._pinned, (f"{name} {ways.turn}", array.dtype), array.shape, here.pinned_array)
             np.copyto(way, array)
-            there.copy_to_device(way, stream=self.stream)
+            self._supply.send(way, there)
             ways.record(self.stream)
         self._put[name] = array, there
         return there
@@ -149,8 +150,15 @@ class Lane:
         if key not in self._ones:
             if len(self._ones) >= MOST_NUMBERS:
                 self._ones.clear()
-            self._ones[key] = here.to_device(np.array([number]), stream=self.stream)
+            self._ones[key] = self._sent(np.array([number]))
         return self._ones[key]
+
+    def _sent(self, array: np.ndarray) -> Any:
+        """A copy of an array, in fresh memory on the card."""
+        there = self.empty(array.shape, array.dtype)
+        if array.size:
+            self._supply.send(np.ascontiguousarray(array), there)
+        return there
 
     def begin(self, knows_alphas: bool = False) -> None:
         """Forget what was put: within one operation scores cross the bus once, for a deviation, a rank, a gradient.
@@ -177,7 +185,7 @@ class Lane:
         for i, array in enumerate(arrays):
             ways.append(_held(self._pinned, (f"out {i}", array.dtype), array.shape, here.pinned_array))
             if array.size:
-                array.copy_to_host(ways[i], stream=self.stream)
+                self._supply.fetch(array, ways[i])
         if any(array.size for array in arrays):
             self.wait()
         for out, way in zip(outs, ways, strict=True):
@@ -265,7 +273,8 @@ def _fill(out, value):
 def check() -> None:
     """Run a kernel of one thread. Whatever keeps it from running comes out as an exception."""
     out = here.to_device(np.zeros(1))
-    _fill[1, 1](out, 1.0)
+    with launches.FIRST:
+        _fill[1, 1](out, 1.0)
     if out.copy_to_host()[0] != 1.0:
         raise RuntimeError("a kernel of one thread did not write its result")
 

@@ -24,8 +24,9 @@ if not numba.config.ENABLE_CUDASIM:
     from numba.cuda.cudadrv.driver import binding
 
 WORD, MOST_WORDS = 8, 512
+ADDRESS = 4 * WORD  # where the address of an array is among its words
 # Numba's first load of a compiled kernel is for one thread at a time.
-_FIRST = threading.RLock()
+FIRST = threading.RLock()
 Kind = tuple[Any, ...]
 
 _FORMS = {  # of struct
@@ -103,12 +104,12 @@ class Launcher:
         try:
             _describe(arguments, kinds, words)
         except (Unknown, struct.error):  # the latter of an integer beyond 64 bits
-            with _FIRST:
+            with FIRST:
                 self._by_numba(function, blocks, threads, shared, arguments)
             return
         kind, flat = tuple(kinds), b"".join(words)
         if kind not in self._known:
-            with _FIRST:
+            with FIRST:
                 self._by_numba(function, blocks, threads, shared, arguments)
                 self._known[kind] = self._loaded(function, arguments, flat)
             return
