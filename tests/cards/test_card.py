@@ -303,8 +303,8 @@ def test_a_call_with_offsets_that_are_known_sends_nothing_and_waits_for_numbers_
             self.waits += 1
 
     to_device, lane, x = adapter.to_card, Counting(), np.zeros(1200, np.float32)
-    send = lane._supply.send
-    monkeypatch.setattr(lane._supply, "send", lambda array, to: sent.append(array) or send(array, to))
+    send = lane.supply.send
+    monkeypatch.setattr(lane.supply, "send", lambda array, to: sent.append(array) or send(array, to))
     values, upstream = to_device(x), to_device(x)
     lengths = np.array([3, 0, 97, 1100])
     for turn in range(2):

@@ -90,7 +90,7 @@ class Lane:
         self._put: dict[str, tuple[np.ndarray, Any]] = {}  # what is named, and where it is on the card
         self._ways: dict[str, Ways] = {}
         self._ones: dict[tuple[float, str], Any] = {}  # arrays of one number, by it and its dtype
-        self._supply = pool.Supply(self.stream)
+        self.supply = pool.Supply(self.stream)
         self._launcher = None if IS_SIMULATED else launches.Launcher(self.stream)
         self.tables: dict[Any, Any] = {}
         self.doubts: Any = None  # doubts.Doubts of the operation that is computed
@@ -106,7 +106,7 @@ class Lane:
 
     def empty(self, shape: Shape, dtype: DTypeLike) -> Any:
         """A fresh array on the card. Its memory is given out again in the order of the stream, once it is dropped."""
-        return self._supply.empty(shape, dtype)
+        return self.supply.empty(shape, dtype)
 
     def zeros(self, name: str, shape: Shape, dtype: DTypeLike) -> Any:
         """A room of zeros."""
@@ -133,13 +133,13 @@ class Lane:
             return self._put[name][1]
         there = self.room(name, array.shape, array.dtype)
         if array.nbytes <= STAGED:
-            self._supply.send(np.ascontiguousarray(array), there)
+            self.supply.send(np.ascontiguousarray(array), there)
         else:
             ways = self._ways.setdefault(name, Ways())
             ways.wait()  # before the stretch is written, or given back for a longer one
             way = _held(self._pinned, (f"{name} {ways.turn}", array.dtype), array.shape, here.pinned_array)
             np.copyto(way, array)
-            self._supply.send(way, there)
+            self.supply.send(way, there)
             ways.record(self.stream)
         self._put[name] = array, there
         return there
@@ -157,7 +157,7 @@ class Lane:
         """A copy of an array, in fresh memory on the card."""
         there = self.empty(array.shape, array.dtype)
         if array.size:
-            self._supply.send(np.ascontiguousarray(array), there)
+            self.supply.send(np.ascontiguousarray(array), there)
         return there
 
     def begin(self, knows_alphas: bool = False) -> None:
@@ -185,7 +185,7 @@ class Lane:
         for i, array in enumerate(arrays):
             ways.append(_held(self._pinned, (f"out {i}", array.dtype), array.shape, here.pinned_array))
             if array.size:
-                self._supply.fetch(array, ways[i])
+                self.supply.fetch(array, ways[i])
         if any(array.size for array in arrays):
             self.wait()
         for out, way in zip(outs, ways, strict=True):

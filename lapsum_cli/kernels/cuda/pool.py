@@ -82,6 +82,13 @@ class Supply:
         ) != (_DONE,):
             array.copy_to_host(to, stream=self._stream)
 
+    def copy(self, array: Any, to: Any) -> None:
+        """Copy an array on the card to another there, as `send`."""
+        if numba.config.ENABLE_CUDASIM or binding.cuMemcpyDtoDAsync(
+            to.device_ctypes_pointer.value, array.device_ctypes_pointer.value, to.nbytes, self._handle
+        ) != (_DONE,):
+            to.copy_to_device(array, stream=self._stream)
+
     def _begin(self) -> None:
         """Have the card's context be that of this thread."""
         self._thread = threading.get_ident()

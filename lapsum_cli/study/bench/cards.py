@@ -125,19 +125,19 @@ class Work:
 
 def _copies(work: Work, scores: np.ndarray) -> dict[str, Side]:
     """What it takes to copy the inputs on the card, and the scores there and back."""
-    stream, copies = work.lane.stream, work.copies
+    supply, copies = work.lane.supply, work.copies
     targets = [work.lane.empty(array.shape, array.dtype) for array in copies[0]]
     pinned = adapter.here.pinned_array(scores.size, scores.dtype)
     np.copyto(pinned, scores.reshape(-1))
 
     def copy(i: int) -> None:
         for target, array in zip(targets, copies[i], strict=True):
-            target.copy_to_device(array, stream=stream)
+            supply.copy(array, target)
 
     return {
         "copy": work.side(copy),
-        "to card": work.side(lambda i: copies[i][0].copy_to_device(pinned, stream=stream)),
-        "from card": work.side(lambda i: copies[i][0].copy_to_host(pinned, stream=stream)),
+        "to card": work.side(lambda i: supply.send(pinned, copies[i][0])),
+        "from card": work.side(lambda i: supply.fetch(copies[i][0], pinned)),
     }
 
 
