@@ -33,21 +33,21 @@ def compared_lane(library: ctypes.CDLL, found: list[str]):
     words, launched = ((ctypes.c_uint64 * n).in_dll(library, name) for n, name in ((512, "WORDS"), (9, "LAUNCHED")))
     asked, entry = (ctypes.c_int.in_dll(library, name) for name in ("WORDS_ASKED", "BY_ENTRY"))
 
-    def passed(launch, *given):
+    def passed(count, launch, *given):
+        asked.value = count
         launch(*given)
-        return entry.value, list(launched), list(words[: asked.value])
+        asked.value = 0  # of other launches
+        return entry.value, list(launched), list(words[:count])
 
     class Lane(adapter.Lane):
         def launch(self, function, blocks, threads, rows, *arguments):
             if not blocks:
                 return
             given = (function, blocks, threads, rows * threads * 8, arguments)
-            asked.value = 0
             sizes = _sizes(function, arguments, lambda: self._launcher._by_numba(*given))
-            asked.value = len(sizes)
-            numba = passed(self._launcher._by_numba, *given)
+            numba = passed(len(sizes), self._launcher._by_numba, *given)
             self._launcher.run(*given)  # the first of a kind is Numba's
-            ours = passed(self._launcher.run, *given)
+            ours = passed(len(sizes), self._launcher.run, *given)
             name = f"{function.py_func.__module__}.{function.__name__}"
             if (ours[0], numba[0]) != (OURS, BY_NUMBA):
                 found.append(f"{name}: launched by {ours[0]} and {numba[0]}")

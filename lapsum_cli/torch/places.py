@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from typing import Any
 
@@ -34,9 +35,11 @@ def _lane_of_torch(device: torch.device, stream: int) -> Any:
 
     class Lane(adapter.Lane):
         def empty(self, shape: Any, dtype: Any) -> Any:
-            size = int(np.prod(shape, dtype=np.int64))
+            size = math.prod(shape) if isinstance(shape, tuple) else shape
             room = torch.empty(max(size, 1) * np.dtype(dtype).itemsize, dtype=torch.uint8, device=device)
-            return adapter.as_array(room).view(np.dtype(dtype))[:size].reshape(shape)
+            if size:
+                return adapter.lent(room, room.data_ptr(), shape, dtype)
+            return adapter.as_array(room).view(np.dtype(dtype))[:0].reshape(shape)
 
     return Lane(adapter.external_stream(stream))
 

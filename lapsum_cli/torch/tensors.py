@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ DTYPES = {
     torch.float32: "float32",
     torch.float64: "float64",
 }
+# Of arrays on a card that are tensors' memory.
+_NUMPY: dict[torch.dtype, Any] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+_TENSORS = {there: here for here, there in _NUMPY.items()}
 # What tells of torch.func, and of a tensor that is a batch of them, where this version of PyTorch has it.
 _TRANSFORMS_ARE_ACTIVE = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
 _IS_BATCH = [
@@ -103,6 +107,8 @@ def flat(tensor: torch.Tensor) -> Any:
         return tensor.numpy().reshape(-1)
     from ..kernels.cuda import adapter
 
+    if tensor.dtype in _NUMPY and tensor.numel():
+        return adapter.lent(tensor, tensor.data_ptr(), (tensor.numel(),), _NUMPY[tensor.dtype])
     return adapter.as_array(tensor.reshape(-1))
 
 
@@ -111,7 +117,23 @@ def tensor_of(array: Any, like: torch.Tensor, shape: torch.Size) -> torch.Tensor
     if isinstance(array, np.ndarray):
         made = torch.from_numpy(np.ascontiguousarray(array).reshape(shape))
         return made.to(like.device) if like.is_cuda else made
-    return torch.as_tensor(array.reshape(tuple(shape)), device=like.device)
+    of_tensor = _of_lender(array, like.device, shape)
+    return torch.as_tensor(array.reshape(tuple(shape)), device=like.device) if of_tensor is None else of_tensor
+
+
+def _of_lender(array: Any, device: torch.device, shape: torch.Size) -> torch.Tensor | None:
+    """An array in a tensor's memory, as a tensor; None for any other. It costs a third of what any array does."""
+    from ..kernels.cuda import adapter
+
+    owner, at = adapter.lender_of(array)
+    if not (isinstance(owner, torch.Tensor) and array.dtype in _TENSORS and array.is_c_contiguous()):
+        return None
+    storage = owner.untyped_storage()
+    first, rest = divmod(at - storage.data_ptr(), array.dtype.itemsize)
+    if rest or not array.size:
+        return None
+    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    return torch.empty(0, dtype=_TENSORS[array.dtype], device=device).set_(storage, first, shape, strides)
 
 
 def in_dtype(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

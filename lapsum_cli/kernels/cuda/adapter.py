@@ -294,6 +294,16 @@ def as_array(interface: Any) -> Any:
     return here.as_cuda_array(interface)
 
 
+def lent(owner: Any, at: int, shape: Shape, dtype: DTypeLike) -> Any:
+    """An array of memory on the card at this address, C-contiguous and not empty, which its owner keeps."""
+    return pool.lent(shape, dtype, owner, at)
+
+
+def lender_of(array: Any) -> tuple[Any, int]:
+    """Who keeps the memory of an array on the card, and its address there."""
+    return array.gpu_data.owner, array.device_ctypes_pointer.value or 0
+
+
 def to_card(array: np.ndarray) -> Any:
     """A copy of the array on the card."""
     return here.to_device(array)

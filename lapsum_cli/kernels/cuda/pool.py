@@ -61,13 +61,6 @@ class Supply:
             at = self._after_others(size)
         return _array(shape, dtype, _Lent(self._context, at, size, self._handle), int(at), self._stream)
 
-    def lent(self, shape: Shape, dtype: DTypeLike, owner: Any, at: int) -> Any:
-        """An array, not empty, of memory of another library at this address, which its owner keeps."""
-        if self._thread != threading.get_ident():
-            self._begin()
-        memory = MemoryPointer(self._context, binding.CUdeviceptr(at), _form(shape, dtype).size, owner=owner)
-        return _array(shape, dtype, memory, at, self._stream)
-
     def send(self, array: np.ndarray, to: Any) -> None:
         """Copy an array in memory here, C-contiguous, to one on the card, of as many numbers of the same dtype."""
         if numba.config.ENABLE_CUDASIM or binding.cuMemcpyHtoDAsync(
@@ -104,6 +97,12 @@ class Supply:
         """Where memory is that the driver refused at first: what Numba has to give back goes back before."""
         manager = cuda.current_context().memory_manager
         return manager._attempt_allocation(lambda: driver.cuMemAllocFromPoolAsync(size, self._pool, self._handle))
+
+
+def lent(shape: Shape, dtype: DTypeLike, owner: Any, at: int) -> Any:
+    """An array, not empty, of memory of another library at this address, which its owner keeps."""
+    memory = MemoryPointer(None, binding.CUdeviceptr(at), _form(shape, dtype).size, owner=owner)
+    return _array(shape, dtype, memory, at, 0)
 
 
 class _Form(NamedTuple):
