@@ -17,6 +17,8 @@ from .passes import first_at, has_few, off_of, settle, walk
 from .teams import Blocks, Lanes, launch_teams, team_for
 from .threshold import find_whole_cut, put_found, put_shares
 
+FIRST = np.int32(0)  # places in a ranking are of 32 bits: a card computes twice as many of them
+
 
 class Class(NamedTuple):
     """Rankings of like length, and who their teams are."""
@@ -49,64 +51,66 @@ def _topk(who, numbers, offsets, x, sign, ks, alphas, rates, log, cuts, out):
     r, cut, shares = team.first, cuda.local.array(4, float64), cuda.local.array(6, float64)
     if r < 0:
         return
-    _find(team, offsets, x, sign, ks, alphas, rates, cut, shares, cuts)
+    start, stop = offsets[r], offsets[r + 1]
+    own = x[start:stop]
+    _find(team, own, sign, ks, alphas, rates, cut, shares, cuts)
     if out.size > 0:
-        b, none = beside(x, one_of(rates, r), cut, shares), x[:0]
-        walk(team, x, offsets[r], offsets[r + 1], sign, b, log, out, none, 0, off_of(b, shares, 0, none, 0))
+        b, none, to = beside(x, one_of(rates, r), cut, shares), own[:0], out[start:stop]
+        walk(team, own, FIRST, np.int32(own.size), sign, b, log, to, none, 0, off_of(b, shares, 0, none, 0))
 
 
 @kernel
 def _topk_and_gradient(
     who, numbers, offsets, x, sign, ks, alphas, rates, log, cuts, out, v, slope, gradient, to_k, to_alpha
 ):
-    """The same, and the gradients of the scores, of k and of alpha. Apart: they take twice as many registers."""
+    """The same, and the gradients of the scores, of k and of alpha. Apart: they take more registers."""
     team = team_for(who, numbers)
     r, cut, shares = team.first, cuda.local.array(4, float64), cuda.local.array(6, float64)
     if r < 0:
         return
-    _find(team, offsets, x, sign, ks, alphas, rates, cut, shares, cuts)
-    given = (one_of(rates, r), cut, shares, log, out, v, slope, gradient, to_k, to_alpha)
-    _gradients(team, x, offsets[r], offsets[r + 1], sign, *given)
-
-
-@device
-def _find(team, offsets, x, sign, ks, alphas, rates, cut, shares, cuts):
-    """What is found of a ranking, for the thread that asks; and its cut where all cuts are kept."""
-    r = team.first
-    start, size = offsets[r], offsets[r + 1] - offsets[r]
-    found = find_whole_cut(team, x, start, size, sign, one_of(ks, r), one_of(alphas, r), one_of(rates, r))
-    put_found(found, cut, shares)
-    if team.t == 0:
-        for i in range(4):
-            cuts[r, i] = cut[i]
+    start, stop = offsets[r], offsets[r + 1]
+    own = x[start:stop]
+    _find(team, own, sign, ks, alphas, rates, cut, shares, cuts)
+    given = (log, out[start:stop], v[start:stop], slope, gradient[start:stop])  # of an empty array nothing
+    _gradients(team, own, sign, one_of(rates, r), cut, shares, *given, to_k, to_alpha)
 
 
 @kernel
 def _gradient(who, numbers, offsets, x, sign, rates, cuts, v, slope, gradient, to_k, to_alpha):
     """The gradients of the scores, of k and of alpha, given the cuts."""
     team = team_for(who, numbers)
-    r = team.first
+    r, shares = team.first, cuda.local.array(6, float64)
     if r < 0:
         return
-    shares, start, stop, rate = cuda.local.array(6, float64), offsets[r], offsets[r + 1], one_of(rates, r)
     put_shares(cuts[r], shares)
-    given = (rate, cuts[r], shares, False, gradient[:0], v, slope, gradient, to_k, to_alpha)
-    _gradients(team, x, start, stop, sign, *given)
+    start, stop = offsets[r], offsets[r + 1]
+    given = (False, gradient[:0], v[start:stop], slope, gradient[start:stop])
+    _gradients(team, x[start:stop], sign, one_of(rates, r), cuts[r], shares, *given, to_k, to_alpha)
 
 
 @device
-def _gradients(team, x, start, stop, sign, rate, cut, shares, log, out, v, slope, gradient, to_k, to_alpha):
+def _find(team, x, sign, ks, alphas, rates, cut, shares, cuts):
+    """What is found of a ranking, for the thread that asks; and its cut where all cuts are kept."""
+    r = team.first
+    found = find_whole_cut(team, x, FIRST, np.int32(x.size), sign, one_of(ks, r), one_of(alphas, r), one_of(rates, r))
+    put_found(found, cut, shares)
+    if team.t == 0:
+        for i in range(4):
+            cuts[r, i] = cut[i]
+
+
+@device
+def _gradients(team, x, sign, rate, cut, shares, log, out, v, slope, gradient, to_k, to_alpha):
     """Memberships, unless out is empty, and the gradients of a ranking whose cut is known."""
-    kind, b, nearest, mean = x.dtype.type, beside(x, rate, cut, shares), np.int64(0), 0.0
+    kind, b, nearest, mean, stop = x.dtype.type, beside(x, rate, cut, shares), np.int64(0), 0.0, np.int32(x.size)
     if has_few(b, shares):
-        nearest = first_at(team, x, start, stop, sign * nearest_to(b))
+        nearest = first_at(team, x, FIRST, stop, sign * nearest_to(b))
     off = off_of(b, shares, nearest, v, slope)
-    pulled, total = team_sums(team, walk(team, x, start, stop, sign, b, log, out, v, slope, off))
+    pulled, total = team_sums(team, walk(team, x, FIRST, stop, sign, b, log, out, v, slope, off))
     if not b.is_hard:
         mean = pulled / total
     factor = factor_of(b, sign, slope)
-    found = settle(team, x, start, stop, sign, b, v, slope, off, kind(mean), factor, gradient)
-    found = team_sums(team, found)
+    found = team_sums(team, settle(team, x, FIRST, stop, sign, b, v, slope, off, kind(mean), factor, gradient))
     if team.t == 0:
         to_k[team.first], to_alpha[team.first] = 0.0, 0.0
         if not b.is_hard:

@@ -177,7 +177,7 @@ def _sort(s, base, own):
 
     As sorted_by_team. A bitonic network of 4096 would wait 78 times; this waits 18 times.
     """
-    mine, width = cuda.threadIdx.x * OWN, OWN
+    mine, width, base = np.int32(cuda.threadIdx.x * OWN), np.int32(OWN), np.int32(base)
     for turn in range(OWN):
         for j in range(turn & 1, OWN - 1, 2):
             a, b = own[j], own[j + 1]
@@ -185,14 +185,14 @@ def _sort(s, base, own):
     while width < SAMPLE:
         cuda.syncthreads()
         for j in range(OWN):
-            s[base + padded(mine + j)] = own[j]
+            s[padded(base, mine + j)] = own[j]
         cuda.syncthreads()
-        a, second, b, end = part_of(s, base, mine, width)
-        for j in range(OWN):
-            is_first = b >= end or (a < second and s[base + padded(a)] <= s[base + padded(b)])
-            own[j] = s[base + padded(a if is_first else b)]
-            a, b = (a + 1, b) if is_first else (a, b + 1)
-        width *= 2
+        i, second, j, end = part_of(s, base, mine, width)
+        for place in range(OWN):
+            is_first = j >= end or (i < second and s[padded(base, i)] <= s[padded(base, j)])
+            own[place] = s[padded(base, i if is_first else j)]
+            i, j = np.int32(i + is_first), np.int32(j + (not is_first))
+        width = np.int32(2 * width)
 
 
 @device

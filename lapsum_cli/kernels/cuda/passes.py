@@ -22,11 +22,13 @@ def has_few(b, shares):
 @device
 def first_at(team, x, start, stop, score):
     """The first place of a score from start to stop; stop where it is not."""
-    found = stop
-    for i in range(start + team.t, stop, team.threads):
-        if x[i] == score:
+    place, found = type(start), stop
+    i = place(start + team.t)
+    while i < stop:
+        if x[np.uint64(i)] == score:
             found = i
             break
+        i = place(i + team.threads)
     (at,) = team_maxima(team, (-np.float64(found),))
     return -np.int64(at)
 
@@ -43,17 +45,17 @@ def off_of(b, shares, nearest, v, slope):
 @device
 def walk(team, x, start, stop, sign, b, log, out, v, slope, off):
     """Write memberships, unless out is empty; and sum the pulls and the scaled e_i of a thread, unless v is empty."""
-    kind, threads, pulled, total = x.dtype.type, team.threads, 0.0, 0.0
+    kind, place, threads, pulled, total = x.dtype.type, type(start), team.threads, 0.0, 0.0
     scores, pulls = cuda.local.array(AT_ONCE, x.dtype), cuda.local.array(AT_ONCE, x.dtype)
-    first = start + team.t
+    first = place(start + team.t)
     while first < stop:
-        part, part_total, end = kind(0), kind(0), min(first + KEPT * threads, stop)
+        part, part_total, end = kind(0), kind(0), place(min(first + KEPT * threads, stop))
         while first < end:
             read(x, first, threads, stop, scores)
             if v.size > 0:
                 read(v, first, threads, stop, pulls)
             for j in range(AT_ONCE):
-                i, score = first + j * threads, kind(sign * scores[j])
+                i, score = place(first + j * threads), kind(sign * scores[j])
                 z, e, up = seen_from(b, score)
                 if out.size > 0:
                     result = result_of(b, score, z, e, up, log)
@@ -62,7 +64,7 @@ def walk(team, x, start, stop, sign, b, log, out, v, slope, off):
                 if v.size > 0:
                     e = scaled(b, e, up)
                     part, part_total = part + pull_of(b, pulls[j], z, e, up, slope, off), part_total + e
-            first += AT_ONCE * threads
+            first = place(first + AT_ONCE * threads)
         pulled, total = pulled + part, total + part_total
     return pulled, total
 
@@ -72,16 +74,16 @@ def settle(team, x, start, stop, sign, b, v, slope, off, mean, factor, out):
     """Write the gradient (h_i v_i - e_i mean) / alpha; and of a thread what that for alpha is made of: the sums of
     settled pulls times distances to the neighbours, and of those above and below b.
     """
-    kind, threads, moment, above_b, below_b = x.dtype.type, team.threads, 0.0, 0.0, 0.0
+    kind, place, threads, moment, above_b, below_b = x.dtype.type, type(start), team.threads, 0.0, 0.0, 0.0
     scores, pulls = cuda.local.array(AT_ONCE, x.dtype), cuda.local.array(AT_ONCE, x.dtype)
-    first = start + team.t
+    first = place(start + team.t)
     while first < stop:
-        part, part_above, part_below, end = kind(0), kind(0), kind(0), min(first + KEPT * threads, stop)
+        part, part_above, part_below, end = kind(0), kind(0), kind(0), place(min(first + KEPT * threads, stop))
         while first < end:
             read(x, first, threads, stop, scores)
             read(v, first, threads, stop, pulls)
             for j in range(AT_ONCE):
-                i = first + j * threads
+                i = place(first + j * threads)
                 z, e, up = seen_from(b, kind(sign * scores[j]))
                 g = settled_one(b, pulls[j], z, scaled(b, e, up), up, slope, off, mean)
                 g = kind(0) if b.is_hard else g
@@ -90,6 +92,6 @@ def settle(team, x, start, stop, sign, b, v, slope, off, mean, factor, out):
                 part_below += kind(0) if up else g
                 if i < stop:
                     out[np.uint64(i)] = factor * g
-            first += AT_ONCE * threads
+            first = place(first + AT_ONCE * threads)
         moment, above_b, below_b = moment + part, above_b + part_above, below_b + part_below
     return moment, above_b, below_b

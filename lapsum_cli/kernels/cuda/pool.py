@@ -5,6 +5,7 @@ others once the array is dropped here and the stream has come that far: who read
 Where the card has no pools, in the simulator, or with a memory manager of the user's, arrays are Numba's.
 """
 
+import atexit
 import contextlib
 import functools
 import math
@@ -24,16 +25,27 @@ if not numba.config.ENABLE_CUDASIM:
     from numba.cuda.cudadrv.driver import MemoryPointer, NumbaCUDAMemoryManager, binding, driver
 
     class _Lent(MemoryPointer):
-        """Memory of a pool, which goes back in the order of a stream."""
+        """Memory of a pool, which goes back in the order of a stream.
+
+        It keeps the stream: the driver does not survive work on one that is gone. Those go first at the end of a
+        process, and all memory with it.
+        """
+
+        is_over = False
 
         def __init__(self, context: Any, at: Any, size: int, stream: Any):
             super().__init__(context, at, size)
             self._back = binding.cuMemFreeAsync, at, stream
 
         def __del__(self) -> None:
-            with contextlib.suppress(Exception):  # at the end of the process, with the driver gone
+            if not type(self).is_over:
                 free, at, stream = self._back
-                free(at, stream)
+                free(at, getattr(stream, "handle", stream))
+
+    @functools.cache
+    def _end_with_the_process() -> None:
+        """Called once there is a stream: what was registered last is called first."""
+        atexit.register(setattr, _Lent, "is_over", True)
 
 
 Shape = int | tuple[int, ...]
@@ -59,7 +71,7 @@ class Supply:
         error, at = binding.cuMemAllocFromPoolAsync(size, self._pool, self._handle)
         if error:
             at = self._after_others(size)
-        return _array(shape, dtype, _Lent(self._context, at, size, self._handle), int(at), self._stream)
+        return _array(shape, dtype, _Lent(self._context, at, size, self._stream), int(at), self._stream)
 
     def send(self, array: np.ndarray, to: Any) -> None:
         """Copy an array in memory here, C-contiguous, to one on the card, of as many numbers of the same dtype."""
@@ -89,6 +101,7 @@ class Supply:
             return
         context = cuda.current_context()
         if self._context is None:
+            _end_with_the_process()
             if type(context.memory_manager) is NumbaCUDAMemoryManager:
                 self._pool = _pool(context.device.id)
             self._context = weakref.proxy(context)

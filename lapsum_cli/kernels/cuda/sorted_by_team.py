@@ -18,6 +18,7 @@ OWN = 8  # scores of a thread
 PADDED = OWN + 1  # and what they take of shared memory: neighbours begin in different banks
 LANES, THREADS = (1, 2, 4, 8, 16, 32), (64, 128, 256)  # of a team
 LONGEST = OWN * THREADS[-1]
+int32 = np.int32  # sums of two are int64 to Numba
 
 
 class Class(NamedTuple):
@@ -52,36 +53,38 @@ def _sort(who, numbers, offsets, bits, order, keys, places):
         return
     s, threads = cuda.shared.array(0, keys.dtype), cuda.blockDim.x
     at = cuda.shared.array(0, places.dtype)[threads * PADDED * keys.itemsize // places.itemsize :]
-    base, start, size = (cuda.threadIdx.x - team.t) * PADDED, offsets[r], offsets[r + 1] - offsets[r]
-    i = team.t
-    while i < OWN * team.threads:  # those past the end are last, and stay so
-        s[base + padded(i)] = key_of(bits[np.uint64(start + i)], order) if i < size else order[0]
-        i += team.threads
+    base, start, size = int32((cuda.threadIdx.x - team.t) * PADDED), offsets[r], int32(offsets[r + 1] - offsets[r])
+    i, step, most = int32(team.t), int32(team.threads), int32(OWN * team.threads)
+    while i < most:  # those past the end are last, and stay so
+        s[padded(base, i)] = key_of(bits[np.uint64(start + i)], order) if i < size else order[0]
+        i = int32(i + step)
     meet(team)
-    own, own_at, mine = cuda.local.array(OWN, keys.dtype), cuda.local.array(OWN, places.dtype), team.t * OWN
+    own, own_at, mine = cuda.local.array(OWN, keys.dtype), cuda.local.array(OWN, places.dtype), int32(team.t * OWN)
     for j in range(OWN):
-        own[j], own_at[j] = s[base + padded(mine + j)], mine + j
+        own[j], own_at[j] = s[padded(base, mine + j)], mine + j
     _sort_own(own, own_at)
-    width = OWN
-    while width < OWN * team.threads and width < size:
+    width = int32(OWN)
+    while width < most and width < size:
         meet(team)
         _put(s, at, base, mine, own, own_at)
         meet(team)
         _merge(s, at, base, mine, width, own, own_at)
-        width *= 2
+        width = int32(2 * width)
     meet(team)
     _put(s, at, base, mine, own, own_at)
     meet(team)
-    i = team.t
+    i = int32(team.t)
     while i < size:
-        keys[np.uint64(start + i)], places[np.uint64(start + i)] = s[base + padded(i)], at[base + padded(i)]
-        i += team.threads
+        keys[np.uint64(start + i)], places[np.uint64(start + i)] = s[padded(base, i)], at[padded(base, i)]
+        i = int32(i + step)
 
 
 @device
-def padded(i):
-    """Where number i of a team is in its shared memory."""
-    return i + i // OWN
+def padded(base, i):
+    """Where number i of a team is in its shared memory, which begins at `base`. Unsigned, or Numba asks whether it
+    counts from the end; of 32 bits, of which a card computes twice as many.
+    """
+    return np.uint32(base + i + i // OWN)
 
 
 @device
@@ -98,22 +101,22 @@ def _sort_own(own, own_at):
 @device
 def _put(s, at, base, mine, own, own_at):
     for j in range(OWN):
-        s[base + padded(mine + j)], at[base + padded(mine + j)] = own[j], own_at[j]
+        s[padded(base, mine + j)], at[padded(base, mine + j)] = own[j], own_at[j]
 
 
 @device
 def part_of(s, base, mine, width):
-    """Where a thread's part of two merged runs of this width begins in both, and where they end."""
-    ahead = mine & (2 * width - 1)
-    first = mine - ahead
-    second, least, most = first + width, max(0, ahead - width), min(ahead, width)
+    """Where a thread's part of two merged runs of this width begins in both, and where they end; int32."""
+    ahead = int32(mine & (2 * width - 1))
+    first = int32(mine - ahead)
+    second, least, most = int32(first + width), int32(max(0, ahead - width)), int32(min(ahead, width))
     while least < most:
-        middle = (least + most) // 2
-        if s[base + padded(first + middle)] <= s[base + padded(second + ahead - 1 - middle)]:
-            least = middle + 1
+        middle = int32((least + most) >> 1)
+        if s[padded(base, first + middle)] <= s[padded(base, second + ahead - 1 - middle)]:
+            least = int32(middle + 1)
         else:
             most = middle
-    return first + least, second, second + ahead - least, second + width
+    return int32(first + least), second, int32(second + ahead - least), int32(second + width)
 
 
 @device
@@ -121,7 +124,7 @@ def _merge(s, at, base, mine, width, own, own_at):
     """What a thread's part of two merged runs is."""
     a, second, b, end = part_of(s, base, mine, width)
     for j in range(OWN):
-        is_first = b >= end or (a < second and s[base + padded(a)] <= s[base + padded(b)])
-        i = base + padded(a if is_first else b)
+        is_first = b >= end or (a < second and s[padded(base, a)] <= s[padded(base, b)])
+        i = padded(base, a if is_first else b)
         own[j], own_at[j] = s[i], at[i]
-        a, b = (a + 1, b) if is_first else (a, b + 1)
+        a, b = int32(a + is_first), int32(b + (not is_first))

@@ -69,14 +69,15 @@ def find_cut(team, x, start, size, sign, outside, at_low, at_high, guess, k, alp
 def find_whole_cut(team, x, start, size, sign, k, alpha, rate):
     """What is found of a ranking by itself."""
     top, masked, infinity = 0, 0, x.dtype.type(np.inf)
-    scores, first, stop = cuda.local.array(AT_ONCE, x.dtype), start + team.t, start + size
+    place, threads = type(start), team.threads
+    scores, first, stop = cuda.local.array(AT_ONCE, x.dtype), place(start + team.t), place(start + size)
     while first < stop:
-        read(x, first, team.threads, stop, scores)
+        read(x, first, threads, stop, scores)
         for j in range(AT_ONCE):
             v = sign * scores[j]
             top += v == infinity
             masked += v == -infinity
-        first += AT_ONCE * team.threads
+        first = place(first + AT_ONCE * threads)
     over, under = team_sums(team, (np.float64(top), np.float64(masked)))
     finite = size - over - under
     if over < k < over + finite:
@@ -148,6 +149,7 @@ def sample_quantile(team, x, start, size, sign, k):
 @device
 def _some_between(team, x, start, size, sign, low, high, tries):
     """Some score strictly between low and high; if there is none, low."""
+    size = np.int64(size)
     first, found = tries * 2654435761 % max(size, 1), size
     for i in range(team.t, size, team.threads):
         v = np.float64(sign * x[start + (first + i) % size])
@@ -162,16 +164,16 @@ def _some_between(team, x, start, size, sign, low, high, tries):
 @device
 def _around(team, x, start, size, sign, guess, lo, hi):
     """The largest score up to the guess and the smallest above it, or lo and hi where there is none."""
-    kind, threads, stop = x.dtype.type, team.threads, start + size
+    kind, place, threads = x.dtype.type, type(start), team.threads
     lower, higher, at, scores = kind(lo), kind(hi), kind(guess), cuda.local.array(AT_ONCE, x.dtype)
-    first = start + team.t
+    first, stop = place(start + team.t), place(start + size)
     while first < stop:
         read(x, first, threads, stop, scores)
         for j in range(AT_ONCE):
             v = sign * scores[j]
             lower = v if lower < v <= at else lower
             higher = v if at < v < higher else higher
-        first += AT_ONCE * threads
+        first = place(first + AT_ONCE * threads)
     lower, higher = team_maxima(team, (lower, -higher))
     return np.float64(lower), -np.float64(higher)
 
@@ -182,9 +184,10 @@ def read(x, first, step, stop, scores):
 
     Nothing is skipped for them: what is skipped by a branch is not computed side by side.
     """
+    none = x.dtype.type(np.nan)
     for j in range(AT_ONCE):
-        i = first + j * step
-        scores[j] = x[np.uint64(i)] if i < stop else np.nan  # of a signed place Numba asks if it counts from the end
+        i = type(first)(first + j * step)  # sums of two int32 are int64 to Numba
+        scores[j] = x[np.uint64(i)] if i < stop else none  # of a signed place Numba asks if it counts from the end
 
 
 @device
@@ -201,11 +204,11 @@ def _outer_sums(team, x, start, size, sign, lower, higher, rate):
     """How many scores are at `higher` or above, sum e^-(x-higher)/alpha over these, and sum e^-(lower-x)/alpha over
     those at `lower` or below.
     """
-    kind, threads, stop = x.dtype.type, team.threads, start + size
+    kind, place, threads = x.dtype.type, type(start), team.threads
     bottom, top, scores = kind(lower), kind(higher), cuda.local.array(AT_ONCE, x.dtype)
-    first, over, above, below = start + team.t, 0.0, 0.0, 0.0
+    first, stop, over, above, below = place(start + team.t), place(start + size), 0.0, 0.0, 0.0
     while first < stop:
-        part, part_above, part_below, end = kind(0), kind(0), kind(0), min(first + KEPT * threads, stop)
+        part, part_above, part_below, end = kind(0), kind(0), kind(0), place(min(first + KEPT * threads, stop))
         while first < end:
             read(x, first, threads, stop, scores)
             for j in range(AT_ONCE):
@@ -215,7 +218,7 @@ def _outer_sums(team, x, start, size, sign, lower, higher, rate):
                 part += kind(is_over)
                 part_above += e if is_over else kind(0)
                 part_below += e if is_under else kind(0)
-            first += AT_ONCE * threads
+            first = place(first + AT_ONCE * threads)
         over, above, below = over + part, above + part_above, below + part_below
     over, above, below = team_sums(team, (over, above, below))
     return over, above, below

@@ -27,7 +27,9 @@ ROWS_OF_TILE, ROWS_OF_SHORT = 4, 5  # of shared memory that a sweep has for each
 WALK = 32  # scores up to which a sweep leaves a ranking to one thread, and FEW_THREADS of them to a block
 TILE = 1152  # scores of a tile of a sweep: nine for each of its threads, which is odd (sweeps.run_of)
 LONG = 1 << 15  # scores from which the threshold of a top-k is narrowed down by many blocks
-LARGE_TILE, MOST_TILES = 4096, 2048  # of a ranking that is only summed: so that one block can add the sums of its tiles
+# Of a ranking that is only summed: so many that one block can add the sums of its tiles, and that an H100's 132
+# multiprocessors, which have 7 of their blocks at a time, or 5, go through them in two, or three, turns.
+LARGE_TILE, MOST_TILES = 4096, 1848
 
 
 class Tiles:
