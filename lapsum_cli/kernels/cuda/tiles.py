@@ -19,7 +19,7 @@ from .blocks import block_maxima, block_sums
 
 # Of a top-k: up to how many scores so many neighbours in a warp are the team of a ranking (alone.py). Longer ones, up
 # to LONG, are a block's of MANY_THREADS.
-TEAMS = ((16, 1), (64, 2), (256, 4), (2048, 32))
+TEAMS = ((16, 1), (128, 2), (256, 4), (512, 8), (2048, 32))
 SHORT = 256  # scores up to which a ranking is a warp's in a sweep
 FEW_THREADS, THREADS, MANY_THREADS = 32, 128, 256
 SCAN_THREADS = 256  # that join the tiles of a long ranking
