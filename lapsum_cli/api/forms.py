@@ -225,7 +225,7 @@ def _arrow(x: Any, name: str) -> Form:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from ..formats.types import floats, is_list, score_type
+    from ..formats.types import floats, is_list, numpy_dtype, score_type
 
     column = pa.chunked_array(x) if hasattr(x, "__arrow_c_stream__") else pa.chunked_array([pa.array(x)])
     chunks = column.combine_chunks()
@@ -233,7 +233,7 @@ def _arrow(x: Any, name: str) -> Form:
     held = chunks.flatten() if lists else chunks
     kind = score_type(held.type, name, "the column", called)
     values = floats(held, np.float64 if kind == pa.float64() else np.float32, "the column", called)
-    dtype = kind.to_pandas_dtype().__name__
+    dtype = numpy_dtype(kind).name
     if not lists:
         return Form(Rankings(values, np.array([0, len(values)])), dtype, lambda flat: flat, (), (len(values),))
     lengths = np.asarray(pc.fill_null(pc.list_value_length(chunks), 0))

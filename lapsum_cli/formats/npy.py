@@ -17,7 +17,7 @@ from ..core.errors import DataError, OptionError
 from .files import Input, Output, first_line, writing
 from .sinks import Made, Sink
 from .sources import Reading, Room
-from .types import is_list
+from .types import is_list, numpy_dtype
 
 COLUMN = "score"
 _ROWS_OF_NOTHING = 1 << 20
@@ -170,7 +170,7 @@ class _NpyArray:
         self.is_list = is_list(kind)
         self.width = kind.list_size if pa.types.is_fixed_size_list(kind) else None
         value = kind.value_type if self.is_list else kind
-        self.dtype = np.dtype(value.to_pandas_dtype())
+        self.dtype = numpy_dtype(value)
         self.rows = 0
         known = made.rows is not None and not (self.is_list and self.width is None)
         self.spool = None if output.is_file or known else tempfile.TemporaryFile()  # noqa: SIM115

@@ -22,6 +22,11 @@ def is_held(text: str, number: float) -> bool:
     return not digits.isdecimal() or int(digits) == abs(int(number))
 
 
+def numpy_dtype(kind: pa.DataType) -> np.dtype:
+    """The dtype of numbers of this type. PyArrow's own answer takes pandas, up to its version 25."""
+    return pa.array([], kind).to_numpy(zero_copy_only=False).dtype
+
+
 def is_number(kind: pa.DataType) -> bool:
     """Whether values are floats or integers, which take the same bytes each."""
     return pa.types.is_floating(kind) or pa.types.is_integer(kind)

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from ..core.errors import DataError
 from ..formats.sources import Chunk
-from ..formats.types import holds_numbers, is_list
+from ..formats.types import holds_numbers, is_list, numpy_dtype
 from .roles import Names
 
 
@@ -112,4 +112,4 @@ class Layout:
 
 def as_array(values: np.ndarray, valid: np.ndarray | None, kind: pa.DataType) -> pa.Array:
     """The values as a column of this type, null where not valid."""
-    return pa.array(values.astype(kind.to_pandas_dtype(), copy=False), kind, mask=None if valid is None else ~valid)
+    return pa.array(values.astype(numpy_dtype(kind), copy=False), kind, mask=None if valid is None else ~valid)

@@ -20,6 +20,7 @@ from ..core.rankings import Rankings, has_nan
 from ..flow.batching import Batch
 from ..formats.plain import plain_schema
 from ..formats.sources import Rows
+from ..formats.types import numpy_dtype
 from ..operations.how_soft import HowSoft
 from ..operations.operation import POSITION, RANKING, SCORE, Operation, Result, Slot
 from ..operations.placed import Placed
@@ -128,7 +129,7 @@ class Table:
         self.kind, self.dtype = layout.value_type(self.input), layout.dtype(self.input)
         alone = not layout.closes_with_row and not layout.group
         longest = (source.rows or 0) if alone else layout.width(self.input)
-        self.result_dtype = operation.dtype(self.kind.to_pandas_dtype().__name__, longest)
+        self.result_dtype = operation.dtype(numpy_dtype(self.kind).name, longest)
         self.schema = self.kept()
         self.results: list[str] = []
         for slot in operation.gives:

@@ -5,43 +5,23 @@ writes memberships, and where the upstream gradient is known by then the gradien
 exchanging registers, so that small teams wait for nobody. Sums are in an order that depends on the length alone.
 """
 
-from typing import Any, NamedTuple
-
 import numpy as np
 
 from ..scalars.team import team_sums
 from . import tiles
-from .adapter import Lane, cuda, device, float64, kernel, one_of
+from .adapter import cuda, device, float64, kernel, one_of
 from .members import beside, ends_of, factor_of, nearest_to
 from .passes import first_at, has_few, off_of, settle, walk
-from .teams import Blocks, Lanes, launch_teams, team_for
+from .teams import Blocks, Class, Lanes, by_length, team_for
 from .threshold import find_whole_cut, put_found, put_shares
 
 FIRST = np.int32(0)  # places in a ranking are of 32 bits: a card computes twice as many of them
 
 
-class Class(NamedTuple):
-    """Rankings of like length, and who their teams are."""
-
-    numbers: Any  # on the card
-    who: Blocks | Lanes
-
-    def launch(self, lane: Lane, function: Any, *given: Any) -> None:
-        """Run a kernel on them: function(who, numbers, *given)."""
-        launch_teams(lane, function, self.who, self.numbers, *given)
-
-
 def classes(layout) -> list[Class]:
-    """Rankings that a team has alone, by length; none without scores."""
-    found, above, lengths = [], 0, layout.lengths
-    for most, who in (
-        *((most, Lanes(threads)) for most, threads in tiles.TEAMS),
-        (tiles.LONG, Blocks(tiles.MANY_THREADS)),
-    ):
-        chosen, above = np.flatnonzero((lengths > above) & (lengths <= most)), most
-        if len(chosen):
-            found.append(Class(layout.put(chosen), who))
-    return found
+    """Rankings that a team has alone, by length."""
+    of_warps = [(most, Lanes(threads)) for most, threads in tiles.TEAMS]
+    return by_length(layout, [*of_warps, (tiles.LONG, Blocks(tiles.MANY_THREADS))])
 
 
 @kernel

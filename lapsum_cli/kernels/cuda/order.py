@@ -65,7 +65,7 @@ class Order:
         if size:
             bits = lane.put(self.values, self.name).view(kind)
             sorted_by_team.sort(lane, layout, bits, self.bits, keys, target)
-            if layout.lengths.max() > sorted_by_team.LONGEST:
+            if layout.longest > sorted_by_team.LONGEST:
                 unsorted, places = lane.room("keys", size, kind), lane.room("places", size, np.uint32)
                 layout.each_part(_to_keys, 0, layout.offsets, bits, self.bits, unsorted, places)
                 sorters.sorter()(lane, layout, unsorted, places, keys, target)

@@ -6,13 +6,11 @@ the input, since of two runs the first goes first. A radix sort of segments took
 by passes over memory; this reads a score and writes its key and place, once.
 """
 
-from typing import Any, NamedTuple
-
 import numpy as np
 
 from ..scalars.keys import key_of
 from .adapter import Lane, cuda, device, kernel
-from .teams import Blocks, Lanes, launch_teams, meet, team_for
+from .teams import Blocks, Class, Lanes, by_length, launch_teams, meet, team_for
 
 OWN = 8  # scores of a thread
 PADDED = OWN + 1  # and what they take of shared memory: neighbours begin in different banks
@@ -21,21 +19,9 @@ LONGEST = OWN * THREADS[-1]
 int32 = np.int32  # sums of two are int64 to Numba
 
 
-class Class(NamedTuple):
-    """Rankings of like length, and who their teams are."""
-
-    numbers: Any  # on the card
-    who: Blocks | Lanes
-
-
 def classes(layout) -> list[Class]:
     """Rankings that are sorted by a team, by length."""
-    found, above, lengths = [], 0, layout.lengths
-    for who in (*map(Lanes, LANES), *map(Blocks, THREADS)):
-        chosen, above = np.flatnonzero((lengths > above) & (lengths <= OWN * who.threads)), OWN * who.threads
-        if len(chosen):
-            found.append(Class(layout.put(chosen), who))
-    return found
+    return by_length(layout, [(OWN * who.threads, who) for who in (*map(Lanes, LANES), *map(Blocks, THREADS))])
 
 
 def sort(lane: Lane, layout, bits, order, keys, places) -> None:

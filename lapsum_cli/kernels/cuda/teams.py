@@ -6,7 +6,10 @@ whose threads exchange no registers, so many are a block.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..scalars import team
 from ..scalars.team import Alone
@@ -95,6 +98,25 @@ def launch_teams(lane: Lane, function: Any, who: Blocks | Lanes, numbers: Any, *
         lane.launch(function, len(numbers), who.threads, max(rows, ROWS), who, numbers, *given)
     else:
         lane.launch(function, -(-len(numbers) * who.threads // TOGETHER), TOGETHER, rows, who, numbers, *given)
+
+
+class Class(NamedTuple):
+    """Rankings of like length, and who their teams are."""
+
+    numbers: Any  # on the card
+    who: Blocks | Lanes
+
+
+def by_length(layout: Any, table: Iterable[tuple[int, Blocks | Lanes]]) -> list[Class]:
+    """Rankings with scores, in classes: up to how many scores a team is so, rising."""
+    found, above, lengths = [], 0, layout.lengths
+    for most, who in table:
+        if above < layout.longest:
+            chosen = np.flatnonzero((lengths > above) & (lengths <= most))
+            if len(chosen):
+                found.append(Class(layout.put(chosen), who))
+        above = most
+    return found
 
 
 def team_for(who: Blocks | Lanes, numbers: Any) -> Any:

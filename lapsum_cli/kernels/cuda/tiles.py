@@ -38,23 +38,31 @@ class Tiles:
     Each table is made, and sent, when it is first asked for: few kernels need all of them.
     """
 
-    def __init__(self, layout: OnTiles, tile: np.ndarray, has_any: np.ndarray | bool = True):
-        """tile, has_any: (m,) how many scores a tile of each ranking takes, and which rankings are in tiles at all."""
+    def __init__(self, layout: OnTiles, tile: np.ndarray | int, has_any: np.ndarray | bool = True):
+        """tile: how many scores a tile takes, of all rankings or of each (m,); has_any: (m,) which are in tiles."""
         self._layout, self._tile, self._has_any = layout, tile, has_any
-        self._counts = np.where(has_any, -(-layout.lengths // tile), 0)
+        # Where every ranking is one tile, its table is that of the offsets: of 10^6 a division takes milliseconds.
+        self._is_whole = isinstance(tile, int) and layout.longest <= tile
+        self._is_each = self._is_whole and has_any is True and not layout.has_empty
+        counts = layout.lengths > 0 if self._is_whole else -(-layout.lengths // tile)
+        self._counts = (counts * has_any).astype(np.int64, copy=False)
         self._first = np.concatenate([[0], np.cumsum(self._counts)])
         self.count = int(self._first[-1])
 
     @cached_property
     def of(self) -> np.ndarray:
         """(tiles,) int64, in memory here: the ranking of each."""
-        return np.repeat(np.arange(self._layout.count), self._counts)
+        rankings = np.arange(self._layout.count)
+        return rankings if self._is_each else np.repeat(rankings, self._counts)
 
     @cached_property
     def _ends(self) -> tuple[np.ndarray, np.ndarray]:
         of, here = self.of, self._layout.here
-        begin = here[of] + (np.arange(self.count) - self._first[of]) * self._tile[of]
-        return begin, np.minimum(begin + self._tile[of], here[of + 1])
+        if self._is_each:
+            return here[:-1], here[1:]
+        tile = self._tile if isinstance(self._tile, int) else self._tile[of]
+        begin = here[of] + (np.arange(self.count) - self._first[of]) * tile
+        return begin, np.minimum(begin + tile, here[of + 1])
 
     @cached_property
     def ranking(self) -> Any:
@@ -114,6 +122,7 @@ class OnTiles:
     def __init__(self, lane: Lane, offsets: np.ndarray):
         self.lane, self.here, self.lengths = lane, offsets, np.diff(offsets)
         self.count, self.size = len(offsets) - 1, int(offsets[-1])
+        self.longest = int(self.lengths.max(initial=0))
         self.offsets, self._kept = lane.put(offsets), {}
 
     @classmethod
@@ -142,17 +151,17 @@ class OnTiles:
     @cached_property
     def tiles(self) -> Tiles:
         """For sweeps, whose scores pass through shared memory."""
-        return Tiles(self, np.full(self.count, TILE))
+        return Tiles(self, TILE)
 
     @cached_property
     def large_tiles(self) -> Tiles:
         """For sums: tiles of at least LARGE_TILE scores, at most MOST_TILES of a ranking."""
-        return Tiles(self, _large(self.lengths))
+        return Tiles(self, _large(self))
 
     @cached_property
     def tiles_of_long(self) -> Tiles:
         """Of a top-k: large tiles of the rankings that no team has alone."""
-        return Tiles(self, _large(self.lengths), self.lengths > LONG)
+        return Tiles(self, _large(self), self.lengths > LONG if self.longest > LONG else False)
 
     @cached_property
     def swept(self) -> Swept:
@@ -207,8 +216,10 @@ class OnTiles:
         return out
 
 
-def _large(lengths: np.ndarray) -> np.ndarray:
-    return np.maximum(LARGE_TILE, -(-lengths // MOST_TILES))
+def _large(layout: OnTiles) -> np.ndarray | int:
+    if layout.longest <= LARGE_TILE * MOST_TILES:
+        return LARGE_TILE
+    return np.maximum(LARGE_TILE, -(-layout.lengths // MOST_TILES))
 
 
 @kernel

@@ -20,7 +20,7 @@ from .members import beside, ends_of, factor_of, nearest_to
 from .narrowing import Narrowing
 from .numbers import rates
 from .passes import first_at, has_few, off_of, settle, walk
-from .teams import block_for
+from .teams import block_for, launch_teams
 from .threshold import UNKNOWN, put_shares
 from .tiles import OnTiles
 
@@ -70,8 +70,8 @@ def soft_topk(lane: Lane, rankings, ks, alphas, largest=True, log=False, upstrea
         v, function = lane.put(upstream, "upstream"), alone._topk_and_gradient
         gradient = _room_for_gradient(lane, layout, values)
         of_each = (*of_each, v, slope, *gradient[:3])
-    for like in layout.kept(alone.classes):
-        like.launch(lane, function, *of_each)
+    for numbers, who in layout.kept(alone.classes):
+        launch_teams(lane, function, who, numbers, *of_each)
     if table.count:
         Narrowing(lane, layout, dtype).run(x, sign, *on_card, cuts.kept)
         if upstream is not None:
@@ -115,8 +115,10 @@ def topk_gradient(lane: Lane, rankings, upstream, cuts: Cuts, alphas, largest=Tr
     table, rate, gradient = layout.tiles_of_long, rates(lane, alphas, dtype), cuts.gradient
     if gradient is None:
         gradient = _room_for_gradient(lane, layout, values)
-        for like in layout.kept(alone.classes):
-            like.launch(lane, alone._gradient, layout.offsets, x, sign, rate, cuts.cuts, v, slope, *gradient[:3])
+        for numbers, who in layout.kept(alone.classes):
+            launch_teams(
+                lane, alone._gradient, who, numbers, layout.offsets, x, sign, rate, cuts.cuts, v, slope, *gradient[:3]
+            )
         if table.count:
             layout.each_tile(table, _find_nearest, 1, x, rate, sign, cuts.kept)
             partials, none = lane.room("pulled by tiles", (2, table.count), np.float64), lane.room("none", (0,), dtype)

@@ -38,6 +38,7 @@ from .peers import Peer
 
 ROTATED, MOST_COPIES = 256 << 20, 64  # bytes of inputs that runs take in turn, if so many copies are enough
 SHARE = 0.25  # of the free memory, for copies
+PATIENCE = 2.0  # seconds that a library may take where lapsum takes milliseconds (CuPy, of many rankings)
 
 
 def measure(
@@ -67,7 +68,14 @@ def measure(
             except Exception as error:  # whatever PyTorch, Numba and the driver may raise
                 remarks.append(f"{case} has no graph: {' '.join(str(error).split())[:200]}")
                 notice(remarks[-1])
-        sides |= {peer.name: _of_peer(work, peer) for peer in peers} | more(work)
+        for peer in peers:
+            side = _of_peer(work, peer)
+            if (seconds := side().seconds) < PATIENCE:
+                sides[peer.name] = side
+            else:
+                remarks.append(f"{case} is left out for {peer.name}, which takes {seconds:.0f} s")
+                notice(remarks[-1])
+        sides |= more(work)
         moved = sum(array.nbytes for array in (*inputs, *outputs))
         return Measured(case, take_turns(sides, runs), moved, remarks=remarks)
 
