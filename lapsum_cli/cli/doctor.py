@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 from .. import __version__, devices
 from ..devices import machine
+from ..devices.cpu import Cpu
 from ..operations import warm
 from .options import spelt
 
@@ -18,7 +19,7 @@ def report(compile_all: bool) -> list[tuple[str, str]]:
 
     if compile_all:
         for dtype in ("float32", "float64"):
-            warm.compile_all(dtype)
+            warm.compile_all(dtype, Cpu(2), Cpu(2, part=2))
     compiled, kernels = jit.compiled()
     limit, reason = machine.memory_limit()
     packages = ("numpy", "numba", "pyarrow", "typer")

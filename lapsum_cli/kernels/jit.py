@@ -152,14 +152,22 @@ class _Kernel(Compiler):
         return result
 
 
+_INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
 def _kernel(**options: Any) -> Callable[[Callable], Any]:
-    """A decorator for a function that Python calls: it compiles on first use, and what was compiled is kept."""
-    compiled = numba.njit(**options, pipeline_class=_Kernel)
+    """A decorator for a function that Python calls: it compiles on first use, and what was compiled is kept.
+
+    Where another kernel calls it, it is a part of that one.
+    """
+    compiled, called = numba.njit(**options, pipeline_class=_Kernel), numba.njit(**options, **_INNER)
 
     def decorate(function: Callable) -> Any:
         made = compiled(function)
         if not hasattr(made, "enable_caching"):  # where Numba is told to compile nothing
             return made
+        part = called(function)
+        made.get_call_template, made.get_overload = part.get_call_template, part.get_overload
         _kernels.append(keep(made, function, caching.FunctionCache))
         return made
 
@@ -187,7 +195,6 @@ _UNCOUNTED = _known(_nrt=False)
 uncounted = _kernel(**OPTIONS, **_UNCOUNTED)
 
 # What kernels alone call: Python may not.
-_INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 inner = numba.njit(**OPTIONS, **_INNER, **_UNCOUNTED)
 inner_counted = numba.njit(**OPTIONS, **_INNER)
 

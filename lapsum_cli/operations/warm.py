@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from ..core.device import Device
-from ..core.quantities import K
-from ..devices.cpu import Cpu
+from ..core.quantities import Alpha, K
 from . import LOSSES, METHODS, OPERATIONS, operation_called
 from .loss import Loss
 from .operation import ByMethod, Operation
@@ -57,26 +56,34 @@ def _have(which: tuple[str, str, str], run: Callable[[], object], notice: Callab
 
 
 def _rankings(dtype: str, operation: Operation, *lengths: int) -> Any:
-    """Rankings of one score and of two, or of these lengths, with what an operation needs beside them."""
+    """Rankings of one score and of two, or of these lengths, with what an operation needs beside them.
+
+    Scores differ in their last digits, which the quickest sort of float64 does not see.
+    """
     import numpy as np
 
     from ..core.rankings import Rankings
 
     offsets = np.cumsum([0, *(lengths or (1, 2))])
-    scores = np.arange(offsets[-1], dtype=dtype)
+    scores = 1 + np.arange(offsets[-1], dtype=dtype) * np.finfo(dtype).eps
     beside = {"upstream": scores} if operation.gradient else {}
     return Rankings(scores, offsets, {**beside, "target": scores.astype(np.float64)})
 
 
-def compile_all(dtype: str) -> None:
-    """Have every kernel ready on the CPU, for `lapsum doctor --warm`: of short rankings, of long ones, and in parts."""
+def compile_all(dtype: str, cpu: Any, in_parts: Any) -> None:
+    """Have every kernel of the CPU ready: of short rankings, of long ones, and of what has several parts.
+
+    cpu, in_parts: with several threads; and with parts of a few scores
+    """
     for operation in every_operation():
-        warm(operation, dtype, Cpu())
-        operation.run_once(_rankings(dtype, operation, 1, 2, 40, 600, 5000), Cpu())
-        operation.run_once(_rankings(dtype, operation, 5), Cpu(2, part=2))
+        warm(operation, dtype, cpu)
+        operation.run_once(_rankings(dtype, operation, 1, 2, 40, 600, 5000), cpu)
+        operation.run_once(_rankings(dtype, operation, 5), in_parts)
     warm_places(dtype)
     places(_rankings(dtype, Rank(), 40, 600, 5000), 1)
-    places(_rankings(dtype, Rank(), 1 << 20), 2)
+    robust = Rank(Alpha(1.0, "mad"))
+    robust.run_once(_rankings(dtype, robust, 40, 600, 5000), cpu)
+    Rank(Alpha(1.0)).run_once(_rankings(dtype, Rank(), 1 << 20), cpu)  # which several threads sort
 
 
 def every_operation() -> list[Operation]:

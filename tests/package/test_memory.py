@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lapsum_cli.devices.cpu import Cpu
 from lapsum_cli.operations import warm
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read as Linux accounts for it")
@@ -37,7 +38,7 @@ def peak_memory(*arguments):
 @pytest.fixture(scope="module", autouse=True)
 def compiled():
     """The compiler itself takes more than a run: a first run is not what is measured."""
-    warm.compile_all("float32")
+    warm.compile_all("float32", Cpu(2), Cpu(2, part=2))
 
 
 @pytest.fixture(scope="module")
