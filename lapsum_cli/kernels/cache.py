@@ -244,7 +244,8 @@ def checked(cache: Any) -> type:
 
 def holds(cache: Any) -> bool:
     """Whether anything of a function is in its cache."""
-    return hasattr(cache, "_cache_file") and os.path.exists(cache._cache_file._index_path)
+    files = getattr(cache, "_cache_file", None)
+    return files is not None and os.path.exists(files._data_path(files._data_name(1)))
 
 
 def kept(name: str, make: Callable[[], bytes], load: Callable[[bytes], Any]) -> Any:

@@ -152,23 +152,31 @@ class _Kernel(Compiler):
         return result
 
 
-_INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+def _function(of_part: type = Compiler, **options: Any) -> Callable[[Callable], Any]:
+    """A decorator for a function that kernels call: a part of each. Where Python calls it, it is a kernel of its own.
+
+    of_part: the compiler of the part
+    """
+    alone = numba.njit(**options, pipeline_class=_Kernel)
+    called = numba.njit(**options, pipeline_class=of_part, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+    def decorate(function: Callable) -> Any:
+        made, part = alone(function), called(function)
+        if hasattr(made, "enable_caching"):  # else Numba is told to compile nothing
+            made.get_call_template, made.get_overload = part.get_call_template, part.get_overload
+        return made
+
+    return decorate
 
 
 def _kernel(**options: Any) -> Callable[[Callable], Any]:
-    """A decorator for a function that Python calls: it compiles on first use, and what was compiled is kept.
-
-    Where another kernel calls it, it is a part of that one.
-    """
-    compiled, called = numba.njit(**options, pipeline_class=_Kernel), numba.njit(**options, **_INNER)
+    """A decorator for a function that Python calls: it compiles on first use, and what was compiled is kept."""
+    compiled = _function(**options)
 
     def decorate(function: Callable) -> Any:
         made = compiled(function)
-        if not hasattr(made, "enable_caching"):  # where Numba is told to compile nothing
-            return made
-        part = called(function)
-        made.get_call_template, made.get_overload = part.get_call_template, part.get_overload
-        _kernels.append(keep(made, function, caching.FunctionCache))
+        if hasattr(made, "enable_caching"):
+            _kernels.append(keep(made, function, caching.FunctionCache))
         return made
 
     return decorate
@@ -194,19 +202,18 @@ kernel = _kernel(**OPTIONS)
 _UNCOUNTED = _known(_nrt=False)
 uncounted = _kernel(**OPTIONS, **_UNCOUNTED)
 
-# What kernels alone call: Python may not.
-inner = numba.njit(**OPTIONS, **_INNER, **_UNCOUNTED)
-inner_counted = numba.njit(**OPTIONS, **_INNER)
+# What kernels alone call, and is not kept by itself.
+inner = _function(**OPTIONS, **_UNCOUNTED)
+inner_counted = _function(**OPTIONS)
 
 # A scalar formula that loops over arrays use: part of the loop before LLVM sees it, or it is a call, and nothing is
 # vectorised (25 against 3 ns for the root of a threshold).
-inlined = numba.njit(inline="always", **OPTIONS, **_INNER)
+inlined = _function(inline="always", **OPTIONS)
 
 # For sums and counts over one short block only: reordering is what lets the compiler add in SIMD lanes.
 REORDERED: Any = {**OPTIONS, "fastmath": {"reassoc"}}
-_SUM: Any = {**REORDERED, **_INNER, **_UNCOUNTED, "pipeline_class": _Reordered}
-block_sum = numba.njit(**_SUM)
+block_sum = _function(_Reordered, **REORDERED, **_UNCOUNTED)
 
 # What is called for every short ranking is part of its caller: a call passes seven words an array, 20 ns with three.
-within = numba.njit(**OPTIONS, **_INNER, **_UNCOUNTED, forceinline=True)
-sum_within = numba.njit(**_SUM, forceinline=True)
+within = _function(**OPTIONS, **_UNCOUNTED, forceinline=True)
+sum_within = _function(_Reordered, **REORDERED, **_UNCOUNTED, forceinline=True)

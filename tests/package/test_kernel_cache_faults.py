@@ -72,7 +72,7 @@ def test_damaged_files_compile_again_and_are_replaced(cache, first):
 def test_files_that_are_gone_compile_again(cache):
     for path in cache.rglob("*.nbc"):
         path.unlink()
-    assert run(cache)[:2] == ("", True)
+    assert run(cache)[:2] == ("", False)
     assert list(cache.rglob("*.nbc"))
 
 
