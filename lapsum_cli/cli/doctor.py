@@ -17,16 +17,10 @@ def report(compile_all: bool) -> list[tuple[str, str]]:
     """What there is to say, as (name, words); compile_all: have every kernel compiled first."""
     from ..kernels import jit
 
-    operations, dtypes = warm.every_operation(), ("float32", "float64")
     if compile_all:
-        for dtype in dtypes:
-            for operation in operations:
-                warm.warm(operation, dtype, Cpu())
-            warm.warm_places(dtype)
-            warm.warm_spreads(operations[0], dtype, Cpu())
-    names = [*(operation.kernels for operation in operations), warm.PLACES, warm.SPREADS]
-    kernels = [(name, dtype) for name in names for dtype in dtypes]
-    compiled = [f"{name} {dtype}" for name, dtype in kernels if jit.is_compiled(name, dtype)]
+        for dtype in ("float32", "float64"):
+            warm.compile_all(dtype, Cpu(2), Cpu(2, part=2))
+    compiled, kernels = jit.compiled()
     limit, reason = machine.memory_limit()
     packages = ("numpy", "numba", "pyarrow", "typer")
     return [
@@ -43,8 +37,7 @@ def report(compile_all: bool) -> list[tuple[str, str]]:
         ),
         (
             "kernels",
-            f"{len(compiled)} of {len(kernels)} compiled"
-            + (f": {', '.join(compiled)}" if compiled else "; --warm compiles them"),
+            f"{compiled} of {kernels} compiled" + ("" if compiled == kernels else "; --warm compiles all"),
         ),
         *_for_a_card(),
         ("cuda", spelt(devices.cuda())),

@@ -23,9 +23,6 @@ class Device(Protocol):
     def compute(self, operation: Any, rankings: Rankings, results: bool = True) -> Any:
         """Every slot that an operation gives; results: whether its own result is read."""
 
-    def run_every_kernel(self, operation: Any, tiny: Rankings) -> None:
-        """Run every kernel that the operation may need."""
-
     def has_nan(self, values: Array) -> bool:
         """Whether any number is NaN."""
 

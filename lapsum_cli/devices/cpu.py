@@ -39,10 +39,6 @@ class Cpu:
         """Every slot that an operation gives."""
         return operation.compute(rankings, self, results)
 
-    def run_every_kernel(self, operation: Any, tiny: Rankings) -> None:
-        """Run every kernel that the operation may need, on tiny rankings as a whole and in parts."""
-        operation.run_once(tiny, [self, Cpu(part=1)])
-
     def numbers(self, values: Array) -> Array:
         """Numbers of rankings (m,) as kernels take them: each in its place."""
         import numpy as np

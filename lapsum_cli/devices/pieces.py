@@ -88,10 +88,6 @@ class InPieces:
         except BadRanking as error:
             return BadRanking(error.ranking + piece[0], error.problem)
 
-    def run_every_kernel(self, operation: Any, tiny: Rankings) -> None:
-        """Run every kernel that the operation may need."""
-        self.lanes[0].run_every_kernel(operation, tiny)
-
     def has_nan(self, values: Any) -> bool:
         """Whether any number is NaN."""
         return self.cpu.has_nan(values)

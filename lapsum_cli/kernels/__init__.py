@@ -38,7 +38,8 @@ float64, 2e-6 in float32, where the terms that meet there do not cancel; they ma
     cpu       loops on cores
     losses    of soft results against targets
     cuda      twins for GPUs, imported by whoever asks for one: the same contract holds there
-    jit       how kernels are compiled, and kept
+    jit       how kernels are compiled: when they are first called, with all that they call
+    cache     where what was compiled is kept
 """
 
 from . import cpu, jit, losses, parts, scalars

@@ -6,7 +6,7 @@ have in common: masked scores take no part, and a ranking whose target cannot de
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
@@ -107,18 +107,7 @@ class Loss(Operation):
         return f"{self.name}-{self.loss}"
 
     def on_a_tiny_ranking(self) -> Self:
-        """With its gradient, so that one compilation serves both."""
-        gradient = replace(super().on_a_tiny_ranking(), gradient=True)
-        return replace(gradient, ks=() if LOSSES[self.loss].k == "none" else (K(1.0),))
-
-    def run_once(self, tiny: Rankings, cpus: Sequence[DeviceWithKernels]) -> None:
-        """The parts that losses are made of, too."""
-        from .rank import Rank
-        from .topk import TopK
-
-        self.compute(tiny, cpus[0])
-        for part in (Rank(gradient=True), TopK(ks=(K(1.0),), gradient=True)):
-            part.run_once(tiny, cpus)
+        return replace(super().on_a_tiny_ranking(), ks=() if LOSSES[self.loss].k == "none" else (K(1.0),))
 
     @cached_property
     def asks_how_many(self) -> bool:

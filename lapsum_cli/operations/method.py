@@ -14,14 +14,12 @@ class Way:
     forward(operation, rankings, on, results, keep) -> operation.Forward
     backward(operation, rankings, state, upstream, on) -> operation.Derivatives
     work_bytes(itemsize, gradient), card_bytes(itemsize, gradient): bytes per score, as those of an Operation
-    has_gradient_kernels: whether a gradient takes kernels that the result does not
     """
 
     forward: Callable[..., Any]
     backward: Callable[..., Any]
     work_bytes: Callable[[int, bool], int]
     card_bytes: Callable[[int, bool], int] = lambda itemsize, gradient: 0
-    has_gradient_kernels: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ them. Nothing here needs Numba until it computes, so that `lapsum --help` is ins
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
@@ -152,12 +152,11 @@ class Operation:
 
     def on_a_tiny_ranking(self) -> Self:
         """The same kernels, with options that a ranking of one score can take."""
-        return replace(self, alpha=DEFAULT_ALPHA)
+        return replace(self, alpha=Alpha(1.0, self.alpha.unit))
 
-    def run_once(self, tiny: Rankings, cpus: Sequence[DeviceWithKernels]) -> None:
-        """Run every kernel that it needs on a CPU; cpus: as a whole, and with parts of a single score."""
-        for cpu in cpus:
-            self.compute(tiny, cpu)
+    def run_once(self, rankings: Rankings, cpu: DeviceWithKernels) -> None:
+        """Run every kernel that it needs on a CPU for such rankings."""
+        self.compute(rankings, cpu)
 
     def ready(self, rankings: Rankings, on: DeviceWithKernels) -> Rankings:
         """The rankings with padding last, in a unit that kernels can compute, and with alpha of each, in that unit, and
@@ -261,7 +260,7 @@ class ByMethod(Operation):
     @cached_property
     def kernels(self) -> str:
         own = "" if self.method == "lapsum" else f"-{self.method}"
-        return (super().kernels if self.way.has_gradient_kernels else self.name) + own
+        return super().kernels + own
 
     def forward(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True, keep: bool = False) -> Forward:
         made: Forward = self.way.forward(self, rankings, on, results, keep)

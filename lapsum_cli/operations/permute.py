@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -49,9 +48,9 @@ class Permute(ByMethod):
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), **({"dense": True} if self.dense else {"tol": self.tolerance})}
 
-    def run_once(self, tiny: Rankings, cpus: Sequence[DeviceWithKernels]) -> None:
+    def run_once(self, rankings: Rankings, cpu: DeviceWithKernels) -> None:
         from ..kernels.cpu import permute
 
-        [at] = self.compute(tiny, cpus[0]).values.values()
-        permute.dense(at, 1, 0, 2)
-        permute.sparse(at, self.tolerance, 0, 3, permute.widths(at, self.tolerance))
+        [at] = self.compute(rankings, cpu).values.values()
+        permute.dense(at, 0, 0, 1)
+        permute.sparse(at, self.tolerance, 0, 1, permute.widths(at, self.tolerance)[:1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, cast
 
 from ..core.device import Device
@@ -13,10 +12,9 @@ from . import LOSSES, METHODS, OPERATIONS, operation_called
 from .loss import Loss
 from .operation import ByMethod, Operation
 from .placed import places
+from .rank import Rank
 
-PLACES, SPREADS = "places", "spreads"  # the names of the kernels that find them
-
-_READY: set[tuple[str, str]] = set()  # kernels, and those of which device, and dtype: asked for at every call
+_READY: set[tuple[str, str, str]] = set()  # kernels, unit of alpha, dtype: asked for at every call
 
 
 def on_terminal(line: str) -> None:
@@ -26,98 +24,78 @@ def on_terminal(line: str) -> None:
 
 
 def warm(operation: Operation, dtype: str, on: Device, notice: Callable[[str], None] = on_terminal) -> None:
-    """Have every kernel that an operation may need on a device ready, once in a process; `notice` is told of a wait.
+    """Have the kernels that an operation needs of short rankings ready on a device, once in a process.
 
-    Kernels compile as they run on tiny rankings, one process at a time (kernels/jit.py).
+    Others compile when they are first called (kernels/jit.py). `notice` is told of any wait.
     """
-
-    def run() -> None:
-        on.compute(operation.on_a_tiny_ranking(), _tiny(dtype))
-
-    def run_all() -> None:
-        on.run_every_kernel(operation.on_a_tiny_ranking(), _tiny(dtype))
-
-    _have(_of_device(operation.kernels, on), dtype, run, run_all, notice)
-    if operation.alpha.is_robust:
-        warm_spreads(operation, dtype, on, notice)
-
-
-def warm_spreads(operation: Operation, dtype: str, on: Device, notice: Callable[[str], None] = on_terminal) -> None:
-    """Likewise for spreads that outliers do not move, by way of an operation whose own kernels are ready."""
-    robust = replace(operation.on_a_tiny_ranking(), alpha=Alpha(1.0, "mad"))
-
-    def run() -> None:
-        on.compute(robust, _tiny(dtype))
-
-    def run_all() -> None:
-        on.run_every_kernel(robust, _tiny(dtype))
-        on.compute(robust, _tiny(dtype, 5000))  # which is sorted by bytes
-
-    _have(_of_device(SPREADS, on), dtype, run, run_all, notice)
+    name = operation.kernels if on.name == "cpu" else f"{on.name}-{operation.kernels}"
+    which = (name, operation.alpha.unit, dtype)
+    _have(which, lambda: on.compute(operation.on_a_tiny_ranking(), _rankings(dtype, operation)), notice)
 
 
 def warm_places(dtype: str, notice: Callable[[str], None] = on_terminal) -> None:
-    """Likewise for hard places, which the CPU finds: of short rankings, and of one that is sorted by bytes."""
-
-    def run() -> None:
-        places(_tiny(dtype), 1)
-
-    def run_all() -> None:
-        import numpy as np
-
-        from ..core.rankings import Rankings
-
-        run()
-        places(Rankings(np.arange(1000, dtype=dtype), np.array([0, 1000])), 2)
-
-    _have(PLACES, dtype, run, run_all, notice)
+    """Likewise for hard places, which the CPU finds."""
+    _have(("places", "", dtype), lambda: places(_rankings(dtype, Rank()), 1), notice)
 
 
-def _of_device(name: str, on: Device) -> str:
-    """The name of kernels, which are compiled for each device apart."""
-    return name if on.name == "cpu" else f"{on.name}-{name}"
-
-
-def _have(
-    name: str, dtype: str, run: Callable[[], object], run_all: Callable[[], object], notice: Callable[[str], None]
-) -> None:
-    """As jit.prepare has it, once in a process and with words."""
-    if (name, dtype) in _READY:
+def _have(which: tuple[str, str, str], run: Callable[[], object], notice: Callable[[str], None]) -> None:
+    """Run this, which has kernels ready, once in a process and with words, which are also those of later waits."""
+    if which in _READY:
         return
     from ..kernels import jit
 
-    if not jit.is_compiled(name, dtype):
-        kept = "later runs of it start at once" if jit.CACHE else "no cache can be written, see lapsum doctor"
-        notice(f"compiling the {dtype} kernels of {name.replace('-', ' ')} for this processor, some 10 s; {kept}")
-    jit.prepare(name, dtype, run, run_all)
+    name, _, dtype = which
+    later = "later runs start at once" if jit.CACHE else "no cache can be written, see lapsum doctor"
+    of_it = f"the {dtype} kernels of {name.replace('-', ' ')}"
+    jit.before_a_wait(lambda: notice(f"compiling {of_it} for this processor, some seconds; {later}"))
+    run()
+    jit.before_a_wait(lambda: notice(f"compiling more kernels for this processor, some seconds; {later}"))
     if wrong := jit.what_was_wrong():
         notice(wrong)
-    _READY.add((name, dtype))
+    _READY.add(which)
 
 
-def _tiny(dtype: str, longest: int = 2) -> Any:
-    """Rankings of one score and of two, or so many, with all that an operation may need beside them."""
+def _rankings(dtype: str, operation: Operation, *lengths: int) -> Any:
+    """Rankings of one score and of two, or of these lengths, with what an operation needs beside them.
+
+    Scores differ in their last digits, which the quickest sort of float64 does not see.
+    """
     import numpy as np
 
     from ..core.rankings import Rankings
 
-    scores = np.arange(1 + longest, dtype=dtype)
-    return Rankings(scores, np.array([0, 1, 1 + longest]), {"upstream": scores, "target": np.arange(1.0 + longest)})
+    offsets = np.cumsum([0, *(lengths or (1, 2))])
+    scores = 1 + np.arange(offsets[-1], dtype=dtype) * np.finfo(dtype).eps
+    beside = {"upstream": scores} if operation.gradient else {}
+    return Rankings(scores, offsets, {**beside, "target": scores.astype(np.float64)})
+
+
+def compile_all(dtype: str, cpu: Any, in_parts: Any) -> None:
+    """Have every kernel of the CPU ready: of short rankings, of long ones, and of what has several parts.
+
+    cpu, in_parts: with several threads; and with parts of a few scores
+    """
+    for operation in every_operation():
+        warm(operation, dtype, cpu)
+        operation.run_once(_rankings(dtype, operation, 1, 2, 40, 600, 5000), cpu)
+        operation.run_once(_rankings(dtype, operation, 5), in_parts)
+    warm_places(dtype)
+    places(_rankings(dtype, Rank(), 40, 600, 5000), 1)
+    robust = Rank(Alpha(1.0, "mad"))
+    robust.run_once(_rankings(dtype, robust, 40, 600, 5000), cpu)
+    Rank(Alpha(1.0)).run_once(_rankings(dtype, Rank(), 1 << 20), cpu)  # which several threads sort
 
 
 def every_operation() -> list[Operation]:
-    """Operations that run every kernel between them, for `lapsum doctor --warm`."""
+    """Operations that run every kernel between them."""
     found: list[Operation] = []
     for name in OPERATIONS:
         if name == Loss.name:
-            found += [Loss(loss=loss, gradient=True).on_a_tiny_ranking() for loss in LOSSES]
+            found += [Loss(loss=loss, gradient=on).on_a_tiny_ranking() for loss in LOSSES for on in (False, True)]
             continue
         kind = cast(type[ByMethod], operation_called(name))
         given: dict[str, Any] = {"ks": (K(1.0),)} if "k" in kind.takes else {}
         for method, entry in METHODS.items():
             if name in entry.operations:
-                made = kind(method=method, **given)
-                found.append(made)
-                if made.way.has_gradient_kernels:
-                    found.append(kind(method=method, gradient=True, **given))
+                found += [kind(method=method, gradient=on, **given) for on in (False, "upstream" in kind.takes)]
     return found

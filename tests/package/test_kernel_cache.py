@@ -1,7 +1,9 @@
 """The cache of compiled kernels: never stale, never fatal, and safe when several processes start at once."""
 
 import compileall
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,21 +13,16 @@ from pathlib import Path
 import pytest
 
 import lapsum_cli
-from lapsum_cli.kernels import jit
+from lapsum_cli.kernels import cache as kernel_cache
 
 PACKAGE = Path(lapsum_cli.__file__).parent
 
-# One kernel, where an operation is dozens and takes ten seconds to compile: the sum of e^-distance above 0.5, of 1.5.
+# One kernel, where an operation takes some: the sum of e^-distance above 0.5, of 1.5.
 PROGRAM = """
 import numpy as np
-from lapsum_cli.kernels import jit
 from lapsum_cli.kernels.cpu.threshold import collapse
 
-def run():
-    return collapse(np.array([1.5]), 1.0, -1.0, 0.5, 1.0, np.empty(1), np.empty((2, 1)))
-
-jit.prepare("one", "float64", run, run)
-print(run()[1])
+print(collapse(np.array([1.5]), 1.0, -1.0, 0.5, 1.0, np.empty(1), np.empty((2, 1)))[1])
 """
 FOUND = 0.3679  # 1 / e
 
@@ -73,7 +70,7 @@ def test_processes_that_compile_at_once_agree(tmp_path):
     cache = tmp_path / "cache"
     processes = [_start(PACKAGE.parent, cache) for _ in range(3)]
     assert {round(_result(process), 4) for process in processes} == {FOUND}
-    assert len(list(cache.glob("numba/*/one-float64.compiled"))) == 1
+    assert len(_kept(cache)) == 1  # the others waited, and loaded what the first had compiled
 
 
 @pytest.mark.slow
@@ -114,6 +111,43 @@ def test_an_installation_without_sources_keeps_what_it_compiles(tmp_path):
     assert _kept(cache) == compiled
 
 
+# Calls one after another, and the kernels that each compiles, which those before it had not.
+CALLS = {
+    "soft_rank(x, alpha=1.0)": {"order._count_each", "rank._rank_block"},
+    "soft_rank_vjp(x, x, alpha=1.0)": {"rank._rank_block"},
+    "soft_sort(x, alpha=1.0)": {"inversion._invert_block"},
+    "soft_topk(x, 2, alpha=1.0)": {"topk._topk_block"},
+    "soft_topk(x, 2, alpha='1std')": {"deviations._standard_deviations"},
+    "soft_topk_vjp(x, 2, x, alpha=1.0)": {"topk_gradient._topk_gradient"},
+    "soft_rank(np.resize(x, 2000), alpha=1.0)": {"order._radix_each", "rank._rank_longer", "sweeps.blocks_of"},
+}
+EACH_CALL = """
+import json
+from pathlib import Path
+import numpy as np
+from lapsum_cli import *
+from lapsum_cli.kernels.cache import CACHE
+
+x, before = np.array([3.0, 1.0, 2.0, 0.0], np.float32), set()
+for call in CALLS:
+    eval(call)
+    kept = {path.relative_to(CACHE) for path in CACHE.rglob("*.nbc")}
+    print(json.dumps([str(path) for path in kept - before]))
+    before = kept
+"""
+
+
+@pytest.mark.slow
+def test_what_the_data_needs_compiles_when_it_needs_it(tmp_path):
+    """No kernel of long rankings for short ones, and none of gradients for a result; nor one twice."""
+    environment = {**os.environ, "LAPSUM_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", f"CALLS = {list(CALLS)}\n{EACH_CALL}"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for (call, wanted), line in zip(CALLS.items(), done.stdout.splitlines(), strict=True):
+        assert {re.search(r"(\w+\.\w+)-\d+\.", path)[1] for path in json.loads(line)} == wanted, call
+
+
 HOME, HERE = "the home", "the folder it runs in"
 
 
@@ -143,5 +177,5 @@ def test_the_cache_is_where_its_name_says(tmp_path, monkeypatch, named, general,
     wanted = tmp_path / f"lapsum-{os.getuid()}"
     if where:
         wanted = {HOME: home, HERE: here}[where[0]].joinpath(*where[1:])
-    assert jit._choose_cache() == wanted / "numba" / jit.sources_digest()
+    assert kernel_cache._choose_cache() == wanted / "numba" / kernel_cache.sources_digest()
     assert [path.name for path in here.iterdir()] == (["near"] if named == "near/by" else [])

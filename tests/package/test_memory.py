@@ -38,9 +38,7 @@ def peak_memory(*arguments):
 @pytest.fixture(scope="module", autouse=True)
 def compiled():
     """The compiler itself takes more than a run: a first run is not what is measured."""
-    for operation in warm.every_operation():
-        warm.warm(operation, "float32", Cpu())
-    warm.warm_places("float32")
+    warm.compile_all("float32", Cpu(2), Cpu(2, part=2))
 
 
 @pytest.fixture(scope="module")

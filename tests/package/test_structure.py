@@ -31,7 +31,8 @@ MAY_IMPORT = {
 }
 # The same within the room of kernels.
 KERNELS_MAY_IMPORT = {
-    "jit": set(),
+    "cache": set(),
+    "jit": {"cache"},
     "scalars": {"jit"},
     "parts": set(),
     "cpu": {"parts", "scalars", "jit"},

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..jit import block_sum, kernel
+from ..jit import block_sum, inner, kernel
 from ..scalars.spread import OF_NORMAL, spread_of_sorted
 from . import parallel
 from .order import Order
@@ -74,7 +74,7 @@ def _standard_deviations(values, offsets, first, last, out):
         out[r] = _standard_deviation(values[offsets[r] : offsets[r + 1]])
 
 
-@kernel
+@inner
 def _standard_deviation(x):
     """Of one ranking: (n,) scores -> float64, in the unit of the scores; three passes, in blocks."""
     anchor = np.inf

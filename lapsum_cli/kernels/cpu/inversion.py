@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from ..jit import uncounted
+from ..jit import inner, uncounted
 from ..scalars.laplace import LARGEST_GAP, LARGEST_RATE, log_nearness, to_neighbours
 from ..scalars.summary import merged, nearer, soft_count, softmax_parts
 from .sweeps import (
@@ -26,23 +26,30 @@ from .sweeps import (
     factors,
     factors_of_each,
     fade,
-    finite_part,
+    finite_span,
+    of_these,
     together,
 )
 from .vectors import BLOCK, copy
 
 
-def room(length, found, gradient, workspace):
-    """What `invert_block` needs for so many scores: carries, sums from outside, buffers, and where wanted for the
-    places of targets and for gradients.
+def invert_each(order, scores, first, last, alphas, which, v, found, out):
+    """Where the soft counts of rankings first .. last of an order meet which = (target, less): target, target + 1, ...,
+    for every finite score one, but for the last `less` of a ranking. What belongs to a target stands where the finite
+    score of its number does. Returns the gradient for the scores, by position, or None.
+
+    scores   (size,) of these rankings, as the order sorts them
+    v        (size,) gradient with respect to the targets, or None
+    found    (2, size) takes the score next to each target, and the step from there, in the unit of the scores
+    out      (size,) takes their sum; each unless it is empty
     """
-    return (
-        workspace.array("ahead", (1, blocks_of(length)), np.float64),
-        np.zeros((1, 2)),
-        *buffers_of(workspace),
-        workspace.array("found", (2, length if found else 0), np.float64),
-        workspace.array("moved", (2, length if gradient else 0), np.float64),
-    )
+    moved = None if v is None else order.workspace.array("moved", (2, len(scores)), np.float64)
+    given = (scores, order.offsets, first, last, alphas, order.descending, *which, v, *buffers_of(order.workspace))
+    _invert_block(*given, found, moved, out)
+    if order.rankings.longest > BLOCK:
+        ahead = order.workspace.array("ahead", (1, blocks_of(len(scores))), np.float64)
+        _invert_longer(*given, ahead, np.zeros((1, 2)), found, moved, out)
+    return None if moved is None else moved[0]
 
 
 def buffers_of(workspace):
@@ -55,59 +62,51 @@ def buffers_of(workspace):
     return buffers, workspace.array("marks", (2, BLOCK + 1), np.int64)
 
 
-def no_places():
-    """Where `invert` puts what is not asked for: places of targets, gradients."""
-    return np.empty((2, 0)), np.empty((2, 0))
+@inner
+def _columns(values, here):
+    """Columns of two rows, or None of None."""
+    if values is None:
+        return None
+    return values[:, here]
 
 
 @uncounted
-def invert_block(
-    y, offsets, first, last, alphas, descending, target, less, v, ahead, outside, buffers, marks, found, moved, out
-):
-    """Where the soft counts of rankings first .. last meet target, target + 1, ...: for every finite score one, but for
-    the last `less` of a ranking. What belongs to a target stands where the finite score of its number does.
-
-    y        (size,) as order.Order sorts them
-    v        (size,) gradient with respect to the targets, or empty: moved[0] is then that for the scores, by position
-    found    (2, size) the score next to each target, and the step from there, in the unit of the scores
-    out      (size,) their sum; each unless it is empty
-    """
+def _invert_block(y, offsets, first, last, alphas, descending, target, less, v, buffers, marks, found, moved, out):
+    """`invert_each` of the rankings that are no longer than a block."""
     begin, r = offsets[first], first
     while r < last:
         stop = together(offsets, r, last)
         here = slice(offsets[r] - begin, offsets[stop] - begin)
-        mine, values = v[here] if v.size > 0 else v, out[here] if out.size > 0 else out
-        at = found[:, here] if found.size > 0 else found
-        pulled = moved[:, here] if moved.size > 0 else moved
-        if stop == r + 1 and offsets[stop] - offsets[r] > BLOCK:
-            given = (target, less, mine, ahead, outside, buffers, marks, at, pulled, values)
-            _invert_long(y[here], alphas[r], descending, *given)
-        else:
-            given = (target, less, mine, buffers, marks[1], at, pulled, values)
+        if here.stop - here.start <= BLOCK:
+            at, values = found[:, here] if found.size > 0 else found, out[here] if out.size > 0 else out
+            given = (target, less, of_these(v, here), buffers, marks[1], at, _columns(moved, here), values)
             _invert_short(y[here], offsets, r, stop, alphas, descending, *given)
         r = stop
 
 
 @uncounted
-def _invert_long(y, alpha, descending, target, less, v, ahead, outside, buffers, marks, found, moved, out):
-    """`invert` of a ranking as one part."""
-    start, stop = finite_part(y, np.inf if descending else -np.inf)
-    if out.size > 0:
-        copy(y[:start], out[:start])
-        copy(y[stop:], out[stop:])
-        out = out[start:stop]
-    v, found = v[start:stop] if v.size > 0 else v, found[:, start:stop] if found.size > 0 else found
-    moved = moved[:, start:stop] if moved.size > 0 else moved
-    y, rate, nothing, none = y[start:stop], min(1.0 / alpha, LARGEST_RATE), outside[:0], out[:0]
-    approach(y, 0, y.size, rate, none, ahead, buffers, nothing)
-    targets = (target, 0, max(y.size - less, 0))
-    invert(y, 0, y.size, alpha, descending, targets, v, ahead, outside, buffers, marks, found, moved, out)
+def _invert_longer(
+    y, offsets, first, last, alphas, descending, target, less, v, buffers, marks, ahead, outside, found, moved, out
+):
+    """`invert_each` of the others, each as one part."""
+    for r in range(first, last):
+        if offsets[r + 1] - offsets[r] > BLOCK:
+            at, start, stop, end = finite_span(y, offsets, first, r, descending)
+            finite, rate = slice(start, stop), min(1.0 / alphas[r], LARGEST_RATE)
+            if out.size > 0:
+                copy(y[at:start], out[at:start])
+                copy(y[stop:end], out[stop:end])
+            approach(y[finite], 0, stop - start, rate, None, ahead, buffers, outside[:0])
+            targets, places = (target, 0, max(stop - start - less, 0)), found[:, finite] if found.size > 0 else found
+            given = (of_these(v, finite), ahead, outside, buffers, marks, places, _columns(moved, finite))
+            values = out[finite] if out.size > 0 else out
+            invert(y[finite], 0, stop - start, alphas[r], descending, targets, *given, values)
 
 
 # --- Short rankings: all targets of a block of them at once. ----------------------------------------------------------
 
 
-@uncounted
+@inner
 def _invert_short(y, offsets, first, last, alphas, descending, target, less, v, buffers, gaps, found, moved, out):
     """Rankings first .. last, which are at most a block together."""
     size, factor, ones, before, behind = y.size, buffers[0], buffers[1], buffers[2], buffers[3]
@@ -118,12 +117,11 @@ def _invert_short(y, offsets, first, last, alphas, descending, target, less, v, 
     both_sums(factor, ones, size, 0.0, 0.0, before[1:], behind)
     gaps[: size + 1] = 0
     for r in range(first, last):
-        at, end = offsets[r] - offsets[first], offsets[r + 1] - offsets[first]
-        start, stop = finite_part(y[at:end], np.inf if descending else -np.inf)
-        _wait_of(y, at, end, at + start, at + stop, descending, target, less, before, behind, gaps, waiting)
+        at, start, stop, end = finite_span(y, offsets, first, r, descending)
+        _wait_of(y, at, end, start, stop, descending, target, less, before, behind, gaps, waiting)
     to_below, to_above = waiting[5], waiting[6]
     _nearness(*_five(waiting), rate_of, size, to_below, to_above)
-    if moved.size > 0:
+    if v is not None:
         _weights(v, waiting[1], waiting[2], to_below, to_above)
         _put_down_each(y, offsets, first, last, descending, less, waiting[1], waiting[2], gaps, moved)
         _sweep_down(factor, moved[0], 0.0)
@@ -134,18 +132,18 @@ def _invert_short(y, offsets, first, last, alphas, descending, target, less, v, 
         _emit_infinite(y, offsets, first, last, descending, out)
 
 
-@uncounted
+@inner
 def _rates(alphas, rates):
     for i in range(alphas.size):
         rates[i] = min(1.0 / alphas[i], LARGEST_RATE)
 
 
-@uncounted
+@inner
 def _five(waiting):
     return waiting[0], waiting[1], waiting[2], waiting[3], waiting[4]
 
 
-@uncounted
+@inner
 def _wait_of(y, at, end, start, stop, descending, target, less, before, behind, gaps, waiting):
     """Put down what the closed form needs of each target of a ranking, whose finite scores are start .. stop."""
     n, count, base = stop - start, max(stop - start - less, 0), 1.5 - target
@@ -173,36 +171,34 @@ def _wait_of(y, at, end, start, stop, descending, target, less, before, behind, 
     _idle(waiting, start + count, end)
 
 
-@uncounted
+@inner
 def _idle(waiting, begin, end):
     """No targets, whatever comes of them."""
     for j in range(begin, end):
         waiting[0, j], waiting[1, j], waiting[2, j], waiting[3, j], waiting[4, j] = 1.0, 1.0, 1.0, 0.0, 0.0
 
 
-@uncounted
+@inner
 def _put_down_each(y, offsets, first, last, descending, less, above, below, gaps, moved):
     """The shares of the gradient of each target to the scores on either side."""
     moved[:] = 0.0
     for r in range(first, last):
-        at, end = offsets[r] - offsets[first], offsets[r + 1] - offsets[first]
-        start, stop = finite_part(y[at:end], np.inf if descending else -np.inf)
-        start, n = at + start, stop - start
-        for j in range(start, start + n - less):
+        _, start, stop, _ = finite_span(y, offsets, first, r, descending)
+        n = stop - start
+        for j in range(start, stop - less):
             if gaps[j] > 0:
                 moved[1, start + gaps[j] - 1] += above[j]
             if gaps[j] < n:
                 moved[0, start + gaps[j]] += below[j]
 
 
-@uncounted
+@inner
 def _emit_infinite(y, offsets, first, last, descending, out):
     """Infinite scores keep their places."""
     for r in range(first, last):
-        at, end = offsets[r] - offsets[first], offsets[r + 1] - offsets[first]
-        start, stop = finite_part(y[at:end], np.inf if descending else -np.inf)
-        copy(y[at : at + start], out[at : at + start])
-        copy(y[at + stop : end], out[at + stop : end])
+        at, start, stop, end = finite_span(y, offsets, first, r, descending)
+        copy(y[at:start], out[at:start])
+        copy(y[stop:end], out[stop:end])
 
 
 # --- A part of a longer ranking. --------------------------------------------------------------------------------------
@@ -214,7 +210,7 @@ def invert(y, begin, end, alpha, descending, targets, v, ahead, outside, buffers
 
     y        finite scores, best first; (n,)
     targets  (first, from, to); first is a multiple of 1/2, all are between 0 and n
-    v        empty, or a gradient with respect to all of them: moved[0] is then that for the scores, by position
+    v        None, or a gradient with respect to all of them: moved[0] is then that for the scores, by position
     ahead, outside  as sweeps.approach and sweeps.merge leave them
     found    found[0] takes the score next to each target, found[1] the step from there, in the unit of the scores; and
     out      their sum; each unless it is empty
@@ -232,7 +228,8 @@ def invert(y, begin, end, alpha, descending, targets, v, ahead, outside, buffers
         buffers[5:12],
     )
     reached, gaps = marks[0], marks[1]
-    moved[:, : min(y.size, moved.shape[1])] = 0.0
+    if v is not None:
+        moved[:] = 0.0
     carry, blocks = outside[0, 0], (end - begin + BLOCK - 1) // BLOCK
     for b in range(blocks + (end == y.size)):  # one more, without scores, holds the targets beyond all of them
         start, size = min(begin + b * BLOCK, end), min(BLOCK, end - begin - b * BLOCK)
@@ -253,21 +250,22 @@ def invert(y, begin, end, alpha, descending, targets, v, ahead, outside, buffers
             held = min(BLOCK, last - done)
             marked, gap = _gaps(reached, size, marked, gap, done, held, gaps)
             _wait(gaps[:held], start, first + done - start, prior, behind, scores, waiting)
-            _solve(waiting, gaps, held, start, buffers[12], buffers[13], descending, v[done : done + held], moved)
+            mine = of_these(v, slice(done, done + held))
+            _solve(waiting, gaps, held, start, buffers[12], buffers[13], descending, mine, moved)
             _emit(waiting[0], waiting[1], held, found[:, done : done + held], out[done : done + held])
             done += held
-    if v.size > 0:
+    if v is not None:
         _sweep_out(y, rate, moved, factor)
 
 
-@uncounted
+@inner
 def _reach(base, before, behind, reached):
     """How many targets the soft count at each score of a block is at or above: floor(count - first) + 1."""
     for i in range(before.size):
         reached[i] = np.int64(math.floor(soft_count(base + i, before[i], behind[i])))
 
 
-@uncounted
+@inner
 def _gaps(reached, size, marked, gap, done, held, gaps):
     """For targets done .. done + held how many scores of the block do not reach them: the gap each lies in.
 
@@ -284,7 +282,7 @@ def _gaps(reached, size, marked, gap, done, held, gaps):
     return marked, gap
 
 
-@uncounted
+@inner
 def _wait(gaps, start, target, prior, behind, scores, waiting):
     """Put down what the closed form needs of each target."""
     excess, above, below, higher, lower = _five(waiting)
@@ -295,19 +293,19 @@ def _wait(gaps, start, target, prior, behind, scores, waiting):
         above[j], below[j], higher[j], lower[j] = prior[i] + 1.0, behind[i] + 1.0, scores[i], scores[i + 1]
 
 
-@uncounted
+@inner
 def _solve(waiting, gaps, held, start, alphas, rates, descending, v, moved):
     """Solve the targets that wait: then waiting[0] has the score next to each, waiting[1] the step from there."""
     excess, above, below, higher, lower = _five(waiting)
     to_below, to_above = waiting[5], waiting[6]
     _nearness(excess, above, below, higher, lower, rates, held, to_below, to_above)
-    if v.size > 0:
+    if v is not None:
         _weights(v, above, below, to_below, to_above)
         _put_down(above, below, gaps, start, v.size, moved)
     _steps(higher, lower, to_below, to_above, alphas, descending, excess[:held], above[:held])
 
 
-@uncounted
+@inner
 def _put_down(above, below, gaps, start, count, moved):
     for i in range(count):
         at = start + gaps[i]
@@ -317,7 +315,7 @@ def _put_down(above, below, gaps, start, count, moved):
             moved[0, at] += below[i]
 
 
-@uncounted
+@inner
 def _sweep_out(y, rate, moved, factor):
     """Let what was put down fade along the scores, moved[0] to those behind and moved[1] to those before; into
     moved[0].
@@ -339,7 +337,7 @@ def _sweep_out(y, rate, moved, factor):
 # nothing.
 
 
-@uncounted
+@inner
 def _nearness(excess, above, below, higher, lower, rates, held, to_below, to_above):
     """Logarithms of e^-distance/alpha from each target to the scores on either side."""
     gap, near = to_above, to_below
@@ -351,7 +349,7 @@ def _nearness(excess, above, below, higher, lower, rates, held, to_below, to_abo
         to_below[i], to_above[i] = to_neighbours(near[i], excess[i], gap[i])
 
 
-@uncounted
+@inner
 def _steps(higher, lower, to_below, to_above, alphas, descending, anchors, steps):
     up = 1.0 if descending else -1.0
     for i in range(anchors.size):
@@ -360,7 +358,7 @@ def _steps(higher, lower, to_below, to_above, alphas, descending, anchors, steps
         steps[i] = nearer(to_above[i], to_below[i], up * alphas[i] * to_above[i], -up * alphas[i] * to_below[i])
 
 
-@uncounted
+@inner
 def _emit(anchors, steps, held, found, out):
     for j in range(min(held, out.size)):
         out[j] = anchors[j] + steps[j]
@@ -369,14 +367,14 @@ def _emit(anchors, steps, held, found, out):
         copy(steps[: min(held, found.shape[1])], found[1])
 
 
-@uncounted
+@inner
 def _weights(v, above, below, to_below, to_above):
     """The gradient of each target in two, for the scores on either side, by their weights in its softmax."""
     for i in range(v.size):
         above[i], below[i] = softmax_parts(v[i], above[i], below[i], to_above[i], to_below[i])
 
 
-@uncounted
+@inner
 def _sweep_down(factor, down, pull):
     for i in range(down.size):
         pull = merged(down[i], pull, factor[i])
@@ -384,7 +382,7 @@ def _sweep_down(factor, down, pull):
     return pull
 
 
-@uncounted
+@inner
 def _sweep_up(factor, up, down, pull):
     for i in range(up.size - 1, -1, -1):
         pull += up[i]

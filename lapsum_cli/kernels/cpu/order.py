@@ -8,7 +8,7 @@ long one is sorted by its bytes (radix.py). A result does not depend on which it
 
 import numpy as np
 
-from ..jit import block_sum, kernel, uncounted
+from ..jit import block_sum, inner, kernel, uncounted
 from ..scalars.keys import bit_order, key_of
 from . import parallel
 from .radix import radix_sort, radix_sort_by
@@ -143,7 +143,7 @@ def _count_each(values, offsets, first, last, sign, long, enough, room, scores, 
     return rows, longest
 
 
-@uncounted
+@inner
 def _count(x, sign, at, room, scores, places):
     """Sort a short ranking, whose places begin at `at`, by how many scores are above each.
 
@@ -163,7 +163,7 @@ def _count(x, sign, at, room, scores, places):
             _put(x, i, _above(room, room[i]) + _equal_before(room, room[i], i), at, scores, places)
 
 
-@uncounted
+@inner
 def _put(x, i, to, at, scores, places):
     scores[to] = x[i]
     if places.size > 0:

@@ -12,12 +12,12 @@ import math
 
 import numpy as np
 
-from ..jit import kernel, uncounted
+from ..jit import inner, inner_counted, kernel, uncounted
 from ..scalars.places import Boundaries, distance, probability, shared_places
 from . import parallel
-from .inversion import invert_block, room
+from .inversion import invert_each
 from .order import Order
-from .sweeps import finite_part
+from .sweeps import finite_span
 
 
 def boundaries(order: Order, alphas: np.ndarray) -> Boundaries:
@@ -33,12 +33,12 @@ def edges(order: Order, alphas: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
 
 def _found(order: Order, alphas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     found, spans = np.empty((2, len(order.values))), np.zeros((len(alphas), 2), np.int64)
-    workspace = parallel.Workspace()
 
     def work(first, last):
         scores = order.sorted_scores(first, last)
-        given = (order.offsets, first, last, alphas, order.descending, *room(len(scores), False, False, workspace))
-        _boundaries_of_block(scores, *given, found, spans)
+        here = found[:, order.offsets[first] : order.offsets[last]]
+        invert_each(order, scores, first, last, alphas, (1.0, 1), None, here, scores[:0])
+        _spans(scores, order.offsets, first, last, order.descending, spans)
 
     parallel.for_each(work, order.blocks, order.cores.threads)
     return found, spans
@@ -57,8 +57,10 @@ def edges_gradient(
     def work(first, last):
         scores, origins = order.sorted(first, last)
         pull = workspace.array("pull", scores.shape, np.float64)
-        given = (order.offsets, first, last, alphas, order.descending, *room(len(scores), False, True, workspace))
-        _edge_gradient_of_block(scores, origins, *given, places, upstream, pull, gradient, to_alpha)
+        given = (order.offsets, first, last)
+        _pulls(*given, upstream, pull)
+        moves = invert_each(order, scores, first, last, alphas, (1.0, 1), pull, np.empty((2, 0)), scores[:0])
+        _gradients(scores, origins, *given, alphas, order.descending, places, upstream, moves, gradient, to_alpha)
 
     parallel.for_each(work, order.blocks, order.cores.threads)
     return gradient, to_alpha
@@ -96,50 +98,28 @@ def sparse(at: Boundaries, tolerance: float, first: int, last: int, width):
 
 
 @uncounted
-def _boundaries_of_block(
-    scores, offsets, begin, end, alphas, descending, ahead, outside, buffers, marks, found, moved, out, spans
-):
-    none, whole = scores[:0], slice(offsets[begin], offsets[end])
-    given = (alphas, descending, 1.0, 1, none, ahead, outside, buffers, marks, out[:, whole], moved, none)
-    invert_block(scores, offsets, begin, end, *given)
+def _spans(scores, offsets, begin, end, descending, spans):
     for r in range(begin, end):
-        at = offsets[r] - offsets[begin]
-        y = scores[at : at + offsets[r + 1] - offsets[r]]
-        spans[r, 0], spans[r, 1] = finite_part(y, np.inf if descending else -np.inf)
+        at, start, stop, _ = finite_span(scores, offsets, begin, r, descending)
+        spans[r, 0], spans[r, 1] = start - at, stop - at
 
 
 @uncounted
-def _edge_gradient_of_block(
-    scores,
-    origins,
-    offsets,
-    begin,
-    end,
-    alphas,
-    descending,
-    ahead,
-    outside,
-    buffers,
-    marks,
-    found,
-    moved,
-    places,
-    upstream,
-    pull,
-    gradient,
-    to_alpha,
-):
-    """A score moves its own distances, and by the boundaries (inversion.py) those of others."""
+def _pulls(offsets, begin, end, upstream, pull):
+    """The gradient with respect to the boundaries."""
     base = offsets[begin]
     for j in range(base, offsets[end] - 1):
         pull[j - base] = upstream[0, j + 1] - upstream[1, j]
-    given = (alphas, descending, 1.0, 1, pull, ahead, outside, buffers, marks, found, moved, scores[:0])
-    invert_block(scores, offsets, begin, end, *given)
+
+
+@uncounted
+def _gradients(scores, origins, offsets, begin, end, alphas, descending, places, upstream, moved, gradient, to_alpha):
+    """A score moves its own distances, and by the boundaries, as inversion.py has it, those of others."""
+    base = offsets[begin]
     for r in range(begin, end):
         first, length = offsets[r], offsets[r + 1] - offsets[r]
-        at = first - base
-        start, stop = finite_part(scores[at : at + length], np.inf if descending else -np.inf)
-        y, origin, moves = scores[at + start : at + stop], origins[at + start : at + stop], moved[0, at + start :]
+        _, start, stop, _ = finite_span(scores, offsets, begin, r, descending)
+        y, origin, moves = scores[start:stop], origins[start:stop], moved[start:]
         middle, moment = 0.5 * np.float64(y[y.size // 2]) if y.size > 0 else 0.0, 0.0
         gradient[first : first + length] = 0.0
         for i in range(y.size):
@@ -153,7 +133,7 @@ def _edge_gradient_of_block(
         to_alpha[r] = -moment / (0.5 * alphas[r])
 
 
-@uncounted
+@inner
 def _beyond_floats(y, origin, gradient, middle):
     """An infinity for a sum of gradients times half distances whose terms exceed floats, with the sign of them all."""
     total = 0.0
@@ -162,7 +142,7 @@ def _beyond_floats(y, origin, gradient, middle):
     return total * np.inf if total != 0.0 else 0.0
 
 
-@kernel
+@inner_counted
 def _ranking_of(offsets, item):
     return np.searchsorted(offsets, item, side="right") - 1
 
@@ -188,7 +168,7 @@ def _dense_rows(values, offsets, alphas, descending, found, spans, ranking, firs
             low = high
 
 
-@kernel
+@inner
 def _window(x, anchors, steps, alpha, up, tail):
     """First and last of the positions but for those at the ends with less than e^tail / 2 of mass on either side."""
     low, high = 0, anchors.size
@@ -208,7 +188,7 @@ def _window(x, anchors, steps, alpha, up, tail):
     return first, low
 
 
-@kernel
+@inner
 def _tail(tolerance, length):
     """Log of twice the mass that may be left aside unseen on either side.
 
@@ -268,7 +248,7 @@ def _sparse_rows(
     return size
 
 
-@kernel
+@inner
 def _masses(x, anchors, steps, alpha, up, from_place, to_place, out):
     """The probabilities of positions from_place .. to_place; returns the mass of all others."""
     low = distance(x, anchors[from_place - 1], steps[from_place - 1], alpha, up) if from_place > 0 else -np.inf
@@ -280,7 +260,7 @@ def _masses(x, anchors, steps, alpha, up, from_place, to_place, out):
     return unseen + probability(low, np.inf)
 
 
-@kernel
+@inner_counted
 def _smallest_kept(p, ordered, unseen, tolerance):
     """The smallest probability that is kept, and how many equal to it."""
     ordered[:] = p

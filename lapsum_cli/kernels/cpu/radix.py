@@ -7,7 +7,7 @@ compressed vectors. A ranking of more than a part is sorted in stretches by seve
 
 import numpy as np
 
-from ..jit import kernel
+from ..jit import inner, kernel
 from ..scalars.keys import bits_of, key_of
 from . import parallel
 from .vectors import copy
@@ -42,7 +42,7 @@ def radix_sort_by(threads, bits, order, keys, places, spare, spare_places):
     parallel.for_each(end, stretches, threads)
 
 
-@kernel
+@inner
 def radix_sort(bits, first, order, keys, places, spare, spare_places, counts):
     """Sort by one byte after the other, the lowest first, to and fro between two buffers; ends in keys, as bits again,
     and places, counted from `first`. counts: (1, 256).

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...core.rankings import frozen
 from .. import parts
-from ..jit import uncounted
+from ..jit import inner, uncounted
 from ..scalars.functions import fma
 from ..scalars.summary import merged, soft_count
 from . import parallel
@@ -28,7 +28,9 @@ from .sweeps import (
     factors_of_each,
     fade,
     finite_part,
+    finite_span,
     merge,
+    of_these,
     stretches,
     together,
 )
@@ -48,33 +50,33 @@ def soft_rank(order, alphas, base=1, dtype=None, upstream=None, results=True):
     """
     values, offsets, descending = order.values, order.offsets, order.descending
     ranks = np.empty(len(values) if results else 0, dtype or values.dtype)
-    wanted = upstream is not None
-    upstream = frozen(upstream if wanted else np.empty(0, ranks.dtype))
-    gradient, alpha_gradient = np.zeros(len(upstream), upstream.dtype), np.zeros(len(alphas))
+    gradient = alpha_gradient = None  # what is None is not compiled
+    if upstream is not None:
+        upstream = frozen(upstream)
+        gradient, alpha_gradient = np.zeros(len(upstream), upstream.dtype), np.zeros(len(alphas))
     rates, workspace = np.minimum(1.0 / alphas, np.finfo(np.float64).max), parallel.Workspace()
 
     def work(first, last):
         scores, places = order.sorted(first, last)
-        length = len(scores)
-        room = (
-            workspace.array("v", (length if wanted else 0,), upstream.dtype),
-            workspace.array("ahead", (2, blocks_of(length)), np.float64),
-            np.zeros((2, 2)),
-            _buffers(workspace),
-        )
-        given = (scores, places, offsets, first, last, rates, float(base), descending, upstream)
-        _rank_block(*given, *room, ranks, gradient, alpha_gradient)
+        v = None if upstream is None else workspace.array("v", (len(scores),), upstream.dtype)
+        given = (scores, places, offsets, first, last, rates, float(base), descending, upstream, v, _buffers(workspace))
+        out = (ranks, gradient, alpha_gradient)
+        _rank_block(*given, *out)
+        if order.rankings.longest > BLOCK:
+            ahead = workspace.array("ahead", (2, blocks_of(len(scores))), np.float64)
+            _rank_longer(*given, ahead, np.zeros((2, 2)), *out)
 
     def of_long(r):
         whole = slice(offsets[r], offsets[r + 1])
         scores, places = order.sorted(r, r + 1, order.cores.threads)
-        given = (rates[r], float(base), descending, upstream[whole] if wanted else upstream)
-        out = (ranks[whole] if results else ranks, gradient[whole] if wanted else gradient)
-        total = _rank_of_parts(scores, places, *given, *out, order.cores)
-        alpha_gradient[r] = -total * rates[r]
+        pull, pulled = (None, None) if upstream is None else (upstream[whole], gradient[whole])
+        given = (rates[r], float(base), descending, pull, ranks[whole] if results else ranks, pulled)
+        total = _rank_of_parts(scores, places, *given, order.cores)
+        if alpha_gradient is not None:
+            alpha_gradient[r] = -total * rates[r]
 
     parallel.each_ranking(order.blocks, offsets, order.cores, work, of_long)
-    return (ranks if results else None), *((gradient, alpha_gradient) if wanted else (None, None))
+    return (ranks if results else None), gradient, alpha_gradient
 
 
 def _buffers(workspace):
@@ -85,16 +87,16 @@ def _buffers(workspace):
 
 
 def _rank_of_parts(scores, places, rate, base, descending, upstream, ranks, gradient, cores):
-    """One long ranking, as _rank_rows does short ones, in parts that no tie lies across; returns sum gradient_i x_i."""
+    """One long ranking, as _rank_block does others, in parts that no tie lies across; returns sum gradient_i x_i."""
     start, stop = finite_part(scores, np.inf if descending else -np.inf)
     _tied(places, ranks, 0, start, base)
     _tied(places, ranks, stop, len(scores), base)
     y, place, base = scores[start:stop], places[start:stop], base + start
-    v, workspace = np.empty(len(y) if len(upstream) else 0, upstream.dtype), parallel.Workspace()
-    common = _common(upstream)
+    v = None if upstream is None else np.empty(len(y), upstream.dtype)
+    common, workspace = None if upstream is None else _common(upstream), parallel.Workspace()
 
     def begin(part, _):
-        if len(v):
+        if v is not None:
             _put_in_order(upstream, place, part.begin, part.end, v)
             _take_off(common, v[part.begin : part.end])
         sums = np.empty((2, 2))
@@ -121,49 +123,73 @@ def _rank_block(
     descending,
     upstream,
     v,
-    ahead,
-    outside,
     buffers,
     ranks,
     gradient,
     alpha_gradient,
 ):
-    """Rankings first .. last of a batch: ranks, unless there is no room for them, and gradients if wanted.
+    """Rankings first .. last of a batch that are no longer than a block: ranks, unless there is no room for them, and
+    gradients unless they are None.
 
     scores, places  (size,), as order.Order sorts a block
-    v, ahead, outside, buffers  room: pulls in order, carries, nothing outside, rows for a block of a sweep
+    v, buffers      room: pulls in order, rows for a block of a sweep; v is filled for longer rankings too
     """
     begin, here, r = offsets[first], slice(offsets[first], offsets[last]), first
-    out, slope = ranks[here] if ranks.size > 0 else ranks, gradient[here] if upstream.size > 0 else gradient
-    if upstream.size > 0:
+    out, slope = ranks[here] if ranks.size > 0 else ranks, of_these(gradient, here)
+    if v is not None:
         _put_in_order(upstream[here], places, 0, v.size, v)
     while r < last:
         stop = together(offsets, r, last)
         swept = slice(offsets[r] - begin, offsets[stop] - begin)
-        y, place, mine = scores[swept], places[swept], v[swept] if v.size > 0 else v
-        if y.size <= BLOCK:
-            given = (offsets, r, stop, rates, base, descending, mine, buffers, out, slope, alpha_gradient)
-            _rank_short(y, place, *given)
-        else:
-            given = (rates[r], base, descending, mine, ahead, outside, buffers, out, slope)
-            alpha_gradient[r] = -_rank_long(y, place, *given) * rates[r]
+        if swept.stop - swept.start <= BLOCK:
+            given = (offsets, r, stop, rates, base, descending, of_these(v, swept), buffers, out, slope)
+            _rank_short(scores[swept], places[swept], *given, alpha_gradient)
         r = stop
 
 
 @uncounted
-def _rank_long(y, place, rate, base, descending, v, ahead, outside, buffers, ranks, gradient):
-    """A ranking of more than a block; returns sum gradient_i x_i."""
-    start, stop = finite_part(y, np.inf if descending else -np.inf)
-    _tied(place, ranks, 0, start, base)
-    _tied(place, ranks, stop, y.size, base)
-    y, place, v = y[start:stop], place[start:stop], v[start:stop] if v.size > 0 else v
-    _take_off(_common(v), v)
-    approach(y, 0, y.size, rate, v, ahead, buffers, outside[:0])
-    given = (rate, base + start, descending, v, ahead, outside, buffers, ranks, gradient)
-    return _finish(y, place, 0, y.size, *given)
+def _rank_longer(
+    scores,
+    places,
+    offsets,
+    first,
+    last,
+    rates,
+    base,
+    descending,
+    upstream,
+    v,
+    buffers,
+    ahead,
+    outside,
+    ranks,
+    gradient,
+    alpha_gradient,
+):
+    """As _rank_block, and after it: the rankings that are longer than a block.
+
+    ahead, outside  room for carries; nothing outside
+    """
+    begin, here = offsets[first], slice(offsets[first], offsets[last])
+    out, slope = ranks[here] if ranks.size > 0 else ranks, of_these(gradient, here)
+    for r in range(first, last):
+        at, end = offsets[r] - begin, offsets[r + 1] - begin
+        if end - at > BLOCK:
+            _, start, stop, _ = finite_span(scores, offsets, first, r, descending)
+            _tied(places[at:end], out, 0, start - at, base)
+            _tied(places[at:end], out, stop - at, end - at, base)
+            finite = slice(start, stop)
+            y, mine = scores[finite], of_these(v, finite)
+            if v is not None:
+                _take_off(_common(mine), mine)
+            approach(y, 0, y.size, rates[r], mine, ahead, buffers, outside[:0])
+            given = (rates[r], base + start - at, descending, mine, ahead, outside, buffers, out, slope)
+            total = _finish(y, places[finite], 0, y.size, *given)
+            if v is not None:
+                alpha_gradient[r] = -total * rates[r]
 
 
-@uncounted
+@inner
 def _rank_short(y, place, offsets, first, last, rates, base, descending, v, buffers, ranks, gradient, alpha_gradient):
     """Rankings first .. last, which are at most a block together, swept as one."""
     factor, weights, before, behind = buffers[0, : y.size], buffers[1:3], buffers[3:5], buffers[5:7]
@@ -171,7 +197,7 @@ def _rank_short(y, place, offsets, first, last, rates, base, descending, v, buff
     infinite = _spread(y, offsets, first, last, rates, base, rate_of, rank_of)
     factors_of_each(y, offsets, first, last, rate_of, factor)
     both_sums(factor, weights[0], y.size, 0.0, 0.0, before[0], behind[0])
-    if v.size > 0:
+    if v is not None:
         _weigh(y, offsets, first, last, descending, v, weights[1])
         both_sums(factor, weights[1], y.size, 0.0, 0.0, before[1], behind[1])
         _slopes(weights[1], before[0], behind[0], before[1], behind[1], factor)
@@ -187,7 +213,7 @@ def _rank_short(y, place, offsets, first, last, rates, base, descending, v, buff
         _scatter(before[0, : y.size], place, ranks)
 
 
-@uncounted
+@inner
 def _spread(y, offsets, first, last, rates, base, rate_of, rank_of):
     """The rate of every score and its hard rank; whether any score is infinite."""
     infinite = False
@@ -200,33 +226,31 @@ def _spread(y, offsets, first, last, rates, base, rate_of, rank_of):
     return infinite
 
 
-@uncounted
+@inner
 def _weigh(y, offsets, first, last, descending, v, weight):
     """The pulls of finite scores, less what those of a ranking have in common; infinite scores have none."""
     for r in range(first, last):
-        at, end = offsets[r] - offsets[first], offsets[r + 1] - offsets[first]
-        start, stop = finite_part(y[at:end], np.inf if descending else -np.inf)
-        mine = v[at + start : at + stop]
+        at, start, stop, end = finite_span(y, offsets, first, r, descending)
+        mine = v[start:stop]
         _take_off(_common(mine), mine)
-        v[at : at + start], v[at + stop : end] = 0, 0
+        v[at:start], v[stop:end] = 0, 0
     copy(v, weight)
 
 
-@uncounted
+@inner
 def _totals(y, offsets, first, last, descending, rates, slopes, alpha_gradient):
     """The gradients for alpha, from those for the scores but for half their rate."""
     half = 0.5 if descending else -0.5
     for r in range(first, last):
-        at, end, total = offsets[r] - offsets[first], offsets[r + 1] - offsets[first], 0.0
-        start, stop = finite_part(y[at:end], np.inf if descending else -np.inf)
-        mine, slope = y[at + start : at + stop], slopes[at + start : at + stop]
+        _, start, stop, _ = finite_span(y, offsets, first, r, descending)
+        mine, slope, total = y[start:stop], slopes[start:stop], 0.0
         middle = 0.5 * np.float64(mine[mine.size // 2]) if mine.size > 0 else 0.0
         for i in range(mine.size):
             total += slope[i] * (0.5 * np.float64(mine[i]) - middle)
         alpha_gradient[r] = -(total * (2.0 * (half * rates[r]))) * rates[r]
 
 
-@uncounted
+@inner
 def _even_ties(y, offsets, first, last, ranks):
     """A tie takes the rank of the score before it: the two sums agree only up to rounding."""
     for r in range(first, last):
@@ -234,14 +258,13 @@ def _even_ties(y, offsets, first, last, ranks):
             ranks[i] = ranks[i - 1] if y[i] == y[i - 1] else ranks[i]
 
 
-@uncounted
+@inner
 def _even_infinite(y, offsets, first, last, base, descending, ranks):
     """Infinite scores are tied at their end."""
     for r in range(first, last):
-        at, end = offsets[r] - offsets[first], offsets[r + 1] - offsets[first]
-        start, stop = finite_part(y[at:end], np.inf if descending else -np.inf)
-        ranks[at : at + start] = base + 0.5 * (start - 1)
-        ranks[at + stop : end] = base + 0.5 * (stop + (end - at) - 1)
+        at, start, stop, end = finite_span(y, offsets, first, r, descending)
+        ranks[at:start] = base + 0.5 * (start - at - 1)
+        ranks[stop:end] = base + 0.5 * (stop - at + end - at - 1)
 
 
 @uncounted
@@ -282,7 +305,7 @@ def _take_off(common, v):
 
 @uncounted
 def _finish(y, place, begin, end, rate, base, descending, v, ahead, sums, buffers, ranks, gradient):
-    """Ranks of a part and, unless v is empty, gradients; returns sum gradient_i x_i.
+    """Ranks of a part and, unless v is None, gradients; returns sum gradient_i x_i.
 
     sums: what lies outside the part, as sweeps.merge tells it.
     """
@@ -297,7 +320,7 @@ def _finish(y, place, begin, end, rate, base, descending, v, ahead, sums, buffer
         factors(y, start, size, rate, factor)
         outer = merged(ahead[0, b], sums[0, 1], to_end)
         carry = both_sums(factor, weights[0], size, carry, outer, before[0], behind[0])
-        if v.size > 0:
+        if v is not None:
             copy(v[start : start + size], weights[1])
             outer = merged(ahead[1, b], sums[1, 1], to_end)
             carry_v = both_sums(factor, weights[1], size, carry_v, outer, before[1], behind[1])
@@ -309,7 +332,7 @@ def _finish(y, place, begin, end, rate, base, descending, v, ahead, sums, buffer
     return total * (2.0 * half)
 
 
-@uncounted
+@inner
 def _ranks(y, base, before, behind, last, rank):
     """Turn the sums before each score of a block into ranks; last and rank are those of the score before it."""
     for i in range(y.size):
@@ -324,7 +347,7 @@ def _ranks(y, base, before, behind, last, rank):
     return last, rank
 
 
-@uncounted
+@inner
 def _has_ties(y, before):
     ties = np.int32(0)
     for i in range(y.size):
@@ -332,14 +355,14 @@ def _has_ties(y, before):
     return ties > 0
 
 
-@uncounted
+@inner
 def _soft_counts(number, before, behind):
     """Turn the sums before each score into soft counts."""
     for i in range(number.size):
         before[i] = soft_count(number[i], before[i], behind[i])
 
 
-@uncounted
+@inner
 def _gradients(y, v, half, middle, before, behind, before_v, behind_v, out):
     """The gradients of a block, from its sums with weight 1 and with v; returns the sum of what `half` scales in them
     times half the distance of each score from twice `middle`, which stays finite where 1 / alpha or a difference does
@@ -353,20 +376,20 @@ def _gradients(y, v, half, middle, before, behind, before_v, behind_v, out):
     return total
 
 
-@uncounted
+@inner
 def _slopes(v, before, behind, before_v, behind_v, out):
     """The gradients but for half their rate."""
     for i in range(out.size):
         out[i] = fma(-v[i], before[i] + behind[i], before_v[i] + behind_v[i])
 
 
-@uncounted
+@inner
 def _scale(slopes, half, rate):
     for i in range(slopes.size):
         slopes[i] = slopes[i] * (half * rate[i]) + 0.0  # no -0, which may be of another ranking's sign
 
 
-@uncounted
+@inner
 def _scatter(values, place, out):
     for i in range(values.size):
         out[place[i]] = values[i]

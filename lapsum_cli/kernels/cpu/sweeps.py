@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..jit import uncounted
+from ..jit import inner, uncounted
 from ..scalars.functions import exp_nonpositive
 from ..scalars.summary import merged, step
 from .vectors import BLOCK, copy
@@ -39,10 +39,28 @@ def finite_part(y, best):
     return start, stop
 
 
+@inner
+def finite_span(y, offsets, first, r, descending):
+    """Of ranking r, in a sorted block y whose first is given: where it begins, its finite scores begin and end, and it
+    ends.
+    """
+    at, end = offsets[r] - offsets[first], offsets[r + 1] - offsets[first]
+    start, stop = finite_part(y[at:end], np.inf if descending else -np.inf)
+    return at, at + start, at + stop, end
+
+
+@inner
+def of_these(values, here):
+    """values[here], or None of None."""
+    if values is None:
+        return None
+    return values[here]
+
+
 # Loops run over slices: Numba lets an index such as start + i - 1 be negative, and LLVM then vectorises nothing.
 
 
-@uncounted
+@inner
 def factors(y, start, size, rate, out):
     """e^(-gap / alpha) to the score before, for scores start .. start + size; the first score of all has none."""
     first = 1 if start == 0 else 0
@@ -53,7 +71,7 @@ def factors(y, start, size, rate, out):
         factor[i] = exp_nonpositive(-abs(np.float64(before[i]) - np.float64(here[i])) * rate)
 
 
-@uncounted
+@inner
 def together(offsets, first, last):
     """How far rankings from the first on make at most a block together, and are swept as one; at least one does."""
     stop = first + 1
@@ -62,7 +80,7 @@ def together(offsets, first, last):
     return stop
 
 
-@uncounted
+@inner
 def each_of(numbers, offsets, first, last, out):
     """The number of a ranking for each of its scores, those of rankings first .. last."""
     for r in range(first, last):
@@ -70,7 +88,7 @@ def each_of(numbers, offsets, first, last, out):
             out[i] = numbers[r]
 
 
-@uncounted
+@inner
 def factors_of_each(y, offsets, first, last, rates, out):
     """As `factors`, of rankings first .. last, with a rate for each score: 0 where one begins, so that sums forget.
 
@@ -82,13 +100,13 @@ def factors_of_each(y, offsets, first, last, rates, out):
             out[offsets[r] - offsets[first]] = 0.0
 
 
-@uncounted
+@inner
 def _factors(y, before, rates, out):
     for i in range(y.size):
         out[i] = exp_nonpositive(-abs(np.float64(before[i]) - np.float64(y[i])) * rates[i])
 
 
-@uncounted
+@inner
 def carry_behind(factor, weight, size, carry):
     """The sum behind the score before a block, given that behind its last score."""
     for i in range(size - 1, -1, -1):
@@ -96,7 +114,7 @@ def carry_behind(factor, weight, size, carry):
     return carry
 
 
-@uncounted
+@inner
 def carry_both(factor, weight, size, carry):
     """What carry_behind gives, and the sum up to and with the last score, of this block alone; side by side."""
     before = 0.0
@@ -107,7 +125,7 @@ def carry_both(factor, weight, size, carry):
     return carry, before
 
 
-@uncounted
+@inner
 def fade(y, i, j, rate):
     """e^-distance/alpha between two scores, either of which may lie beyond the end: then there is nothing to fade."""
     if i < 0 or j < 0 or i >= y.size or j >= y.size:
@@ -147,7 +165,7 @@ def _next_rise(y, at):
     return at
 
 
-@uncounted
+@inner
 def both_sums(factor, weight, size, carry, ahead, before, behind):
     """The sums before and behind each score of a block; returns that up to and with its last score.
 
@@ -165,14 +183,14 @@ def both_sums(factor, weight, size, carry, ahead, before, behind):
 
 @uncounted
 def approach(y, begin, end, rate, v, ahead, buffers, sums):
-    """The sums of a part of a sorted ranking, alone, with weight 1 (w = 0) and, unless it is empty, weight v (w = 1).
+    """The sums of a part of a sorted ranking, alone, with weight 1 (w = 0) and, unless it is None, weight v (w = 1).
 
     ahead[w, b] is the sum over the scores behind block b, seen from its last score. sums[w], unless it is empty, is
     that over the whole part, seen from its last score and from the one before its first.
 
     buffers: rows for a block: factors; weights, the first of which is 1.
     """
-    kinds, blocks = (2 if v.size > 0 else 1), (end - begin + BLOCK - 1) // BLOCK
+    kinds, blocks = (1 if v is None else 2), (end - begin + BLOCK - 1) // BLOCK
     for w in range(kinds):
         ahead[w, max(blocks - 1, 0)] = 0.0
     if blocks <= 1 and sums.size == 0:
@@ -182,9 +200,9 @@ def approach(y, begin, end, rate, v, ahead, buffers, sums):
     for b in range(blocks - 1, -1 if sums.size > 0 else 0, -1):
         start, size = begin + b * BLOCK, min(BLOCK, end - begin - b * BLOCK)
         factors(y, start, size, rate, factor)
+        if v is not None:
+            copy(v[start : start + size], weights[1])
         for w in range(kinds):
-            if w == 1:
-                copy(v[start : start + size], weights[1])
             if sums.size == 0:
                 ahead[w, b - 1] = carry_behind(factor, weights[w], size, ahead[w, b])
                 continue

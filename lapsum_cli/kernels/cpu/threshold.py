@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from ..jit import kernel, sum_within, within
+from ..jit import inner, inner_counted, kernel, sum_within, within
 from ..scalars.functions import exp_nonpositive
 from ..scalars.summary import faded, merged, sample_deviation, soft_count
 from .vectors import BLOCK, block_total, count_from, gather, largest, sort
@@ -24,7 +24,7 @@ SOFT = 4.0  # sum of e^-distance/alpha from which the slope of the soft count sa
 LONG = 1 << 15  # scores from which a bracket that misses costs more than a wide one
 
 
-@kernel
+@inner_counted
 def neighbours(x, k, finite, alpha, rate, sign, inside, buffers, sample):
     """The scores on either side of the threshold, and what the closed form (laplace.log_nearness) needs of the others:
     how much k exceeds the number of scores above, and sums of e^-distance/alpha to the neighbours, above and below.
@@ -122,7 +122,7 @@ def collapse(x, sign, low, high, rate, inside, buffers):
     return over, above, below, size
 
 
-@kernel
+@inner
 def _ends(candidates, outside, alpha, rate, buffers):
     """The soft counts at low and at high, given the scores strictly between and what `collapse` found on either side:
     outside = (low, high, over, above, below).
@@ -136,7 +136,7 @@ def _ends(candidates, outside, alpha, rate, buffers):
     return at_low, soft_count(over, above, merged(under_high, below, fade))
 
 
-@kernel
+@inner
 def _between(candidates, outside, at_low, at_high, k, alpha, rate, buffers):
     """`neighbours` among the candidates, for soft counts at_high < k <= at_low at the ends of their bracket.
 
@@ -171,7 +171,7 @@ def _between(candidates, outside, at_low, at_high, k, alpha, rate, buffers):
             guess = low + (at_low - k) / (at_low - at_high) * (high - low)
 
 
-@kernel
+@inner
 def _some_between(candidates, low, high, tries):
     """Some score strictly between low and high; if there is none, low."""
     start = tries * 2654435761 % candidates.size
@@ -182,7 +182,7 @@ def _some_between(candidates, low, high, tries):
     return low
 
 
-@kernel
+@inner
 def _around(candidates, t, lo, hi, buffers):
     """The largest score up to t and the smallest above it, or lo and hi where there is none."""
     lower, higher, at = candidates.dtype.type(lo), candidates.dtype.type(hi), candidates.dtype.type(t)
@@ -194,7 +194,7 @@ def _around(candidates, t, lo, hi, buffers):
     return np.float64(lower), np.float64(higher)
 
 
-@kernel
+@inner
 def _part_at(x, t, up_to, above):
     """The scores up to t, and the negated ones above it; -inf elsewhere."""
     nothing = x.dtype.type(-np.inf)
@@ -203,7 +203,7 @@ def _part_at(x, t, up_to, above):
         above[i] = -x[i] if x[i] > t else nothing
 
 
-@kernel
+@inner
 def _outer_sums(x, sign, low, high, rate, buffers):
     """Of scores sign x how many are at `high` or above, sum e^-(x-high)/alpha over these, and sum e^-(low-x)/alpha over
     those at `low` or below.
@@ -218,7 +218,7 @@ def _outer_sums(x, sign, low, high, rate, buffers):
     return over, above, below
 
 
-@kernel
+@inner
 def _outer_exponentials(x, sign, low, high, rate, above, below):
     """e^-distance/alpha to `high` from there up, and to `low` from there down; 0 elsewhere."""
     zero, lowest, highest = x.dtype.type(0), x.dtype.type(low), x.dtype.type(high)

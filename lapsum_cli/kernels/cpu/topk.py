@@ -15,7 +15,7 @@ import numpy as np
 
 from ...core.rankings import Rankings
 from .. import parts
-from ..jit import kernel, uncounted, within
+from ..jit import inner, kernel, uncounted, within
 from ..scalars.cut import beyond_float32, hard_cut, log_membership, log_share, membership, rates_of, thresholds_of
 from ..scalars.functions import exp_nonpositive
 from ..scalars.laplace import LARGEST_GAP, log_nearness, log_or_minus_inf, log_shares
@@ -57,20 +57,22 @@ def soft_topk(cores, rankings, ks, alphas, largest=True, log=False, upstream=Non
     cuts.fill(-np.inf)
     sign = values.dtype.type(1 if largest else -1)
     rates, workspace = rates_of(alphas, values.dtype), parallel.Workspace()
+    logs = True if log else None  # what is None is not compiled
 
     def work(first, last):
-        size = int(offsets[last] - offsets[first])
         given = (values, offsets, first, last, largest, workspace)
         ordered, _ = sort_block(*given, with_places=False, up_to=_SHORT, enough=ks)
-        room = (*_room(size, values.dtype, workspace), _sample(size, workspace))
         e = workspace.array("e", (_SHORT + LANES,), values.dtype)
         roots = workspace.array("roots", (7, _AT_ONCE), np.float64)
-        given = (values, offsets, first, last, ordered, ks, alphas, rates, sign, log)
-        _topk_block(*given, *room, e, roots, out, cuts)
+        given = (values, offsets, first, last, ks, alphas, rates, sign, logs)
+        _topk_block(*given, ordered, e, roots, out, cuts)
+        if rankings.longest > _SHORT:
+            size = min(rankings.longest, int(offsets[last] - offsets[first]))
+            _topk_longer(*given, *_room(size, values.dtype, workspace), _sample(size, workspace), out, cuts)
 
     def of_long(r):
         whole = slice(offsets[r], offsets[r + 1])
-        given = (ks[r], alphas[r], rates[r], sign, log, out[whole] if results else out, cuts[r])
+        given = (ks[r], alphas[r], rates[r], sign, logs, out[whole] if results else out, cuts[r])
         _topk_of_parts(values[whole], *given, cores)
 
     parallel.each_ranking(parallel.slices(offsets), offsets, cores, work, of_long)
@@ -123,7 +125,7 @@ def _topk_of_parts(x, k, alpha, rate, sign, log, p, cut, cores):
         return neighbours_of_all(x, k - top, finite, alpha, rate, sign, *_room(len(x), x.dtype, parallel.Workspace()))
 
     def write(here, _):
-        _write(x[here], sign, k, top, finite, cut, _shares(cut), rate, log, p[here] if len(p) else p)
+        _write_long(x[here], sign, k, top, finite, cut, rate, log, p[here] if len(p) else p)
 
     rounds = [parts.Round(count, bracket), parts.Round(outside_of, settle)]
     parts.run(parallel.parts(len(x), cores.part), rounds, write, parallel.each(cores.threads))
@@ -143,11 +145,9 @@ def _sample(length, workspace):
     return workspace.array("sample", (3, sample_size(length)), np.float64)
 
 
-@kernel
-def _topk_block(
-    values, offsets, first, last, ordered, ks, alphas, rates, sign, log, inside, buffers, sample, e, roots, out, cuts
-):
-    """Rankings first .. last; ordered: these without places, the short ones best first."""
+@uncounted
+def _topk_block(values, offsets, first, last, ks, alphas, rates, sign, log, ordered, e, roots, out, cuts):
+    """Of rankings first .. last the short ones; ordered: these without places, the short ones best first."""
     begin, r = offsets[first], first
     x, p = values[: offsets[last]], out[: offsets[last]] if out.size > 0 else out
     while r < last:
@@ -157,32 +157,31 @@ def _topk_block(
         if stop > r:
             y = ordered[offsets[r] - begin :]
             _topk_of_sorted(x, offsets, r, stop, y, ks, alphas, rates, sign, log, e, roots[:, : stop - r], p, cuts)
-            r = stop
-        else:
-            here = slice(offsets[r], offsets[r + 1])
-            mine = p[here] if out.size > 0 else out
-            given = (ks[r], alphas[r], rates[r], sign, log, inside, buffers, sample)
-            _topk_of_any(x[here], *given, mine, cuts[r])
-            r += 1
+        r = max(stop, r + 1)
 
 
 @kernel
-def _topk_of_any(x, k, alpha, rate, sign, log, inside, buffers, sample, p, cut):
-    """A ranking in any order: the threshold in a bracket."""
-    top, masked = count_infinite(x, sign * x.dtype.type(np.inf))
-    finite = x.size - top - masked
-    if top < k < top + finite:
-        cut[:] = _cut(neighbours(x, k - top, finite, alpha, rate, sign, inside, buffers, sample), alpha)
-    _write(x, sign, k, top, finite, cut, _shares(cut), rate, log, p)
+def _topk_longer(values, offsets, first, last, ks, alphas, rates, sign, log, inside, buffers, sample, out, cuts):
+    """After _topk_block, the others, in any order: the threshold in a bracket."""
+    for r in range(first, last):
+        if offsets[r + 1] - offsets[r] > _SHORT:
+            here = slice(offsets[r], offsets[r + 1])
+            x, k, cut = values[here], ks[r], cuts[r]
+            top, masked = count_infinite(x, sign * x.dtype.type(np.inf))
+            finite = x.size - top - masked
+            if top < k < top + finite:
+                given = (alphas[r], rates[r], sign, inside, buffers, sample)
+                cut[:] = _cut(neighbours(x, k - top, finite, *given), alphas[r])
+            _write_long(x, sign, k, top, finite, cut, rates[r], log, out[here] if out.size > 0 else out)
 
 
 @uncounted
-def _shares(cut):
-    """What the scores next to a threshold lose across it, below and above."""
-    return math.exp(cut[2]), math.exp(cut[3])
+def _write_long(x, sign, k, top, finite, cut, rate, log, p):
+    """As `_write`, which is a part of its caller."""
+    _write(x, sign, k, top, finite, cut, (math.exp(cut[2]), math.exp(cut[3])), rate, log, p)
 
 
-@kernel
+@uncounted
 def _cut(found, alpha):
     """The neighbours of a threshold and the logarithms of the shares that they would lose across it."""
     below, above, excess, sum_above, sum_below = found
@@ -200,7 +199,7 @@ def _gap(above, below, alpha):
     return LARGEST_GAP if gap == np.inf and above < np.inf and below > -np.inf else gap
 
 
-@uncounted
+@inner
 def _topk_of_sorted(x, offsets, first, last, ordered, ks, alphas, rates, sign, log, e, roots, p, cuts):
     """Short rankings first .. last, whose scores are also given best first; x and p end where their block does.
 
@@ -248,19 +247,19 @@ def _finite(x, y, k, sign):
     return top, x.size - masked
 
 
-@uncounted
+@inner
 def _all_near(excess, sum_above, sum_below, gap, near):
     for i in range(near.size):
         near[i] = log_nearness(excess[i], sum_above[i], sum_below[i], gap[i])
 
 
-@uncounted
+@inner
 def _all_logs(near, excess, gap, log_below, log_above):
     for i in range(near.size):
         log_below[i], log_above[i] = log_shares(near[i], excess[i], gap[i])
 
 
-@uncounted
+@inner
 def _all_shares(logs, shares):
     for i in range(logs.size):
         shares[i] = exp_nonpositive(logs[i])
@@ -268,20 +267,22 @@ def _all_shares(logs, shares):
 
 @within
 def _write(x, sign, k, top, finite, cut, shares, rate, log, p):
-    """Memberships, given the cut and its shares; without one all or nothing, and the cut says which."""
+    """Memberships, or their logarithms unless log is None, given the cut and its shares; without one all or nothing,
+    and the cut says which.
+    """
     if top < k < top + finite:
         if p.size == 0:
             return
-        if log:
-            _log_memberships(x, sign, cut, shares[1], rate, p)
-        else:
+        if log is None:
             _memberships(x, sign, cut, shares, rate, p)
+        else:
+            _log_memberships(x, sign, cut, shares[1], rate, p)
         return
     side, share, others = hard_cut(k, top)
-    if log:
-        _fill(x, sign, log_or_minus_inf(share), log_or_minus_inf(others), -np.inf, p)
-    else:
+    if log is None:
         _fill(x, sign, share, others, 0.0, p)
+    else:
+        _fill(x, sign, log_or_minus_inf(share), log_or_minus_inf(others), -np.inf, p)
     cut[:2], cut[2:] = side, -np.inf
 
 
@@ -304,7 +305,7 @@ def _memberships(x, sign, cut, shares, rate, p):
         p[i] = membership(e, is_above, share_below, share_above)
 
 
-@uncounted
+@inner
 def _log_memberships(x, sign, cut, share_above, rate, p):
     below, above = x.dtype.type(cut[0]), x.dtype.type(cut[1])
     log_below, share_above = x.dtype.type(log_share(cut[2])), x.dtype.type(share_above)

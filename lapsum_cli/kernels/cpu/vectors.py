@@ -7,13 +7,13 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from ..jit import OPTIONS, block_sum, kernel, uncounted
+from ..jit import OPTIONS, block_sum, inner, inner_counted, kernel
 
 # Scores that a loop takes at once. A row of float64 is 8 KiB, so that a few rows stay in an L1 or L2 cache.
 BLOCK = 1024
 
 
-@uncounted
+@inner
 def copy(values, out):
     for i in range(values.size):
         out[i] = values[i]
@@ -89,7 +89,7 @@ def _largest(x):
     return _largest_32 if x.dtype is types.float32 else _largest_64
 
 
-@kernel
+@inner
 def gather(x, sign, lo, hi, out, flags):
     """The scores sign x strictly between lo and hi, written to the front of `out`, which may be x itself; their number.
 
@@ -111,7 +111,7 @@ def gather(x, sign, lo, hi, out, flags):
     return size
 
 
-@kernel
+@inner
 def _mark(x, sign, lo, hi, flags):
     lowest, highest = x.dtype.type(lo), x.dtype.type(hi)
     for i in range(x.size):
@@ -119,7 +119,7 @@ def _mark(x, sign, lo, hi, flags):
         flags[i] = np.uint8((v > lowest) & (v < highest))
 
 
-@kernel
+@inner_counted
 def sort(y):
     """In place, rising. Numba's own sort takes twice as long for 30 scores."""
     if y.size > 64:

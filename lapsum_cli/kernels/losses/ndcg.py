@@ -6,7 +6,7 @@ for the rest of k. Gains are 2^y - 1 (exponential) or y >= 0, relative to the be
 
 import numpy as np
 
-from ..jit import uncounted
+from ..jit import inner, uncounted
 from ..scalars.functions import LOG_2, exp_nonpositive, log_normal
 from ..scalars.team import join, team_maxima, team_sums
 from .parts import Loss
@@ -39,7 +39,7 @@ def ndcg(rankings, offsets, read, losses, upstreams):
             losses[r] = 1.0 - gained / ideal if ideal > 0.0 else np.nan
 
 
-@uncounted
+@inner
 def _gain_of(y, best, nothing, exponential):
     """2^y - 1 relative to 2^best, which may be more than a float holds; or y relative to best.
 
@@ -50,7 +50,7 @@ def _gain_of(y, best, nothing, exponential):
     return exp_nonpositive((y - best) * LOG_2) - nothing if exponential else y / best
 
 
-@uncounted
+@inner
 def _log2(x):
     return log_normal(x) / LOG_2
 

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from ..jit import uncounted
+from ..jit import inner, uncounted
 from ..scalars.functions import LOG_2
 from ..scalars.places import distance
 from ..scalars.team import join, team_sums
@@ -44,7 +44,7 @@ def permutation(rankings, offsets, read, losses, upstreams):
             losses[r] = total / max(length, 1)
 
 
-@uncounted
+@inner
 def _log_share(x, place, start, stop, length, descending):
     """log P of an infinite score, which shares the places at its end equally with its like and has no others."""
     is_best = x > 0.0 if descending else x < 0.0
@@ -52,7 +52,7 @@ def _log_share(x, place, start, stop, length, descending):
     return -math.log(np.float64(to_place - from_place)) if from_place <= place < to_place else -np.inf
 
 
-@uncounted
+@inner
 def _log_probability(x, edges, place, n, alpha, descending):
     """log P of a finite score at one of n places, and its slopes along the distances to the boundaries at either end.
 
@@ -76,7 +76,7 @@ def _log_probability(x, edges, place, n, alpha, descending):
     return log_p, at_low / alpha * up, at_high / alpha * up
 
 
-@uncounted
+@inner
 def _log_tail(z):
     """log F(z), and its slope."""
     if z <= 0.0:
@@ -85,7 +85,7 @@ def _log_tail(z):
     return math.log1p(-tail), tail / (1.0 - tail)
 
 
-@uncounted
+@inner
 def _log_between(low, high, width):
     """log(F(high) - F(low)), and the densities at low and at high over that difference."""
     if high <= 0.0 or low >= 0.0:

@@ -6,7 +6,7 @@ the cut, with all digits of a membership near 0 or 1.
 
 import numpy as np
 
-from ..jit import uncounted
+from ..jit import inner, uncounted
 from ..scalars.cut import log_share
 from ..scalars.functions import exp_nonpositive, log_one_minus
 from ..scalars.laplace import log_or_minus_inf
@@ -32,7 +32,7 @@ def topk(rankings, offsets, read, losses, upstreams):
             losses[r] = total / n
 
 
-@uncounted
+@inner
 def _cross_entropy(v, p, t, cut, alpha):
     """-(t log p + (1 - t) log(1 - p)) of a score v, larger being better, and its slope along v / alpha at a fixed
     threshold, where log p rises by (1 - p) / p or 1, and so on.
@@ -49,7 +49,7 @@ def _cross_entropy(v, p, t, cut, alpha):
     return _entropy(t, log_tail, log_rest), (1.0 - t) * odds - t
 
 
-@uncounted
+@inner
 def _entropy(t, log_in, log_out):
     return -(t * log_in if t > 0.0 else 0.0) - ((1.0 - t) * log_out if t < 1.0 else 0.0)
 

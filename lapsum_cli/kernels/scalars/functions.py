@@ -44,6 +44,37 @@ def _lower_fma(context, builder, signature, arguments):
     )
 
 
+def as_bits(x):
+    """The bits of a float, as an integer of the same size. Numba's own view of a number compiles for a second."""
+    return x.view(f"i{x.itemsize}")
+
+
+def as_float(bits):
+    """The float that has these bits."""
+    return bits.view(f"f{bits.itemsize}")
+
+
+_CASTS = [(types.float32, types.int32), (types.float64, types.int64)]
+
+
+def _cast(function, casts):
+    """Have Numba compile a function of one argument as a cast of its bits, from one type to another."""
+
+    @type_callable(function)
+    def type_cast(context):
+        return lambda x: next((signature(to, kind) for kind, to in casts if x == kind), None)
+
+    for kind, _ in casts:
+
+        @lower_builtin(function, kind)
+        def lower_cast(context, builder, signature, arguments):
+            return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
+
+
+_cast(as_bits, _CASTS)
+_cast(as_float, [(to, kind) for kind, to in _CASTS])
+
+
 # --- e^z for z <= 0, in array loops ---------------------------------------------------------------------------------
 # LLVM does not vectorise math.exp (0.24 G/s). Written out, the loop runs at the speed of memory: z = n log 2 + r with
 # |r| <= log(2) / 2, a polynomial in r, and n added to the exponent bits. Adding 1.5 * 2^(mantissa bits) rounds z /
@@ -67,8 +98,8 @@ def _exp_32(z):
     r = fma(-n, _LOW_32, fma(-n, _HIGH_32, c))
     p = fma(fma(fma(fma(fma(_P5, r, _P4), r, _P3), r, _P2), r, _P1), r, _P0)
     p = fma(p * r, r, r) + _ONE_32
-    bits = _F(p).view(np.int32) + (_F(t).view(np.int32) << _SHIFT_32)
-    return np.int32(bits).view(_F) if z >= _CUTOFF_32 else _ZERO_32
+    bits = as_bits(p) + (as_bits(t) << _SHIFT_32)
+    return as_float(np.int32(bits)) if z >= _CUTOFF_32 else _ZERO_32
 
 
 _CUTOFF_64, _ROUND_64, _LOG2E_64 = -708.0, 1.5 * 2.0**52, 1 / math.log(2)
@@ -86,8 +117,8 @@ def _exp_64(z):
     p = fma(fma(fma(fma(fma(fma(_T13, r, _T12), r, _T11), r, _T10), r, _T9), r, _T8), r, _T7)
     p = fma(fma(fma(fma(fma(p, r, _T6), r, _T5), r, _T4), r, _T3), r, _T2)
     p = fma(p * r, r, r) + 1.0
-    bits = np.float64(p).view(np.int64) + (np.float64(t).view(np.int64) << _SHIFT_64)
-    return np.int64(bits).view(np.float64) if z >= _CUTOFF_64 else 0.0
+    bits = as_bits(p) + (as_bits(t) << _SHIFT_64)
+    return as_float(np.int64(bits)) if z >= _CUTOFF_64 else 0.0
 
 
 def exp_nonpositive(z):
@@ -149,8 +180,8 @@ _SQRT_2 = math.sqrt(2.0)
 
 
 def _log_64(x):
-    bits = np.float64(x).view(np.int64)
-    m = np.int64((bits & _MANTISSA) | _EXPONENT_OF_1).view(np.float64)
+    bits = as_bits(x)
+    m = as_float(np.int64((bits & _MANTISSA) | _EXPONENT_OF_1))
     e = np.float64((bits >> _SHIFT_64) - np.int64(1023))
     large = m > _SQRT_2
     m, e = (0.5 * m if large else m), (e + 1.0 if large else e)

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from ..jit import inlined, uncounted
+from ..jit import inlined, inner
 from .functions import LOG_2, exp_nonpositive, fma, log_normal
 
 HARD = 1e-300  # an alpha at which a soft result is the hard one, its ties shared
@@ -49,7 +49,7 @@ def to_neighbours(near, excess, gap):
     return far if excess < 0.0 else near, near if excess < 0.0 else far
 
 
-@uncounted
+@inner
 def log_shares(near, excess, gap):
     """Log of e^-(t-r)/2 and of e^-(s-t)/2, given the one that log_nearness tells.
 
@@ -60,6 +60,6 @@ def log_shares(near, excess, gap):
     return to_below - LOG_2, to_above - LOG_2
 
 
-@uncounted
+@inner
 def log_or_minus_inf(x):
     return math.log(x) if x > 0.0 else -np.inf

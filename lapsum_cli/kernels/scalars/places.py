@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..jit import uncounted
+from ..jit import inner
 
 
 class Boundaries(NamedTuple):
@@ -23,7 +23,7 @@ class Boundaries(NamedTuple):
     spans: np.ndarray  # (m, 2): positions from .. to that finite scores take
 
 
-@uncounted
+@inner
 def distance(x, anchor, step, alpha, up):
     """(x - boundary) / alpha, positive where the score is better; a difference of scores, then the step. Of halves,
     because a difference of scores may overflow.
@@ -31,7 +31,7 @@ def distance(x, anchor, step, alpha, up):
     return up * (0.5 * np.float64(x) - 0.5 * anchor - 0.5 * step) / (0.5 * alpha)
 
 
-@uncounted
+@inner
 def probability(low, high):
     """F(high) - F(low) for low <= high, from tails on the side where they lie."""
     at_low, at_high = 0.5 * math.exp(-abs(low)), 0.5 * math.exp(-abs(high))
@@ -40,7 +40,7 @@ def probability(low, high):
     return max(at_low - at_high, 0.0) if low >= 0.0 else 1.0 - at_low - at_high
 
 
-@uncounted
+@inner
 def shared_places(x, up, start, stop, length):
     """First and last + 1 of the places that an infinite score shares with its like; (0, 0) for a finite one.
 

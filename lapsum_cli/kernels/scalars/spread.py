@@ -6,12 +6,12 @@ neighbours. Of halves, because a difference of scores may overflow.
 
 import numpy as np
 
-from ..jit import uncounted
+from ..jit import inner
 
 OF_NORMAL = {"iqr": 1.3489795003921634, "mad": 0.6744897501960817}  # in standard deviations, of a normal distribution
 
 
-@uncounted
+@inner
 def spread_of_sorted(y, begin, end, is_mad):
     """Of the finite scores among y[begin:end], which rise or fall: the interquartile range, or the median distance from
     the median; 0 where there is none.
@@ -26,7 +26,7 @@ def spread_of_sorted(y, begin, end, is_mad):
     return _half_distance(y, start, stop, middle, (count - 1) // 2) + _half_distance(y, start, stop, middle, count // 2)
 
 
-@uncounted
+@inner
 def _finite(y, begin, end):
     """Where the finite scores begin and end: infinite ones are at the ends."""
     start, stop = begin, end
@@ -37,7 +37,7 @@ def _finite(y, begin, end):
     return start, stop
 
 
-@uncounted
+@inner
 def _last_like(y, low, high, value, is_like):
     """The first place from which scores are no longer (is_like), or are (not is_like), equal to a value."""
     while low < high:
@@ -49,7 +49,7 @@ def _last_like(y, low, high, value, is_like):
     return low
 
 
-@uncounted
+@inner
 def _half_quantile(y, start, count, share):
     """Half of the score at this share of the way from y[start] to the last of so many."""
     at = share * (count - 1)
@@ -58,7 +58,7 @@ def _half_quantile(y, start, count, share):
     return low + (high - low) * (at - i)
 
 
-@uncounted
+@inner
 def _half_distance(y, start, stop, middle, k):
     """The k-th smallest, from 0, of the distances of halves of y[start:stop] from their median.
 
@@ -81,6 +81,6 @@ def _half_distance(y, start, stop, middle, k):
     return found
 
 
-@uncounted
+@inner
 def _half_from(y, i, middle):
     return abs(0.5 * np.float64(y[i]) - middle)

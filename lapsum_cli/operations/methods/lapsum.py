@@ -124,7 +124,6 @@ METHOD = Method(
             _topk_gradient,
             lambda itemsize, gradient: itemsize,
             lambda itemsize, gradient: 5 * itemsize + (2 * itemsize if gradient else 0),
-            has_gradient_kernels=True,
         ),
         # Beside sorting: boundaries, a score and a step in float64; the widths of rows; a row of the result.
         "permute": Way(
