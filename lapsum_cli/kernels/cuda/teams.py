@@ -1,4 +1,4 @@
-"""Teams of ..scalars.team on a card: the threads of a block, some neighbours in a warp, or one thread.
+"""Teams of ..scalars.team on a card: the threads of a block, or some neighbours in a warp, down to one.
 
 How a team is chosen for a ranking is what a launch says: `Blocks`, or `Lanes` of so many threads. In the simulator,
 whose threads exchange no registers, so many are a block.
@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..scalars import team
-from ..scalars.team import Alone
 from . import blocks
 from .adapter import IS_SIMULATED, Lane, cuda, device, float64
 from .blocks import block_maxima, block_sums
@@ -63,17 +62,11 @@ class Blocks(NamedTuple):
 
     threads: int
 
-    def team(self, numbers: Any) -> Block:
-        return block_for(numbers[cuda.blockIdx.x])
-
 
 class Lanes(NamedTuple):
     """So many neighbours in a warp for each ranking, from 1 to all 32."""
 
     threads: int
-
-    def team(self, numbers: Any) -> Block:
-        return block_for(numbers[cuda.blockIdx.x])
 
 
 class Some(NamedTuple):
@@ -121,7 +114,7 @@ def by_length(layout: Any, table: Iterable[tuple[int, Blocks | Lanes]]) -> list[
 
 def team_for(who: Blocks | Lanes, numbers: Any) -> Any:
     """The team of the thread that asks, with its ranking."""
-    return who.team(numbers)
+    return block_for(numbers[cuda.blockIdx.x])
 
 
 def meet(team: Any) -> None:
@@ -170,35 +163,27 @@ if not IS_SIMULATED:  # the same for the compiler, which knows no methods
         return s[0], s[threads], s[2 * threads]
 
     @device
-    def _one_of_some(team, values, largest):
-        return (blocks.over_lanes(values[0], team.mask, team.threads, largest),)
+    def _over(some, value, largest):
+        return blocks.over_lanes(value, some.mask, some.threads, largest)
 
     @device
-    def _two_of_some(team, values, largest):
+    def _one_of_some(some, values, largest):
+        return (_over(some, values[0], largest),)
+
+    @device
+    def _two_of_some(some, values, largest):
         a, b = values
-        return (
-            blocks.over_lanes(a, team.mask, team.threads, largest),
-            blocks.over_lanes(b, team.mask, team.threads, largest),
-        )
+        return _over(some, a, largest), _over(some, b, largest)
 
     @device
-    def _three_of_some(team, values, largest):
+    def _three_of_some(some, values, largest):
         a, b, c = values
-        return (
-            blocks.over_lanes(a, team.mask, team.threads, largest),
-            blocks.over_lanes(b, team.mask, team.threads, largest),
-            blocks.over_lanes(c, team.mask, team.threads, largest),
-        )
-
-    def _as_they_are(team, values):
-        return values
+        return _over(some, a, largest), _over(some, b, largest), _over(some, c, largest)
 
     _FOUND, _OF_SOME = {1: _one, 2: _two, 3: _three}, {1: _one_of_some, 2: _two_of_some, 3: _three_of_some}
 
     def _together(team, values, of_block, largest):
         """What folds values over the threads of a team of this type."""
-        if team.instance_class is Alone:
-            return _as_they_are
         if team.instance_class is Some:
             of_some = _OF_SOME[len(values)]
             return lambda team, values: of_some(team, values, largest)
