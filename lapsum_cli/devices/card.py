@@ -61,18 +61,6 @@ class Card:
                 result = operation.compute(rankings, self, results)
             return result
 
-    def run_every_kernel(self, operation: Any, tiny: Rankings) -> None:
-        """Run every kernel that the operation may need, on tiny rankings and on a long one."""
-        import numpy as np
-
-        from ..kernels.cuda import adapter, tiles
-
-        self.compute(operation, tiny)
-        if not adapter.IS_SIMULATED:
-            long = np.arange(tiles.LONG + 1, dtype=tiny.values.dtype)
-            beside = {name: long.astype(given.dtype) for name, given in tiny.beside.items()}
-            self.compute(operation, Rankings(long, np.array([0, len(long)]), beside))
-
     def numbers(self, values: Array) -> Array:
         """Numbers of rankings (m,) as kernels take them: one for all, with a stride of 0, is sent as one."""
         return values
