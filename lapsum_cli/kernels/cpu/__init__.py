@@ -5,11 +5,12 @@ vectors         sums, counts, the largest, a filter: loops over one array that a
 order           sorting, best first, with places; radix, of a long ranking
 sweeps          the recurrence along sorted scores, in blocks and in parts
 inversion       where the soft counts of sorted scores meet targets
-threshold       where a soft count meets its target, without a sort
+threshold       where a soft count meets its target, without a sort; columns, of many short rankings at a time
 rank, sort, topk, topk_gradient, permute, deviations, losses    what is made of these
 """
 
 from . import (
+    columns,
     deviations,
     inversion,
     losses,
@@ -27,6 +28,7 @@ from . import (
 )
 
 __all__ = [
+    "columns",
     "deviations",
     "inversion",
     "losses",

@@ -32,7 +32,6 @@ _WIDTH_OF = np.searchsorted(_WIDTHS, np.arange(_LONG_ALONE + 1)).astype(np.uint8
 _SHIFT = {4: np.uint64(32), 8: np.uint64(0)}
 _PLACE = np.uint64(1023)
 _ABOVE = ~_PLACE
-_NONE = np.empty(0)
 _PADDING = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
@@ -79,42 +78,26 @@ class Order:
         return out
 
     def _sorted(self, first, last, workspace, threads, with_places=True):
-        given = (self.values, self.offsets, first, last, self.descending, workspace, threads)
-        scores, places = sort_block(*given, with_places=with_places)
-        return scores[: len(scores) - LANES], places
-
-
-def sort_block(
-    values, offsets, first, last, descending, workspace, threads=1, with_places=True, up_to=None, enough=_NONE
-):
-    """Rankings first .. last, each best first: scores (size + LANES,), in their dtype, of which the last mean nothing,
-    so that a loop over any ranking may end with whole vectors; and places in the block (size,).
-
-    Equal scores keep their order. Without places, which are empty then, that takes half the time.
-
-    up_to   leave longer rankings alone, if given
-    enough  (m,) float64: leave rankings alone that are no longer than this and short; or empty
-    """
-    size, here = int(offsets[last] - offsets[first]), (offsets, first, last)
-    scores = workspace.array("scores", (size + LANES,), values.dtype)
-    places = workspace.array("places", (size if with_places else 0,), np.uint32)
-    long = _LONG[values.itemsize] if with_places else _LONG_ALONE
-    long = long if up_to is None else min(long, up_to + 1)
-    room, tally = (
-        workspace.array("counted", (_COUNTED,), values.dtype),
-        workspace.array("tally", _WIDTHS.shape, np.int64),
-    )
-    sign = values.dtype.type(1 if descending else -1)
-    rows, longest = _count_each(values, *here, sign, long, enough, room, scores, places, tally)
-    if rows:
-        (_packed if with_places else _alone)(values, *here, descending, long, tally, workspace, scores, places)
-    if longest and up_to is None:
-        _long_ones(values, *here, descending, long, longest, workspace, threads, scores[:size], places)
-    return scores, places
+        """Equal scores keep their order. Without places, which are empty then, that takes half the time."""
+        values, offsets = self.values, self.offsets
+        size, here = int(offsets[last] - offsets[first]), (offsets, first, last)
+        scores = workspace.array("scores", (size,), values.dtype)
+        places = workspace.array("places", (size if with_places else 0,), np.uint32)
+        long = _LONG[values.itemsize] if with_places else _LONG_ALONE
+        room = workspace.array("counted", (_COUNTED,), values.dtype)
+        tally = workspace.array("tally", _WIDTHS.shape, np.int64)
+        sign = values.dtype.type(1 if self.descending else -1)
+        rows, longest = _count_each(values, *here, sign, long, room, scores, places, tally)
+        if rows:
+            given = (values, *here, self.descending, long, tally, workspace, scores, places)
+            (_packed if with_places else _alone)(*given)
+        if longest:
+            _long_ones(values, *here, self.descending, long, longest, workspace, threads, scores, places)
+        return scores, places
 
 
 @uncounted
-def _count_each(values, offsets, first, last, sign, long, enough, room, scores, places, tally):
+def _count_each(values, offsets, first, last, sign, long, room, scores, places, tally):
     """Sort the short rankings of a block; how many others are shorter than long, and the longest of the rest, or 0.
 
     tally: of the former, how many there are of each width.
@@ -123,8 +106,6 @@ def _count_each(values, offsets, first, last, sign, long, enough, room, scores, 
     tally[:] = 0
     for r in range(first, last):
         at, n = offsets[r] - begin, offsets[r + 1] - offsets[r]
-        if n <= _COUNTED and enough.size > 0 and n <= enough[r]:
-            continue
         if n <= _COUNTED:
             here = slice(at, at + n)
             _count(

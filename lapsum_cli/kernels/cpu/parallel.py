@@ -52,8 +52,9 @@ def parts(length: int, part: int) -> list[slice]:
 
 def slices(offsets: np.ndarray, size: int = SLICE) -> list[tuple[int, int]]:
     """Consecutive ranges of rankings with about `size` scores each; a longer ranking has a range of its own."""
-    if len(offsets) == 2:
-        return [(0, 1)]
+    rankings = len(offsets) - 1
+    if rankings <= 1 or offsets[-1] <= size:
+        return [(0, rankings)] if rankings else []
     targets = np.arange(0, offsets[-1] + size, size)
     cuts = np.minimum(np.searchsorted(offsets, targets, side="left"), len(offsets) - 1)
     long = np.flatnonzero(offsets[1:] - offsets[:-1] > size)

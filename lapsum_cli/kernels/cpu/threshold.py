@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from ..jit import inner, inner_counted, kernel, sum_within, within
+from ..jit import inner, inner_counted, kernel
 from ..scalars.functions import exp_nonpositive
 from ..scalars.summary import faded, merged, sample_deviation, soft_count
 from .vectors import BLOCK, block_total, count_from, gather, largest, sort
@@ -228,65 +228,3 @@ def _outer_exponentials(x, sign, low, high, rate, above, below):
         e = exp_nonpositive(-abs(v - (highest if up else lowest)) * rate)
         above[i] = e if up else zero
         below[i] = e if v <= lowest else zero
-
-
-@within
-def neighbours_in_order(y, n, sign, k, alpha, rate, e):
-    """What `neighbours` returns, for at most a block of finite scores, given best first: the first n of y.
-
-    In order a gap is how many scores are above it. The hard gap is the first guess and mostly the last; the next ones
-    follow the slope of the soft count, then halve what is left. y and e have the same width, which may exceed n.
-    """
-    above, least, most = min(int(k), n), 0, n
-    tries, slope, last, last_count = 0, 1.0, 0, 0.0
-    while True:
-        higher, lower = y[max(above - 1, 0)], y[min(above, n - 1)]
-        _exponentials_beside(y, above, higher, lower, rate, e)
-        sum_above, sum_below = _beside(e, np.int32(above), np.int32(n))
-        gap = abs(np.float64(lower) - np.float64(higher)) / alpha if 0 < above < n else np.inf
-        fade = _fade(-gap)
-        at_higher = soft_count(above, sum_above, sum_below * fade)
-        at_lower = soft_count(above, sum_above * fade, sum_below)
-        is_higher = above > 0 and at_higher >= k
-        if is_higher:
-            most, count = above - 1, at_higher
-        else:
-            least, count = above + 1, at_lower
-        # Two neighbouring gaps may pass the threshold to each other, by rounding: either will do.
-        if (not is_higher and (above == n or at_lower >= k)) or least > most:
-            break
-        if tries > 0 and last != above:
-            slope = max((count - last_count) / (above - last), 0.01)
-        last, last_count, tries = above, count, tries + 1
-        guess = above + (k - count) / slope
-        above = (least + most) // 2 if tries > 3 else int(min(max(guess, least), most))
-    return (
-        np.float64(sign * lower) if above < n else -np.inf,
-        np.float64(sign * higher) if above > 0 else np.inf,
-        k - above,
-        np.float64(sum_above),
-        np.float64(sum_below),
-    )
-
-
-@within
-def _exponentials_beside(y, above, higher, lower, rate, e):
-    """e^-distance/alpha of the first `above` scores to `higher`, of the others to `lower`."""
-    for i in range(y.size):
-        e[i] = exp_nonpositive(-abs(y[i] - (higher if i < above else lower)) * rate)
-
-
-@sum_within
-def _beside(e, above, n):
-    """The sums of the first `above`, and of those from there to n."""
-    zero = e.dtype.type(0)
-    sum_above, sum_below = zero, zero
-    for i in range(e.size):
-        sum_above += e[i] if np.int32(i) < above else zero
-        sum_below += e[i] if above <= np.int32(i) < n else zero
-    return sum_above, sum_below
-
-
-@within
-def _fade(z):
-    return exp_nonpositive(z)

@@ -4,9 +4,9 @@ p_i = F((x_i - b) / alpha), with the threshold b such that the p_i sum to k (Lap
 finds b; what is kept of it, its `cut`, are the scores on either side and the logarithms of the shares that they would
 lose across it: no absolute coordinate, and nothing that underflows across a wide gap.
 
-Short rankings are sorted, many at a time. A long one is read twice, for its infinities and for what lies outside and
-inside a bracket, and a third time as the memberships are written; what is inside, 1 or 2 %, is read a few times more.
-topk_gradient.py makes gradients of the cut.
+Short rankings are sorted, many at a time (columns.py). A long one is read twice, for its infinities and for what lies
+outside and inside a bracket, and a third time as the memberships are written; what is inside, 1 or 2 %, is read a few
+times more. topk_gradient.py makes gradients of the cut.
 """
 
 import math
@@ -20,12 +20,11 @@ from ..scalars.cut import beyond_float32, hard_cut, log_membership, log_share, m
 from ..scalars.functions import exp_nonpositive
 from ..scalars.laplace import LARGEST_GAP, log_nearness, log_or_minus_inf, log_shares
 from . import parallel
-from .order import LANES, sort_block
-from .sweeps import finite_part
+from .columns import AT_ONCE, LONGEST, neighbours_of_columns, room_for
+from .order import LANES
 from .threshold import (
     collapse,
     neighbours,
-    neighbours_in_order,
     neighbours_of_all,
     neighbours_within,
     pivots,
@@ -35,11 +34,6 @@ from .topk_gradient import topk_gradient
 from .vectors import BLOCK, count_infinite
 
 __all__ = ["soft_topk", "thresholds", "topk_gradient"]
-
-# Rankings up to this length are sorted, at most a block: 0.17 us for 100 scores, of 0.4 in all, where a bracket takes
-# 1.3; of 300 both take 2.
-_SHORT = 256
-_AT_ONCE = 256  # rankings whose thresholds are made in one loop
 
 
 def soft_topk(cores, rankings, ks, alphas, largest=True, log=False, upstream=None, results=True, name="scores"):
@@ -60,13 +54,10 @@ def soft_topk(cores, rankings, ks, alphas, largest=True, log=False, upstream=Non
     logs = True if log else None  # what is None is not compiled
 
     def work(first, last):
-        given = (values, offsets, first, last, largest, workspace)
-        ordered, _ = sort_block(*given, with_places=False, up_to=_SHORT, enough=ks)
-        e = workspace.array("e", (_SHORT + LANES,), values.dtype)
-        roots = workspace.array("roots", (7, _AT_ONCE), np.float64)
+        roots = workspace.array("roots", (7, AT_ONCE), np.float64)
         given = (values, offsets, first, last, ks, alphas, rates, sign, logs)
-        _topk_block(*given, ordered, e, roots, out, cuts)
-        if rankings.longest > _SHORT:
+        _topk_block(*given, room_for(workspace, values.dtype), roots, out, cuts)
+        if rankings.longest > LONGEST:
             size = min(rankings.longest, int(offsets[last] - offsets[first]))
             _topk_longer(*given, *_room(size, values.dtype, workspace), _sample(size, workspace), out, cuts)
 
@@ -146,25 +137,19 @@ def _sample(length, workspace):
 
 
 @uncounted
-def _topk_block(values, offsets, first, last, ks, alphas, rates, sign, log, ordered, e, roots, out, cuts):
-    """Of rankings first .. last the short ones; ordered: these without places, the short ones best first."""
-    begin, r = offsets[first], first
+def _topk_block(values, offsets, first, last, ks, alphas, rates, sign, log, room, roots, out, cuts):
+    """Of rankings first .. last the short ones."""
     x, p = values[: offsets[last]], out[: offsets[last]] if out.size > 0 else out
-    while r < last:
-        stop = r
-        while stop < min(r + roots.shape[1], last) and offsets[stop + 1] - offsets[stop] <= _SHORT:
-            stop += 1
-        if stop > r:
-            y = ordered[offsets[r] - begin :]
-            _topk_of_sorted(x, offsets, r, stop, y, ks, alphas, rates, sign, log, e, roots[:, : stop - r], p, cuts)
-        r = max(stop, r + 1)
+    for r in range(first, last, AT_ONCE):
+        stop = min(r + AT_ONCE, last)
+        _topk_of_short(x, offsets, r, stop, ks, alphas, rates, sign, log, room, roots[:, : stop - r], p, cuts)
 
 
 @kernel
 def _topk_longer(values, offsets, first, last, ks, alphas, rates, sign, log, inside, buffers, sample, out, cuts):
     """After _topk_block, the others, in any order: the threshold in a bracket."""
     for r in range(first, last):
-        if offsets[r + 1] - offsets[r] > _SHORT:
+        if offsets[r + 1] - offsets[r] > LONGEST:
             here = slice(offsets[r], offsets[r + 1])
             x, k, cut = values[here], ks[r], cuts[r]
             top, masked = count_infinite(x, sign * x.dtype.type(np.inf))
@@ -200,8 +185,8 @@ def _gap(above, below, alpha):
 
 
 @inner
-def _topk_of_sorted(x, offsets, first, last, ordered, ks, alphas, rates, sign, log, e, roots, p, cuts):
-    """Short rankings first .. last, whose scores are also given best first; x and p end where their block does.
+def _topk_of_short(x, offsets, first, last, ks, alphas, rates, sign, log, room, roots, p, cuts):
+    """Short rankings first .. last; x and p end where their block does.
 
     All find their neighbours, then all their thresholds: that is a loop without a branch, a tenth of the time. A loop
     over a ranking runs on to whole vectors: what it writes beyond is the next one's, which is written after.
@@ -209,42 +194,28 @@ def _topk_of_sorted(x, offsets, first, last, ordered, ks, alphas, rates, sign, l
     spans, excess, sum_above, sum_below, gap, near = roots[:2], roots[2], roots[3], roots[4], roots[5], roots[6]
     log_below, log_above, share_below, share_above = sum_below, sum_above, excess, gap
     roots[2:] = 1.0
-    for r in range(first, last):
-        at, n, row = offsets[r] - offsets[first], offsets[r + 1] - offsets[r], r - first
-        top, stop = _finite(x[offsets[r] : offsets[r + 1]], ordered[at : at + n], ks[r], sign)
-        spans[0, row], spans[1, row] = top, stop
-        if top < ks[r] < stop:
-            y = ordered[at + top : at + top + (stop - top + LANES - 1) // LANES * LANES]
-            found = neighbours_in_order(y, stop - top, sign, ks[r] - top, alphas[r], rates[r], e[: y.size])
-            cuts[r, 0], cuts[r, 1], excess[row], sum_above[row], sum_below[row] = found
-            gap[row] = _gap(cuts[r, 1], cuts[r, 0], alphas[r])
+    neighbours_of_columns(x, offsets, first, last, sign, ks, rates, room, roots, cuts)
+    _all_gaps(cuts[first:last], alphas[first:last], gap)
     _all_near(excess, sum_above, sum_below, gap, near)
     _all_logs(near, excess, gap, log_below, log_above)
     _all_shares(log_below, share_below)
     _all_shares(log_above, share_above)
     for r in range(first, last):
         n, row = offsets[r + 1] - offsets[r], r - first
-        k, top, stop = ks[r], int(spans[0, row]), int(spans[1, row])
-        if top < k < stop:
-            cuts[r, 2], cuts[r, 3] = log_below[row], log_above[row]
-        if n > 0:
+        if 0 < n <= LONGEST:
+            k, top, stop = ks[r], int(spans[0, row]), int(spans[1, row])
+            if top < k < stop:
+                cuts[r, 2], cuts[r, 3] = log_below[row], log_above[row]
             here = slice(offsets[r], min(offsets[r] + (n + LANES - 1) // LANES * LANES, x.size))
             mine = p[here] if p.size > 0 else p
             shares = share_below[row], share_above[row]
             _write(x[here], sign, k, top, stop - top, cuts[r], shares, rates[r], log, mine)
 
 
-@within
-def _finite(x, y, k, sign):
-    """First and last + 1 of the finite scores of a ranking; it is sorted, y, unless k takes all or nothing."""
-    if 0 < k < x.size:
-        return finite_part(y, sign * np.inf)
-    top, masked = 0, 0
-    for i in range(x.size):
-        v = sign * x[i]
-        top += v == np.inf
-        masked += v == -np.inf
-    return top, x.size - masked
+@inner
+def _all_gaps(cuts, alphas, gap):
+    for i in range(gap.size):
+        gap[i] = _gap(cuts[i, 1], cuts[i, 0], alphas[i])
 
 
 @inner

@@ -44,6 +44,31 @@ def _lower_fma(context, builder, signature, arguments):
     )
 
 
+def in_order(a, b):
+    """The larger and the smaller of two floats, neither of which is NaN.
+
+    Of a comparison, where either is put back to where it was read, LLVM makes a store under a mask, which takes some
+    processors (AMD's, AVX2) twenty cycles.
+    """
+    return max(a, b), min(a, b)
+
+
+@type_callable(in_order)
+def _type_in_order(context):
+    return lambda a, b: types.UniTuple(a, 2) if a == b else None
+
+
+@lower_builtin(in_order, types.Float, types.Float)
+def _lower_in_order(context, builder, signature, arguments):
+    kind = arguments[0].type
+    one_of_two = ir.FunctionType(kind, [kind] * 2)
+    both = [
+        builder.call(builder.module.declare_intrinsic(name, [kind], one_of_two), arguments, fastmath=("nnan", "nsz"))
+        for name in ("llvm.maxnum", "llvm.minnum")
+    ]
+    return context.make_tuple(builder, signature.return_type, both)
+
+
 def as_bits(x):
     """The bits of a float, as an integer of the same size. Numba's own view of a number compiles for a second."""
     return x.view(f"i{x.itemsize}")
