@@ -42,6 +42,4 @@ float64, 2e-6 in float32, where the terms that meet there do not cancel; they ma
     cache     where what was compiled is kept
 """
 
-from . import cpu, jit, losses, parts, scalars
-
 __all__ = ["cpu", "jit", "losses", "parts", "scalars"]

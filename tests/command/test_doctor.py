@@ -14,7 +14,7 @@ from lapsum_cli.kernels import jit
 
 
 def report(*options, **environment) -> dict:
-    done = run("doctor", *options, env=os.environ | environment)
+    done = run("doctor", *options, env=os.environ | environment, timeout=900)  # a cold cache, and a lock to wait for
     assert (done.returncode, done.stderr) == (0, b"")
     lines = [re.fullmatch(r"(\w+) +(.+)", line) for line in done.stdout.decode().splitlines()]
     assert all(lines), done.stdout

@@ -23,6 +23,12 @@ pytestmark = pytest.mark.faults
 TIMES = int(os.environ.get("LAPSUM_KILLS", "1"))  # how often each command is killed, in each format
 
 
+def heed_all() -> None:
+    """What a shell ignores on behalf of its jobs stays ignored, and these tests may be such a job."""
+    for name in SIGNALS:
+        signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_DFL)
+
+
 def started(*args, **options) -> subprocess.Popen:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen([*LAPSUM, *map(str, args)], **(pipes | options))
@@ -43,7 +49,8 @@ def files(folder) -> list[str]:
 def writing(folder, name="out.csv"):
     """A run whose input does not end, and whose output has begun."""
     before = set(folder.iterdir())
-    with started("rank", "-", "-q", "-o", folder / name, "--memory", "256MiB") as process:
+    given = ("rank", "-", "-q", "-o", folder / name, "--memory", "256MiB")
+    with started(*given, preexec_fn=heed_all) as process:
         process.stdin.write(b"qid,score\n" + b"".join(b"%d,%d.5\n" % (i // 10, i % 10) for i in range(300_000)))
         process.stdin.flush()
         until(lambda: any(path.is_file() and path.stat().st_size > 1000 for path in set(folder.iterdir()) - before))
