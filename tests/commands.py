@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 LAPSUM = [sys.executable, "-m", "lapsum_cli"]
 
 
-def run(*args, stdin=None, cwd=None, timeout=120, **options) -> subprocess.CompletedProcess:
+def run(*args, stdin=None, cwd=None, **options) -> subprocess.CompletedProcess:
     """Run `lapsum ARGS`; stdin, stdout and stderr are bytes, and without `stdin` there is nothing to read."""
     source = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
-    given = {"cwd": cwd, "timeout": timeout, **source, **options}
-    return subprocess.run([*LAPSUM, *map(str, args)], capture_output=True, **given)
+    options = {"timeout": 120, **source, **options}
+    return subprocess.run([*LAPSUM, *map(str, args)], capture_output=True, cwd=cwd, **options)
 
 
 def refusal(stderr: bytes) -> str:

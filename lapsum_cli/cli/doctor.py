@@ -15,11 +15,13 @@ from .options import spelt
 
 def report(compile_all: bool) -> list[tuple[str, str]]:
     """What there is to say, as (name, words); compile_all: have every kernel compiled first."""
-    from ..kernels import jit
+    from ..kernels import cpu, jit
 
     if compile_all:
         for dtype in ("float32", "float64"):
             warm.compile_all(dtype, Cpu(2), Cpu(2, part=2))
+    for name in cpu.__all__:  # which are imported when they are asked for
+        getattr(cpu, name)
     compiled, kernels = jit.compiled()
     limit, reason = machine.memory_limit()
     packages = ("numpy", "numba", "pyarrow", "typer")
