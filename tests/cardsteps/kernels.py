@@ -14,6 +14,8 @@ from lapsum_cli.study.bench.cases import Choice  # noqa: E402
 CASES = [
     ("topk", either("1x100000000", "1x90")),
     ("topk-gradient", either("1x100000000", "1x90")),
+    ("topk", either("1x10000000", "1x70")),
+    ("topk", either("1x1000000", "1x70")),
     ("topk", either("100000x1000", "2x20")),
     ("topk", either("1000000x100", "4x5")),
     ("rank", either("1x10000000", "1x70")),

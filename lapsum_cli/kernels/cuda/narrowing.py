@@ -17,8 +17,8 @@ import numpy as np
 from ..scalars.summary import faded, merged, sample_deviation, soft_count
 from . import tiles as tiling
 from .adapter import cuda, device, float64, kernel, one_of
-from .blocks import block_maxima, block_sums, put_results, scan_maps
-from .sorted_by_team import OWN, PADDED, padded, part_of
+from .blocks import block_maxima, block_sums, put_results, scan_maps, uint32
+from .sorted_by_team import OWN, PADDED, next_of, padded, part_of
 from .teams import block_for
 from .threshold import (
     AT_ONCE,
@@ -177,7 +177,7 @@ def _sort(s, base, own):
 
     As sorted_by_team. A bitonic network of 4096 would wait 78 times; this waits 18 times.
     """
-    mine, width, base = np.int32(cuda.threadIdx.x * OWN), np.int32(OWN), np.int32(base)
+    mine, width, base = uint32(cuda.threadIdx.x * OWN), uint32(OWN), uint32(base)
     for turn in range(OWN):
         for j in range(turn & 1, OWN - 1, 2):
             a, b = own[j], own[j + 1]
@@ -185,14 +185,15 @@ def _sort(s, base, own):
     while width < SAMPLE:
         cuda.syncthreads()
         for j in range(OWN):
-            s[padded(base, mine + j)] = own[j]
+            s[padded(base, uint32(mine + uint32(j)))] = own[j]
         cuda.syncthreads()
         i, second, j, end = part_of(s, base, mine, width)
+        one, other = s[padded(base, i)], s[padded(base, uint32(min(j, uint32(end - uint32(1)))))]
         for place in range(OWN):
-            is_first = j >= end or (i < second and s[padded(base, i)] <= s[padded(base, j)])
-            own[place] = s[padded(base, i if is_first else j)]
-            i, j = np.int32(i + is_first), np.int32(j + (not is_first))
-        width = np.int32(2 * width)
+            of_one, of_other = one, other
+            is_first, _, i, j, one, other = next_of(s, base, i, second, j, end, one, other)
+            own[place] = of_one if is_first else of_other
+        width = uint32(width + width)
 
 
 @device

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..scalars.summary import merged, soft_count, step
 from .adapter import cuda, device, float64, kernel, one_of
-from .blocks import block_sums, put_results
+from .blocks import block_sums, put_results, uint32
 from .numbers import per_alpha, rates_up_to
 from .order import Order, value_of
 from .sweeps import carries, no_weights, put_factors, put_walk_factors, reach, run_of
@@ -57,10 +57,15 @@ def _ranks(numbers, ranking, begin, end, offsets, keys, order, places, rates, ba
     carry, ahead = reach(s, factors, None, first, last, outer, tile, low == start and high == stop)
     _differences(s, factors, results, first, last, carry, ahead)
     cuda.syncthreads()
-    for i in range(low + t, high, threads):
-        rank = _rank(s, results - low, keys, order, start, low, stop, i, base)
+    own, own_places, to = keys[low:high], places[low:high], ranks[start:stop]
+    follows, i, size, step = low > start and keys[low - 1] == keys[low], uint32(t), uint32(high - low), uint32(threads)
+    while i < size:
+        rank = _rank(s, results, own, order, low - start, follows, i, base)
+        if abs(value_of(own[i], order)) == np.inf:
+            rank = _rank_of_infinite(keys, start, stop, low + i, base)
         if rank == rank:
-            ranks[start + places[i]] = rank
+            to[own_places[i]] = rank
+        i = uint32(i + step)
 
 
 @kernel
@@ -79,7 +84,10 @@ def _ranks_of_short(short, slots, offsets, keys, order, places, rates, base, ran
         owner = int(s[factors + slot])
         if owner >= 0:
             i, start, stop = score_of(s, owner, slot)
-            ranks[start + places[i]] = _rank(s, results + slot - i, keys, order, start, start, stop, i, base)
+            rank = _rank(s, uint32(results + slot - (i - start)), keys[start:stop], order, 0, False, i - start, base)
+            if abs(value_of(keys[i], order)) == np.inf:
+                rank = _rank_of_infinite(keys, start, stop, i, base)
+            ranks[start + places[i]] = rank
 
 
 @kernel
@@ -98,30 +106,37 @@ def _ranks_of_ties(numbers, ranking, begin, end, offsets, keys, order, places, r
 @device
 def _differences(s, factors, results, first, last, carry, ahead):
     """The sum behind less that before each score of a thread's run, as results; carry and ahead: of `reach`."""
-    for i in range(first, last):
-        s[results + i] = carry * s[factors + i]
-        carry = merged(1.0, carry, s[factors + i])
-    for j in range(last - first):
-        i = last - 1 - j
-        s[results + i] = ahead - s[results + i]
-        ahead = step(ahead, 1.0, s[factors + i])
+    i = uint32(first)
+    while i < last:
+        f = s[uint32(factors + i)]
+        s[uint32(results + i)] = carry * f
+        carry = merged(1.0, carry, f)
+        i = uint32(i + uint32(1))
+    while i > first:
+        i = uint32(i - uint32(1))
+        s[uint32(results + i)] = ahead - s[uint32(results + i)]
+        ahead = step(ahead, 1.0, s[uint32(factors + i)])
 
 
 @device
-def _rank(s, results, keys, order, start, low, stop, i, base):
-    """Of score i of a ranking start .. stop whose differences are at hand from `low` on.
+def _rank(s, results, keys, order, before, follows, i, base):
+    """Of a finite score, the i-th of those whose keys and differences are at hand, with so many of its ranking before.
 
-    Of a tie that of its first, NaN where that comes before; of infinite scores the mean of their places.
+    Of a tie that of its first, NaN where that comes before, as it does for the first if that `follows`.
     """
-    if abs(value_of(keys[i], order)) == np.inf:
-        first, last = tie(keys, start, stop, i)
-        return base + 0.5 * (first - start + last - start - 1)
-    first = i
-    if i > low and keys[i - 1] == keys[i]:
-        first, _ = tie(keys, low, i, i)
-    if first == low and low > start and keys[low - 1] == keys[low]:
+    first = uint32(i)
+    if first > uint32(0) and keys[uint32(first - uint32(1))] == keys[first]:
+        first = uint32(tie(keys, 0, first, first)[0])
+    if follows and first == uint32(0):
         return np.nan
-    return soft_count(base + (first - start), 0.0, s[results + first])
+    return soft_count(base + np.float64(before + first), 0.0, s[uint32(results + first)])
+
+
+@device
+def _rank_of_infinite(keys, start, stop, i, base):
+    """Of score i of a ranking start .. stop, which is infinite: the mean of the places of these."""
+    first, last = tie(keys, start, stop, i)
+    return base + 0.5 * (first - start + last - start - 1)
 
 
 @device
@@ -150,12 +165,13 @@ def _pick(numbers, ranking, begin, end, offsets, keys, order, places, upstream, 
     tile = numbers[cuda.blockIdx.x]
     low = offsets[ranking[tile]]
     for i in range(begin[tile] + cuda.threadIdx.x, end[tile], cuda.blockDim.x):
-        v[i] = _pull(keys, order, places, upstream, low, i)
+        v[i] = _pull(keys, order, places, upstream[low:], i)
 
 
 @device
-def _pull(keys, order, places, upstream, start, i):
-    return upstream[start + places[i]] if abs(value_of(keys[i], order)) < np.inf else 0.0
+def _pull(keys, order, places, upstream, i):
+    """That of score i; upstream: of its ranking."""
+    return upstream[places[i]] if abs(value_of(keys[i], order)) < np.inf else 0.0
 
 
 @device
@@ -198,11 +214,14 @@ def _gradients(
     tile = numbers[cuda.blockIdx.x]
     r, low, high = ranking[tile], begin[tile], end[tile]
     start, stop = offsets[r], offsets[r + 1]
-    is_alone, size = low == start and high == stop, high - low
+    is_alone, size = low == start and high == stop, uint32(high - low)
     factors = ROWS_OF_TILE * threads
     pulls, slopes = factors + size, factors + 2 * size
-    for i in range(low + t, high, threads):
-        s[pulls + i - low] = _pull(keys, order, places, upstream, start, i) if is_alone else v[i]
+    own, own_places, i, each = keys[low:high], places[low:high], uint32(t), uint32(threads)
+    of_ranking, of_tile = upstream[start:stop], v[low:high]  # the latter of none but rankings of several tiles
+    while i < size:
+        s[uint32(pulls + i)] = _pull(own, order, own_places, of_ranking, i) if is_alone else of_tile[i]
+        i = uint32(i + each)
     put_factors(s, factors, keys, order, start, low, high, one_of(rates, r))
     first, last = run_of(size)
     carry, ahead = reach(s, factors, None, first, last, outer, tile, is_alone)
@@ -210,14 +229,15 @@ def _gradients(
     _slopes(s, factors, pulls, slopes, first, last, carry, ahead, carry_v, ahead_v)
     cuda.syncthreads()
     half, middle = (0.5 if descending else -0.5) * one_of(rates, r), finite(value_of(keys[(start + stop) // 2], order))
-    moment = 0.0
-    for i in range(low + t, high, threads):
+    moment, to, i = 0.0, gradient[start:stop], uint32(t)
+    while i < size:
         g = 0.0
-        y = value_of(keys[i], order)
+        y = value_of(own[i], order)
         if abs(y) < np.inf:
-            g = half * s[slopes + i - low]
+            g = half * s[uint32(slopes + i)]
             moment += g * (np.float64(y) - middle)
-        gradient[start + places[i]] = g
+        to[own_places[i]] = g
+        i = uint32(i + each)
     block_sums(s, (moment,))
     put_results(s, 1, moments, tile)
 
@@ -236,7 +256,7 @@ def _gradients_of_short(
         owner = int(s[slopes + slot])
         if owner >= 0:
             i, start, _ = score_of(s, owner, slot)
-            s[pulls + slot] = _pull(keys, order, places, upstream, start, i)
+            s[pulls + slot] = _pull(keys, order, places, upstream[start:], i)
     put_walk_factors(s, factors, slopes, count, keys, order)
     _slopes(s, factors, pulls, slopes, first, last, 0.0, 0.0, 0.0, 0.0)
     for i in range(first, last):
@@ -264,12 +284,14 @@ def _gradients_of_short(
 @device
 def _slopes(s, factors, pulls, slopes, first, last, carry, ahead, carry_v, ahead_v):
     """Sums of weight v around each score of a thread's run less v times those of weight 1, in place of slopes."""
-    for i in range(first, last):
-        factor, v = s[factors + i], s[pulls + i]
-        s[slopes + i] = carry_v * factor - v * (carry * factor)
+    i = uint32(first)
+    while i < last:
+        factor, v = s[uint32(factors + i)], s[uint32(pulls + i)]
+        s[uint32(slopes + i)] = carry_v * factor - v * (carry * factor)
         carry, carry_v = merged(1.0, carry, factor), merged(v, carry_v, factor)
-    for j in range(last - first):
-        i = last - 1 - j
-        factor, v = s[factors + i], s[pulls + i]
-        s[slopes + i] += ahead_v - v * ahead
+        i = uint32(i + uint32(1))
+    while i > first:
+        i = uint32(i - uint32(1))
+        factor, v = s[uint32(factors + i)], s[uint32(pulls + i)]
+        s[uint32(slopes + i)] += ahead_v - v * ahead
         ahead, ahead_v = step(ahead, 1.0, factor), step(ahead_v, v, factor)

@@ -10,13 +10,14 @@ import numpy as np
 
 from ..scalars.keys import key_of
 from .adapter import Lane, cuda, device, kernel
+from .blocks import uint32
 from .teams import Blocks, Class, Lanes, by_length, launch_teams, meet, team_for
 
-OWN = 8  # scores of a thread
+OWN_BITS = 3
+OWN = 1 << OWN_BITS  # scores of a thread
 PADDED = OWN + 1  # and what they take of shared memory: neighbours begin in different banks
 LANES, THREADS = (1, 2, 4, 8, 16, 32), (64, 128, 256)  # of a team
 LONGEST = OWN * THREADS[-1]
-int32 = np.int32  # sums of two are int64 to Numba
 
 
 def classes(layout) -> list[Class]:
@@ -39,38 +40,42 @@ def _sort(who, numbers, offsets, bits, order, keys, places):
         return
     s, threads = cuda.shared.array(0, keys.dtype), cuda.blockDim.x
     at = cuda.shared.array(0, places.dtype)[threads * PADDED * keys.itemsize // places.itemsize :]
-    base, start, size = int32((cuda.threadIdx.x - team.t) * PADDED), offsets[r], int32(offsets[r + 1] - offsets[r])
-    i, step, most = int32(team.t), int32(team.threads), int32(OWN * team.threads)
-    while i < most:  # those past the end are last, and stay so
-        s[padded(base, i)] = key_of(bits[np.uint64(start + i)], order) if i < size else order[0]
-        i = int32(i + step)
+    start, stop = offsets[r], offsets[r + 1]
+    own_bits, own_keys, own_places = bits[start:stop], keys[start:stop], places[start:stop]
+    base, size = uint32((cuda.threadIdx.x - team.t) * PADDED), uint32(stop - start)
+    t, step, most, mine = uint32(team.t), uint32(team.threads), uint32(OWN * team.threads), uint32(team.t * OWN)
+    own, own_at = cuda.local.array(OWN, keys.dtype), cuda.local.array(OWN, places.dtype)
+    for j in range(OWN):  # all are asked for before one is waited for
+        i = uint32(t + uint32(j) * step)
+        own[j] = own_bits[i] if i < size else order[0]
+    for j in range(OWN):  # those past the end are last, and stay so
+        i = uint32(t + uint32(j) * step)
+        s[padded(base, i)] = key_of(own[j], order) if i < size else order[0]
     meet(team)
-    own, own_at, mine = cuda.local.array(OWN, keys.dtype), cuda.local.array(OWN, places.dtype), int32(team.t * OWN)
     for j in range(OWN):
-        own[j], own_at[j] = s[padded(base, mine + j)], mine + j
+        own_at[j] = uint32(mine + uint32(j))
+        own[j] = s[padded(base, own_at[j])]
     _sort_own(own, own_at)
-    width = int32(OWN)
+    width = uint32(OWN)
     while width < most and width < size:
         meet(team)
         _put(s, at, base, mine, own, own_at)
         meet(team)
         _merge(s, at, base, mine, width, own, own_at)
-        width = int32(2 * width)
+        width = uint32(width + width)
     meet(team)
     _put(s, at, base, mine, own, own_at)
     meet(team)
-    i = int32(team.t)
-    while i < size:
-        keys[np.uint64(start + i)], places[np.uint64(start + i)] = s[padded(base, i)], at[padded(base, i)]
-        i = int32(i + step)
+    for j in range(OWN):
+        i = uint32(t + uint32(j) * step)
+        if i < size:
+            own_keys[i], own_places[i] = s[padded(base, i)], at[padded(base, i)]
 
 
 @device
 def padded(base, i):
-    """Where number i of a team is in its shared memory, which begins at `base`. Unsigned, or Numba asks whether it
-    counts from the end; of 32 bits, of which a card computes twice as many.
-    """
-    return np.uint32(base + i + i // OWN)
+    """Where number i of a team is in its shared memory, which begins at `base`."""
+    return uint32(base + i + (i >> uint32(OWN_BITS)))
 
 
 @device
@@ -87,30 +92,45 @@ def _sort_own(own, own_at):
 @device
 def _put(s, at, base, mine, own, own_at):
     for j in range(OWN):
-        s[padded(base, mine + j)], at[padded(base, mine + j)] = own[j], own_at[j]
+        i = padded(base, uint32(mine + uint32(j)))
+        s[i], at[i] = own[j], own_at[j]
 
 
 @device
 def part_of(s, base, mine, width):
-    """Where a thread's part of two merged runs of this width begins in both, and where they end; int32."""
-    ahead = int32(mine & (2 * width - 1))
-    first = int32(mine - ahead)
-    second, least, most = int32(first + width), int32(max(0, ahead - width)), int32(min(ahead, width))
+    """Where a thread's part of two merged runs of this width begins in both, and where they end."""
+    ahead = uint32(mine & uint32(width + width - uint32(1)))
+    first = uint32(mine - ahead)
+    second, end = uint32(first + width), uint32(first + width + width)
+    least, most = uint32(ahead - width) if ahead > width else uint32(0), uint32(min(ahead, width))
+    opposite = uint32(second + ahead - uint32(1))
     while least < most:
-        middle = int32((least + most) >> 1)
-        if s[padded(base, first + middle)] <= s[padded(base, second + ahead - 1 - middle)]:
-            least = int32(middle + 1)
+        middle = uint32(uint32(least + most) >> uint32(1))
+        if s[padded(base, uint32(first + middle))] <= s[padded(base, uint32(opposite - middle))]:
+            least = uint32(middle + uint32(1))
         else:
             most = middle
-    return int32(first + least), second, int32(second + ahead - least), int32(second + width)
+    return uint32(first + least), second, uint32(second + ahead - least), end
+
+
+@device
+def next_of(s, base, a, second, b, end, key_a, key_b):
+    """Which of two runs has the next of both, whose first left are a and b: whether it is the first, where it is, and
+    a and b and their keys thereafter. A run at its end has some key, which is not looked at: a branch costs more.
+    """
+    is_first = (b >= end) | ((a < second) & (key_a <= key_b))
+    here = a if is_first else b
+    a, b = uint32(a + uint32(is_first)), uint32(b + uint32(not is_first))
+    key = s[padded(base, a if is_first else uint32(min(b, uint32(end - uint32(1)))))]
+    return is_first, here, a, b, key if is_first else key_a, key_b if is_first else key
 
 
 @device
 def _merge(s, at, base, mine, width, own, own_at):
     """What a thread's part of two merged runs is."""
     a, second, b, end = part_of(s, base, mine, width)
+    key_a, key_b = s[padded(base, a)], s[padded(base, uint32(min(b, uint32(end - uint32(1)))))]
     for j in range(OWN):
-        is_first = b >= end or (a < second and s[padded(base, a)] <= s[padded(base, b)])
-        i = padded(base, a if is_first else b)
-        own[j], own_at[j] = s[i], at[i]
-        a, b = int32(a + is_first), int32(b + (not is_first))
+        before_a, before_b = key_a, key_b
+        is_first, here, a, b, key_a, key_b = next_of(s, base, a, second, b, end, key_a, key_b)
+        own[j], own_at[j] = before_a if is_first else before_b, at[padded(base, here)]

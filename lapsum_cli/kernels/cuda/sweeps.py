@@ -17,7 +17,7 @@ from ..scalars.keys import bit_order
 from ..scalars.summary import merged, step
 from . import tiles
 from .adapter import cuda, device, float64, kernel, one_of
-from .blocks import block_sums, put_results, scan_both_ways
+from .blocks import block_sums, put_results, scan_both_ways, uint32
 from .order import value_of
 from .walks import score_of
 
@@ -67,9 +67,14 @@ def fade(a, b, rate):
 @device
 def put_factors(s, factors, y, order, start, low, high, rate):
     """What is left between each score low .. high of a ranking and the one before, a slot each; for all threads."""
-    for i in range(low + cuda.threadIdx.x, high, cuda.blockDim.x):
-        factor = fade(value_of(y[i - 1], order), value_of(y[i], order), rate) if i > start else 0.0
-        s[factors + i - low] = factor
+    lead = uint32(low > start)  # whether there is a score before the tile, which is the first of its own then
+    own, i, size, threads = y[low - lead : high], uint32(cuda.threadIdx.x), uint32(high - low), uint32(cuda.blockDim.x)
+    while i < size:
+        at = uint32(i + lead)
+        before = uint32(at - uint32(at > uint32(0)))
+        factor = fade(value_of(own[before], order), value_of(own[at], order), rate)
+        s[uint32(factors + i)] = factor if at > uint32(0) else 0.0
+        i = uint32(i + threads)
     cuda.syncthreads()
 
 
@@ -92,9 +97,9 @@ def run_of(size):
     """Which slots first .. last of so many a thread goes through: an odd number, so that no two threads meet in a bank
     of shared memory.
     """
-    t, threads = cuda.threadIdx.x, cuda.blockDim.x
-    each = (size + threads - 1) // threads | 1
-    return min(t * each, size), min((t + 1) * each, size)
+    t, threads, size = uint32(cuda.threadIdx.x), uint32(cuda.blockDim.x), uint32(size)
+    each = uint32(uint32(uint32(size + threads - uint32(1)) // threads) | uint32(1))
+    return uint32(min(uint32(t * each), size)), uint32(min(uint32(t * each + each), size))
 
 
 @device
@@ -102,18 +107,20 @@ def weight_at(s, weights, i):
     """1 where weights is None: no number of the scores is read."""
     if weights is None:
         return 1.0
-    return s[weights + i]
+    return s[uint32(weights + i)]
 
 
 @device
 def reach_within(s, factors, weights, first, last):
     """What is left between, and the sum of a tile up to and with the score before a thread's run; the same behind."""
-    factor, term, back_term = 1.0, 0.0, 0.0
-    for i in range(first, last):
-        factor, term = factor * s[factors + i], merged(weight_at(s, weights, i), term, s[factors + i])
-    for j in range(last - first):
-        i = last - 1 - j
-        back_term = step(back_term, weight_at(s, weights, i), s[factors + i])
+    factor, term, back_term, i = 1.0, 0.0, 0.0, first
+    while i < last:
+        f = s[uint32(factors + i)]
+        factor, term = factor * f, merged(weight_at(s, weights, i), term, f)
+        i = uint32(i + uint32(1))
+    while i > first:
+        i = uint32(i - uint32(1))
+        back_term = step(back_term, weight_at(s, weights, i), s[uint32(factors + i)])
     return scan_both_ways(s, factor, term, back_term)
 
 
@@ -129,13 +136,16 @@ def reach(s, factors, weights, first, last, carries, tile, is_alone):
 @device
 def put_sums(s, factors, weights, before, first, last, carry, ahead):
     """The sums before and, in place of factors, those behind each score of a thread's run."""
-    for i in range(first, last):
-        s[before + i] = carry * s[factors + i]
-        carry = merged(weight_at(s, weights, i), carry, s[factors + i])
-    for j in range(last - first):
-        i = last - 1 - j
-        here, ahead = ahead, step(ahead, weight_at(s, weights, i), s[factors + i])
-        s[factors + i] = here
+    i = uint32(first)
+    while i < last:
+        f = s[uint32(factors + i)]
+        s[uint32(before + i)] = carry * f
+        carry = merged(weight_at(s, weights, i), carry, f)
+        i = uint32(i + uint32(1))
+    while i > first:
+        i = uint32(i - uint32(1))
+        here, ahead = ahead, step(ahead, weight_at(s, weights, i), s[uint32(factors + i)])
+        s[uint32(factors + i)] = here
 
 
 @kernel
