@@ -57,7 +57,7 @@ class Sorter:
 @pytest.fixture
 def compute(monkeypatch, tmp_path):
     """A stand-in for cuda.compute, which counts what it builds and loads."""
-    from lapsum_cli.kernels import jit
+    from lapsum_cli.kernels import cache
     from lapsum_cli.kernels.cuda import sorters
 
     module = ModuleType("cuda.compute")
@@ -84,7 +84,7 @@ def compute(monkeypatch, tmp_path):
     monkeypatch.setattr(sorters, "version", lambda package: "1.2.1")
     monkeypatch.setattr(sorters, "sorter", lambda: sorters._by_cccl)
     monkeypatch.setattr(sorters, "OF_SEGMENT", 1.2e3)
-    monkeypatch.setattr(jit, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(cache, "CACHE", tmp_path / "cache")
     return module
 
 
