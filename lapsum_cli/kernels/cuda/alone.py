@@ -10,12 +10,12 @@ import numpy as np
 from ..scalars.team import team_sums
 from . import tiles
 from .adapter import cuda, device, float64, kernel, one_of
+from .blocks import uint32
 from .members import beside, ends_of, factor_of, nearest_to
-from .passes import first_at, has_few, off_of, settle, walk
+from .passes import first_at, give, has_few, off_of, settle, walk
 from .teams import Blocks, Class, Lanes, by_length, team_for
 from .threshold import find_whole_cut, put_found, put_shares
 
-FIRST = np.int32(0)  # places in a ranking are of 32 bits: a card computes twice as many of them
 
 
 def classes(layout) -> list[Class]:
@@ -35,8 +35,7 @@ def _topk(who, numbers, offsets, x, sign, ks, alphas, rates, log, cuts, out):
     own = x[start:stop]
     _find(team, own, sign, ks, alphas, rates, cut, shares, cuts)
     if out.size > 0:
-        b, none, to = beside(x, one_of(rates, r), cut, shares), own[:0], out[start:stop]
-        walk(team, own, FIRST, np.int32(own.size), sign, b, log, to, none, 0, off_of(b, shares, 0, none, 0))
+        give(team, own, sign, beside(x, one_of(rates, r), cut, shares), log, out[start:stop])
 
 
 @kernel
@@ -72,7 +71,7 @@ def _gradient(who, numbers, offsets, x, sign, rates, cuts, v, slope, gradient, t
 def _find(team, x, sign, ks, alphas, rates, cut, shares, cuts):
     """What is found of a ranking, for the thread that asks; and its cut where all cuts are kept."""
     r = team.first
-    found = find_whole_cut(team, x, FIRST, np.int32(x.size), sign, one_of(ks, r), one_of(alphas, r), one_of(rates, r))
+    found = find_whole_cut(team, x, uint32(0), uint32(x.size), sign, one_of(ks, r), one_of(alphas, r), one_of(rates, r))
     put_found(found, cut, shares)
     if team.t == 0:
         for i in range(4):
@@ -82,15 +81,15 @@ def _find(team, x, sign, ks, alphas, rates, cut, shares, cuts):
 @device
 def _gradients(team, x, sign, rate, cut, shares, log, out, v, slope, gradient, to_k, to_alpha):
     """Memberships, unless out is empty, and the gradients of a ranking whose cut is known."""
-    kind, b, nearest, mean, stop = x.dtype.type, beside(x, rate, cut, shares), np.int64(0), 0.0, np.int32(x.size)
+    kind, b, nearest, mean = x.dtype.type, beside(x, rate, cut, shares), np.int64(0), 0.0
     if has_few(b, shares):
-        nearest = first_at(team, x, FIRST, stop, sign * nearest_to(b))
+        nearest = first_at(team, x, sign * nearest_to(b))
     off = off_of(b, shares, nearest, v, slope)
-    pulled, total = team_sums(team, walk(team, x, FIRST, stop, sign, b, log, out, v, slope, off))
+    pulled, total = team_sums(team, walk(team, x, sign, b, log, out, v, slope, off))
     if not b.is_hard:
         mean = pulled / total
     factor = factor_of(b, sign, slope)
-    found = team_sums(team, settle(team, x, FIRST, stop, sign, b, v, slope, off, kind(mean), factor, gradient))
+    found = team_sums(team, settle(team, x, sign, b, v, slope, off, kind(mean), factor, gradient))
     if team.t == 0:
         to_k[team.first], to_alpha[team.first] = 0.0, 0.0
         if not b.is_hard:

@@ -51,18 +51,19 @@ def seen_from(b, score):
 @device
 def result_of(b, score, z, e, up, log):
     """The membership of a score, or its logarithm."""
-    if b.is_hard:
-        kind = type(score)
-        share = b.share_below if score == kind(np.inf) else (kind(0) if score == kind(-np.inf) else b.share_above)
-        return _log(share) if log else share
     if log:
         return log_membership(score, z, b.share_above * e, up, b.log_below)
     return membership(e, up, b.share_below, b.share_above)
 
 
 @device
-def _log(share):
-    return type(share)(math.log(share)) if share > 0 else type(share)(-np.inf)
+def share_of(b, score, log):
+    """The same where k takes nothing or everything."""
+    kind = type(score)
+    share = b.share_below if score == kind(np.inf) else (kind(0) if score == kind(-np.inf) else b.share_above)
+    if log:
+        return kind(math.log(share)) if share > 0 else kind(-np.inf)
+    return share
 
 
 @device

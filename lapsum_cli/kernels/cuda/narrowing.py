@@ -263,25 +263,29 @@ def _collapse(
     r = ranking[tile]
     ends, level = (kind(pivots[r, 0]), kind(pivots[r, 1])), int(state[r, LEVEL])
     begin, end = _share_of(tile - first[r], first[r + 1] - first[r], np.int64(state[r, SIZE]), threads)
-    slot, given = offsets[r] + begin + t, (sign, ends, one_of(rates, r), slots)
+    given = sign, ends, one_of(rates, r), slots[offsets[r] + begin : offsets[r] + end]
     if level == 0:  # two loops, in each of which it is known which memory is read
-        inside, sums = _sort_out(x, offsets[r], begin, end, slot, *given)
+        inside, sums = _sort_out(x[offsets[r] + begin : offsets[r] + end], *given)
     else:
-        inside, sums = _sort_out(dense, starts[level, r], begin, end, slot, *given)
+        inside, sums = _sort_out(dense[starts[level, r] + begin : starts[level, r] + end], *given)
     held[tile, t] = inside
     block_sums(s, sums)
     put_results(s, PARTIALS, partials, tile)
 
 
 @device
-def _sort_out(x, start, begin, end, slot, sign, ends, rate, slots):
-    """What a thread finds of its share of the scores: how many lie inside, and the sums that PARTIALS says."""
-    kind, t, threads, (low, high) = x.dtype.type, cuda.threadIdx.x, cuda.blockDim.x, ends
-    over, above, below, inside, from_low, from_high = 0.0, 0.0, 0.0, 0, 0.0, 0.0
-    scores, first, stop = cuda.local.array(AT_ONCE, x.dtype), start + begin + t, start + end
+def _sort_out(x, sign, ends, rate, slots):
+    """What a thread finds of its share of a tile: how many lie inside, and the sums that PARTIALS says.
+
+    slots: as many as the tile has scores, of which those of a thread are as far apart as its scores are.
+    """
+    kind, threads, (low, high) = x.dtype.type, uint32(cuda.blockDim.x), ends
+    over, above, below, from_low, from_high = 0.0, 0.0, 0.0, 0.0, 0.0
+    scores, first, stop = cuda.local.array(AT_ONCE, x.dtype), uint32(cuda.threadIdx.x), uint32(x.size)
+    inside, slot = uint32(0), first
     while first < stop:
         part, part_above, part_below, part_low, part_high = kind(0), kind(0), kind(0), kind(0), kind(0)
-        pause = min(first + KEPT * threads, stop)
+        pause = uint32(min(first + KEPT * threads, stop))
         while first < pause:
             read(x, first, threads, stop, scores)
             for j in range(AT_ONCE):
@@ -292,11 +296,11 @@ def _sort_out(x, start, begin, end, slot, sign, ends, rate, slots):
                 part_above += e if is_over else kind(0)
                 part_below += e if is_under else kind(0)
                 if low < v < high:
-                    slots[np.uint64(slot + inside * threads)] = scores[j]
-                    inside += 1
+                    slots[slot] = scores[j]
+                    inside, slot = uint32(inside + uint32(1)), uint32(slot + threads)
                     part_low += e
                     part_high += near(v, high, rate)
-            first += AT_ONCE * threads
+            first = uint32(first + AT_ONCE * threads)
         over, above, below = over + part, above + part_above, below + part_below
         from_low, from_high = from_low + part_low, from_high + part_high
     return inside, (over, above, below, np.float64(inside), from_low, from_high)
@@ -315,19 +319,23 @@ def _pack(tiles, ranking, first, level, offsets, starts, rooms, x, dense, state,
     s, t, threads = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockDim.x
     tile = tiles[cuda.blockIdx.x]
     r = ranking[tile]
-    begin, _ = _share_of(tile - first[r], first[r + 1] - first[r], np.int64(state[r, SIZE]), threads)
-    before, all_of_them = 0.0, 0.0
-    for other in range(first[r] + t, first[r + 1], threads):
-        before += partials[3, other] if other < tile else 0.0
-        all_of_them += partials[3, other]
+    begin, end = _share_of(tile - first[r], first[r + 1] - first[r], np.int64(state[r, SIZE]), threads)
+    before, all_of_them, counts = 0.0, 0.0, partials[3, first[r] : first[r + 1]]
+    i, here, step = uint32(t), uint32(tile - first[r]), uint32(threads)
+    while i < counts.size:
+        before += counts[i] if i < here else 0.0
+        all_of_them += counts[i]
+        i = uint32(i + step)
     block_sums(s, (before, all_of_them))
     before, all_of_them = s[0], s[threads]
     if all_of_them > rooms[level, r]:
         return
     _, of_threads = scan_maps(s, t, 1.0, np.float64(held[tile, t]))
-    to, slot = starts[level, r] + np.int64(before + of_threads), offsets[r] + begin + t
-    for i in range(held[tile, t]):
-        dense[to + i] = slots[slot + i * threads]
+    mine, count = starts[level, r] + np.int64(before + of_threads), held[tile, t]
+    to, own, slot, i = dense[mine : mine + count], slots[offsets[r] + begin : offsets[r] + end], uint32(t), uint32(0)
+    while i < to.size:
+        to[i] = own[slot]
+        i, slot = uint32(i + uint32(1)), uint32(slot + step)
 
 
 @kernel

@@ -185,7 +185,7 @@ def read(x, first, step, stop, scores):
     Nothing is skipped for them: what is skipped by a branch is not computed side by side.
     """
     none = x.dtype.type(np.nan)
-    for j in range(AT_ONCE):
+    for j in range(len(scores)):
         i = type(first)(first + j * step)  # sums of two int32 are int64 to Numba
         scores[j] = x[np.uint64(i)] if i < stop else none  # of a signed place Numba asks if it counts from the end
 

@@ -19,7 +19,7 @@ from .doubts import Doubts
 from .members import beside, ends_of, factor_of, nearest_to
 from .narrowing import Narrowing
 from .numbers import rates
-from .passes import first_at, has_few, off_of, settle, walk
+from .passes import first_at, give_tile, has_few, off_of, settle_tile, walk_tile
 from .teams import block_for, launch_teams
 from .threshold import UNKNOWN, put_shares
 from .tiles import OnTiles
@@ -197,8 +197,9 @@ def _find_nearest(numbers, ranking, begin, end, x, rates, sign, kept):
     r = ranking[tile]
     b = beside(x, one_of(rates, r), cuts[r], shares[r])
     if has_few(b, shares[r]):
-        at = first_at(block_for(r), x, begin[tile], end[tile], sign * nearest_to(b))
-        if cuda.threadIdx.x == 0 and at < end[tile]:
+        low, high = begin[tile], end[tile]
+        at = low + first_at(block_for(r), x[low:high], sign * nearest_to(b))
+        if cuda.threadIdx.x == 0 and at < high:
             cuda.atomic.min(nearest, r, at)
 
 
@@ -207,8 +208,13 @@ def _walk_tiles(numbers, ranking, begin, end, x, rates, sign, log, kept, out, v,
     tile, (cuts, shares, nearest) = numbers[cuda.blockIdx.x], kept
     r = ranking[tile]
     block, b = block_for(r), beside(x, one_of(rates, r), cuts[r], shares[r])
+    low, high = begin[tile], end[tile]
+    own, to = x[low:high], out[low:high]
+    if v.size == 0:
+        give_tile(block, own, sign, b, log, to)
+        return
     off = off_of(b, shares[r], nearest[r], v, slope)
-    block_sums(block.s, walk(block, x, begin[tile], end[tile], sign, b, log, out, v, slope, off))
+    block_sums(block.s, walk_tile(block, own, sign, b, log, to, v[low:high], slope, off))
     put_results(block.s, 2, partials, tile)
 
 
@@ -220,7 +226,9 @@ def _settle(numbers, ranking, begin, end, x, rates, sign, slope, kept, v, pulled
     block, b = block_for(r), beside(x, one_of(rates, r), cuts[r], shares[r])
     off, factor = off_of(b, shares[r], nearest[r], v, slope), factor_of(b, sign, slope)
     mean = kind(0) if b.is_hard else kind(pulled[0, r] / pulled[1, r])
-    block_sums(block.s, settle(block, x, begin[tile], end[tile], sign, b, v, slope, off, mean, factor, out))
+    low, high = begin[tile], end[tile]
+    own, pulls, to = x[low:high], v[low:high], out[low:high]
+    block_sums(block.s, settle_tile(block, own, sign, b, pulls, slope, off, mean, factor, to))
     put_results(block.s, 3, partials, tile)
 
 

@@ -85,7 +85,8 @@ def log_share(log):
 @inlined
 def membership(e, is_above, share_below, share_above):
     """Of a score at e = e^-distance/alpha from its neighbour of the threshold, and on that side of it."""
-    return fma(-share_above, e, type(e)(1)) if is_above else share_below * e
+    whole, share = (type(e)(1), -share_above) if is_above else (type(e)(0), share_below)
+    return fma(share, e, whole)
 
 
 @inlined
