@@ -44,7 +44,7 @@ def test_memberships_and_their_gradients(dtype, descending, kind, log):
     options = {"descending": descending, "log": log, "ks": (K(1.0),), "threshold": True}
     operation = TopK(**options, gradient=True, grad_alpha=True, grad_k=True)
     card, cpu = both(operation, rankings_of(rows, alphas, ks, upstream=upstream_of(rows, dtype)))
-    agree(card, cpu, dtype, 10 if log and dtype == "float32" else 1)  # logarithms of float32 distances
+    agree(card, cpu, dtype, 10 if dtype == "float32" else 1)  # whose gradients cancel; logarithms of distances
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -201,7 +201,7 @@ def test_padding_of_scores_that_are_on_the_card(operation, descending):
     there = devices.lane().compute(operation, Rankings(adapter.to_card(here.values), here.offsets))
     want = devices.choose("cpu", 1).compute(operation, here)
     for got, expected in zip(there.values.values(), want.values.values(), strict=True):
-        np.testing.assert_allclose(got.copy_to_host(), expected, rtol=1e-12)
+        np.testing.assert_allclose(got.copy_to_host(), expected, rtol=1e-12, atol=1e-13)  # sorted scores next to 0
 
 
 def short_rows(dtype, kind, walk):
@@ -221,7 +221,8 @@ def test_short_and_uneven_rankings(dtype, descending, kind):
 
     rows = short_rows(dtype, kind, tiles.WALK)
     rankings = rankings_of(rows, np.geomspace(1e-3, 10, len(rows)), upstream=upstream_of(rows, dtype))
-    agree(*both(Rank(descending=descending, gradient=True, grad_alpha=True), rankings), dtype)
+    # At an alpha of 1e-3 a gradient for alpha is made of products a thousand times as large as those for the scores.
+    agree(*both(Rank(descending=descending, gradient=True, grad_alpha=True), rankings), dtype, 10)
     agree(*both(Sort(descending=descending), rankings), dtype)
 
 
