@@ -13,15 +13,14 @@ from .adapter import cuda, device, float64, kernel, one_of
 from .blocks import uint32
 from .members import beside, ends_of, factor_of, nearest_to
 from .passes import first_at, give, has_few, off_of, settle, walk
-from .teams import Blocks, Class, Lanes, by_length, team_for
+from .teams import Blocks, Class, Lanes, classes_of, team_for
 from .threshold import find_whole_cut, put_found, put_shares
-
 
 
 def classes(layout) -> list[Class]:
     """Rankings that a team has alone, by length."""
     of_warps = [(most, Lanes(threads)) for most, threads in tiles.TEAMS]
-    return by_length(layout, [*of_warps, (tiles.LONG, Blocks(tiles.MANY_THREADS))])
+    return classes_of(layout, [*of_warps, (tiles.LONG, Blocks(tiles.MANY_THREADS))])
 
 
 @kernel

@@ -40,7 +40,9 @@ ENOUGH = 1 << 16  # scores that one block finishes with
 PASS_THREADS, FINISH_THREADS = 256, 256
 LOW, HIGH, OVER, ABOVE, BELOW, AT_LOW, AT_HIGH, SIZE, LEVEL = range(9)
 STATE = 9
-PARTIALS = 6  # over, above, below; how many inside, and their sums from low and from high
+# Over, above, below, and how many inside, which one pass finds; and the sums of these from low and from high, which are
+# made where they are packed.
+OUTSIDE, PARTIALS = 4, 6
 
 
 class Narrowing:
@@ -68,8 +70,9 @@ class Narrowing:
             rows = 2 + PADDED
             lane.launch(_bracket, len(numbers), SAMPLE_THREADS, rows, numbers, level, *source, *found, sign, ks, alphas)
             given = (tiles, table.ranking, table.first, *source, self.pivots, sign, rates)
-            lane.launch(_collapse, len(tiles), PASS_THREADS, PARTIALS, *given, self.slots, self.held, self.partials)
-            given = (tiles, table.ranking, table.first, level, *source, self.slots, self.held, self.partials)
+            lane.launch(_collapse, len(tiles), PASS_THREADS, OUTSIDE, *given, self.slots, self.held, self.partials)
+            given = (tiles, table.ranking, table.first, level, *source, self.pivots, sign, rates)
+            given = (*given, self.slots, self.held, self.partials)
             lane.launch(_pack, len(tiles), PASS_THREADS, 2, *given)
         given = (plan.chosen, plan.levels, *source, *found, sign, ks, alphas, rates, kept)
         lane.launch(_finish, len(plan.chosen), FINISH_THREADS, PARTIALS, *given)
@@ -270,24 +273,27 @@ def _collapse(
         inside, sums = _sort_out(dense[starts[level, r] + begin : starts[level, r] + end], *given)
     held[tile, t] = inside
     block_sums(s, sums)
-    put_results(s, PARTIALS, partials, tile)
+    put_results(s, OUTSIDE, partials, tile)
 
 
 @device
 def _sort_out(x, sign, ends, rate, slots):
-    """What a thread finds of its share of a tile: how many lie inside, and the sums that PARTIALS says.
+    """What a thread finds of its share of a tile: how many lie inside, and the first sums of those that PARTIALS says.
 
     slots: as many as the tile has scores, of which those of a thread are as far apart as its scores are.
     """
     kind, threads, (low, high) = x.dtype.type, uint32(cuda.blockDim.x), ends
-    over, above, below, from_low, from_high = 0.0, 0.0, 0.0, 0.0, 0.0
-    scores, first, stop = cuda.local.array(AT_ONCE, x.dtype), uint32(cuda.threadIdx.x), uint32(x.size)
-    inside, slot = uint32(0), first
+    over, above, below = 0.0, 0.0, 0.0
+    scores, after = cuda.local.array(AT_ONCE, x.dtype), cuda.local.array(AT_ONCE, x.dtype)
+    first, stop, inside = uint32(cuda.threadIdx.x), uint32(x.size), uint32(0)
+    slot = first
+    read(x, first, threads, stop, scores)
     while first < stop:
-        part, part_above, part_below, part_low, part_high = kind(0), kind(0), kind(0), kind(0), kind(0)
+        part, part_above, part_below = kind(0), kind(0), kind(0)
         pause = uint32(min(first + KEPT * threads, stop))
         while first < pause:
-            read(x, first, threads, stop, scores)
+            following = uint32(first + AT_ONCE * threads)
+            read(x, following, threads, stop, after)  # before a look at those that are here
             for j in range(AT_ONCE):
                 v = kind(sign * scores[j])
                 is_over, is_under = v >= high, v <= low
@@ -298,12 +304,10 @@ def _sort_out(x, sign, ends, rate, slots):
                 if low < v < high:
                     slots[slot] = scores[j]
                     inside, slot = uint32(inside + uint32(1)), uint32(slot + threads)
-                    part_low += e
-                    part_high += near(v, high, rate)
-            first = uint32(first + AT_ONCE * threads)
+                scores[j] = after[j]
+            first = following
         over, above, below = over + part, above + part_above, below + part_below
-        from_low, from_high = from_low + part_low, from_high + part_high
-    return inside, (over, above, below, np.float64(inside), from_low, from_high)
+    return inside, (over, above, below, np.float64(inside))
 
 
 @device
@@ -314,8 +318,10 @@ def _share_of(tile, tiles, size, threads):
 
 
 @kernel
-def _pack(tiles, ranking, first, level, offsets, starts, rooms, x, dense, state, slots, held, partials):
-    """Put what the threads of a tile hold next to each other, after that of the tiles before it."""
+def _pack(
+    tiles, ranking, first, level, offsets, starts, rooms, x, dense, state, pivots, sign, rates, slots, held, partials
+):
+    """Put what the threads of a tile hold next to each other, after that of the tiles before it, and sum it."""
     s, t, threads = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockDim.x
     tile = tiles[cuda.blockIdx.x]
     r = ranking[tile]
@@ -333,9 +339,19 @@ def _pack(tiles, ranking, first, level, offsets, starts, rooms, x, dense, state,
     _, of_threads = scan_maps(s, t, 1.0, np.float64(held[tile, t]))
     mine, count = starts[level, r] + np.int64(before + of_threads), held[tile, t]
     to, own, slot, i = dense[mine : mine + count], slots[offsets[r] + begin : offsets[r] + end], uint32(t), uint32(0)
+    kind, from_low, from_high = x.dtype.type, 0.0, 0.0
+    low, high, rate = kind(pivots[r, 0]), kind(pivots[r, 1]), one_of(rates, r)
     while i < to.size:
-        to[i] = own[slot]
-        i, slot = uint32(i + uint32(1)), uint32(slot + step)
+        part_low, part_high, pause = kind(0), kind(0), min(i + KEPT, to.size)
+        while i < pause:
+            score = own[slot]
+            to[i] = score
+            part_low, part_high = part_low + near(sign * score, low, rate), part_high + near(sign * score, high, rate)
+            i, slot = uint32(i + uint32(1)), uint32(slot + step)
+        from_low, from_high = from_low + part_low, from_high + part_high
+    block_sums(s, (from_low, from_high))
+    if t < 2:
+        partials[OUTSIDE + t, tile] = s[t * threads]
 
 
 @kernel

@@ -4,7 +4,8 @@ A team has the whole ranking (alone.py) or a tile of it (topk.py); its first pas
 second begins with the sums of all of them. All arrays are slices, of what the team has.
 
 What is the same for all scores, such as whether logarithms are wanted, is known when a pass is compiled, by closures:
-in the loop it would be asked for every score, which took a fifth of the pass on an H200.
+in the loop it would be asked for every score. And a thread asks for its next scores before it looks at those at hand:
+of what lies in memory half was waiting, on an H200.
 """
 
 import numpy as np
@@ -17,7 +18,7 @@ from .members import moment_of, off_by, pull_of, result_of, scaled, seen_from, s
 from .threshold import KEPT, read
 
 NONE = -1  # in place of LOGARITHM, MEMBERSHIP or another slope
-OF_TEAM, OF_TILE = 4, 8  # scores that a thread asks memory for before it waits: of a tile few are in the cache
+OF_TEAM, OF_TILE = 4, 8  # scores that a thread asks memory for at once: those of a tile are not in the cache
 
 
 @device
@@ -54,14 +55,19 @@ def _walking(at_once, gives, pulls):
     @device
     def walking(team, x, sign, b, out, v, slope, off):
         kind, threads, first, stop = x.dtype.type, uint32(team.threads), uint32(team.t), uint32(x.size)
-        scores, pulled, total = cuda.local.array(at_once, x.dtype), 0.0, 0.0
-        upstream = cuda.local.array(at_once, x.dtype)
+        scores, upstream = cuda.local.array(at_once, x.dtype), cuda.local.array(at_once, x.dtype)
+        scores_after, upstream_after = cuda.local.array(at_once, x.dtype), cuda.local.array(at_once, x.dtype)
+        pulled, total = 0.0, 0.0
+        read(x, first, threads, stop, scores)
+        if pulls != NONE:
+            read(v, first, threads, stop, upstream)
         while first < stop:
             part, part_total, end = kind(0), kind(0), uint32(min(first + KEPT * threads, stop))
             while first < end:
-                read(x, first, threads, stop, scores)
+                after = uint32(first + at_once * threads)
+                read(x, after, threads, stop, scores_after)
                 if pulls != NONE:
-                    read(v, first, threads, stop, upstream)
+                    read(v, after, threads, stop, upstream_after)
                 for j in range(at_once):
                     i, score = uint32(first + j * threads), kind(sign * scores[j])
                     z, e, up = seen_from(b, score)
@@ -73,18 +79,19 @@ def _walking(at_once, gives, pulls):
                         e = scaled(b, e, up)
                         pull = pull_of(b, upstream[j], z, e, up, pulls if pulls == MEMBERSHIP else slope, off)
                         part, part_total = part + pull, part_total + e
-                first = uint32(first + at_once * threads)
+                    scores[j], upstream[j] = scores_after[j], upstream_after[j]
+                first = after
             pulled, total = pulled + part, total + part_total
         return pulled, total
 
     return walking
 
 
-def _walks(at_once):
+def _walks(at_once, with_pulls):
     """Passes that write results, that write them and sum pulls, and that sum pulls; b says of which kind."""
     give, give_log = _walking(at_once, MEMBERSHIP, NONE), _walking(at_once, LOGARITHM, NONE)
-    both, both_log = _walking(at_once, MEMBERSHIP, MEMBERSHIP), _walking(at_once, LOGARITHM, LOGARITHM)
-    pull, pull_other = _walking(at_once, NONE, MEMBERSHIP), _walking(at_once, NONE, LOGARITHM)
+    both, both_log = _walking(with_pulls, MEMBERSHIP, MEMBERSHIP), _walking(with_pulls, LOGARITHM, LOGARITHM)
+    pull, pull_other = _walking(with_pulls, NONE, MEMBERSHIP), _walking(with_pulls, NONE, LOGARITHM)
 
     @device
     def gives(team, x, sign, b, log, out):
@@ -129,14 +136,18 @@ def _settling(at_once, of):
     @device
     def settling(team, x, sign, b, v, slope, off, mean, factor, out):
         kind, threads, first, stop = x.dtype.type, uint32(team.threads), uint32(team.t), uint32(x.size)
-        scores, moment, above_b, below_b = cuda.local.array(at_once, x.dtype), 0.0, 0.0, 0.0
-        upstream = cuda.local.array(at_once, x.dtype)
+        scores, upstream = cuda.local.array(at_once, x.dtype), cuda.local.array(at_once, x.dtype)
+        scores_after, upstream_after = cuda.local.array(at_once, x.dtype), cuda.local.array(at_once, x.dtype)
+        moment, above_b, below_b = 0.0, 0.0, 0.0
+        read(x, first, threads, stop, scores)
+        read(v, first, threads, stop, upstream)
         while first < stop:
             part, part_above, part_below = kind(0), kind(0), kind(0)
             end = uint32(min(first + KEPT * threads, stop))
             while first < end:
-                read(x, first, threads, stop, scores)
-                read(v, first, threads, stop, upstream)
+                after = uint32(first + at_once * threads)
+                read(x, after, threads, stop, scores_after)
+                read(v, after, threads, stop, upstream_after)
                 for j in range(at_once):
                     i = uint32(first + j * threads)
                     z, e, up = seen_from(b, kind(sign * scores[j]))
@@ -147,7 +158,8 @@ def _settling(at_once, of):
                     part_below += kind(0) if up else g
                     if i < stop:
                         out[i] = factor * g
-                first = uint32(first + at_once * threads)
+                    scores[j], upstream[j] = scores_after[j], upstream_after[j]
+                first = after
             moment, above_b, below_b = moment + part, above_b + part_above, below_b + part_below
         return moment, above_b, below_b
 
@@ -175,5 +187,5 @@ def _settles(at_once):
     return settle
 
 
-(give, walk), settle = _walks(OF_TEAM), _settles(OF_TEAM)
-(give_tile, walk_tile), settle_tile = _walks(OF_TILE), _settles(OF_TILE)
+(give, walk), settle = _walks(OF_TEAM, OF_TEAM), _settles(OF_TEAM)
+(give_tile, walk_tile), settle_tile = _walks(OF_TILE, OF_TEAM), _settles(OF_TEAM)  # of two arrays it asks for as many

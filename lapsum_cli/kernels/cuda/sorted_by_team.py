@@ -6,12 +6,10 @@ the input, since of two runs the first goes first. A library's sort of segments 
 H200, by passes over memory; this took 47: it reads a score and writes its key and place, once.
 """
 
-import numpy as np
-
 from ..scalars.keys import key_of
 from .adapter import Lane, cuda, device, kernel
 from .blocks import uint32
-from .teams import Blocks, Class, Lanes, by_length, launch_teams, meet, team_for
+from .teams import Blocks, Class, Lanes, classes_of, launch_teams, meet, team_for
 
 OWN_BITS = 3
 OWN = 1 << OWN_BITS  # scores of a thread
@@ -22,7 +20,7 @@ LONGEST = OWN * THREADS[-1]
 
 def classes(layout) -> list[Class]:
     """Rankings that are sorted by a team, by length."""
-    return by_length(layout, [(OWN * who.threads, who) for who in (*map(Lanes, LANES), *map(Blocks, THREADS))])
+    return classes_of(layout, [(OWN * who.threads, who) for who in (*map(Lanes, LANES), *map(Blocks, THREADS))])
 
 
 def sort(lane: Lane, layout, bits, order, keys, places) -> None:

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ..scalars import team
 from . import blocks
 from .adapter import IS_SIMULATED, Lane, cuda, device, float64
 from .blocks import block_maxima, block_sums
+from .tiles import by_length
 
 
 class Grid(NamedTuple):
@@ -100,16 +99,10 @@ class Class(NamedTuple):
     who: Blocks | Lanes
 
 
-def by_length(layout: Any, table: Iterable[tuple[int, Blocks | Lanes]]) -> list[Class]:
+def classes_of(layout: Any, table: Iterable[tuple[int, Blocks | Lanes]]) -> list[Class]:
     """Rankings with scores, in classes: up to how many scores a team is so, rising."""
-    found, above, lengths = [], 0, layout.lengths
-    for most, who in table:
-        if above < layout.longest:
-            chosen = np.flatnonzero((lengths > above) & (lengths <= most))
-            if len(chosen):
-                found.append(Class(layout.put(chosen), who))
-        above = most
-    return found
+    found = by_length(layout.lengths, [(0, None), *table])
+    return [Class(layout.numbers(numbers, layout.count), who) for who, _, numbers in found]
 
 
 def team_for(who: Blocks | Lanes, numbers: Any) -> Any:

@@ -6,7 +6,7 @@ Short rankings are one tile each, and take fewer threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -26,6 +26,7 @@ SCAN_THREADS = 256  # that join the tiles of a long ranking
 ROWS_OF_TILE, ROWS_OF_SHORT = 4, 5  # of shared memory that a sweep has for each thread, before those of scores
 WALK = 32  # scores up to which a sweep leaves a ranking to one thread, and FEW_THREADS of them to a block
 TILE = 1152  # scores of a tile of a sweep: nine for each of its threads, which is odd (sweeps.run_of)
+LARGEST = 1 << 62
 LONG = 1 << 15  # scores from which the threshold of a top-k is narrowed down by many blocks
 # Of a ranking that is only summed: so many that one block can add the sums of its tiles, and that an H100's 132
 # multiprocessors, which have 7 of their blocks at a time, or 5, go through them in two, or three, turns.
@@ -41,13 +42,27 @@ class Tiles:
     def __init__(self, layout: OnTiles, tile: np.ndarray | int, has_any: np.ndarray | bool = True):
         """tile: how many scores a tile takes, of all rankings or of each (m,); has_any: (m,) which are in tiles."""
         self._layout, self._tile, self._has_any = layout, tile, has_any
-        # Where every ranking is one tile, its table is that of the offsets: of 10^6 a division takes milliseconds.
+        # Where every ranking is one tile its tables are the offsets, and the numbers 0, 1, 2, of which one table serves
+        # all: of 10^6 rankings a division takes milliseconds, and so does each array that is sent.
         self._is_whole = isinstance(tile, int) and layout.longest <= tile
         self._is_each = self._is_whole and has_any is True and not layout.has_empty
-        counts = layout.lengths > 0 if self._is_whole else -(-layout.lengths // tile)
-        self._counts = (counts * has_any).astype(np.int64, copy=False)
-        self._first = np.concatenate([[0], np.cumsum(self._counts)])
-        self.count = int(self._first[-1])
+
+    @cached_property
+    def count(self) -> int:
+        """How many there are."""
+        if self._has_any is False:
+            return 0
+        return self._layout.count if self._is_each else int(self._first[-1])
+
+    @cached_property
+    def _counts(self) -> np.ndarray:
+        lengths = self._layout.lengths
+        counts = lengths > 0 if self._is_whole else -(-lengths // self._tile)
+        return (counts * self._has_any).astype(np.int64, copy=False)
+
+    @cached_property
+    def _first(self) -> np.ndarray:
+        return np.concatenate([[0], np.cumsum(self._counts)])
 
     @cached_property
     def of(self) -> np.ndarray:
@@ -55,11 +70,14 @@ class Tiles:
         rankings = np.arange(self._layout.count)
         return rankings if self._is_each else np.repeat(rankings, self._counts)
 
+    @property
+    def lengths(self) -> np.ndarray:
+        """(tiles,) int64, in memory here: how long the ranking of each is."""
+        return self._layout.lengths if self._is_each else self._layout.lengths[self.of]
+
     @cached_property
     def _ends(self) -> tuple[np.ndarray, np.ndarray]:
         of, here = self.of, self._layout.here
-        if self._is_each:
-            return here[:-1], here[1:]
         tile = self._tile if isinstance(self._tile, int) else self._tile[of]
         begin = here[of] + (np.arange(self.count) - self._first[of]) * tile
         return begin, np.minimum(begin + tile, here[of + 1])
@@ -67,42 +85,74 @@ class Tiles:
     @cached_property
     def ranking(self) -> Any:
         """(tiles,) int64."""
-        return self._layout.put(self.of)
+        return self._layout.counting(self.count) if self._is_each else self._layout.put(self.of)
 
     @cached_property
     def begin(self) -> Any:
         """(tiles,) int64."""
-        return self._layout.put(self._ends[0])
+        return self._layout.offsets[: self.count] if self._is_each else self._layout.put(self._ends[0])
 
     @cached_property
     def end(self) -> Any:
         """(tiles,) int64."""
-        return self._layout.put(self._ends[1])
+        return self._layout.offsets[1:] if self._is_each else self._layout.put(self._ends[1])
 
     @cached_property
     def first(self) -> Any:
         """(m + 1,) int64."""
-        return self._layout.put(self._first)
+        return self._layout.counting(self.count + 1) if self._is_each else self._layout.put(self._first)
 
     @cached_property
     def classes(self) -> list[tuple[int, int, Any]]:
         """(threads, most scores of a tile, numbers of tiles on the card) of short rankings, and of others."""
-        (begin, end), is_short = self._ends, self._layout.lengths[self.of] <= SHORT
+        return self.of_lengths([(0, None), (SHORT, FEW_THREADS), (LARGEST, THREADS)])
+
+    def of_lengths(self, table: list[tuple[int, int | None]]) -> list[tuple[int, int, Any]]:
+        """The same by a table: up to how many scores of its ranking a tile has so many threads, rising; None: no tile
+        of these is wanted.
+        """
+        most = int(np.max(self._tile, initial=0))
         return [
-            (threads, int((end - begin)[chosen].max()), self._layout.put(np.flatnonzero(chosen)))
-            for threads, chosen in ((FEW_THREADS, is_short), (THREADS, ~is_short))
-            if chosen.any()
+            (threads, min(longest, most), self._layout.numbers(numbers, self.count))
+            for threads, longest, numbers in by_length(self.lengths, table)
         ]
 
     @cached_property
     def several(self) -> Any:
         """The rankings of more than one tile."""
-        return self._layout.put(np.flatnonzero(self._counts > 1))
+        return self._layout.counting(0) if self._is_each else self._layout.put(np.flatnonzero(self._counts > 1))
 
     @cached_property
     def single(self) -> Any:
         """The others."""
+        if self._is_each:
+            return self._layout.counting(self.count)
         return self._layout.put(np.flatnonzero((self._counts <= 1) & self._has_any))
+
+
+def by_length(lengths: np.ndarray, table: Iterable[tuple[int, Any]]) -> list[tuple[Any, int, np.ndarray | None]]:
+    """(what, the longest, which (chosen,); None for all) of those that have any of lengths (m,), by a table: up to
+    which length what is, rising, and None of what is left out.
+
+    Each step goes through what the steps before have left: of most rankings the first few do away with nearly all.
+    """
+    found: list[tuple[Any, int, np.ndarray | None]] = []
+    left = None
+    for most, what in table:
+        of = lengths if left is None else lengths[left]
+        if not of.size:
+            break
+        is_in = of <= most
+        if is_in.all():
+            if what is not None:
+                found.append((what, int(of.max()), left))
+            break
+        if is_in.any():
+            chosen, rest = np.flatnonzero(is_in), np.flatnonzero(~is_in)
+            if what is not None:
+                found.append((what, int(of[chosen].max()), chosen if left is None else left[chosen]))
+            left = rest if left is None else left[rest]
+    return found
 
 
 @dataclass(frozen=True)
@@ -143,6 +193,17 @@ class OnTiles:
         """A table that goes with the offsets, on the card."""
         return self.lane.put(table)
 
+    def counting(self, count: int) -> Any:
+        """(count,) int64 on the card: 0, 1, 2; a part of one table for all offsets."""
+        there = self.lane.tables.get("counting")
+        if there is None or there.size < count:
+            there = self.lane.tables["counting"] = self.put(np.arange(max(count, 1 << 10)))
+        return there[:count]
+
+    def numbers(self, chosen: np.ndarray | None, count: int) -> Any:
+        """Those that were chosen of so many, on the card; None: all."""
+        return self.counting(count) if chosen is None else self.put(chosen)
+
     @cached_property
     def has_empty(self) -> bool:
         """Whether a ranking has no scores, and so no block."""
@@ -166,16 +227,14 @@ class OnTiles:
     @cached_property
     def swept(self) -> Swept:
         """For sweeps: an odd number of slots for each short ranking, so that few threads meet in a bank of memory."""
-        put, of = self.lane.put, self.lengths[self.tiles.of]
-        classes = [
-            (threads, int(min(of[chosen].max(), TILE)), put(np.flatnonzero(chosen)))
-            for threads, chosen in ((FEW_THREADS, (of > WALK) & (of <= SHORT)), (THREADS, of > max(WALK, SHORT)))
-            if chosen.any()
-        ]
-        short = np.flatnonzero((self.lengths > 0) & (self.lengths <= WALK))
-        slots = np.concatenate([[0], np.cumsum(self.lengths[short] | 1)])
+        put, none = self.lane.put, np.zeros(0, np.int64)
+        classes = self.tiles.of_lengths([(WALK, None), (SHORT, FEW_THREADS), (LARGEST, THREADS)])
+        parts = none if self.longest <= TILE else np.flatnonzero(self.tiles.lengths > TILE)
+        found = by_length(self.lengths, [(0, None), (WALK, FEW_THREADS), (LARGEST, None)])
+        short = found[0][2] if found else none
+        slots = np.concatenate([[0], np.cumsum((self.lengths if short is None else self.lengths[short]) | 1)])
         most = int(np.diff(np.append(slots[:-1:FEW_THREADS], slots[-1])).max(initial=0))
-        return Swept(classes, put(np.flatnonzero(of > TILE)), put(short), put(slots), most)
+        return Swept(classes, put(parts), self.numbers(short, self.count), put(slots), most)
 
     def sweep(self, of_tiles, of_short, rows: tuple[int, int], given: tuple, *of_tiles_alone) -> None:
         """Run a kernel for every tile, of_tiles(numbers, table's ranking, begin, end, *given, *of_tiles_alone), and one
