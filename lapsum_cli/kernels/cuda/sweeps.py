@@ -53,7 +53,7 @@ def carries(lane, layout, y, order, rates, weights, name="carries"):
     table = layout.tiles
     out = lane.room(name, (3, table.count), np.float64)
     layout.each_part(_summarise, 2, layout.offsets, y, order, rates, weights, out)
-    lane.launch(_meet, len(table.several), tiles.SCAN_THREADS, 4, table.several, table.first, out)
+    lane.launch(_meet, len(table.several), table.scan_threads, 4, table.several, table.first, out)
     return out
 
 

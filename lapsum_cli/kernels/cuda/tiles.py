@@ -22,7 +22,7 @@ from .blocks import block_maxima, block_sums
 TEAMS = ((16, 1), (128, 2), (256, 4), (512, 8), (2048, 32))
 SHORT = 256  # scores up to which a ranking is a warp's in a sweep
 FEW_THREADS, THREADS, MANY_THREADS = 32, 128, 256
-SCAN_THREADS = 256  # that join the tiles of a long ranking
+SCAN_THREADS = 256, 1024  # that join the tiles of a long ranking, and those of one of more than four for each
 ROWS_OF_TILE, ROWS_OF_SHORT = 4, 5  # of shared memory that a sweep has for each thread, before those of scores
 WALK = 32  # scores up to which a sweep leaves a ranking to one thread, and FEW_THREADS of them to a block
 TILE = 1152  # scores of a tile of a sweep: nine for each of its threads, which is odd (sweeps.run_of)
@@ -121,6 +121,12 @@ class Tiles:
     def several(self) -> Any:
         """The rankings of more than one tile."""
         return self._layout.counting(0) if self._is_each else self._layout.put(np.flatnonzero(self._counts > 1))
+
+    @cached_property
+    def scan_threads(self) -> int:
+        """Of a block that joins the tiles of a ranking of several."""
+        few, many = SCAN_THREADS
+        return many if self._counts.max(initial=0) > 4 * few else few
 
     @cached_property
     def single(self) -> Any:
@@ -270,7 +276,7 @@ class OnTiles:
         """Values (rows, m) of the rankings from those (rows, tiles) of their tiles: sums, or the largest."""
         out = self.lane.room(name, (len(partials), self.count), np.float64)
         function = _largest_of_tiles if largest else _sums_of_tiles
-        for rankings, threads in ((table.single, FEW_THREADS), (table.several, SCAN_THREADS)):
+        for rankings, threads in ((table.single, FEW_THREADS), (table.several, table.scan_threads)):
             self.lane.launch(function, len(rankings), threads, 1, rankings, table.first, partials, out)
         return out
 
