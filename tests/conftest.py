@@ -51,7 +51,7 @@ def make_blocks_small(monkeypatch):
 
     small = {"WALK": 4, "TEAMS": ((2, 1), (5, 2), (30, 4)), "SHORT": 6, "LONG": 60}
     small |= {"FEW_THREADS": 2, "THREADS": 4, "MANY_THREADS": 8}
-    for name, value in {**small, "SCAN_THREADS": (4, 8), "TILE": 32, "LARGE_TILE": 16}.items():
+    for name, value in {**small, "SCAN_THREADS": (4, 8), "TILE": 32, "LARGE_TILE": 16, "WRITTEN_TILE": 24}.items():
         monkeypatch.setattr(tiles, name, value)
     for name, value in {"LANES": (1, 2), "THREADS": (4,), "LONGEST": 32}.items():
         monkeypatch.setattr(sorted_by_team, name, value)

@@ -121,7 +121,8 @@ def _settle(s, r, level, first, partials, pivots, rooms, state, k, alpha):
     """
     t, threads = cuda.threadIdx.x, cuda.blockDim.x
     over, above, below, inside, from_low, from_high = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for tile in range(first[r] + t, first[r + 1], threads):
+    busy = busy_tiles(first, r, np.int64(state[r, SIZE]))
+    for tile in range(first[r] + t, first[r] + busy, threads):
         over += partials[0, tile]
         above += partials[1, tile]
         below += partials[2, tile]
@@ -264,8 +265,11 @@ def _collapse(
     s, t, threads, kind = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockDim.x, x.dtype.type
     tile = tiles[cuda.blockIdx.x]
     r = ranking[tile]
-    ends, level = (kind(pivots[r, 0]), kind(pivots[r, 1])), int(state[r, LEVEL])
-    begin, end = _share_of(tile - first[r], first[r + 1] - first[r], np.int64(state[r, SIZE]), threads)
+    ends, level, size = (kind(pivots[r, 0]), kind(pivots[r, 1])), int(state[r, LEVEL]), np.int64(state[r, SIZE])
+    busy = busy_tiles(first, r, size)
+    if tile - first[r] >= busy:
+        return
+    begin, end = _share_of(tile - first[r], busy, size, threads)
     given = sign, ends, one_of(rates, r), slots[offsets[r] + begin : offsets[r] + end]
     if level == 0:  # two loops, in each of which it is known which memory is read
         inside, sums = _sort_out(x[offsets[r] + begin : offsets[r] + end], *given)
@@ -311,6 +315,12 @@ def _sort_out(x, sign, ends, rate, slots):
 
 
 @device
+def busy_tiles(first, r, size):
+    """How many tiles of a ranking have a share of the scores that are left; the others have nothing to do."""
+    return min(first[r + 1] - first[r], max(1, (size + tiling.LARGE_TILE - 1) // tiling.LARGE_TILE))
+
+
+@device
 def _share_of(tile, tiles, size, threads):
     """What a tile takes of the scores that are left: begin and end, from the first of them."""
     each = (size + tiles * threads - 1) // (tiles * threads) * threads
@@ -325,8 +335,11 @@ def _pack(
     s, t, threads = cuda.shared.array(0, float64), cuda.threadIdx.x, cuda.blockDim.x
     tile = tiles[cuda.blockIdx.x]
     r = ranking[tile]
-    begin, end = _share_of(tile - first[r], first[r + 1] - first[r], np.int64(state[r, SIZE]), threads)
-    before, all_of_them, counts = 0.0, 0.0, partials[3, first[r] : first[r + 1]]
+    busy = busy_tiles(first, r, np.int64(state[r, SIZE]))
+    if tile - first[r] >= busy:
+        return
+    begin, end = _share_of(tile - first[r], busy, np.int64(state[r, SIZE]), threads)
+    before, all_of_them, counts = 0.0, 0.0, partials[3, first[r] : first[r] + busy]
     i, here, step = uint32(t), uint32(tile - first[r]), uint32(threads)
     while i < counts.size:
         before += counts[i] if i < here else 0.0
@@ -356,22 +369,7 @@ def _pack(
 
 @kernel
 def _finish(
-    numbers,
-    levels,
-    offsets,
-    starts,
-    rooms,
-    x,
-    dense,
-    state,
-    first,
-    partials,
-    pivots,
-    sign,
-    ks,
-    alphas,
-    rates,
-    kept,
+    numbers, levels, offsets, starts, rooms, x, dense, state, first, partials, pivots, sign, ks, alphas, rates, kept
 ):
     """The cut of a ranking from what is left of it, or from all of it if no bracket held the threshold."""
     block, (cuts, shares, nearest) = block_for(numbers[cuda.blockIdx.x]), kept

@@ -31,6 +31,7 @@ LONG = 1 << 15  # scores from which the threshold of a top-k is narrowed down by
 # Of a ranking that is only summed: so many that one block can add the sums of its tiles, and that an H100's 132
 # multiprocessors, which have 7 of their blocks at a time, or 5, go through them in two, or three, turns.
 LARGE_TILE, MOST_TILES = 4096, 1848
+WRITTEN_TILE = 8192  # of a pass that writes: 10^8 scores in 1848 tiles took twice as long as a copy of them
 
 
 class Tiles:
@@ -226,9 +227,18 @@ class OnTiles:
         return Tiles(self, _large(self))
 
     @cached_property
+    def _is_long(self) -> np.ndarray | bool:
+        return self.lengths > LONG if self.longest > LONG else False
+
+    @cached_property
     def tiles_of_long(self) -> Tiles:
         """Of a top-k: large tiles of the rankings that no team has alone."""
-        return Tiles(self, _large(self), self.lengths > LONG if self.longest > LONG else False)
+        return Tiles(self, _large(self), self._is_long)
+
+    @cached_property
+    def written_of_long(self) -> Tiles:
+        """The same for passes that write: smaller ones, so that blocks at work are near each other in memory."""
+        return Tiles(self, WRITTEN_TILE, self._is_long)
 
     @cached_property
     def swept(self) -> Swept:

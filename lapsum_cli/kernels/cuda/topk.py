@@ -74,6 +74,7 @@ def soft_topk(lane: Lane, rankings, ks, alphas, largest=True, log=False, upstrea
         launch_teams(lane, function, who, numbers, *of_each)
     if table.count:
         Narrowing(lane, layout, dtype).run(x, sign, *on_card, cuts.kept)
+        table = layout.written_of_long
         if upstream is not None:
             layout.each_tile(table, _find_nearest, 1, x, on_card[2], sign, cuts.kept)
         partials = lane.room("pulled by tiles", (2, table.count), np.float64)
@@ -112,7 +113,7 @@ def topk_gradient(lane: Lane, rankings, upstream, cuts: Cuts, alphas, largest=Tr
     values, layout = rankings.values, OnTiles.of(lane, rankings.offsets)
     dtype = np.dtype(values.dtype)
     x, v, sign = lane.put(values, "scores"), lane.put(upstream, "upstream"), dtype.type(1 if largest else -1)
-    table, rate, gradient = layout.tiles_of_long, rates(lane, alphas, dtype), cuts.gradient
+    table, rate, gradient = layout.written_of_long, rates(lane, alphas, dtype), cuts.gradient
     if gradient is None:
         gradient = _room_for_gradient(lane, layout, values)
         for numbers, who in layout.kept(alone.classes):
