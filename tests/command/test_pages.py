@@ -87,13 +87,14 @@ def test_a_terminal_gets_the_page_formatted_and_every_number_of_it():
         [*LAPSUM, "help", "speed"], stdout=terminal, env={**os.environ, "COLUMNS": str(NARROW), "TERM": "xterm"}
     )
     os.close(terminal)
-    text = ""
+    written = b""
     while True:
         try:
-            text += os.read(shown, 1 << 16).decode(errors="replace")
+            written += os.read(shown, 1 << 16)
         except OSError:  # the other end is closed
             break
     assert process.wait() == 0
+    text = written.decode()
     lines = [line.rstrip() for line in re.sub(r"\x1b(\[[\d;]*m|\]8;.*?\x1b\\)", "", text).splitlines()]
     assert max(map(len, lines)) <= NARROW
     assert "…" not in "".join(lines)
