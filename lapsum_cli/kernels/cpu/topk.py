@@ -156,7 +156,8 @@ def _topk_longer(values, offsets, first, last, ks, alphas, rates, sign, log, ins
             finite = x.size - top - masked
             if top < k < top + finite:
                 given = (alphas[r], rates[r], sign, inside, buffers, sample)
-                cut[:] = _cut(neighbours(x, k - top, finite, *given), alphas[r])
+                # One by one: how Numba assigns a tuple to a part of an array takes a second to compile.
+                cut[0], cut[1], cut[2], cut[3] = _cut(neighbours(x, k - top, finite, *given), alphas[r])
             _write_long(x, sign, k, top, finite, cut, rates[r], log, out[here] if out.size > 0 else out)
 
 
