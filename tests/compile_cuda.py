@@ -17,9 +17,10 @@ from numba.cuda import dispatcher
 from onecard import Held, counting_lane, run_every_operation
 
 CARDS = (80, 90, 120)
-# Float32 passes over the scores, and how many float64 operations totals may take. What is sorted is swept in float64,
-# as lapsum_cli/kernels/cpu/sweeps.py says why, and what one block finds out about a threshold is little work.
-PASSES = {"_collapse": 64, "_walk_tiles": 32, "_settle": 40}
+# Float32 passes over the scores, and how many float64 operations the totals of all their loops may take. What is sorted
+# is swept in float64, as lapsum_cli/kernels/cpu/sweeps.py says why, and what one block finds out about a threshold is
+# little work.
+PASSES = {"_collapse": 64, "_walk_tiles": 48, "_settle": 40}
 REGISTERS = 1 << 16  # of a block; a thread's are given out in eights
 
 
