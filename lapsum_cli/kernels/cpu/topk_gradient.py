@@ -63,8 +63,8 @@ def _topk_gradient(values, offsets, first, last, upstream, cuts, rates, sign, sl
         # Loops run on to whole vectors: what they write beyond is the next ranking's, which is written after.
         part = slice(offsets[r], min(offsets[r] + (n + LANES - 1) // LANES * LANES, offsets[last]))
         x, v, g = values[part], upstream[part], out[part]
-        scale = math.exp(max(cut[2], cut[3]))
-        shares = math.exp(cut[2] - max(cut[2], cut[3])), math.exp(cut[3] - max(cut[2], cut[3]))
+        scale, lesser = math.exp(max(cut[2], cut[3])), math.exp(-abs(cut[2] - cut[3]))
+        shares = (1.0, lesser) if cut[2] >= cut[3] else (lesser, 1.0)
         least, share = x.dtype.type(0), x.dtype.type(0)
         pulled, total = 0.0, 0.0
         if n > BLOCK:
