@@ -66,7 +66,7 @@ def _keep_digest(result):
         file.write(f"{test} {_kept[test]} {digest.hexdigest()}\n")
 
 
-def agree(card, cpu, dtype, scale=1.0):
+def agree(card, cpu, dtype, scale=1.0, of_gradients=1.0):
     """The same slots of the same dtypes, each entry within a tolerance of its own size.
 
     Or, where terms cancelled and left a rounding behind, of a thousandth of the slot's largest; of a hundredth where it
@@ -88,7 +88,7 @@ def agree(card, cpu, dtype, scale=1.0):
         if is_gradient and is_sum and pulls:
             size = np.maximum(size, floor * pulls[0] / len(got))
         worst = (np.abs(got - expected) / size).max(initial=0)
-        assert worst <= TOLERANCE[dtype] * scale, (slot, worst)
+        assert worst <= TOLERANCE[dtype] * (max(scale, of_gradients) if is_gradient else scale), (slot, worst)
 
 
 def upstream_of(rows, dtype):

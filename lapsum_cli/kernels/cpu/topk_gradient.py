@@ -12,13 +12,11 @@ Where many share q, c is 0: <h, v> is a mean of many, mostly smaller than one of
 The first pass sums h_i v_i - c e_i and e_i (_pull), the second makes the gradient of them (_settle).
 """
 
-import math
-
 import numpy as np
 
 from ...core.rankings import Rankings, frozen
 from ..jit import sum_within, uncounted, within
-from ..scalars.cut import FEW, MEMBERSHIP, beyond_float32, rates_of, settled, slope_of, taken_off
+from ..scalars.cut import FEW, MEMBERSHIP, beyond_float32, rates_of, settled, slope_of, taken_off, to_the_larger
 from ..scalars.functions import LOG_2, exp_nonpositive
 from . import parallel
 from .order import LANES
@@ -63,8 +61,8 @@ def _topk_gradient(values, offsets, first, last, upstream, cuts, rates, sign, sl
         # Loops run on to whole vectors: what they write beyond is the next ranking's, which is written after.
         part = slice(offsets[r], min(offsets[r] + (n + LANES - 1) // LANES * LANES, offsets[last]))
         x, v, g = values[part], upstream[part], out[part]
-        scale, lesser = math.exp(max(cut[2], cut[3])), math.exp(-abs(cut[2] - cut[3]))
-        shares = (1.0, lesser) if cut[2] >= cut[3] else (lesser, 1.0)
+        share_below, share_above, scale = to_the_larger(cut[2], cut[3])
+        shares = share_below, share_above
         least, share = x.dtype.type(0), x.dtype.type(0)
         pulled, total = 0.0, 0.0
         if n > BLOCK:

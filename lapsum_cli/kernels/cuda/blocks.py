@@ -9,8 +9,8 @@ import numpy as np
 
 from .adapter import IS_SIMULATED, cuda, device
 
-# Of a place in shared memory. Numba adds two as 64 bits, for which a card takes twice as long, and asks of a signed one
-# whether it counts from the end: so a sum is cut down to this.
+# Of a place in shared memory, or among what a team has. Numba adds two as 64 bits, for which a card takes twice as
+# long, and asks of a signed one whether it counts from the end: so a sum is cut down to this.
 uint32 = np.uint32
 
 

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from ..scalars.cut import hard_cut
+from ..scalars.cut import hard_cut, to_the_larger
 from ..scalars.functions import exp_nonpositive
 from ..scalars.laplace import log_nearness, log_shares
 from ..scalars.summary import faded, soft_count
@@ -91,16 +91,6 @@ def find_whole_cut(team, x, start, size, sign, k, alpha, rate):
 def _ratio(a, b):
     """a / b, or infinity, for a guess: float32 does, at a fifth of what a division of float64 takes."""
     return np.float32(a) / np.float32(b)
-
-
-@device
-def to_the_larger(log_below, log_above):
-    """The shares on both sides relative to the larger one, and that; 0 where k takes nothing or everything."""
-    larger = max(log_below, log_above)
-    if larger == -np.inf:
-        return 0.0, 0.0, 0.0
-    lesser = math.exp(min(log_below, log_above) - larger)
-    return 1.0 if log_below == larger else lesser, 1.0 if log_above == larger else lesser, math.exp(larger)
 
 
 @device

@@ -4,6 +4,7 @@ A cut is four numbers: the scores below and above the threshold, and the logarit
 across it; both logarithms are -inf where k takes nothing (the scores are inf then) or everything (-inf).
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -80,6 +81,16 @@ def hard_cut(k, top):
 def log_share(log):
     """A logarithm that a cut keeps, or -inf: half of LARGEST_GAP is what is kept of a gap that is beyond floats."""
     return log if log > -0.49 * LARGEST_GAP else -np.inf
+
+
+@inlined
+def to_the_larger(log_below, log_above):
+    """The shares on both sides relative to the larger one, and that; 0 where k takes nothing or everything."""
+    larger = max(log_below, log_above)
+    if larger == -np.inf:
+        return 0.0, 0.0, 0.0
+    lesser = math.exp(min(log_below, log_above) - larger)
+    return 1.0 if log_below == larger else lesser, 1.0 if log_above == larger else lesser, math.exp(larger)
 
 
 @inlined
