@@ -80,8 +80,9 @@ def loss_vjp(
         count = max(1, int((~np.isnan(result.losses)).sum())) if reduction == "mean" else 1
         weights = np.full(len(form.rankings), _one("upstream", upstream) / count)
     found = {slot.name: values for slot, values in result.values.items()}
+    of_each = np.repeat(weights, form.rankings.lengths) if reduction == "none" else weights[:1]
     with np.errstate(over="ignore"):  # at a tiny alpha a gradient may well be beyond its dtype: inf
-        to_scores = (found[GRADIENT] * np.repeat(weights, form.rankings.lengths)).astype(form.dtype)
+        to_scores = np.multiply(found[GRADIENT], of_each, dtype=np.float64).astype(form.dtype, copy=False)
         to_alpha = found[f"{GRADIENT}_alpha"] * weights
     return Gradients(form.scores(to_scores), form.each(to_alpha))
 

@@ -6,17 +6,18 @@ have in common: masked scores take no part, and a ranking whose target cannot de
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from ..core.device import DeviceWithKernels
-from ..core.errors import OptionError
+from ..core.errors import BadRanking, OptionError
 from ..core.quantities import K
 from . import LOSSES, loss_called, units
 from .operation import GRADIENT, RANKING, Derivatives, Forward, Operation, Slot, option
-from .softness import k_of, refuse, refuse_ks
+from .softness import k_of, refuse_ks
 
 if TYPE_CHECKING:
     from ..core.rankings import Array, Rankings
@@ -31,14 +32,13 @@ def check_reduction(name: str) -> None:
 
 
 class Kept(NamedTuple):
-    """The state of a loss: that of its kernels, of the rankings that take part; which scores (N,) and rankings (m,)
-    these are; and which of these rankings have a loss after all.
+    """The state of a loss: that of its kernels; what takes part, and which scores (N,) these are, or None for all; and
+    which rankings (m,) have a loss.
     """
 
     kernels: Any
     part: Rankings
     taken: Any
-    defined: Any
     known: Any
 
 
@@ -129,20 +129,21 @@ class Loss(Operation):
         from ..kernels import losses
 
         here = on.here(rankings)
-        target = np.asarray(rankings.beside["target"], np.float64)
-        taken, defined = self._defined(here, target)
-        each = {name: on.here_array(values)[defined] for name, values in rankings.each.items()}
-        if taken.all() and defined.all():
-            part = here.with_each(each, {})
+        values, offsets, target = here.values, here.offsets, np.asarray(rankings.beside["target"], np.float64)
+        counts = self._partaking(here, target, on)
+        defined, taken = counts > 0, None
+        if (counts == here.lengths)[defined].all():  # what defines no loss is computed with the others, and moot
             target = target.copy() if keep else target  # whose owner may change it before the way back
-        else:  # masked scores are taken out, and undefined rankings
-            lengths = _of_each(np.add, taken.astype(np.int64), here, 0)[defined]
-            part = Rankings(here.values[taken], np.concatenate([[0], np.cumsum(lengths)]), {}, each)
-            target = target[taken]
+        else:
+            taken = (values != self._masked) & np.repeat(defined, here.lengths)
+            values, target = values[taken], target[taken]
+            offsets = np.concatenate([[0], np.cumsum(np.where(defined, counts, 0.0))]).astype(np.int64)
+        each = {name: on.here_array(numbers) for name, numbers in rankings.each.items()}
+        part = Rankings(values, offsets, {}, each)
         given = (part, frozen(target), each["alpha"], each.get("k"), self._how(), self.descending)
         found, state = losses.forward(on.kernels, on.place, loss_called(self.loss), *given, keep or self.gradient)
-        kept = Kept(state, part, taken, defined, ~np.isnan(found))
-        made = Forward(None, kept, {"loss": _spread(found, defined, np.nan)})
+        found[~defined] = np.nan
+        made = Forward(None, Kept(state, part, taken, ~np.isnan(found)), {"loss": found})
         units.put_back(made, rankings, self.in_scores, self.result, on)
         return made
 
@@ -153,54 +154,46 @@ class Loss(Operation):
         from ..kernels import losses
 
         part, known = state.part, state.known
-        to_scores, to_alpha = losses.backward(on.kernels, on.place, loss_called(self.loss), state.kernels)
-        found = Derivatives(on.here_array(to_scores), on.here_array(to_alpha))
-        to_scores, to_alpha, _ = units.gradients_back(found, part, on)
+        made = losses.backward(on.kernels, on.place, loss_called(self.loss), state.kernels)
+        to_scores, to_alpha, _ = units.gradients_back(Derivatives(*made), part, on)
         constant = part.each.get("constant")
         if constant is not None:
-            on.clear(to_scores, part, constant)
-            to_alpha[constant] = 0
-        to_scores = np.where(np.repeat(known, part.lengths), to_scores, 0.0) * self.scale
+            known = known & ~constant
+        weights = np.where(known, self.scale if upstream is None else self.scale * upstream, 0.0)
+        to_scores = on.here_array(losses.weighted(on.kernels, on.place, part.offsets, to_scores, weights))
         with np.errstate(over="ignore"):  # at an alpha of 1e-40 a gradient may well be beyond float32: inf
-            scores = _spread(to_scores, state.taken, 0.0).astype(rankings.values.dtype)
-        alpha = _spread(np.where(known, to_alpha, 0.0) * self.scale, state.defined, 0.0)
-        if upstream is not None:
-            weights = np.repeat(upstream, rankings.lengths)
-            scores = np.where(scores != 0, scores * weights, 0.0).astype(scores.dtype)
-            alpha = np.where(alpha != 0, alpha * upstream, 0.0)
-        return Derivatives(scores, alpha)
+            to_scores = to_scores.astype(rankings.values.dtype, copy=False)
+        if state.taken is not None:
+            spread = np.zeros(len(state.taken), to_scores.dtype)
+            spread[state.taken] = to_scores
+            to_scores = spread
+        to_alpha = on.here_array(to_alpha)
+        return Derivatives(to_scores, np.where((to_alpha != 0) & (weights != 0), to_alpha * weights, 0.0))
 
     def _how(self) -> dict[str, Any]:
         """Its own options, for the loops that read them."""
         return {"exponential": self.gain == "exp2"}
 
-    def _defined(self, rankings: Rankings, target: Any) -> tuple[Any, Any]:
-        """Which scores take part, and which rankings have two of them or more with targets that differ."""
+    @property
+    def _masked(self) -> float:
+        """The score that takes no part."""
+        return -math.inf if self.descending else math.inf
+
+    def _partaking(self, rankings: Rankings, target: Any, on: DeviceWithKernels) -> Any:
+        """(m,) how many scores of a ranking take part; 0 unless two of them or more have targets that differ.
+
+        BadRanking for the first whose targets the loss cannot use.
+        """
         import numpy as np
 
-        taken = rankings.values != (-np.inf if self.descending else np.inf)
-        low = _of_each(np.minimum, np.where(taken, target, np.inf), rankings, np.inf)
-        high = _of_each(np.maximum, np.where(taken, target, -np.inf), rankings, -np.inf)
-        if loss_called(self.loss).needs_gains:
-            refuse(low < 0, f"{self.loss} needs targets of 0 or more, got {{:g}}", low)
-            refuse(high == np.inf, f"{self.loss} needs finite targets, got {{:g}}", high)
-        defined = low < high
-        return taken & np.repeat(defined, rankings.lengths), defined
+        from ..kernels import losses
 
-
-def _of_each(reduction: Any, values: Any, rankings: Rankings, of_none: Any) -> Any:
-    """(m,) what np.add or the like makes of the values (N,) of each ranking; of_none, which adds nothing, of none."""
-    import numpy as np
-
-    found = reduction.reduceat(np.append(values, of_none), rankings.offsets[:-1])
-    found[rankings.lengths == 0] = of_none
-    return found
-
-
-def _spread(values: Any, where: Any, rest: float) -> Any:
-    """The values where they belong, `rest` elsewhere."""
-    import numpy as np
-
-    out = np.full(len(where), rest)
-    out[where] = values
-    return out
+        needs_gains = loss_called(self.loss).needs_gains
+        counts = losses.partaking(on.kernels, on.place, rankings, target, self._masked, needs_gains)
+        wrong = counts < 0
+        if wrong.any():
+            r = int(wrong.argmax())
+            of_it = np.where(rankings[r] == self._masked, 0.0, target[rankings.offsets[r] : rankings.offsets[r + 1]])
+            needed, worst = ("of 0 or more", of_it.min()) if of_it.min() < 0 else ("that are finite", of_it.max())
+            raise BadRanking(r, f"{self.loss} needs targets {needed}, got {worst:g}")
+        return counts

@@ -279,3 +279,16 @@ def test_bfloat16_is_computed_as_float32_and_comes_back():
     for name in ("float8_e4m3fn", "float8_e5m2", "int4"):
         with pytest.raises(DataError, match=f"scores must be numbers, got {name}"):
             soft_rank(np.array([1, 2], getattr(ml_dtypes, name)))
+
+
+@pytest.mark.parametrize("loss", ["ndcg", "recall"])
+def test_a_ranking_without_a_loss_is_nothing_to_its_neighbours(loss):
+    x, y = np.linspace(0, 1, 40).reshape(8, 5) ** 2, np.arange(40.0).reshape(8, 5) * 7 % 5
+    k, function = np.full(8, 2.0), getattr(lapsum_cli, f"{loss}_loss_vjp")
+    k[::3] = 0
+    y[4] = 1  # no order is better than another
+    lost = np.isin(np.arange(8), [0, 3, 4, 6])
+    some = function(x, y, k=k, alpha=0.3, reduction="sum").scores
+    rest = function(x[~lost], y[~lost], k=2, alpha=0.3, reduction="sum").scores
+    assert np.array_equal(some[~lost], rest)
+    assert not some[lost].any()

@@ -7,9 +7,10 @@ rest. Targets y are better the larger they are.
 import functools
 from importlib import import_module
 
+from .ends import partaking, weighted
 from .parts import Loss, backward, forward
 
-__all__ = ["Loss", "backward", "find", "forward"]
+__all__ = ["Loss", "backward", "find", "forward", "partaking", "weighted"]
 
 
 @functools.cache

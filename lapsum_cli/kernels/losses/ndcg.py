@@ -30,7 +30,7 @@ def ndcg(rankings, offsets, read, losses, upstreams):
             gained += gain * member / _log2(1.0 + ranks[i])
         ideal, gained = team_sums(team, (ideal, gained))
         for i in range(start + team.t, stop if to_ranks.size > 0 else start, team.threads):
-            gain = _gain_of(y[i], best, nothing, exponential) / ideal if ideal > 0.0 else np.nan
+            gain = _gain_of(y[i], best, nothing, exponential) / ideal if ideal > 0.0 else 0.0
             depth, member = _log2(1.0 + ranks[i]), members[i] if members.size > 0 else 1.0
             if to_members.size > 0:
                 to_members[i] = -gain / depth

@@ -24,7 +24,8 @@ class Loss(NamedTuple):
     """A loss, as its file declares it.
 
     loop   (rankings, offsets, read, losses, upstreams): the loss of every ranking of a team (scalars/team.py) from
-           what it reads, in the order of `reads`, and the upstream gradients in that of `moves`, unless they are empty
+           what it reads, in the order of `reads`, and the upstream gradients in that of `moves`, unless they are empty.
+           Where there is no loss it is NaN, and its gradients are numbers: those of neighbours are summed beside them
     reads  properties of Parts, or options of its own
     moves  soft parts that have a gradient, of WAYS_BACK
     sums   how many values its team adds up at once

@@ -18,13 +18,13 @@ def recall(rankings, offsets, read, losses, upstreams):
         start, stop, total = offsets[r], offsets[r + 1], 0.0
         k = min(ks[r], np.float64(stop - start))
         for i in range(start + team.t, stop, team.threads):
-            slope = -wanted[i] / k if k > 0.0 else np.nan
+            slope = -wanted[i] / k if k > 0.0 else 0.0
             total += members[i] * slope
             if upstream.size > 0:
                 upstream[i] = slope
         (total,) = team_sums(team, (total,))
         if team.t == 0:
-            losses[r] = 1.0 + total
+            losses[r] = 1.0 + total if k > 0.0 else np.nan
 
 
 LOSS = Loss(recall, reads=("members", "target_members", "ks"), moves=("members",), sums=1, card_bytes=72)

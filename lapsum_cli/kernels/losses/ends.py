@@ -1,0 +1,69 @@
+"""What all losses begin and end with: which scores take part, and gradients times the weights of their rankings.
+
+Both are loops over rankings like those of the losses, so that threads and cards have their share of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...core.rankings import Array, Rankings
+from ..jit import uncounted
+from ..scalars.team import join, team_sums
+from .parts import Loss
+
+
+@uncounted
+def _partaking(rankings, offsets, read, counts, upstreams):
+    """How many scores of a ranking are not masked: 0 where all their targets are alike, and so no order is better than
+    another; -1 where one of these targets is no gain, and the loss needs gains.
+    """
+    team, (x, y, masked, needs_gains) = join(rankings), read
+    for r in range(team.first, team.last):
+        start, stop = offsets[r], offsets[r + 1]
+        first = start
+        while first < stop and x[first] == masked:
+            first += 1
+        taken, others, wrong = 0.0, 0.0, 0.0
+        for i in range(start + team.t, stop, team.threads):
+            if x[i] != masked:
+                taken += 1.0
+                others += 1.0 if y[i] != y[first] else 0.0
+                wrong += 1.0 if y[i] < 0.0 or y[i] == np.inf else 0.0
+        taken, others, wrong = team_sums(team, (taken, others, wrong))
+        if team.t == 0:
+            counts[r] = taken if others > 0.0 else 0.0
+            if needs_gains and wrong > 0.0:
+                counts[r] = -1.0
+
+
+@uncounted
+def _weighted(rankings, offsets, read, counts, upstreams):
+    """Gradients times the weight of their ranking; a weight of 0 makes 0 of whatever there is."""
+    team, (gradient, weights), (out,) = join(rankings), read, upstreams
+    for r in range(team.first, team.last):
+        weight = weights[r]
+        for i in range(offsets[r] + team.t, offsets[r + 1], team.threads):
+            out[i] = gradient[i] * weight if weight != 0.0 and gradient[i] != 0.0 else 0.0
+
+
+PARTAKING = Loss(_partaking, reads=(), moves=(), sums=3)
+WEIGHTED = Loss(_weighted, reads=(), moves=(), sums=1)
+
+
+def partaking(
+    kernels: Any, place: Any, rankings: Rankings, target: Array, masked: float, needs_gains: bool
+) -> np.ndarray:
+    """(m,) how many scores of a ranking take part, as `_partaking` says; masked: the score that does not."""
+    given = {"scores": rankings.values, "target": target, "masked": masked, "needs_gains": needs_gains}
+    counts: np.ndarray = kernels.losses.each_ranking(place, PARTAKING, rankings.offsets, given, ())[0]
+    return counts
+
+
+def weighted(kernels: Any, place: Any, offsets: np.ndarray, gradient: Array, weights: np.ndarray) -> Array:
+    """(N,) float64 gradients times the weights (m,) of their rankings, wherever they are; 0 of anything is 0."""
+    given = {"gradient": gradient, "weights": weights}
+    made: Array = kernels.losses.each_ranking(place, WEIGHTED, offsets, given, ((int(offsets[-1]),),))[1][0]
+    return made
