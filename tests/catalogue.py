@@ -332,6 +332,11 @@ def has_gradient(entry: Entry) -> bool:
     return entry.differentiable
 
 
+def is_by_definition(entry: Entry) -> bool:
+    """Whether it is computed by the method of the definitions, or is a loss of it."""
+    return entry.promises is None
+
+
 def has_definition(entry: Entry) -> bool:
     return entry.definition is not None
 

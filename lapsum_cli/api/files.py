@@ -25,9 +25,9 @@ from ..formats.files import Output
 from ..formats.frames import FORMAT, Frame, InMemory, is_frame
 from ..formats.sinks import Made, Sink, open_sink
 from ..formats.sources import Rows, Sources
-from ..operations import LOSSES, operation_called
+from ..operations import LOSSES, METHODS, operation_called
 from ..operations.loss import Loss, check_reduction
-from ..operations.operation import PAIR, POSITION, RANKING, SCORE, Operation
+from ..operations.operation import PAIR, POSITION, RANKING, SCORE, ByMethod, Operation
 from ..operations.warm import on_terminal, warm, warm_places
 from ..stream import Silent, results, run
 from ..tables.detect import detect, find_item
@@ -121,6 +121,7 @@ def run_file(
     held = InMemory() if isinstance(sink, str) and sink == IN_MEMORY else None
     check_reduction(reduction)
     made = make_operation(operation, alpha, k, names, **options)
+    made = replace(made, force=True) if force and isinstance(made, ByMethod) else made
     asked = Asked(nan, column, reduction, item)
     dialect = Given(delimiter, quote, escape, no_header)
     told = words or Silent()
@@ -308,7 +309,9 @@ def _take_k(made: Any, k: Any, names: Names, options: dict[str, Any]) -> None:
     """k as the operation, or the loss, takes it: it may need one, do with one, or have no use for it."""
     loss = options.get("loss")
     what = f"loss {loss}" if loss else made.name
-    need = "needed" if "k" in made.takes else "none"
+    method = METHODS.get(options.get("method") or "lapsum")
+    need = "needed" if "k" in made.takes and (method is None or method.takes_k) else "none"
+    what = f"{what} by {options['method']}" if method is not None and not method.takes_k else what
     if loss is not None:
         need = LOSSES[loss].k if loss in LOSSES else "none"
     if need == "needed" and (k is None) == (names.k is None):

@@ -7,7 +7,8 @@ alpha    softness in the unit of the scores: a number, one for each ranking, or 
          gradients hold constant: "0.1std" in standard deviations, or in what outliers do not move, "0.1iqr" in
          interquartile ranges and "0.15mad" in median absolute deviations; larger is softer
 upstream the gradient of a loss with respect to the result, in its form
-method   how it is computed (operations.METHODS)
+method   how it is computed (operations.METHODS), with options of its own (operations.choices); force=True where it
+         takes n^2 steps and a ranking has more than 20,000 scores
 groups   of flat x: an array or column with a group for each score, in any order, whose equal values make a ranking;
          several as a tuple. A number for each ranking is in the order in which groups come first
 threads  no result depends on it
@@ -32,7 +33,8 @@ from ..core.errors import OptionError
 from ..core.quantities import Alpha, K
 from ..core.rankings import Rankings, is_on_card
 from ..core.tensors import is_tensor
-from ..operations import suspicions
+from ..operations import METHODS, suspicions
+from ..operations.choices import CHOICES
 from ..operations.operation import EACH, GRADIENT, Operation, Result, operation_of
 from ..operations.permute import Permute
 from ..operations.rank import Rank
@@ -70,6 +72,7 @@ def soft_rank(
     groups: Any = None,
     threads: int = 1,
     device: str | None = None,
+    **options: Any,
 ) -> Any:
     """Soft rank of every score in its ranking: near `base` for the largest; n of them sum to n (n - 1) / 2 + n base.
 
@@ -77,7 +80,8 @@ def soft_rank(
     float16 gives float32, a ranking longer than 2^24 float64. O(n log n).
     Source: LapSum, ICML 2025, section 3.
     """
-    operation = operation_of(Rank, _option("alpha", alpha), descending, method=method, base=base)
+    own = _own("soft_rank", options)
+    operation = operation_of(Rank, _option("alpha", alpha), descending, method=method, base=base, **own)
     return _result(operation, by_group(x, groups), alpha, threads, device)
 
 
@@ -91,12 +95,14 @@ def soft_rank_vjp(
     groups: Any = None,
     threads: int = 1,
     device: str | None = None,
+    **options: Any,
 ) -> Gradients:
     """Gradients of sum(upstream * soft_rank(x)) with respect to the scores and alpha, in O(n) after the sort.
 
     (1 / 2 alpha) (sum_j e_ij v_j - v_i sum_j e_ij) over j != i, with e_ij = e^(-|x_i - x_j| / alpha), v = upstream.
     """
-    operation = operation_of(Rank, _option("alpha", alpha), descending, gradient=True, grad_alpha=True, method=method)
+    own = {"gradient": True, "grad_alpha": True, **_own("soft_rank_vjp", options)}
+    operation = operation_of(Rank, _option("alpha", alpha), descending, method=method, **own)
     return _gradients(operation, by_group(x, groups), upstream, alpha, threads, device)
 
 
@@ -109,6 +115,7 @@ def soft_sort(
     groups: Any = None,
     threads: int = 1,
     device: str | None = None,
+    **options: Any,
 ) -> Any:
     """Soft-sorted scores, best first: a shift of the scores shifts them alike, and their spread grows with alpha.
 
@@ -116,7 +123,7 @@ def soft_sort(
     sum_j F((x_j - t) / alpha) is l - 1/2. Infinite scores stay at their end. O(n log n).
     Source: LapSum, ICML 2025, section 4.
     """
-    operation = operation_of(Sort, _option("alpha", alpha), descending, method=method)
+    operation = operation_of(Sort, _option("alpha", alpha), descending, method=method, **_own("soft_sort", options))
     return _result(operation, by_group(x, groups), alpha, threads, device)
 
 
@@ -130,12 +137,14 @@ def soft_sort_vjp(
     groups: Any = None,
     threads: int = 1,
     device: str | None = None,
+    **options: Any,
 ) -> Gradients:
     """Gradients of sum(upstream * soft_sort(x)) with respect to the scores and alpha, in O(n) after the sort.
 
     The l-th result moves with the scores by softmax_j(-|y_l - x_j| / alpha); upstream goes by position.
     """
-    operation = operation_of(Sort, _option("alpha", alpha), descending, gradient=True, grad_alpha=True, method=method)
+    own = {"gradient": True, "grad_alpha": True, **_own("soft_sort_vjp", options)}
+    operation = operation_of(Sort, _option("alpha", alpha), descending, method=method, **own)
     return _gradients(operation, by_group(x, groups), upstream, alpha, threads, device)
 
 
@@ -149,6 +158,7 @@ def soft_topk(
     groups: Any = None,
     threads: int = 1,
     device: str | None = None,
+    **options: Any,
 ) -> Any:
     """Soft membership in the top k: values in [0, 1] that sum to k in every ranking.
 
@@ -159,7 +169,8 @@ def soft_topk(
 
     O(n). Source: LapSum, ICML 2025, section 4.
     """
-    operation = operation_of(TopK, _option("alpha", alpha), largest, method=method, k=_option("k", k))
+    own = {"k": _k(k, method), **_own("soft_topk", options)}
+    operation = operation_of(TopK, _option("alpha", alpha), largest, method=method, **own)
     return _result(operation, by_group(x, groups), alpha, threads, device, k)
 
 
@@ -174,13 +185,15 @@ def soft_topk_vjp(
     groups: Any = None,
     threads: int = 1,
     device: str | None = None,
+    **options: Any,
 ) -> TopKGradients:
     """Gradients of sum(upstream * soft_topk(x, k)) with respect to the scores, k and alpha, in O(n).
 
     With f_j = e^(-|x_j - b| / alpha) / (2 alpha) and q = f / sum(f): f_j (v_j - <q, v>) for the scores, <q, v> for k.
     All are 0 at k = 0 and k = n.
     """
-    return _topk_gradients(False, by_group(x, groups), k, upstream, alpha, largest, method, threads, device)
+    own = {"method": method, **_own("soft_topk_vjp", options)}
+    return _topk_gradients(own, by_group(x, groups), k, upstream, alpha, largest, threads, device)
 
 
 def log_soft_topk(
@@ -193,12 +206,14 @@ def log_soft_topk(
     groups: Any = None,
     threads: int = 1,
     device: str | None = None,
+    **options: Any,
 ) -> Any:
     """Logarithm of the soft membership in the top k, with all its digits in both tails: never the log of a rounded 1.
 
     x, k   as for soft_topk; -inf where the membership is 0
     """
-    operation = operation_of(TopK, _option("alpha", alpha), largest, method=method, k=_option("k", k), log=True)
+    own = {"k": _k(k, method), "log": True, **_own("log_soft_topk", options)}
+    operation = operation_of(TopK, _option("alpha", alpha), largest, method=method, **own)
     return _result(operation, by_group(x, groups), alpha, threads, device, k)
 
 
@@ -213,12 +228,14 @@ def log_soft_topk_vjp(
     groups: Any = None,
     threads: int = 1,
     device: str | None = None,
+    **options: Any,
 ) -> TopKGradients:
     """Gradients of sum(upstream * log_soft_topk(x, k)) with respect to the scores, k and alpha, in O(n).
 
     (h_j v_j - q_j <h, v>) / alpha with h = alpha f / p, f and q as for soft_topk_vjp.
     """
-    return _topk_gradients(True, by_group(x, groups), k, upstream, alpha, largest, method, threads, device)
+    own = {"log": True, "method": method, **_own("log_soft_topk_vjp", options)}
+    return _topk_gradients(own, by_group(x, groups), k, upstream, alpha, largest, threads, device)
 
 
 def soft_permutation(
@@ -271,6 +288,19 @@ def _option(name: str, given: Any) -> Any:
     return option(name, in_memory(given)).item()
 
 
+def _k(given: Any, method: str) -> Any:
+    """k as an operation is made with it; EACH for a method that takes none, too."""
+    return EACH if given is None and method in METHODS and not METHODS[method].takes_k else _option("k", given)
+
+
+def _own(function: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of methods; TypeError for any other, as Python would have it."""
+    for name in options:
+        if name not in CHOICES and name != "force":
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
+    return options
+
+
 def _is_each(given: Any) -> bool:
     """Whether an option is given for each ranking."""
     if given is None or isinstance(given, ONE):
@@ -294,20 +324,17 @@ def _gradients(operation: Operation, x: Any, upstream: Any, alpha: Any, threads:
 
 
 def _topk_gradients(
-    log: bool,
+    own: dict[str, Any],
     x: Any,
     k: Any,
     upstream: Any,
     alpha: Any,
     largest: bool,
-    method: str,
     threads: int,
     device: str | None,
 ) -> TopKGradients:
-    gradients = {"gradient": True, "grad_alpha": True, "grad_k": True}
-    operation = operation_of(
-        TopK, _option("alpha", alpha), largest, method=method, k=_option("k", k), log=log, **gradients
-    )
+    gradients = {"gradient": True, "grad_alpha": True, "grad_k": True, "k": _k(k, own["method"])}
+    operation = operation_of(TopK, _option("alpha", alpha), largest, **gradients, **own)
     form, result = compute(operation, x, alpha, threads, device, k, upstream, results=False)
     found = {slot.name: values for slot, values in result.values.items()}
     to_k, to_alpha = (form.each(found[f"{GRADIENT}_{name}"]) for name in ("k", "alpha"))

@@ -18,7 +18,8 @@ from typer.models import ArgumentInfo
 
 from .. import __version__
 from ..core.errors import DataError, IOFailed, LapsumError, OptionError, is_out_of_memory
-from ..operations import LOSSES, OPERATIONS, operation_called
+from ..operations import LOSSES, METHODS, OPERATIONS, methods_of, operation_called
+from ..operations.choices import CHOICES
 from . import options
 from .bench import bench, with_words
 from .complete import topics
@@ -116,6 +117,7 @@ def _operation(name: str) -> None:
 def _own(made: Any) -> list[inspect.Parameter]:
     """The options that an operation declares as its fields."""
     kinds = get_type_hints(made)
+    of_methods = {option for name in methods_of(made.name) for option in METHODS[name].options}
     return [
         inspect.Parameter(
             field.name,
@@ -124,7 +126,7 @@ def _own(made: Any) -> list[inspect.Parameter]:
             annotation=Annotated[kinds[field.name], _typed(field.metadata)],
         )
         for field in fields(made)
-        if "help" in field.metadata
+        if "help" in field.metadata and (field.name not in CHOICES or field.name in of_methods)
     ]
 
 

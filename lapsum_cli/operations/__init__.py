@@ -31,11 +31,16 @@ class Entry(NamedTuple):
 
 
 class MethodEntry(NamedTuple):
-    """A way of computing some of the operations: METHOD of `module`, which has a Way for each of them."""
+    """A way of computing some of the operations: METHOD of `module`, which has a Way for each of them.
+
+    options  its own, among those of choices.Choices; takes_k: whether a top-k goes by a k
+    """
 
     module: str
     about: str
     operations: tuple[str, ...]
+    options: tuple[str, ...] = ()
+    takes_k: bool = True
 
 
 class LossEntry(NamedTuple):
@@ -60,6 +65,16 @@ METHODS = {
         "lapsum_cli.operations.methods.lapsum",
         "sums of Laplace distributions, inverted in closed form (ICML 2025)",
         ("rank", "sort", "topk", "permute"),
+    ),
+    "dftopk": MethodEntry(
+        "lapsum_cli.operations.methods.dftopk",
+        "a logistic step between the k-th score and the next; sums are not k (Zhu et al. 2025)",
+        ("topk",),
+    ),
+    "ot": MethodEntry(
+        "lapsum_cli.operations.methods.ot",
+        "SOFT: entropic transport to two anchors, in closed form (Xie et al. 2020)",
+        ("topk",),
     ),
 }
 

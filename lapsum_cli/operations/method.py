@@ -26,10 +26,13 @@ class Way:
 class Method:
     """A method: its Way for each operation, and what its results keep.
 
-    promises  laws that hold for it beyond those of all: "sums_to_k", "keeps_order", "exact_zeros", "hard_limit"; the
-              laws of the test catalogue are read from here
+    promises  laws that hold for it beyond those of all: "sums_to_k", "keeps_order", "exact_zeros", "hard_limit",
+              "shift_invariant", "scale_invariant" (of scores and alpha together); the laws of the test catalogue are
+              read from here
+    any_unit  whether scores and alpha may be at the ends of the floats, and so be brought into another unit (units.py)
     """
 
     ways: Mapping[str, Way]
     promises: tuple[str, ...] = ()
     devices: tuple[str, ...] = ("cpu",)
+    any_unit: bool = False

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 from ..core.device import DeviceWithKernels
 from ..core.errors import DeviceError
 from ..core.quantities import Alpha, K
-from . import padding, units
+from . import METHODS, padding, units
+from .choices import Choices, chosen
 from .method import Method, Way
 from .softness import DEFAULT_ALPHA, alphas_of, unit_bytes
 
@@ -116,6 +117,7 @@ class Operation:
     of_constant: ClassVar[float | None] = None  # alpha of a constant ranking; None where its gradient is 0 instead
     in_scores: ClassVar[tuple[str, ...]] = ()  # slots in the unit of the scores
     compared: ClassVar[str] = "ranks"  # what tells how soft a result is (how_soft.MEASURES)
+    any_unit = True  # scores and alpha may be at the ends of the floats
 
     @cached_property
     def gives(self) -> tuple[Slot, ...]:
@@ -167,7 +169,8 @@ class Operation:
         if not self.descending:
             rankings = padding.last(rankings, on)
         alphas, constant = alphas_of(self.alpha, rankings, on, self.of_constant)
-        rankings, alphas = units.moderate(rankings, self.alpha, alphas, constant, on, self.of_constant)
+        if self.any_unit:
+            rankings, alphas = units.moderate(rankings, self.alpha, alphas, constant, on, self.of_constant)
         each = {**rankings.each, "alpha": alphas}
         if constant is not None and self.of_constant is None:
             each["constant"] = constant
@@ -223,12 +226,29 @@ class Operation:
 
 
 @dataclass(frozen=True)
-class ByMethod(Operation):
-    """An operation that one of several methods computes (METHODS): its passes are those of the method's Way."""
+class ByMethod(Choices, Operation):
+    """An operation that one of several methods computes (METHODS): its passes are those of the method's Way.
+
+    force: also where a ranking is so long that a method which takes n^2 steps would refuse it.
+    """
 
     method: str = option(
         "lapsum", "How it is computed; lapsum is exact, and linear after a sort.", "--method", metavar="NAME"
     )
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.method in METHODS:
+            self.choices  # noqa: B018, which refuses what cannot be chosen
+
+    @cached_property
+    def choices(self) -> dict[str, Any]:
+        """The options that the method has."""
+        return chosen(self, self.method)
+
+    @property
+    def any_unit(self) -> bool:  # type: ignore[override]
+        return self.how.any_unit
 
     @cached_property
     def how(self) -> Method:
@@ -255,7 +275,8 @@ class ByMethod(Operation):
         return max(self.way.card_bytes(itemsize, self.gradient), unit_bytes(self.alpha, itemsize, on_card=True))
 
     def describe(self) -> dict[str, Any]:
-        return {**super().describe(), **({} if self.method == "lapsum" else {"method": self.method})}
+        own = {name: value for name, value in self.choices.items() if name != "noise"}
+        return {**super().describe(), **({} if self.method == "lapsum" else {"method": self.method, **own})}
 
     @cached_property
     def kernels(self) -> str:

@@ -37,6 +37,7 @@ class Permute(ByMethod):
     in_pieces: ClassVar[bool] = False  # boundaries are of all rankings together
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.tolerance < 1:
             raise OptionError(f"⟨tolerance⟩ must be 0 or more and below 1, got {self.tolerance:g}")
 

@@ -31,6 +31,7 @@ class Rank(Placed):
     only_top: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.base not in (0, 1):
             raise OptionError(f"base must be 0 or 1, got {self.base}")
 

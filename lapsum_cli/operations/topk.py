@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..core.errors import OptionError
 from ..core.quantities import K
+from . import METHODS
 from .operation import GRADIENT, RANKING, Slot, option
 from .placed import Placed
 from .softness import items_of, k_of, refuse, refuse_ks
@@ -50,8 +51,13 @@ class TopK(Placed):
     compared: ClassVar[str] = "members"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ks and not self.takes_k:
+            raise OptionError(f"{self.method} takes no k")
         if len(set(map(str, self.ks))) < len(self.ks):
             raise OptionError(f"k is given twice in {','.join(map(str, self.ks))}")
+        if self.only_top and not self.takes_k:
+            raise OptionError(f"⟨only_top=True⟩ needs a k, and {self.method} takes none")
         if self.minimum is not None and not 0 <= self.minimum <= 1:
             raise OptionError(f"⟨minimum⟩ must be a membership from 0 to 1, got {self.minimum:g}")
         if self.minimum is not None and len(self.ks) > 1:
@@ -64,6 +70,11 @@ class TopK(Placed):
             raise OptionError("⟨ties⟩ goes with ⟨only_top=True⟩")
         if self.minimum is not None and self.log:
             raise OptionError("⟨minimum⟩ is a membership, and ⟨log=True⟩ writes logarithms; choose one of them")
+
+    @property
+    def takes_k(self) -> bool:
+        """Whether the method goes by a k."""
+        return self.method not in METHODS or METHODS[self.method].takes_k
 
     @property
     def asks_places(self) -> bool:
@@ -105,6 +116,9 @@ class TopK(Placed):
 
     def by_k(self, rankings: Rankings) -> Iterator[tuple[str, Rankings]]:
         """BadRanking for the first ranking whose k cannot be used; one that was parsed can."""
+        if not self.takes_k:
+            yield "", rankings
+            return
         if "k" in rankings.each:
             wanted = [("", rankings.each["k"])]
             refuse_ks(rankings.each["k"])

@@ -39,7 +39,7 @@ from ..core.quantities import Alpha, K
 from ..core.rankings import Rankings, has_nan
 from ..core.renamed import formerly
 from ..core.tensors import unreadable
-from ..operations import LOSSES, suspicions
+from ..operations import LOSSES, METHODS, suspicions
 from ..operations.loss import Loss, check_reduction
 from ..operations.operation import EACH, Operation, operation_of
 from ..operations.rank import Rank
@@ -77,35 +77,41 @@ __all__ = [
 
 @eagerly
 def soft_rank(
-    x: torch.Tensor, *, alpha: Any = "0.1std", descending: bool = True, base: int = 1, method: str = "lapsum"
+    x: torch.Tensor,
+    *,
+    alpha: Any = "0.1std",
+    descending: bool = True,
+    base: int = 1,
+    method: str = "lapsum",
+    **own: Any,
 ) -> torch.Tensor:
     """Soft rank of every score, best first from `base`; approximates  x.argsort(descending=True).argsort() + 1."""
-    return _apply(operation_of(Rank, _constant(alpha, Alpha), descending, base=base, method=method), x, alpha)
+    return _apply(operation_of(Rank, _constant(alpha, Alpha), descending, base=base, method=method, **own), x, alpha)
 
 
 @eagerly
 def soft_sort(
-    x: torch.Tensor, *, alpha: Any = "0.1std", descending: bool = True, method: str = "lapsum"
+    x: torch.Tensor, *, alpha: Any = "0.1std", descending: bool = True, method: str = "lapsum", **own: Any
 ) -> torch.Tensor:
     """Soft-sorted scores, best first; approximates  x.sort(descending=True).values."""
-    return _apply(operation_of(Sort, _constant(alpha, Alpha), descending, method=method), x, alpha)
+    return _apply(operation_of(Sort, _constant(alpha, Alpha), descending, method=method, **own), x, alpha)
 
 
 @eagerly
 def soft_topk(
-    x: torch.Tensor, k: Any, *, alpha: Any = "0.1std", largest: bool = True, method: str = "lapsum"
+    x: torch.Tensor, k: Any, *, alpha: Any = "0.1std", largest: bool = True, method: str = "lapsum", **own: Any
 ) -> torch.Tensor:
     """Soft membership in the top k, in [0, 1], with the sum k; approximates  x >= x.topk(k).values[-1]."""
-    operation = operation_of(TopK, _constant(alpha, Alpha), largest, k=_constant(k, K), method=method)
+    operation = operation_of(TopK, _constant(alpha, Alpha), largest, k=_k(k, method), method=method, **own)
     return _apply(operation, x, alpha, k)
 
 
 @eagerly
 def log_soft_topk(
-    x: torch.Tensor, k: Any, *, alpha: Any = "0.1std", largest: bool = True, method: str = "lapsum"
+    x: torch.Tensor, k: Any, *, alpha: Any = "0.1std", largest: bool = True, method: str = "lapsum", **own: Any
 ) -> torch.Tensor:
     """Logarithm of soft_topk, with all its digits in both tails; -inf where the membership is 0."""
-    operation = operation_of(TopK, _constant(alpha, Alpha), largest, k=_constant(k, K), log=True, method=method)
+    operation = operation_of(TopK, _constant(alpha, Alpha), largest, k=_k(k, method), log=True, method=method, **own)
     return _apply(operation, x, alpha, k)
 
 
@@ -355,6 +361,11 @@ def _constant(given: Any, kind: type[Alpha] | type[K]) -> Any:
     if isinstance(given, torch.Tensor):
         return EACH
     return given if type(given) in (str, float, int) else kind.parse(given)
+
+
+def _k(given: Any, method: str) -> Any:
+    """The same of k; EACH for a method that takes none, too."""
+    return EACH if given is None and method in METHODS and not METHODS[method].takes_k else _constant(given, K)
 
 
 def _rankings(rows: torch.Tensor, each: dict[str, torch.Tensor], target: torch.Tensor | None) -> Rankings:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from catalogue import every, has_gradient, named
+from catalogue import every, has_gradient, named, promised
 from drawn import long_batch, short, softness
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,7 +65,7 @@ def test_ranks_do_not_see_what_all_upstream_has_in_common(base, spread):
         assert np.abs(got - want).max() <= 1e-12 * np.abs(want).max()
 
 
-@every(has_gradient)
+@every(lambda entry: has_gradient(entry) and promised("shift_invariant")(entry))
 @given(short, softness, st.integers(-1000, 1000))
 def test_gradients_do_not_see_a_shift(entry, ranking, alpha, shift):
     x, target = ranking
@@ -75,7 +75,7 @@ def test_gradients_do_not_see_a_shift(entry, ranking, alpha, shift):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11 * (1 + np.abs(v).sum() * (np.abs(x).max() + 1) / alpha))
 
 
-@every(has_gradient)
+@every(lambda entry: has_gradient(entry) and promised("scale_invariant")(entry))
 @given(short, softness)
 def test_scaling_scores_and_alpha_together_moves_nothing_but_sorted_scores(entry, ranking, alpha):
     """So alpha's gradient is -<gradient, x> / alpha, for sorted scores (<v, y> - <gradient, x>) / alpha, x and y about

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from catalogue import every, has_jacobian, is_loss, is_smooth, named
+from catalogue import every, has_jacobian, is_by_definition, is_loss, is_smooth, named
 
 import lapsum_cli as lapsum
 from lapsum_cli.core import reference
@@ -112,7 +112,7 @@ TARGET = np.random.default_rng(3).integers(0, 5, 30).astype(float)
 
 @pytest.mark.parametrize("alpha", [0.2, 5.0])
 @pytest.mark.parametrize("descending", [True, False])
-@every(is_smooth)
+@every(lambda entry: is_smooth(entry) and is_by_definition(entry))  # of other methods: tests/methods
 def test_results_move_as_their_gradients_say(entry, descending, alpha):
     if is_loss(entry):
         alpha = max(alpha, 0.5)  # a hard recall moves with nothing

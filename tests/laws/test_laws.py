@@ -106,7 +106,7 @@ def test_sorted_scores_fall_or_rise(descending, ranking, dtype, alpha):
 # What results depend on, and what they do not.
 
 
-@every()
+@every(promised("shift_invariant"))
 @given(grids, dtypes, st.integers(-1000, 1000), softness)
 def test_a_shift_of_every_score_shifts_sorted_scores_and_nothing_else(entry, ranking, dtype, shift, alpha):
     x, target = ranking[0].astype(dtype), ranking[1]
@@ -118,7 +118,7 @@ def test_a_shift_of_every_score_shifts_sorted_scores_and_nothing_else(entry, ran
         agree(entry, got, want, dtype, 5)
 
 
-@every()
+@every(promised("scale_invariant"))
 @given(grids, dtypes, st.integers(-20, 20), alphas)
 def test_scaling_scores_and_alpha_together_scales_sorted_scores_and_nothing_else(entry, ranking, dtype, power, alpha):
     (x, target), factor = ranking, 2.0**power

@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from catalogue import every, named
+from catalogue import every, is_by_definition, named
 from drawn import dtypes, grids
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -30,7 +30,7 @@ def upstream_of(entry, n, dtype):
     return 1.5 if entry.per == "ranking" else np.cos(np.arange(n)).astype(dtype)
 
 
-@every()
+@every(is_by_definition)
 @given(grids, dtypes, st.one_of(BITS, st.sampled_from(["0.5std", "2std"])), st.data())
 def test_a_power_of_two_changes_no_bit_but_the_unit(entry, ranking, dtype, alpha, data):
     """In float32 as long as 1 / alpha is not beyond it: then a top k is computed in float64."""
@@ -120,7 +120,7 @@ ALPHAS = [5e-324, 1e-310, 3e-308, 1e-300, 1e-3, 1.0, 10.0, 1e300, 1.7e308, "0.1s
 
 
 @pytest.mark.parametrize("scale", [5e-324, 1e-310, 1e-308, 1.0, 1e200, 1.7e308])
-@every()
+@every(is_by_definition)
 def test_no_finite_input_gives_a_nan(entry, scale):
     for base, dtype in product(([0.2, -0.3, 0.6, 1.0, 0.6], [-1.0, 1.0], [1.0]), (np.float32, np.float64)):
         x = np.array(base) * min(scale, 3.4e38 if dtype == np.float32 else scale)

@@ -97,7 +97,7 @@ def test_a_method_computes_files_and_is_in_their_record(toys, tmp_path):
 def test_a_method_is_refused_where_it_has_no_part(toys, tmp_path):
     with pytest.raises(OptionError, match=r"no method 'toy' for rank; known are lapsum$"):
         lapsum_cli.soft_rank(X, method=NAME)
-    with pytest.raises(OptionError, match=r"no method 'joy' for topk; known are lapsum, toy$"):
+    with pytest.raises(OptionError, match=r"no method 'joy' for topk; known are lapsum, .*toy$"):
         lapsum_cli.soft_topk(X, 2, method="joy")
     np.save(tmp_path / "x.npy", X)
     refused = command("toys", "sort", "x.npy", "--method", NAME, cwd=tmp_path)
@@ -113,7 +113,7 @@ def test_a_method_is_refused_on_a_device_that_it_does_not_know(toys):
 
 @pytest.mark.slow
 def test_what_a_method_promises_selects_its_laws(toys):
-    assert [str(entry) for entry in entries() if entry.promises is not None] == [
+    assert [str(entry) for entry in entries() if entry.options.get("method") == NAME] == [
         "topk by toy",
         "smallest by toy",
         "log topk by toy",

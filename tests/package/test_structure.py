@@ -37,6 +37,7 @@ KERNELS_MAY_IMPORT = {
     "parts": set(),
     "cpu": {"parts", "scalars", "jit"},
     "losses": {"scalars", "jit"},
+    "methods": {"cpu", "scalars", "jit"},
     "cuda": {"scalars", "jit"},
 }
 MOST_ENTRIES = 15

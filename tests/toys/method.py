@@ -33,5 +33,5 @@ def _backward(operation, rankings, steps, upstream, on):
 
 METHOD = Method(
     {"topk": Way(_forward, _backward, lambda itemsize, gradient: 4 * 8)},
-    promises=("sums_to_k", "keeps_order", "exact_zeros", "hard_limit"),
+    promises=("sums_to_k", "keeps_order", "exact_zeros", "hard_limit", "shift_invariant"),
 )

@@ -133,6 +133,7 @@ METHOD = Method(
             lambda itemsize, gradient: 104 + 4 * itemsize,
         ),
     },
-    promises=("sums_to_k", "keeps_order", "hard_limit"),
+    promises=("sums_to_k", "keeps_order", "hard_limit", "shift_invariant", "scale_invariant"),
     devices=("cpu", "cuda"),
+    any_unit=True,
 )

@@ -1,0 +1,16 @@
+"""DFTopK: memberships by a threshold in the middle between the k-th score and the next, whose sum is not k.
+
+Zhu et al., 2025 (arXiv:2510.11472). Linear: no sort, and no search for a sum.
+"""
+
+from . import threshold
+
+
+def topk(cores, given):
+    """Memberships, or their logarithms; and the thresholds."""
+    return threshold.middle(cores, given, given.alphas)
+
+
+def topk_gradient(cores, given, state, upstream):
+    """For the scores and alpha; k is a whole number, and has none."""
+    return threshold.middle_gradient(cores, given, state, upstream)

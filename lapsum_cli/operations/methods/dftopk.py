@@ -1,0 +1,9 @@
+"""DFTopK (Zhu et al., 2025): a logistic step in the middle between the k-th score and the next."""
+
+from ..method import Method
+from .rows import Rows
+
+METHOD = Method(
+    {"topk": Rows("topk", "dftopk", whole_k=True).way()},
+    promises=("keeps_order", "hard_limit", "shift_invariant", "scale_invariant"),
+)

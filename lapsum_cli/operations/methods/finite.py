@@ -1,0 +1,126 @@
+"""The scores that a method sees: finite ones alone, float64, the largest best; and what the others are given.
+
+Methods differ in what they make of scores that can be compared. What has no place among them is the same for all: an
+item at +inf is at the top, padding is at the end, neither has a gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...core.rankings import Array, Rankings
+from ..operation import Derivatives
+
+
+class Given(NamedTuple):
+    """What the loops of a method read.
+
+    x        (N,) float64, finite, the largest best
+    offsets  (m + 1,) int64
+    alphas   (m,) float64
+    ks       (m,) float64, from 0 to the length; None where there is none
+    choices  options of the method (choices.py)
+    log      whether logarithms of memberships are asked for
+    """
+
+    x: Array
+    offsets: np.ndarray
+    alphas: np.ndarray
+    ks: np.ndarray | None
+    choices: dict[str, Any]
+    log: bool = False
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(m,) scores of each ranking."""
+        return np.diff(self.offsets)
+
+
+@dataclass(frozen=True)
+class Finite:
+    """Rankings without their infinite scores, and the way back to all of them.
+
+    taken  (N,) which scores are finite, and `top` which are above these; None where all are finite
+    best   (m,) how many are above; asked: k with these, or None
+    whole  offsets with all scores
+    sign   -1 where the smallest score is best
+    """
+
+    given: Given
+    taken: Any
+    top: Any
+    best: np.ndarray
+    asked: Any
+    whole: np.ndarray
+    sign: float
+
+    @classmethod
+    def of(cls, rankings: Rankings, descending: bool, choices: dict[str, Any], log: bool, whole_k: bool) -> Finite:
+        """Of rankings with alpha, and k if there is one, in `each`; whole_k: a part of a place counts as one."""
+        sign = 1.0 if descending else -1.0
+        x, whole = rankings.values * np.float64(sign), rankings.offsets
+        offsets, top = whole, None
+        taken: Any = np.isfinite(x)
+        best = np.zeros(len(rankings))
+        if taken.all():
+            taken = None
+        else:
+            top = x == np.inf
+            best, offsets = _counts(top, whole), _before(taken, whole)
+            x = x[taken]
+        asked, ks = rankings.each.get("k"), None
+        if asked is not None:
+            asked = np.ceil(asked) if whole_k else asked
+            ks = np.clip(asked - best, 0, np.diff(offsets))
+        alphas = np.ascontiguousarray(rankings.each["alpha"])
+        return cls(Given(x, offsets, alphas, ks, choices, log), taken, top, best, asked, whole, sign)
+
+    def spread(self, values: Array, at_top: Any, at_end: Any) -> Array:
+        """Values of finite scores, beside those (m,) of scores above and of scores below them."""
+        if self.taken is None:
+            return values
+        out: Any = np.where(self.top, self._each(at_top), self._each(at_end))
+        out[self.taken] = values
+        return out
+
+    def spread_by_place(self, values: Array) -> Array:
+        """Sorted scores, between the infinities."""
+        if self.taken is None:
+            return values
+        is_finite, is_top = self._by_place()
+        out: Any = np.where(is_top, np.inf, -np.inf)
+        out[is_finite] = values
+        return out
+
+    def taken_by_place(self, upstream: Array) -> Array:
+        """Of an upstream gradient by place, what goes to places of finite scores."""
+        return upstream if self.taken is None else upstream[self._by_place()[0]]
+
+    def _by_place(self) -> tuple[Array, Array]:
+        """Which places are those of finite scores, and which are above these."""
+        places = np.arange(int(self.whole[-1])) - self._each(self.whole[:-1])
+        is_top = places < self._each(self.best)
+        return ~is_top & (places < self._each(self.best + self.given.lengths)), is_top
+
+    def gradients(self, found: Derivatives, dtype: str) -> Derivatives:
+        """Gradients for all scores, as they came: 0 for those that are not finite."""
+        scores = self.spread(self.sign * found.scores, np.zeros(1), np.zeros(1))
+        with np.errstate(over="ignore"):
+            return found._replace(scores=scores.astype(dtype, copy=False))
+
+    def _each(self, numbers: Any) -> Array:
+        """(N,) the number of its ranking for every score."""
+        return np.repeat(np.broadcast_to(numbers, len(self.whole) - 1), np.diff(self.whole))
+
+
+def _before(chosen: Array, offsets: np.ndarray) -> np.ndarray:
+    """(m + 1,) int64: how many are chosen before each ranking begins."""
+    return np.concatenate([[0], np.cumsum(chosen)])[offsets]
+
+
+def _counts(chosen: Array, offsets: np.ndarray) -> np.ndarray:
+    """(m,) float64: how many of each ranking are chosen."""
+    return np.diff(_before(chosen, offsets)).astype(np.float64)

@@ -1,0 +1,6 @@
+"""SOFT (Xie et al., NeurIPS 2020): entropic transport between the scores and two anchors."""
+
+from ..method import Method
+from .rows import Rows
+
+METHOD = Method({"topk": Rows("topk", "ot").way()}, promises=("sums_to_k", "keeps_order"))

@@ -1,0 +1,161 @@
+"""Ways of methods that go through rankings one by one: what all have in common, around the loops of kernels.methods.
+
+A module there has a function for every operation that it computes, and one for its gradient:
+
+    topk(cores, given) -> (memberships (N,), state)
+    topk_gradient(cores, given, state, upstream) -> gradients for scores (N,), alpha (m,), k (m,)
+
+and likewise rank (from 1) and sort; `given` as finite.py has it. They see finite scores, of which the largest is best.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from ...core.device import DeviceWithKernels
+from ...core.errors import BadRanking
+from ...core.rankings import Array, Rankings
+from ..method import Way
+from ..operation import Derivatives, Forward
+from ..softness import refuse
+
+LONGEST = 20_000  # scores of a ranking, beyond which what takes n^2 must be asked for
+MOST = 1e150  # of a score, and of alpha either way, so that products of two are numbers
+
+
+class State(NamedTuple):
+    """What a forward pass leaves: the finite scores, and what its loop keeps."""
+
+    finite: Any
+    kept: Any
+
+
+class Rows(NamedTuple):
+    """The passes of one operation by a module of kernels.methods.
+
+    whole_k      whether k is a whole number, and a part of a place counts as one
+    is_square    whether it takes n^2 steps
+    has_members  whether results are memberships, all of them 1 where k takes all scores
+    """
+
+    operation: str
+    module: str
+    whole_k: bool = False
+    is_square: bool = False
+    has_members: bool = True
+
+    def forward(
+        self, operation: Any, rankings: Rankings, on: DeviceWithKernels, results: bool = True, keep: bool = False
+    ) -> Forward:
+        """As a Way has it."""
+        from .finite import Finite
+
+        if self.is_square:
+            _refuse_long(operation, rankings)
+        log = self.operation == "topk" and operation.log
+        _refuse_ends(operation, rankings)
+        finite = Finite.of(rankings, operation.descending, operation.choices, log, self.whole_k)
+        values, kept = getattr(self._kernels, self.operation)(on.place, finite.given)
+        values = _PUT_BACK[self.operation](operation, finite, values, self.has_members)
+        dtype = operation.dtype(rankings.dtype, rankings.longest)
+        return Forward(values.astype(dtype, copy=False), State(finite, kept))
+
+    def backward(
+        self, operation: Any, rankings: Rankings, state: State, upstream: Array, on: DeviceWithKernels
+    ) -> Derivatives:
+        """As a Way has it."""
+        import numpy as np
+
+        finite, upstream = state.finite, np.asarray(upstream, np.float64)
+        if self.operation == "sort":
+            upstream = finite.sign * finite.taken_by_place(upstream)
+        elif finite.taken is not None:
+            upstream = upstream[finite.taken]
+        gradient = getattr(self._kernels, f"{self.operation}_gradient")
+        found = Derivatives(*gradient(on.place, finite.given, state.kept, np.ascontiguousarray(upstream)))
+        if finite.given.ks is not None and self.has_members:
+            moot = (finite.given.ks <= 0) | (finite.given.ks >= finite.given.lengths)
+            found.scores[np.repeat(moot, finite.given.lengths)] = 0
+            found.alpha[moot], found.k[moot] = 0, 0
+        return finite.gradients(found, rankings.dtype)
+
+    @property
+    def _kernels(self) -> Any:
+        return import_module(f"lapsum_cli.kernels.methods.{self.module}")
+
+    def way(self, work_bytes: int = 64) -> Way:
+        """With so many bytes per score while a ranking is computed."""
+        return Way(self.forward, self.backward, lambda itemsize, gradient: work_bytes)
+
+
+def _topk_of_all(operation: Any, finite: Any, values: Array, has_members: bool) -> Array:
+    """Memberships: of infinite scores, and of all scores of a ranking where k takes none or all of them."""
+    import numpy as np
+
+    given = finite.given
+    if given.ks is None or not has_members:
+        return finite.spread(values, np.full(1, _ALL[operation.log]), np.full(1, _NONE[operation.log]))
+    lengths = given.lengths
+    for moot, share in ((given.ks <= 0, _NONE[operation.log]), (given.ks >= lengths, _ALL[operation.log])):
+        if moot.any():
+            values[np.repeat(moot, lengths)] = share
+    if finite.taken is None:
+        return values
+    with np.errstate(divide="ignore", invalid="ignore"):
+        at_top = np.clip(finite.asked / finite.best, 0, 1)
+        at_top = np.log(at_top) if operation.log else at_top
+    return finite.spread(values, at_top, np.full(1, _NONE[operation.log]))
+
+
+_NONE, _ALL = {False: 0.0, True: float("-inf")}, {False: 1.0, True: 0.0}  # by whether logarithms are asked for
+
+
+def _ranks_of_all(operation: Any, finite: Any, values: Array, has_members: bool) -> Array:
+    """Ranks from the base: infinite scores at an end share the mean of its places."""
+    values = values + (operation.base - 1)
+    if finite.taken is None:
+        return values
+    import numpy as np
+
+    lengths = np.diff(finite.whole)
+    values = values + np.repeat(finite.best, finite.given.lengths)
+    end = finite.best + finite.given.lengths
+    return finite.spread(values, operation.base + (finite.best - 1) / 2, operation.base + (end + lengths - 1) / 2)
+
+
+def _sorted_of_all(operation: Any, finite: Any, values: Array, has_members: bool) -> Array:
+    return finite.sign * finite.spread_by_place(values)
+
+
+_PUT_BACK = {"topk": _topk_of_all, "rank": _ranks_of_all, "sort": _sorted_of_all}
+
+
+def _refuse_ends(operation: Any, rankings: Rankings) -> None:
+    """BadRanking for the first with a score or an alpha whose square no float holds."""
+    import numpy as np
+
+    if rankings.dtype == "float64":
+        x = rankings.values
+        wrong = (np.abs(x) > MOST) & (np.abs(x) < np.inf)
+        if wrong.any():
+            at = int(wrong.argmax())
+            r = int(np.searchsorted(rankings.offsets, at, "right")) - 1
+            raise BadRanking(r, f"a score of {x[at]:.3g} is too large for {operation.method}; divide scores and alpha")
+    alphas = rankings.each["alpha"]
+    constant = rankings.each.get("constant", False)
+    wrong = ((alphas > MOST) | (alphas < 1 / MOST)) & ~np.asarray(constant, bool)
+    refuse(wrong, f"an alpha of {{:.3g}} is too near an end of the floats for {operation.method}", alphas)
+
+
+def _refuse_long(operation: Any, rankings: Rankings) -> None:
+    """BadRanking for the first ranking that is so long that its square must be asked for."""
+    if rankings.longest <= LONGEST or operation.force:
+        return
+    r = int((rankings.lengths > LONGEST).argmax())
+    n = int(rankings.lengths[r])
+    raise BadRanking(
+        r,
+        f"{operation.method} takes n^2 steps, {n * n:.3g} for its {n} scores; pass ⟨force=True⟩ to take them, or use a "
+        "method that is linear after a sort",
+    )
