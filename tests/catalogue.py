@@ -44,6 +44,7 @@ class Entry:
     error         float32, float64: what a result may differ by from the definition, see `bound`; without a definition,
                   from what a law has of it
     promises      of a method whose results are not those of the definition: what it does promise; None where they are
+    lacks         what does not hold for a method, as it says
     of            what `error` is relative to: "1", "n", "largest" or "each" result
     """
 
@@ -68,6 +69,7 @@ class Entry:
     flat: Callable | None = None
     devices: tuple[str, ...] = ("cpu", "cuda")
     promises: tuple[str, ...] | None = None
+    lacks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return " by ".join([self.name, *([self.options["method"]] if "method" in self.options else [])])
@@ -296,12 +298,32 @@ def entries() -> Iterator[Entry]:
 
 def _by(name: str, listed: MethodEntry) -> Iterator[Entry]:
     """The operations that a method computes; of gradients laws say more than of results."""
-    promises, devices = import_module(listed.module).METHOD.promises, import_module(listed.module).METHOD.devices
+    method = import_module(listed.module).METHOD
+    has_logs = "exact_zeros" not in method.promises  # else there is no saying how near the log of a 0 is
     for entry in OPERATIONS:
-        if OF_THE_MENU[entry.function] in listed.operations:
+        if OF_THE_MENU[entry.function] in listed.operations and (has_logs or entry.name != "log topk"):
             how = {**entry.options, "method": name}
+            if not listed.takes_k and entry.k:
+                entry = _without_k(entry)
             without = {"definition": None, "jacobian": None, "flat": None, "tensors": False}
-            yield replace(entry, options=how, promises=promises, devices=devices, **without)
+            if "fractions" in method.lacks:
+                without["total"] = entry.total and (lambda n, k, of=entry.total: of(n, np.ceil(k)))
+            known = {"promises": method.promises, "lacks": method.lacks, "devices": method.devices}
+            yield replace(entry, options=how, **known, **without)
+
+
+def _without_k(entry: Entry) -> Entry:
+    """A top-k of a method that goes by no k."""
+
+    def gradient(x, upstream, **given):
+        return getattr(lapsum_cli, f"{entry.function}_vjp")(x, None, upstream, **given)
+
+    return replace(
+        entry,
+        function=lambda x, **given: getattr(lapsum_cli, entry.function)(x, None, **given),
+        gradient=gradient,
+        k="",
+    )
 
 
 def every(where: Callable[[Entry], bool] = lambda entry: True, **but: str):
@@ -344,6 +366,11 @@ def has_definition(entry: Entry) -> bool:
 def promised(*promises: str) -> Callable[[Entry], bool]:
     """Entries of which this is known: all that are by definition, and methods that promise it."""
     return lambda entry: entry.promises is None or set(promises) <= set(entry.promises)
+
+
+def has(*properties: str) -> Callable[[Entry], bool]:
+    """Entries that do not lack any of these."""
+    return lambda entry: not set(properties) & set(entry.lacks)
 
 
 def is_smooth(entry: Entry) -> bool:
