@@ -56,10 +56,13 @@ def _members(first, last, offsets, x, ks, alphas, seed, numbers, noise, members,
                 noisy[j] = x[a + j] + alphas[r] * _noise(seed, numbers[r], noise, draw, a + j, j)
             whole = min(int(np.ceil(k)), n)
             least = np.partition(noisy, n - whole)[n - whole]
-            thresholds[r] += least / draws
+            thresholds[r] += least
             _choose(noisy, least, k, members[draw, a:b])
             for j in range(a, b):
-                out[j] += members[draw, j] / draws
+                out[j] += members[draw, j]
+        thresholds[r] /= draws
+        for j in range(a, b):
+            out[j] /= draws
 
 
 @inner
