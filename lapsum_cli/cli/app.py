@@ -22,6 +22,7 @@ from ..operations import LOSSES, METHODS, OPERATIONS, methods_of, operation_call
 from ..operations.choices import CHOICES
 from . import options
 from .bench import bench, with_words
+from .compare import compare
 from .complete import topics
 from .pages import PAGES, show
 from .startup import fail, is_terminal, leave
@@ -186,6 +187,7 @@ def doctor(
 
 
 _command(doctor, "What lapsum finds on this machine.")
+_command(compare, "All methods side by side on your own rankings.")
 _command(bench, "Times on this machine, beside other libraries.")
 
 

@@ -6,7 +6,7 @@ itself an estimate. The noised threshold, the mean of the k-th scores, is that o
 
 import numpy as np
 
-from ..jit import inner, kernel
+from ..jit import inner, inner_counted, kernel
 from . import each
 from .philox import normal
 
@@ -27,7 +27,7 @@ def topk_gradient(cores, given, state, upstream):
     """Estimates for the scores and alpha; for k what the next of every draw has of it."""
     how, members, _ = state
     out, to_alpha, to_k = np.zeros(len(given.x)), np.zeros(len(given.alphas)), np.zeros(len(given.alphas))
-    arrays = (given.x, given.alphas, *how, members, upstream, out, to_alpha, to_k)
+    arrays = (given.x, given.ks, given.alphas, *how, members, upstream, out, to_alpha, to_k)
     each(cores, given.offsets, _gradients, *arrays)
     return out, to_alpha, to_k
 
@@ -79,12 +79,13 @@ def _choose(noisy, least, k, members):
 
 
 @kernel
-def _gradients(first, last, offsets, x, alphas, seed, numbers, noise, members, upstream, out, to_alpha, to_k):
+def _gradients(first, last, offsets, x, ks, alphas, seed, numbers, noise, members, upstream, out, to_alpha, to_k):
     draws = members.shape[0]
     for r in range(first, last):
         a, b = offsets[r], offsets[r + 1]
+        base = _without_noise(x[a:b], ks[r], upstream[a:b])
         for draw in range(draws):
-            gained = 0.0
+            gained = -base
             for i in range(a, b):
                 gained += upstream[i] * members[draw, i]
             mean = 0.0  # which tells how a shift of all scores would move what a shift does not move
@@ -97,6 +98,16 @@ def _gradients(first, last, offsets, x, alphas, seed, numbers, noise, members, u
             to_k[r] += upstream[at] / draws if at >= 0 else 0.0
         for i in range(a, b):
             to_alpha[r] -= out[i] * (x[i] - x[a]) / alphas[r]
+
+
+@inner_counted
+def _without_noise(x, k, upstream):
+    """What the hard top k has of the upstream: less it, what is gained by noise has the same mean, and is smaller."""
+    if x.size == 0 or k <= 0.0:
+        return 0.0
+    members, whole = np.empty(x.size), min(int(np.ceil(k)), x.size)
+    _choose(x, np.partition(x, x.size - whole)[x.size - whole], k, members)
+    return np.sum(members * upstream)
 
 
 @inner
