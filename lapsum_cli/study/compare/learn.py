@@ -95,7 +95,7 @@ def _slopes(data: Data, k: float, methods: list[str], names: list[str]) -> dict[
     found: dict[str, Slope] = {}
     for method in (method for method in methods if method != "hard"):  # whose gradient is 0
         choice = Choice(method, ALPHA, wanted) if method == "lapsum" else matched(method, first, k, wanted)
-        found[f"recall by {method}"] = _recall_by(choice, k)
+        found[f"by {method}"] = _recall_by(choice, k)
     for name in names:
         found[name] = _loss(name, k)
     return found

@@ -51,13 +51,13 @@ def _look_section(compared: Compared, target: str | None) -> Section:
     table = Table("looked", "Methods, as soft as each other", note, LOOKED, rows, 1)
     looks = compared.looks
     figures = [
-        _bars("Time of a score with its gradient, ns", looks, lambda look: look.backward, 2),
+        _times(looks),
         _bars("Agreement with the gradient of the noisy hard metric", looks, lambda look: max(look.agreement, 0.0), 2),
         _bars("Items that a gradient reaches", looks, lambda look: look.reached, 2),
         _bars("Share of the hard top k, %", looks, lambda look: 100 * look.held, 2),
         *_by_place(looks),
     ]
-    return Section(table, figures, "Green is lapsum; all others are grey.")
+    return Section(table, figures, "Green is lapsum, or faster than it; orange is slower, and grey all others.")
 
 
 def _look_row(look: Look) -> list[str]:
@@ -92,6 +92,17 @@ def _bars(title: str, looks: list[Look], value: Callable[[Look], float], digits:
     return Figure(title, charts.plain_bars(title, bars))
 
 
+def _times(looks: list[Look]) -> Figure:
+    """Beside the first, on a logarithmic scale: one method may take a hundred times as long as another."""
+    ratios = [look.backward / looks[0].backward for look in looks]
+    bars = [
+        Bar(look.choice.method, value, round_to(value, 2), "slow" if value > 1 else "fast")
+        for look, value in zip(looks, ratios, strict=True)
+    ]
+    title = f"Time with the gradient, that of {looks[0].choice.method} being 1"
+    return Figure(title, charts.ratio_bars(title, bars, (min(0.5, *ratios), max(2.0, *ratios))))
+
+
 def _by_place(looks: list[Look]) -> list[Figure]:
     """A step of memberships by place for each method, as bars at a few places."""
     places = len(looks[0].by_place)
@@ -106,7 +117,7 @@ def _by_place(looks: list[Look]) -> list[Figure]:
             for i in chosen
         ]
         title = f"Mean membership by place: {name}"
-        figures.append(Figure(title, charts.plain_bars(title, bars)))
+        figures.append(Figure(title, charts.plain_bars(title, bars, 1.0)))
     return figures
 
 
@@ -142,5 +153,5 @@ def _learned_bars(found: Learned, name: str, value: Callable[[Scored], tuple[flo
         mean, deviation = value(score)
         ours = "ours" if loss == OURS or "lapsum" in loss else "theirs"
         bars.append(Bar(loss, mean, f"{mean:.3f}", ours, (max(mean - deviation, 0.0), mean + deviation)))
-    title = f"{name}@{found.k:g} of rankings that were not trained on"
+    title = f"{name}@{found.k:g} of rankings held out"
     return Figure(title, charts.plain_bars(title, bars))

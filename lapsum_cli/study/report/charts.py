@@ -38,9 +38,9 @@ def ratio_bars(title: str, bars: list[Bar], domain: tuple[float, float]) -> str:
     return _bars(title, bars, x, 1.0, decades)
 
 
-def plain_bars(title: str, bars: list[Bar]) -> str:
-    """Bars from 0."""
-    longest = max(bar.extremes[1] if bar.extremes else bar.value for bar in bars) or 1.0
+def plain_bars(title: str, bars: list[Bar], end: float | None = None) -> str:
+    """Bars from 0 to the end of the scale, by default the longest of them."""
+    longest = end or max(bar.extremes[1] if bar.extremes else bar.value for bar in bars) or 1.0
     return _bars(title, bars, lambda value: LEFT + value / longest * (RIGHT - LEFT), 0.0, [])
 
 
