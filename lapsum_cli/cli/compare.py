@@ -75,7 +75,6 @@ def compare(
             "score": score,
             "columns": columns,
             "from_format": from_format,
-            "words": words,
         }
         read = sample(source, target=target, features=features, most=int(most), words=words, **given)
         name, say = Path(source).name, words.say if is_terminal(sys.stderr) else _nothing
