@@ -13,6 +13,7 @@ from .startup import is_terminal
 PAGES = {
     "tour": "every operation on a sample of the repository",
     "alpha": "how soft a result is, and how to choose it",
+    "methods": "every operator of the field, and which one to take",
     "losses": "rankings against labels, clicks or another target",
     "gradients": "back through a rank, sort, top-k or permutation",
     "python": "arrays, columns of frames, files, tensors",

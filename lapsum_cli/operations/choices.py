@@ -97,6 +97,8 @@ def _taken(given: Choices, method: str, name: str) -> Any:
     value, rule = getattr(given, name), CHOICES[name].metadata["rule"]
     if name == "p":
         default, rule = P[method]
+        if given.solver == "dykstra":
+            default, rule = "2", _Rule(lambda value: value == 2, "2 where ⟨solver=dykstra⟩")
         value = _number(default if value is None else value)
     if value is None:
         return None

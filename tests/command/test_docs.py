@@ -124,7 +124,8 @@ def test_the_help_of_an_operation_names_every_format(command):
 def test_every_value_that_help_offers_is_taken_and_no_other(here):
     """`--nan error|last|drop`: each word of a metavar is one that the option knows."""
     commands = {"rank": ["rank"], "topk": ["topk", "--k", "2"], "loss": ["loss", "ndcg", "--target", "label"]}
-    beside = {"ties": ["--only-top"]}
+    beside = {"ties": ["--only-top"], "solver": ["--method", "sparse"], "regularization": ["--method", "isotonic"]}
+    commands_of = {"gate": ["topk", "--method", "min-p"]}
     offered = {}
     for command in commands:
         for option, words in re.findall(r"--([\w-]+) (\w+(?:\|\w+)+)", _help(command)):
@@ -133,6 +134,11 @@ def test_every_value_that_help_offers_is_taken_and_no_other(here):
     for option, (command, words) in offered.items():
         for value in ({*words} | {"7"}) - {"cuda"}:
             code, said = here(
-                *commands[command], ROOT / "samples/search.parquet", f"--{option}", value, *beside.get(option, []), "-q"
+                *commands_of.get(option, commands[command]),
+                ROOT / "samples/search.parquet",
+                f"--{option}",
+                value,
+                *beside.get(option, []),
+                "-q",
             )
             assert code == (2 if value == "7" else 0), (option, value, said)
