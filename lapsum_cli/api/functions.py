@@ -166,6 +166,7 @@ def soft_topk(
 
     k   how many are at the top, possibly fractional: a number, one for each ranking, or "10%" of its length; k above a
         ranking's length counts as that length
+    by  "magnitude" to compare |x| in place of x
 
     O(n). Source: LapSum, ICML 2025, section 4.
     """
@@ -294,9 +295,9 @@ def _k(given: Any, method: str) -> Any:
 
 
 def _own(function: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The options of methods; TypeError for any other, as Python would have it."""
+    """The options of methods, and what a top-k is by; TypeError for any other, as Python would have it."""
     for name in options:
-        if name not in CHOICES and name != "force":
+        if name not in CHOICES and name != "force" and not (name == "by" and "topk" in function):
             raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
     return options
 

@@ -151,7 +151,7 @@ def _held_by_the_best(
     if not operation.takes_k or "members" in operation.how.lacks:
         return None
     here = slice(rankings.offsets[r], rankings.offsets[r + 1])
-    x = rankings.values[here]
+    x = operation.seen(rankings.piece(r, r + 1)).values
     x = x if operation.descending else np.where(x == -np.inf, x, -x)  # padding is last in either order
     p = next(iter(result.values.values()))[here].astype(np.float64)
     p = np.exp(p) if operation.result.startswith("log") else p

@@ -166,8 +166,7 @@ class Operation:
 
         BadRanking for the first whose alpha or k cannot be used.
         """
-        if not self.descending:
-            rankings = padding.last(rankings, on)
+        rankings = self.seen(rankings, on)
         alphas, constant = alphas_of(self.alpha, rankings, on, self.of_constant)
         if self.any_unit:
             rankings, alphas = units.moderate(rankings, self.alpha, alphas, constant, on, self.of_constant)
@@ -178,6 +177,10 @@ class Operation:
             padded = padding.count(rankings, -math.inf if self.descending else math.inf, on)
             each["items"] = rankings.lengths - on.here_array(padded)
         return rankings.with_each(each)
+
+    def seen(self, rankings: Rankings, on: DeviceWithKernels | None = None) -> Rankings:
+        """The rankings with the scores that are compared, padding last."""
+        return rankings if self.descending else padding.last(rankings, on)
 
     def numbered(self, rankings: Rankings, first: int) -> Rankings:
         """Rankings of a file, of which so many came before, with what results depend on of that: nothing, mostly."""

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from ..core.errors import OptionError
 from ..core.quantities import K
 from . import METHODS
-from .operation import GRADIENT, RANKING, Slot, option
+from .operation import GRADIENT, RANKING, Derivatives, Slot, option
 from .placed import Placed
 from .softness import items_of, k_of, refuse, refuse_ks
 
 if TYPE_CHECKING:
-    from ..core.rankings import Rankings
+    from ..core.device import DeviceWithKernels
+    from ..core.rankings import Array, Rankings
 
 TIES = ("input", "all")
+BY = ("score", "magnitude")
+SIGN = "sign"  # of Rankings.beside: of the scores, where magnitudes are compared
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class TopK(Placed):
         "--ties",
         metavar="input|all",
     )
+    by: str = option("score", "What is compared: the scores, or their magnitudes.", "--by", metavar="score|magnitude")
     threshold: bool = option(False, "Also write each ranking's threshold b.", "--threshold")
     grad_k: bool = option(False, "With a gradient, also that with respect to each ranking's k.", "--grad-k")
 
@@ -64,6 +68,8 @@ class TopK(Placed):
             raise OptionError("⟨minimum⟩ needs a single k")
         if self.only_top and len(self.ks) > 1:
             raise OptionError("⟨only_top=True⟩ needs a single k")
+        if self.by not in BY:
+            raise OptionError(f"⟨by⟩ must be {' or '.join(BY)}, got {self.by!r}")
         if self.ties not in TIES:
             raise OptionError(f"⟨ties⟩ must be {' or '.join(TIES)}, got {self.ties!r}")
         if self.ties != TIES[0] and not self.only_top:
@@ -103,6 +109,7 @@ class TopK(Placed):
             **({"log": True} if self.log else {}),
             **({} if self.minimum is None else {"min": self.minimum}),
             **({"only_top": self.ties} if self.only_top else {}),
+            **({"by": self.by} if self.by != BY[0] else {}),
         }
 
     def on_a_tiny_ranking(self) -> Self:
@@ -114,6 +121,22 @@ class TopK(Placed):
             only_top=False,
             ties=TIES[0],
         )
+
+    def seen(self, rankings: Rankings, on: DeviceWithKernels | None = None) -> Rankings:
+        rankings = super().seen(rankings, on)
+        if self.by == BY[0]:
+            return rankings
+        import numpy as np
+
+        if rankings.is_on_card:
+            raise OptionError("⟨by=magnitude⟩ is for scores in memory here, not on a GPU")
+        x = rankings.values
+        sizes = np.where(x == -np.inf, x, np.abs(x))  # which is padding, and no large magnitude
+        return replace(rankings, values=sizes, beside={**rankings.beside, SIGN: np.sign(x)})
+
+    def backward(self, rankings: Rankings, state: Any, upstream: Array, on: DeviceWithKernels) -> Derivatives:
+        found = super().backward(rankings, state, upstream, on)
+        return found._replace(scores=found.scores * rankings.beside[SIGN]) if SIGN in rankings.beside else found
 
     @cached_property
     def asks_how_many(self) -> bool:

@@ -34,9 +34,7 @@ class Places:
         cls, operation: Any, rankings: Rankings, valid: np.ndarray | None, starts: np.ndarray, threads: int
     ) -> Places:
         """Those of the rankings of a batch; the rest as above."""
-        if not operation.descending:
-            rankings = padding.last(rankings)
-        return cls(operation, rankings, valid, starts, threads)
+        return cls(operation, operation.seen(rankings), valid, starts, threads)
 
     @cached_property
     def of_score(self) -> np.ndarray:
