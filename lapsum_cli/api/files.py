@@ -28,6 +28,7 @@ from ..formats.sources import Rows, Sources
 from ..operations import LOSSES, METHODS, operation_called
 from ..operations.loss import Loss, check_reduction
 from ..operations.operation import PAIR, POSITION, RANKING, SCORE, ByMethod, Operation
+from ..operations.topk import TopK
 from ..operations.warm import on_terminal, warm, warm_places
 from ..stream import Silent, results, run
 from ..tables.detect import detect, find_item
@@ -37,6 +38,7 @@ from ..tables.pairs import Pairs
 from ..tables.positions import ByPosition
 from ..tables.results import Asked, Beside, Counts, RowEach, Table
 from ..tables.roles import Names
+from .compress import compress
 
 IN_MEMORY = "arrow"  # the sink that is no file
 # The form of a result, by what its slots are per: the first that one of them is.
@@ -125,6 +127,8 @@ def run_file(
     asked = Asked(nan, column, reduction, item)
     dialect = Given(delimiter, quote, escape, no_header)
     told = words or Silent()
+    if getattr(made, "residual", None) is not None:
+        return _compressed(cast(TopK, made), sources, sink, alpha, to_format, force, memory)
     job = Job(
         made, names, asked, from_format, dialect, to_format, force, memory, threads, device, told, sort_groups, temp_dir
     )
@@ -133,6 +137,20 @@ def run_file(
     shard = Shard(sources, held or (None if sink is None else os.fsdecode(sink)))
     [counts] = engine_called(engine).run(partial(_run_shard, job), [shard])
     return held.table if held else counts
+
+
+def _compressed(
+    made: TopK, sources: list[Any], sink: Any, alpha: Any, to_format: str | None, force: bool, memory: Any
+) -> Counts:
+    """As compress has it; OptionError for what does not go with it."""
+    if len(sources) != 1 or not isinstance(sources[0], str) or (isinstance(sink, str) and sink == IN_MEMORY):
+        raise OptionError("⟨residual⟩ compresses one NPY file into another file, or into standard output")
+    plain = TopK(ks=made.ks, by=made.by, residual=made.residual, force=made.force)
+    if alpha is not None or made != plain or len(made.ks) != 1:
+        raise OptionError("⟨residual⟩ sends scores as they are; it goes with one ⟨k⟩ and ⟨by=magnitude⟩ alone")
+    how = {"operation": "topk", "k": str(made.ks[0]), "by": "magnitude", "residual": True, "version": __version__}
+    path, assured = None if sink is None else os.fsdecode(sink), made.residual or ""
+    return compress(sources[0], path, assured, made.ks[0], to_format=to_format, force=force, memory=memory, how=how)
 
 
 def _inputs(given: Sequence[Any]) -> list[str | Frame]:

@@ -44,6 +44,13 @@ class TopK(Placed):
         metavar="input|all",
     )
     by: str = option("score", "What is compared: the scores, or their magnitudes.", "--by", metavar="score|magnitude")
+    residual: str | None = option(
+        None,
+        "Compress gradients (NPY): send the k largest magnitudes of scores and this file's, as index and value, and "
+        "keep the rest in it for the next run.",
+        "--residual",
+        metavar="FILE.npy",
+    )
     threshold: bool = option(False, "Also write each ranking's threshold b.", "--threshold")
     grad_k: bool = option(False, "With a gradient, also that with respect to each ranking's k.", "--grad-k")
 
