@@ -17,7 +17,7 @@ TYPED = {
     "--vesion": "no such option: --vesion; is --version meant?; try lapsum -h",
     "--quiet rank in.parquet": "no such option: --quiet; try lapsum -h",
     "rank in.parquet --bas 0": "no such option: --bas; is --base meant?; try lapsum rank -h",
-    "rank in.parquet --k 1": "no such option: --k, which topk, loss and bench have; try lapsum rank -h",
+    "rank in.parquet --k 1": "no such option: --k, which topk, loss, compare and bench have; try lapsum rank -h",
     "sort in.parquet --order": "no such option: --order, which rank and topk have; try lapsum sort -h",
     "rank in.parquet --alpha": "--alpha needs a value; try lapsum rank -h",
     "rank in.parquet --force=1": "--force takes no value; try lapsum rank -h",
