@@ -9,7 +9,7 @@ from commands import parquet
 
 from lapsum_cli.cli.pages import PAGES
 
-COMMANDS = ("rank", "sort", "topk", "permute", "loss", "doctor", "bench", "help")
+COMMANDS = ("rank", "sort", "topk", "permute", "loss", "doctor", "compare", "bench", "help")
 # What is typed: what is said, and where to read on. One line each, with exit code 2.
 TYPED = {
     "rnak": "no such command 'rnak'; is 'rank' meant?; try lapsum -h",
