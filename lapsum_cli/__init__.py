@@ -40,6 +40,7 @@ _HOME = {
     "recall_loss_vjp": "api.losses",
     "run_file": "api.files",
     "soft_permutation": "api.functions",
+    "soft_permutation_vjp": "api.functions",
     "soft_rank": "api.functions",
     "soft_rank_vjp": "api.functions",
     "soft_sort": "api.functions",

@@ -20,6 +20,7 @@ import pytest
 import lapsum_cli
 from lapsum_cli.core import reference
 from lapsum_cli.operations import METHODS, MethodEntry
+from lapsum_cli.operations.choices import Choices, chosen
 
 SHARE = 0.4  # of each ranking's scores are at the top, where no other k is given
 
@@ -44,6 +45,8 @@ class Entry:
     error         float32, float64: what a result may differ by from the definition, see `bound`; without a definition,
                   from what a law has of it
     promises      of a method whose results are not those of the definition: what it does promise; None where they are
+    breaks        laws of all others that do not hold for the method: operations.method.Method
+    is_linear     whether steps and results grow with the scores, and not with their square
     of            what `error` is relative to: "1", "n", "largest" or "each" result
     """
 
@@ -68,6 +71,8 @@ class Entry:
     flat: Callable | None = None
     devices: tuple[str, ...] = ("cpu", "cuda")
     promises: tuple[str, ...] | None = None
+    breaks: tuple[str, ...] = ()
+    is_linear: bool = True
 
     def __str__(self) -> str:
         return " by ".join([self.name, *([self.options["method"]] if "method" in self.options else [])])
@@ -226,8 +231,8 @@ OPERATIONS = [
         reference.permutation,
         per="pair",
         error=(2e-6, 1e-12),
-        differentiable=False,
         tensors=False,
+        is_linear=False,
         total=lambda n, k: n,
         hard=_hard_permutation,
         flat=lambda x, k, alpha: np.full((len(x), len(x)), 1 / len(x)),
@@ -296,12 +301,15 @@ def entries() -> Iterator[Entry]:
 
 def _by(name: str, listed: MethodEntry) -> Iterator[Entry]:
     """The operations that a method computes; of gradients laws say more than of results."""
-    promises, devices = import_module(listed.module).METHOD.promises, import_module(listed.module).METHOD.devices
+    method = import_module(listed.module).METHOD
+    known = {"promises": method.promises, "breaks": method.breaks, "devices": method.devices}
+    without = {"definition": None, "jacobian": None, "flat": None, "tensors": False}
     for entry in OPERATIONS:
-        if OF_THE_MENU[entry.function] in listed.operations:
+        if (operation := OF_THE_MENU[entry.function]) in listed.operations:
+            steps, one = method.ways[operation].steps, np.ones(1)
+            is_linear = entry.is_linear and (steps is None or not steps(chosen(Choices(), name), one, one).any())
             how = {**entry.options, "method": name}
-            without = {"definition": None, "jacobian": None, "flat": None, "tensors": False}
-            yield replace(entry, options=how, promises=promises, devices=devices, **without)
+            yield replace(entry, options=how, is_linear=is_linear, **known, **without)
 
 
 def every(where: Callable[[Entry], bool] = lambda entry: True, **but: str):
@@ -325,6 +333,11 @@ def named(name: str) -> Entry:
     return next(entry for entry in entries() if entry.name == name)
 
 
+def upstream_like(entry: Entry, v: np.ndarray) -> np.ndarray:
+    """What is upstream of the results of a ranking: v, or for pairs a matrix of it."""
+    return np.outer(v, np.sin(np.arange(1, len(v) + 1))).astype(v.dtype) if entry.per == "pair" else v
+
+
 # Which entries a law has a meaning for.
 
 
@@ -344,6 +357,15 @@ def has_definition(entry: Entry) -> bool:
 def promised(*promises: str) -> Callable[[Entry], bool]:
     """Entries of which this is known: all that are by definition, and methods that promise it."""
     return lambda entry: entry.promises is None or set(promises) <= set(entry.promises)
+
+
+def keeps(*laws: str) -> Callable[[Entry], bool]:
+    """Entries for which these laws of nearly all hold."""
+    return lambda entry: not set(laws) & set(entry.breaks)
+
+
+def is_linear(entry: Entry) -> bool:
+    return entry.is_linear
 
 
 def is_smooth(entry: Entry) -> bool:

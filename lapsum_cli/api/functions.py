@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import devices
-from ..core.errors import OptionError
+from ..core.errors import DeviceError, OptionError
 from ..core.quantities import Alpha, K
 from ..core.rankings import Rankings, is_on_card
 from ..core.tensors import is_tensor
@@ -243,8 +243,10 @@ def soft_permutation(
     *,
     alpha: Any = "0.1std",
     descending: bool = True,
+    method: str = "lapsum",
     threads: int = 1,
     device: str | None = None,
+    **options: Any,
 ) -> Any:
     """The soft permutation matrix: how likely each item (row) is at each position (column, best first).
 
@@ -253,9 +255,8 @@ def soft_permutation(
     Returns (..., n, n), or a list of matrices for a list: O(n^2). `lapsum permute` writes its large entries alone.
     Source: LapSum, ICML 2025, section 4.
     """
-    from ..kernels.cpu import permute
-
-    operation = operation_of(Permute, _option("alpha", alpha), descending)
+    own = _own("soft_permutation", options)
+    operation = operation_of(Permute, _option("alpha", alpha), descending, method=method, **own)
     if is_on_card(x):
         form, rankings, on = _asked(operation, x, alpha, threads, device)
         with on.alone(operation, rankings):
@@ -265,13 +266,41 @@ def soft_permutation(
         on.wait()
         return matrices.reshape((*form.shape, *matrices.shape[1:]))
     form, result = compute(operation, x, alpha, threads, device)
-    [at] = result.values.values()
+    [rows] = result.values.values()
     lengths = form.rankings.lengths.tolist()
-    matrices = [permute.dense(at, r, 0, n).astype(form.dtype, copy=False) for r, n in enumerate(lengths)]
+    matrices = [rows.dense(r, 0, n).astype(form.dtype, copy=False) for r, n in enumerate(lengths)]
     if form.array is None:
         return matrices
     n = form.array[-1]
     return np.concatenate(matrices or [np.empty((0, n), form.dtype)]).reshape(*form.shape, n, n)
+
+
+def soft_permutation_vjp(
+    x: Any,
+    upstream: Any,
+    *,
+    alpha: Any = "0.1std",
+    descending: bool = True,
+    method: str = "lapsum",
+    threads: int = 1,
+    device: str | None = None,
+    **options: Any,
+) -> Gradients:
+    """Gradients of sum(upstream * soft_permutation(x)) with respect to the scores and alpha, in O(n^2).
+
+    upstream  in the form of the result: (..., n, n), or a list of matrices for a list
+    """
+    if is_on_card(x):
+        raise DeviceError("gradients of a permutation matrix are computed on a CPU; copy x to the host")
+    own = _own("soft_permutation_vjp", options)
+    operation = operation_of(Permute, _option("alpha", alpha), descending, method=method, **own)
+    form, rankings, _ = _asked(operation, x, alpha, threads, device)
+    on = devices.choose("cpu", threads)
+    ready = operation.ready(rankings, on)
+    state = operation.forward(ready, on, keep=True).state
+    found = operation.backward(ready, state, form.squares("upstream", upstream), on)
+    with np.errstate(over="ignore"):
+        return Gradients(form.scores(_as(found.scores, form.dtype)), form.each(found.alpha))
 
 
 _PARSE = {"alpha": Alpha.parse, "k": K.parse}

@@ -14,12 +14,14 @@ class Way:
     forward(operation, rankings, on, results, keep) -> operation.Forward
     backward(operation, rankings, state, upstream, on) -> operation.Derivatives
     work_bytes(itemsize, gradient), card_bytes(itemsize, gradient): bytes per score, as those of an Operation
+    steps(choices, lengths, ks): (m,) how many steps rankings take where these are not linear; None where they are
     """
 
     forward: Callable[..., Any]
     backward: Callable[..., Any]
     work_bytes: Callable[[int, bool], int]
     card_bytes: Callable[[int, bool], int] = lambda itemsize, gradient: 0
+    steps: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,13 @@ class Method:
     promises  laws that hold for it beyond those of all: "sums_to_k", "keeps_order", "exact_zeros", "hard_limit",
               "shift_invariant", "scale_invariant" (of scores and alpha together); the laws of the test catalogue are
               read from here
+    breaks    laws of all others that do not hold for it: "bounds" (memberships lie between 0 and 1, ranks between 1 and
+              n), "any_order" (no result depends on the order of the input)
     any_unit  whether scores and alpha may be at the ends of the floats, and so be brought into another unit (units.py)
     """
 
     ways: Mapping[str, Way]
     promises: tuple[str, ...] = ()
+    breaks: tuple[str, ...] = ()
     devices: tuple[str, ...] = ("cpu",)
     any_unit: bool = False

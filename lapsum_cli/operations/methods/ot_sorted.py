@@ -1,0 +1,15 @@
+"""SOFT's sorted top-k (Xie et al., NeurIPS 2020): entropic transport to k + 1 anchors; alpha is its epsilon."""
+
+from ..method import Method
+from .rows import Rows
+
+
+def _steps(choices, lengths, ks):
+    """Every score meets every anchor."""
+    return lengths * (ks + 1)
+
+
+METHOD = Method(
+    {"topk": Rows("topk", "ot_sorted", whole_k=True, steps=_steps).way()},
+    promises=("keeps_order",),
+)
