@@ -78,7 +78,7 @@ class Form:
     def squares(self, name: str, values: Any) -> np.ndarray:
         """What was given for each item and position, flat, a matrix for each ranking; float64."""
         of_each = values if self.array is None else [values]
-        wanted = [(n, n) for n in self.rankings.lengths.tolist()]
+        wanted: list[tuple[int, ...]] = [(n, n) for n in self.rankings.lengths.tolist()]
         if self.array is not None:
             wanted = [(*self.array, self.array[-1])]
         found = [option(name, in_memory(given)).astype(np.float64) for given in of_each]

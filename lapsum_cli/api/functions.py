@@ -290,12 +290,11 @@ def soft_permutation_vjp(
 
     upstream  in the form of the result: (..., n, n), or a list of matrices for a list
     """
-    if is_on_card(x):
-        raise DeviceError("gradients of a permutation matrix are computed on a CPU; copy x to the host")
+    if is_on_card(x) or device not in (None, "cpu", "auto"):
+        raise DeviceError("gradients of a permutation matrix are computed on a CPU, from scores in its memory")
     own = _own("soft_permutation_vjp", options)
     operation = operation_of(Permute, _option("alpha", alpha), descending, method=method, **own)
-    form, rankings, _ = _asked(operation, x, alpha, threads, device)
-    on = devices.choose("cpu", threads)
+    form, rankings, on = _asked(operation, x, alpha, threads, "cpu")
     ready = operation.ready(rankings, on)
     state = operation.forward(ready, on, keep=True).state
     found = operation.backward(ready, state, form.squares("upstream", upstream), on)

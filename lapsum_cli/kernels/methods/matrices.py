@@ -7,7 +7,8 @@
 A matrix is an object that knows its products with vectors, and their gradients; loops are in softmaxes.py, laplace.py.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -201,11 +202,20 @@ def _by_place(order, values):
 
 def passes(matrix_of):
     """All of these by the matrix that matrix_of(given) makes, in the order in which they stand here."""
-    of_all = (rank, rank_gradient, sort, sort_gradient, topk, topk_gradient, permute, permute_rows, permute_gradient)
+    of_all: tuple[Callable[..., Any], ...] = (
+        rank,
+        rank_gradient,
+        sort,
+        sort_gradient,
+        topk,
+        topk_gradient,
+        permute,
+        permute_rows,
+        permute_gradient,
+    )
     return [_by(function, matrix_of) for function in of_all]
 
 
 def _by(function, matrix_of):
-    if function is permute_rows:
-        return lambda given, *rest: function(given, *rest, matrix_of(given))
-    return lambda cores, given, *rest: function(cores, given, *rest, matrix_of(given))
+    given_at = 0 if function is permute_rows else 1
+    return lambda *given: function(*given, matrix_of(given[given_at]))

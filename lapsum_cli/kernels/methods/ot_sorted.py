@@ -1,4 +1,4 @@
-"""SOFT's sorted top-k (Xie et al., NeurIPS 2020): transport to the anchors k, k - 1, ..., 0, of which the last has n - k.
+"""SOFT's sorted top-k (Xie et al., NeurIPS 2020): transport to the anchors k, k - 1, ..., 0; the last has n - k.
 
 A membership is what a score has of the first k. The largest cost is that of each ranking, not of a batch, so that no
 result depends on others, and gradients hold it constant, as the original does. Exponents are never made probabilities

@@ -118,8 +118,8 @@ def _pull(pairs, starts, kinds, alpha, step, tape, tape_y, z, pulls):
 
 @inner
 def _pull_scores(pairs, starts, kinds, alpha, step, tape, pulls, g):
-    """From gradients g for sorted scores, and what pulls at every share, to those for the scores, in g; returns that for
-    the logarithm of alpha.
+    """From gradients g for sorted scores, and what pulls at every share, to those for the scores, in g; returns that
+    for the logarithm of alpha.
     """
     total = 0.0
     for layer in range(kinds.size - 1, -1, -1):

@@ -4,11 +4,15 @@ How hard results are goes by the step: Cauchy's, the default, leaves alpha over 
 wrong side.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 from ..method import Method
 from .rows import Rows
 
 
-def _steps(choices, lengths, ks):
+def _steps(choices: dict[str, Any], lengths: Any, ks: Any) -> Any:
     """Comparisons, of which odd-even transposition takes n^2 / 2 and bitonic sorting n log^2 n: for a permutation with
     each item by itself.
     """
@@ -20,7 +24,7 @@ def _steps(choices, lengths, ks):
     return lengths * layers * layers
 
 
-def _steps_of_matrix(choices, lengths, ks):
+def _steps_of_matrix(choices: dict[str, Any], lengths: Any, ks: Any) -> Any:
     return lengths * _steps(choices, lengths, ks)
 
 
