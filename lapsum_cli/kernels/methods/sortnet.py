@@ -29,42 +29,52 @@ FLOOR = 1e-290  # of a membership, below which its logarithm has no gradient
 
 
 @inner
-def _share(v, alpha, step):
-    """f of v = b - a, and its slopes along v and along log alpha."""
+def _shares(v, alpha, step):
+    """f of v = b - a, and 1 - f, each with all of its digits."""
+    z = v / alpha
+    if step == 1:
+        z /= (abs(v) + 1e-10) ** LAMBDA  # whose slope at 0 is a number
+    return _tail(-z, step), _tail(z, step)
+
+
+@inner
+def _tail(z, step):
+    """The step at -z: small where z is large."""
+    e = math.exp(-abs(z)) if step <= 1 else 0.0
+    if step <= 1:
+        return (e if z >= 0.0 else 1.0) / (1.0 + e)
+    if step == 2:
+        return 0.5 * math.erfc(z / math.sqrt(2.0))
+    if step == 4:
+        return math.atan2(1.0, z) / math.pi
+    size = abs(z)
+    small = 1.0 / (2.0 + size)
+    if step == 5:  # linear up to a quarter, from there on with the least error that a step of this slope can have
+        small = 0.5 - size if size <= 0.25 else 0.0625 / size
+    return small if z >= 0.0 else 1.0 - small
+
+
+@inner
+def _slopes(v, alpha, step):
+    """Of f along v, and along log alpha."""
     z, size = v / alpha, abs(v)
     if step == 1:
-        # size / (size + 1e-10)^lambda, whose slope at 0 is a number
-        power = (size + 1e-10) ** LAMBDA
-        z /= power
-        f, slope = _logistic(z)
-        return f, slope * (1.0 - LAMBDA * size / (size + 1e-10)) / (alpha * power), -slope * z
-    if step == 0:
-        f, slope = _logistic(z)
+        z /= (size + 1e-10) ** LAMBDA
+    if step <= 1:
+        e = math.exp(-abs(z))
+        slope = e / ((1.0 + e) * (1.0 + e))
     elif step == 2:
-        f = 0.5 * math.erfc(-z / math.sqrt(2.0))
         slope = math.exp(-0.5 * min(z * z, 1500.0)) / math.sqrt(2.0 * math.pi)
     elif step == 3:
-        f, slope = 0.5 + 0.5 * (z / (2.0 + abs(z))), 1.0 / (2.0 + abs(z)) / (2.0 + abs(z))
+        slope = 1.0 / (2.0 + abs(z)) / (2.0 + abs(z))
     elif step == 4:
-        f, slope = 0.5 + math.atan(z) / math.pi, 1.0 / math.pi / (1.0 + min(z * z, 1e300))
+        slope = 1.0 / math.pi / (1.0 + min(z * z, 1e300))
     else:
-        f, slope = _optimal(z)
-    return f, slope / alpha, -slope * z
-
-
-@inner
-def _logistic(z):
-    e = math.exp(-abs(z))
-    return (1.0 if z >= 0.0 else e) / (1.0 + e), e / ((1.0 + e) * (1.0 + e))
-
-
-@inner
-def _optimal(z):
-    """Linear up to a quarter, from there on with the least error that a step of this slope can have."""
-    if abs(z) <= 0.25:
-        return 0.5 + z, 1.0
-    tail = 1.0 / (16.0 * abs(z))
-    return (1.0 - tail if z > 0.0 else tail), tail / abs(z)
+        slope = 1.0 if abs(z) <= 0.25 else 0.0625 / abs(z) / abs(z)
+    if step == 1:
+        rest = 1.0 - LAMBDA * size / (size + 1e-10)
+        return slope * rest / (alpha * (size + 1e-10) ** LAMBDA), -slope * z
+    return slope / alpha, -slope * z
 
 
 # --- Through the layers. ----------------------------------------------------------------------------------------------
@@ -79,7 +89,7 @@ def _forth(pairs, starts, kinds, alpha, step, x, tape):
         for p in range(starts[kinds[layer]], starts[kinds[layer] + 1]):
             i, j = pairs[p, 0], pairs[p, 1]
             gap = x[j] - x[i]
-            f = _share(gap, alpha, step)[0]
+            f = _shares(gap, alpha, step)[0]
             x[i], x[j] = x[j] - f * gap, x[i] + f * gap
 
 
@@ -91,8 +101,8 @@ def _through(pairs, starts, kinds, alpha, step, tape, y, tape_y):
             tape_y[layer, i] = y[i]
         for p in range(starts[kinds[layer]], starts[kinds[layer] + 1]):
             i, j = pairs[p, 0], pairs[p, 1]
-            f, other = _share(tape[layer, j] - tape[layer, i], alpha, step)[0], y[j] - y[i]
-            y[i], y[j] = y[j] - f * other, y[i] + f * other
+            f, g = _shares(tape[layer, j] - tape[layer, i], alpha, step)
+            y[i], y[j] = f * y[i] + g * y[j], g * y[i] + f * y[j]
 
 
 @inner
@@ -101,8 +111,8 @@ def _back(pairs, starts, kinds, alpha, step, tape, z):
     for layer in range(kinds.size - 1, -1, -1):
         for p in range(starts[kinds[layer]], starts[kinds[layer] + 1]):
             i, j = pairs[p, 0], pairs[p, 1]
-            f, gap = _share(tape[layer, j] - tape[layer, i], alpha, step)[0], z[j] - z[i]
-            z[i], z[j] = z[j] - f * gap, z[i] + f * gap
+            f, g = _shares(tape[layer, j] - tape[layer, i], alpha, step)
+            z[i], z[j] = f * z[i] + g * z[j], g * z[i] + f * z[j]
 
 
 @inner
@@ -111,9 +121,9 @@ def _pull(pairs, starts, kinds, alpha, step, tape, tape_y, z, pulls):
     for layer in range(kinds.size - 1, -1, -1):
         for p in range(starts[kinds[layer]], starts[kinds[layer] + 1]):
             i, j = pairs[p, 0], pairs[p, 1]
-            f, gap = _share(tape[layer, j] - tape[layer, i], alpha, step)[0], z[j] - z[i]
-            pulls[layer, i] += (tape_y[layer, j] - tape_y[layer, i]) * gap
-            z[i], z[j] = z[j] - f * gap, z[i] + f * gap
+            f, g = _shares(tape[layer, j] - tape[layer, i], alpha, step)
+            pulls[layer, i] += (tape_y[layer, j] - tape_y[layer, i]) * (z[j] - z[i])
+            z[i], z[j] = f * z[i] + g * z[j], g * z[i] + f * z[j]
 
 
 @inner
@@ -126,7 +136,7 @@ def _pull_scores(pairs, starts, kinds, alpha, step, tape, pulls, g):
         for p in range(starts[kinds[layer]], starts[kinds[layer] + 1]):
             i, j = pairs[p, 0], pairs[p, 1]
             v = tape[layer, j] - tape[layer, i]
-            f, along, along_alpha = _share(v, alpha, step)
+            (f, _), (along, along_alpha) = _shares(v, alpha, step), _slopes(v, alpha, step)
             gap = g[j] - g[i]
             pull = pulls[layer, i] + v * gap
             total += pull * along_alpha

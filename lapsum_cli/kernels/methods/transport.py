@@ -11,6 +11,10 @@ their masses. For these e Sinkhorn's iteration is slow where epsilon is small. H
 near, and then Newton's method, whose linear equations conjugate gradients solve: 10 to 100 passes over the matrix, of
 which a row at a time is made. Gradients follow from the same equations (as in Cuturi, Teboul, Vert, NeurIPS 2019, and
 Xie et al., NeurIPS 2020), not from the iterations.
+
+What does not go where the hard solution takes it crosses the cuts between anchors, from above or from below. All is
+counted by cut, and for a score by the side of its home on which it is not: sums of small numbers, which keep their
+digits however hard the solution is. No mass is subtracted from another.
 """
 
 import math
@@ -60,49 +64,85 @@ def _start(y, i, start):
 
 
 @inner
-def _masses(y, e, rate, p, masses):
-    """What each anchor gets."""
-    masses[:] = 0.0
-    start = 0
-    for i in range(y.size):
-        start = _start(y, i, start)
-        _exponents(y, i, min(start, p.size - 1), e, rate, p)
-        _normalised(p, p.size)
-        for j in range(p.size):
-            masses[j] += p[j]
+def _row(y, i, start, e, rate, p):
+    """Probabilities of score i; returns its home."""
+    _exponents(y, i, min(start, p.size - 1), e, rate, p)
+    _normalised(p, p.size)
+    return min(i, p.size - 1)
 
 
 @inner
-def _change(y, e, rate, p, masses, step, out):
-    """How masses change along a step of the anchors' potentials."""
-    start = 0
-    for j in range(p.size):
-        out[j] = masses[j] * step[j]
-    for i in range(y.size):
-        start = _start(y, i, start)
-        _exponents(y, i, min(start, p.size - 1), e, rate, p)
-        _normalised(p, p.size)
-        mean = 0.0
-        for j in range(p.size):
-            mean += p[j] * step[j]
-        for j in range(p.size):
-            out[j] -= p[j] * mean
+def _across(values, home, out):
+    """Add, for every cut, values on its far side from home: those below it, or those above it with the other sign."""
+    total = 0.0
+    for j in range(values.size - 2, home - 1, -1):
+        total += values[j + 1]
+        out[j] += total
+    total = 0.0
+    for j in range(home):
+        total += values[j]
+        out[j] -= total
 
 
 @inner
-def _stiffness(y, e, rate, p, masses, out):
-    """The diagonal of what _change multiplies by."""
+def _count(y, e, rate, p, flows, sizes, widths, stiffness):
+    """What crosses each cut from above less what does from below, and both together; and how much these, and masses,
+    change with the potentials at a cut, and of an anchor.
+    """
+    flows[:], sizes[:], widths[:], stiffness[:] = 0.0, 0.0, 0.0, 0.0
     start = 0
-    for j in range(p.size):
-        out[j] = masses[j]
     for i in range(y.size):
         start = _start(y, i, start)
-        _exponents(y, i, min(start, p.size - 1), e, rate, p)
-        _normalised(p, p.size)
+        home = _row(y, i, start, e, rate, p)
+        _across(p, home, flows)
+        below = 0.0
+        for j in range(p.size - 2, home - 1, -1):
+            below += p[j + 1]
+            sizes[j] += below
+            widths[j] += below * (1.0 - below)
+        above = 0.0
+        for j in range(home):
+            above += p[j]
+            sizes[j] += above
+            widths[j] += above * (1.0 - above)
         for j in range(p.size):
-            out[j] -= p[j] * p[j]
+            stiffness[j] += p[j] * (1.0 - p[j]) if j != home else p[j] * (above + below)
+
+
+@inner
+def _relative(step, home, out):
+    """Potentials of all anchors, less that of home, by their steps at cuts."""
+    out[home], total = 0.0, 0.0
+    for j in range(home, step.size):
+        total += step[j]
+        out[j + 1] = total
+    total = 0.0
+    for j in range(home - 1, -1, -1):
+        total -= step[j]
+        out[j] = total
+
+
+@inner
+def _centred(p, values):
+    """Values, less their mean by p, times p."""
+    mean = 0.0
     for j in range(p.size):
-        out[j] = out[j] if out[j] > 1e-250 else 1.0
+        mean += p[j] * values[j]
+    for j in range(p.size):
+        values[j] = p[j] * (values[j] - mean)
+
+
+@inner
+def _change(y, e, rate, p, potentials, step, out):
+    """How flows change along a step of the potentials."""
+    out[:] = 0.0
+    start = 0
+    for i in range(y.size):
+        start = _start(y, i, start)
+        home = _row(y, i, start, e, rate, p)
+        _relative(step, home, potentials)
+        _centred(p, potentials)
+        _across(potentials, home, out)
 
 
 @inner
@@ -114,41 +154,55 @@ def _inner_product(a, b):
 
 
 @inner
-def _largest(a):
-    largest = 0.0
-    for j in range(a.size):
-        largest = max(largest, abs(a[j]))
-    return largest
+def _scaled(rest, widths, stiffness, out):
+    """About what _change takes to the rest: where the solution is hard, cut by cut; where it is soft, by anchor."""
+    last, before = rest.size - 1, 0.0
+    for j in range(rest.size):
+        wide = widths[j]
+        out[j] = rest[j] / (wide * (1.0 + wide)) if wide > 1e-290 else 0.0
+    for j in range(rest.size + 1):
+        lack = (rest[j - 1] if j > 0 else 0.0) - (rest[j] if j <= last else 0.0)
+        of_it = lack / stiffness[j] if stiffness[j] > 1e-290 else 0.0
+        if j > 0:
+            out[j - 1] += of_it - before
+        before = of_it
 
 
 @inner
-def _potentials(y, e, rate, masses, wanted, relative, most, room, out):
-    """Conjugate gradients: the step (out) of potentials along which masses change by what is wanted, to a relative
+def _step(y, e, rate, wanted, widths, stiffness, relative, most, room, out):
+    """Conjugate gradients: the step (out) of potentials along which flows change by what is wanted, to a relative
     accuracy, in at most so many passes; returns how many. room: (6, anchors).
     """
-    p, rest, scaled, step, change, stiffness = room[0], room[1], room[2], room[3], room[4], room[5]
-    _stiffness(y, e, rate, p, masses, stiffness)
-    for j in range(p.size):
-        out[j], rest[j] = 0.0, wanted[j]
-        scaled[j] = step[j] = rest[j] / stiffness[j]
-    bound, size = relative * _largest(wanted), _inner_product(rest, scaled)
+    cuts = e.size
+    p, potentials = room[0], room[1]
+    rest, scaled, step, change = room[2, :cuts], room[3, :cuts], room[4, :cuts], room[5, :cuts]
+    out[:] = 0.0
+    for j in range(cuts):
+        rest[j] = wanted[j]
+    _scaled(rest, widths, stiffness, scaled)
+    for j in range(cuts):
+        step[j] = scaled[j]
+    size = _inner_product(rest, scaled)
     for passes in range(most):
-        if not (size > 0.0 and _largest(rest) > bound):
-            return passes + 1
-        _change(y, e, rate, p, masses, step, change)
+        _change(y, e, rate, p, potentials, step, change)
         along = _inner_product(step, change)
-        if not along > 0.0:
-            return passes + 2
+        if not (size > 0.0 and along > 0.0):
+            return passes + 1
         length = size / along
-        for j in range(p.size):
+        left = 0.0
+        for j in range(cuts):
             out[j] += length * step[j]
             rest[j] -= length * change[j]
-            scaled[j] = rest[j] / stiffness[j]
+            if widths[j] > 1e-290:
+                left = max(left, abs(rest[j]) / widths[j])
+        if left <= relative:
+            return passes + 1
+        _scaled(rest, widths, stiffness, scaled)
         new_size = _inner_product(rest, scaled)
-        for j in range(p.size):
+        for j in range(cuts):
             step[j] = scaled[j] + new_size / size * step[j]
         size = new_size
-    return most + 1
+    return most
 
 
 # --- The solution. ----------------------------------------------------------------------------------------------------
@@ -161,66 +215,70 @@ def solve(first, last, offsets, y, anchors, rates, iterations, e):
         a, b, count = offsets[r], offsets[r + 1], anchors[r]
         e[a:b] = 0.0
         if count > 1:
-            _solve(y[a:b], e[a : a + count - 1], rates[r], iterations, np.empty((10, count)))
+            _solve(y[a:b], e[a : a + count - 1], rates[r], iterations, np.empty((11, count)))
 
 
 @inner
 def _solve(y, e, rate, iterations, room):
     """By Sinkhorn's steps until masses are near, and by Newton's. It stops where nothing is gained any more."""
-    p, masses, lacks, step, n, count = room[0], room[6], room[7], room[8], y.size, room.shape[1]
+    n, count, cuts = y.size, room.shape[1], e.size
+    p, stiffness = room[0], room[6]
+    flows, sizes, widths, step = room[7, :cuts], room[8, :cuts], room[9, :cuts], room[10, :cuts]
     passes, least, idle = 0, np.inf, 0
-    while passes < iterations and idle < 4:
-        _masses(y, e, rate, p, masses)
+    while passes < iterations:
+        _count(y, e, rate, p, flows, sizes, widths, stiffness)
         passes += 1
-        wrong, far = _lacks(masses, n, lacks, step)
+        wrong = 0.0
+        for j in range(cuts):
+            if sizes[j] > 1e-290:
+                wrong = max(wrong, abs(flows[j]) / sizes[j])
+        far = _sinkhorn(flows, n, count, step)
         idle = 0 if wrong < 0.5 * least else idle + (far <= NEAR)
         least = min(least, wrong)
-        if wrong <= EXACT * n:
+        if wrong <= EXACT or idle > 4:
             return
-        if far <= NEAR and idle < 4:
+        if far <= NEAR:
+            for j in range(cuts):
+                flows[j] = -flows[j]
             accuracy = min(0.1, wrong)
-            passes += _potentials(y, e, rate, masses, lacks, accuracy, 2 * count, room[:6], step)
-            passes += _search(y, e, rate, lacks, step, p, masses)
+            passes += _step(y, e, rate, flows, widths, stiffness, accuracy, 2 * count, room[:6], step)
+            passes += _search(y, e, rate, flows, step, p, room[1, :cuts])
         else:
-            _take(step, 1.0, e)
+            for j in range(cuts):
+                e[j] += step[j]
 
 
 @inner
-def _lacks(masses, n, lacks, step):
-    """What anchors lack; and the step of Sinkhorn's iteration. Returns the largest lack for its mass, and the largest
-    part of the step.
-    """
-    wrong, far = 0.0, 0.0
-    for j in range(masses.size):
-        mass = 1.0 if j < masses.size - 1 else n - masses.size + 1.0
-        lacks[j] = mass - masses[j]
-        step[j] = math.log(mass / max(masses[j], 1e-300))
-        wrong, far = max(wrong, abs(lacks[j]) / mass), max(far, abs(step[j]))
-    return wrong, far
+def _sinkhorn(flows, n, count, step):
+    """The step of Sinkhorn's iteration; returns the largest logarithm of what an anchor lacks."""
+    far, before = 0.0, 0.0
+    for j in range(count):
+        mass = 1.0 if j < count - 1 else n - count + 1.0
+        more = (flows[j - 1] if j > 0 else 0.0) - (flows[j] if j < count - 1 else 0.0)
+        lack = -math.log(max(1.0 + more / mass, 1e-300))
+        if j > 0:
+            step[j - 1] = lack - before
+        before, far = lack, max(far, abs(lack))
+    return far
 
 
 @inner
-def _take(step, length, e):
-    """Move by a step of potentials."""
+def _search(y, e, rate, wanted, step, p, flows):
+    """Move along a step until the slope there is no more than before, either way; returns how many passes that took."""
+    slope, length = _inner_product(wanted, step), 1.0
     for j in range(e.size):
-        e[j] += length * (step[j + 1] - step[j])
-
-
-@inner
-def _search(y, e, rate, lacks, step, p, masses):
-    """Move along a step until the slope there is less than before, either way; returns how many passes that took."""
-    slope, length, n = _inner_product(lacks, step), 1.0, y.size
-    _take(step, 1.0, e)
+        e[j] += step[j]
     for passes in range(20):
-        _masses(y, e, rate, p, masses)
-        at_end = 0.0
-        for j in range(masses.size):
-            mass = 1.0 if j < masses.size - 1 else n - masses.size + 1.0
-            at_end += (mass - masses[j]) * step[j]
-        if at_end > -0.9 * slope:
+        flows[:] = 0.0
+        start = 0
+        for i in range(y.size):
+            start = _start(y, i, start)
+            _across(p, _row(y, i, start, e, rate, p), flows)
+        if -_inner_product(flows, step) > -0.9 * slope:
             return passes + 1
-        _take(step, -0.5 * length, e)
         length *= 0.5
+        for j in range(e.size):
+            e[j] -= length * step[j]
     return 20
 
 
@@ -293,61 +351,57 @@ def gradient(first, last, offsets, y, anchors, rates, e, left, right, of_logs, b
     """For the scores, of the sum of left_i right_j p_ij; or of left_i times the logarithm of the first anchors' sum; or
     of p_ij times upstream, which has a matrix for each ranking from begins[r] on, by origins of the scores.
 
-    A score pulls at its row's exponents, which move the masses that anchors get; potentials move them back.
+    A score pulls at its row's exponents, which move what crosses the cuts; potentials move that back.
     """
     for r in range(first, last):
         a, b, count = offsets[r], offsets[r + 1], anchors[r]
-        n = b - a
         out[a:b] = 0.0
         if count < 2:
             continue
-        room, pulls, back, masses = np.empty((8, count)), np.zeros(count), np.empty(count), np.empty(count)
-        _masses(y[a:b], e[a:b], rates[r], room[0], masses)
+        n, cuts = b - a, count - 1
+        room, pulls, back, more = np.empty((8, count)), np.zeros(cuts), np.zeros(cuts), np.empty((3, cuts))
+        _count(y[a:b], e[a : a + cuts], rates[r], room[0], more[0], more[1], more[2], room[6])
         for round in range(2):
             start = 0
             for i in range(n):
                 start = _start(y[a:b], i, start)
-                at = min(start, count - 1)
-                _exponents(y[a:b], i, at, e[a:b], rates[r], room[0])
-                if upstream.size > 0:
-                    line = begins[r] + (origins[a + i] - a) * n
-                    _pull(room[0], left[a + i], upstream[line : line + n], of_logs, room[6], room[7])
-                else:
-                    _pull(room[0], left[a + i], right[a : a + count], of_logs, room[6], room[7])
+                line = upstream[begins[r] + (origins[a + i] - a) * n :] if upstream.size > 0 else right[a:]
+                home = _row(y[a:b], i, start, e[a : a + cuts], rates[r], room[0])
+                _pull(room[0], home, left[a + i], line[:count], of_logs, room[7])
                 if round == 0:
-                    for j in range(count):
-                        pulls[j] += room[7, j]
+                    _across(room[7], home, pulls)
                 else:
-                    out[a + i] = rates[r] * _moment(room[6], room[7], back, at)
+                    _relative(back, home, room[1])
+                    _centred(room[0], room[1])
+                    out[a + i] = rates[r] * _moment(room[7], room[1], home)
             if round == 0:
                 most = 4 * count + 100
-                _potentials(y[a:b], e[a:b], rates[r], masses, pulls, 1e-15, most, room[:6], back)
+                _step(y[a:b], e[a : a + cuts], rates[r], pulls, more[2], room[6], EXACT, most, room[:6], back)
 
 
 @inner
-def _pull(exponents, left, right, of_logs, p, pulls):
-    """Of a row its probabilities, and the gradient for its exponents."""
-    for j in range(p.size):
-        p[j] = exponents[j]
-    _normalised(p, p.size)
-    total = 0.0
+def _pull(p, home, left, right, of_logs, out):
+    """The gradient for the exponents of a row."""
+    last = p.size - 1
     if of_logs:
-        _of_first(exponents)
-        for j in range(p.size):
-            pulls[j] = left * ((exponents[j] if j < p.size - 1 else 0.0) - p[j])
+        first = 0.0
+        for j in range(last):
+            first += p[j]
+        for j in range(last):
+            out[j] = left * p[last] * (p[j] / first if first > 0.0 else (1.0 if j == last - 1 else 0.0))
+        out[last] = -left * p[last]
         return
     for j in range(p.size):
-        total += p[j] * right[j]
+        out[j] = right[j] - right[home]
+    _centred(p, out)
     for j in range(p.size):
-        pulls[j] = left * p[j] * (right[j] - total)
+        out[j] *= left
 
 
 @inner
-def _moment(p, pulls, back, at):
+def _moment(pulls, moved, home):
     """How much a row's exponents move with its score, whose slope along them is the number of the anchor."""
-    mean, total = 0.0, 0.0
-    for j in range(p.size):
-        mean += p[j] * back[j]
-    for j in range(p.size):
-        total += (pulls[j] - p[j] * (back[j] - mean)) * (j - at)
+    total = 0.0
+    for j in range(pulls.size):
+        total += (pulls[j] - moved[j]) * (j - home)
     return total

@@ -8,5 +8,5 @@ METHOD = Method(
         **{name: Rows(name, "sinkhorn", steps=quadratic).way() for name in ("rank", "sort", "permute")},
         "topk": Rows("topk", "sinkhorn").way(),
     },
-    promises=("keeps_order", "shift_invariant"),
+    promises=("sums_to_k", "keeps_order", "shift_invariant"),
 )
