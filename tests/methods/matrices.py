@@ -31,36 +31,43 @@ STEPS = {
 }
 
 
-def _layers(network, n):
+def _layers(network, wires):
     """Pairs of wires (low, high), layer by layer."""
     if network == "odd_even":
-        return [[(i, i + 1) for i in range(layer % 2, n - 1, 2)] for layer in range(n)]
-    wires = 1
-    while wires < n:
-        wires *= 2
-    missing, layers = wires - n, []
+        return [[(i, i + 1) for i in range(layer % 2, wires - 1, 2)] for layer in range(wires)]
+    layers = []
     for block in range(wires.bit_length() - 1):
         for step in range(block, -1, -1):
-            pairs = [(i, i + 2**step) for i in range(missing, wires) if not i & 2**step]
-            turned = [pair[::-1] if pair[0] >> (block + 1) & 1 else pair for pair in pairs]
-            layers.append([(low - missing, high - missing) for low, high in turned])
+            pairs = [(i, i + 2**step) for i in range(wires) if not i & 2**step]
+            layers.append([pair[::-1] if pair[0] >> (block + 1) & 1 else pair for pair in pairs])
     return layers
 
 
+def _share(low, high, alpha, step):
+    """By which a comparison takes what is at the second wire for the larger."""
+    if -np.inf in (low, high):
+        return float(high >= low)
+    gap = high - low
+    if step == "logistic_phi":
+        return STEPS["logistic"](gap / alpha / (abs(gap) + 1e-10) ** 0.25)
+    return STEPS[step](gap / alpha)
+
+
 def sortnet(x, alpha, network="bitonic", step="cauchy"):
-    """Petersen et al. 2021: what all comparisons do together, as a product of matrices."""
-    x, whole = x.astype(float).copy(), np.eye(len(x))
+    """Petersen et al. 2021: what all comparisons do together, as a product of matrices; -inf fills 2^b wires."""
+    n = len(x)
+    missing = 2 ** int(np.ceil(np.log2(n))) - n if network == "bitonic" else 0
+    x = np.append(np.full(missing, -np.inf), x.astype(float))
+    whole = np.eye(len(x))
     for layer in _layers(network, len(x)):
-        mixing = np.eye(len(x))
         for i, j in layer:
-            gap = x[j] - x[i]
-            if step == "logistic_phi":
-                f = STEPS["logistic"](gap / alpha / (abs(gap) + 1e-10) ** 0.25)
+            f = _share(x[i], x[j], alpha, step)
+            if 0 < f < 1:
+                x[[i, j]] = x[j] - f * (x[j] - x[i]), x[i] + f * (x[j] - x[i])
             else:
-                f = STEPS[step](gap / alpha)
-            mixing[[i, i, j, j], [i, j, i, j]] = f, 1 - f, 1 - f, f
-        x, whole = mixing @ x, mixing @ whole
-    return whole[::-1]
+                x[[i, j]] = (x[i], x[j]) if f else (x[j], x[i])
+            whole[[i, j]] = f * whole[i] + (1 - f) * whole[j], (1 - f) * whole[i] + f * whole[j]
+    return whole[::-1][:n, missing:]
 
 
 def _transport(s, y, masses, epsilon):

@@ -15,7 +15,9 @@ def computed(x, k, **given):
     return lapsum.soft_rank(x, **given), lapsum.soft_sort(x, **given), lapsum.soft_topk(x, k, **given)
 
 
-@pytest.mark.parametrize("x", [X, X + 1e3, TIED, X[:2], X[:7]], ids=["plain", "far", "tied", "two", "seven"])
+@pytest.mark.parametrize(
+    "x", [X, X + 1e3, TIED, X[:2], X[:7], X[:1]], ids=["plain", "far", "tied", "two", "seven", "one"]
+)
 @pytest.mark.parametrize("alpha", [0.05, 0.4, 3.0])
 @EACH
 def test_results_are_those_of_the_definition(method, options, alpha, x):
@@ -32,7 +34,7 @@ def test_results_are_those_of_the_definition(method, options, alpha, x):
         np.testing.assert_allclose(np.exp(logs), want[2], rtol=1e-9, atol=1e-14 if method == "sortnet" else 0)
     matrix = lapsum.soft_permutation(x, alpha=alpha, method=method, **options)
     np.testing.assert_allclose(matrix, p.T, rtol=0, atol=near)
-    if alpha > 0.1:
+    if alpha > 0.1 and len(x) > 1:
         assert np.abs(want[0] - np.argsort(np.argsort(-x)) - 1).max() > 1e-4  # it matters how soft they are
 
 
@@ -165,7 +167,8 @@ def test_sums_of_softsort_take_no_square_of_a_million_scores():
 
 
 def test_every_length_is_sorted_by_both_networks():
-    for n in range(1, 70):
+    """Of a bitonic one also those, such as 38, that are not where pairs with missing wires are left out."""
+    for n in range(1, 130):
         x = np.random.default_rng(n).permutation(n).astype(float)
         for network in ("odd_even", "bitonic"):
             got = lapsum.soft_sort(x, alpha=1e-9, method="sortnet", network=network, step="logistic")

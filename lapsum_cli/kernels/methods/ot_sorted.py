@@ -34,9 +34,10 @@ def topk_gradient(cores, given, state, upstream):
     left[order.at] = upstream
     given_up = (left, _in_top(given), given.log, _WHOLE, _WHOLE, _NONE)
     each(cores, given.offsets, transport.gradient, order.y, anchors, rates, e, *given_up, out, size=SIZE)
-    to_alpha = np.zeros(len(rates))
-    np.subtract.at(to_alpha, np.repeat(np.arange(len(rates)), given.lengths), out * order.y)
-    return out[order.at], to_alpha / given.alphas, np.zeros(len(rates))
+    to_alpha, ranking = np.zeros(len(rates)), np.repeat(np.arange(len(rates)), given.lengths)
+    with np.errstate(over="ignore"):
+        np.subtract.at(to_alpha, ranking, out * order.y)
+        return out[order.at], to_alpha / given.alphas, np.zeros(len(rates))
 
 
 def _in_top(given):

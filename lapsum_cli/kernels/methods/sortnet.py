@@ -145,10 +145,17 @@ def _pull_scores(pairs, starts, kinds, alpha, step, tape, pulls, g):
 
 
 @inner
-def _turned(y, out):
-    """From the smallest first to the best first, or back."""
+def _put_in_order(y, order, out):
+    """By position, best first; order: the place of the l-th smallest."""
     for at in range(y.size):
-        out[at] = y[y.size - 1 - at]
+        out[at] = y[order[y.size - 1 - at]]
+
+
+@inner
+def _put_back(weights, order, out):
+    """The reverse of it."""
+    for at in range(out.size):
+        out[order[out.size - 1 - at]] = weights[at]
 
 
 # --- Loops over rankings. ---------------------------------------------------------------------------------------------
@@ -160,12 +167,12 @@ def _sorted(first, last, offsets, x, alphas, bitonic, step, out):
         a, b = offsets[r], offsets[r + 1]
         if b == a:
             continue
-        pairs, starts, kinds = network(bitonic, b - a)
+        pairs, starts, kinds, order = network(bitonic, b - a)
         middle, room = x[a], np.empty((1, b - a))
         y = x[a:b] - middle
         for layer in range(kinds.size):
             _forth(pairs, starts, kinds[layer : layer + 1], alphas[r], step, y, room)
-        _turned(y, out[a:b])
+        _put_in_order(y, order, out[a:b])
         for i in range(a, b):
             out[i] += middle
 
@@ -184,9 +191,9 @@ def _weighted(first, last, offsets, x, alphas, bitonic, step, weights, out):
     for r in range(first, last):
         a, b = offsets[r], offsets[r + 1]
         if b > a:
-            pairs, starts, kinds = network(bitonic, b - a)
+            pairs, starts, kinds, order = network(bitonic, b - a)
             tape = _taped(x[a:b], alphas[r], step, pairs, starts, kinds)
-            _turned(weights[a:b], out[a:b])
+            _put_back(weights[a:b], order, out[a:b])
             _back(pairs, starts, kinds, alphas[r], step, tape, out[a:b])
 
 
@@ -200,31 +207,31 @@ def _gradient(first, last, offsets, x, alphas, bitonic, step, weights, upstream,
         to_alpha[r] = 0.0
         if b == a:
             continue
-        pairs, starts, kinds = network(bitonic, b - a)
+        pairs, starts, kinds, order = network(bitonic, b - a)
         tape = _taped(x[a:b], alphas[r], step, pairs, starts, kinds)
         pulls = np.zeros((kinds.size, b - a))
         if weights.size > 0:
             tape_y, y, z = np.empty((kinds.size, b - a)), upstream[a:b].copy(), np.empty(b - a)
             _through(pairs, starts, kinds, alphas[r], step, tape, y, tape_y)
-            _turned(y, by_place[a:b])
-            _turned(weights[a:b], z)
+            _put_in_order(y, order, by_place[a:b])
+            _put_back(weights[a:b], order, z)
             _pull(pairs, starts, kinds, alphas[r], step, tape, tape_y, z, pulls)
         out[a:b] = 0.0
         if of_sorted.size > 0:
-            _turned(of_sorted[a:b], out[a:b])
+            _put_back(of_sorted[a:b], order, out[a:b])
         to_alpha[r] = _pull_scores(pairs, starts, kinds, alphas[r], step, tape, pulls, out[a:b]) / alphas[r]
 
 
 @kernel
 def _matrix_rows(x, alpha, bitonic, step, items, out):
     """Where each of these items is, position by position: it alone through all layers."""
-    pairs, starts, kinds = network(bitonic, x.size)
+    pairs, starts, kinds, order = network(bitonic, x.size)
     tape, y = _taped(x, alpha, step, pairs, starts, kinds), np.empty(x.size)
     for row in range(items.size):
         y[:] = 0.0
         y[items[row]] = 1.0
         _through(pairs, starts, kinds, alpha, step, tape, y, np.empty((kinds.size, x.size)))
-        _turned(y, out[row])
+        _put_in_order(y, order, out[row])
 
 
 @kernel
@@ -235,14 +242,14 @@ def _matrix_gradient(first, last, offsets, x, alphas, bitonic, step, begins, ups
         to_alpha[r] = 0.0
         if n == 0:
             continue
-        pairs, starts, kinds = network(bitonic, n)
+        pairs, starts, kinds, order = network(bitonic, n)
         tape = _taped(x[a:b], alphas[r], step, pairs, starts, kinds)
         pulls, tape_y, y, z = np.zeros((kinds.size, n)), np.empty((kinds.size, n)), np.empty(n), np.empty(n)
         for i in range(n):
             y[:] = 0.0
             y[i] = 1.0
             _through(pairs, starts, kinds, alphas[r], step, tape, y, tape_y)
-            _turned(upstream[begins[r] + i * n : begins[r] + (i + 1) * n], z)
+            _put_back(upstream[begins[r] + i * n : begins[r] + (i + 1) * n], order, z)
             _pull(pairs, starts, kinds, alphas[r], step, tape, tape_y, z, pulls)
         out[a:b] = 0.0
         to_alpha[r] = _pull_scores(pairs, starts, kinds, alphas[r], step, tape, pulls, out[a:b]) / alphas[r]
