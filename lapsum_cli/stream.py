@@ -73,7 +73,7 @@ def results(
 ) -> Iterator[tuple[pa.Table | None, int]]:
     """The rows of the result, and behind those of a batch how much of the budget is free once they are written."""
     for batch in batches:
-        rankings = table.rankings(batch)
+        rankings = operation.numbered(table.rankings(batch), counts.rankings)
         try:
             result = on.compute(operation, rankings)
         except BadRanking as error:

@@ -45,8 +45,8 @@ class Entry:
     error         float32, float64: what a result may differ by from the definition, see `bound`; without a definition,
                   from what a law has of it
     promises      of a method whose results are not those of the definition: what it does promise; None where they are
-    breaks        laws of all others that do not hold for the method: operations.method.Method
     is_linear     whether steps and results grow with the scores, and not with their square
+    lacks         what does not hold for a method, as it says
     of            what `error` is relative to: "1", "n", "largest" or "each" result
     """
 
@@ -71,8 +71,8 @@ class Entry:
     flat: Callable | None = None
     devices: tuple[str, ...] = ("cpu", "cuda")
     promises: tuple[str, ...] | None = None
-    breaks: tuple[str, ...] = ()
     is_linear: bool = True
+    lacks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return " by ".join([self.name, *([self.options["method"]] if "method" in self.options else [])])
@@ -302,14 +302,34 @@ def entries() -> Iterator[Entry]:
 def _by(name: str, listed: MethodEntry) -> Iterator[Entry]:
     """The operations that a method computes; of gradients laws say more than of results."""
     method = import_module(listed.module).METHOD
-    known = {"promises": method.promises, "breaks": method.breaks, "devices": method.devices}
-    without = {"definition": None, "jacobian": None, "flat": None, "tensors": False}
+    has_logs = "exact_zeros" not in method.promises  # else there is no saying how near the log of a 0 is
     for entry in OPERATIONS:
-        if (operation := OF_THE_MENU[entry.function]) in listed.operations:
+        operation = OF_THE_MENU.get(entry.function)
+        if operation in listed.operations and (has_logs or entry.name != "log topk"):
+            how = {**entry.options, "method": name}
             steps, one = method.ways[operation].steps, np.ones(1)
             is_linear = entry.is_linear and (steps is None or not steps(chosen(Choices(), name), one, one).any())
-            how = {**entry.options, "method": name}
+            if not listed.takes_k and entry.k:
+                entry = _without_k(entry)
+            without = {"definition": None, "jacobian": None, "flat": None, "tensors": False}
+            if "fractions" in method.lacks:
+                without["total"] = entry.total and (lambda n, k, of=entry.total: of(n, np.ceil(k)))
+            known = {"promises": method.promises, "lacks": method.lacks, "devices": method.devices}
             yield replace(entry, options=how, is_linear=is_linear, **known, **without)
+
+
+def _without_k(entry: Entry) -> Entry:
+    """A top-k of a method that goes by no k."""
+
+    def gradient(x, upstream, **given):
+        return getattr(lapsum_cli, f"{entry.function}_vjp")(x, None, upstream, **given)
+
+    return replace(
+        entry,
+        function=lambda x, **given: getattr(lapsum_cli, entry.function)(x, None, **given),
+        gradient=gradient,
+        k="",
+    )
 
 
 def every(where: Callable[[Entry], bool] = lambda entry: True, **but: str):
@@ -359,9 +379,9 @@ def promised(*promises: str) -> Callable[[Entry], bool]:
     return lambda entry: entry.promises is None or set(promises) <= set(entry.promises)
 
 
-def keeps(*laws: str) -> Callable[[Entry], bool]:
-    """Entries for which these laws of nearly all hold."""
-    return lambda entry: not set(laws) & set(entry.breaks)
+def has(*properties: str) -> Callable[[Entry], bool]:
+    """Entries that do not lack any of these."""
+    return lambda entry: not set(properties) & set(entry.lacks)
 
 
 def is_linear(entry: Entry) -> bool:

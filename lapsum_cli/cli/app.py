@@ -131,7 +131,8 @@ def _own(made: Any) -> list[inspect.Parameter]:
 
 
 def _typed(metadata: Any) -> Any:
-    return typer.Option(metadata["flag"], metavar=metadata["metavar"], help=metadata["help"])
+    flags = [metadata["flag"]] if metadata["flag"] else []
+    return typer.Option(*flags, metavar=metadata["metavar"], help=metadata["help"])
 
 
 for _name in OPERATIONS:

@@ -105,6 +105,61 @@ METHODS = {
         ("topk",),
         options=("iterations",),
     ),
+    "sparse": MethodEntry(
+        "lapsum_cli.operations.methods.sparse",
+        "memberships of which most are 0, exactly, and which sum to k (Sander et al. 2023)",
+        ("topk",),
+        ("p", "solver", "iterations"),
+    ),
+    "sparse-magnitude": MethodEntry(
+        "lapsum_cli.operations.methods.sparse_magnitude",
+        "the k largest magnitudes, nearly as they are, and zeros (Sander et al. 2023)",
+        ("topk",),
+        ("p", "solver", "iterations"),
+    ),
+    "noised": MethodEntry(
+        "lapsum_cli.operations.methods.noised",
+        "the mean of hard top-k of scores with normal noise (Berthet et al. 2020, Garcin et al. 2022)",
+        ("topk",),
+        ("draws", "seed", "noise"),
+    ),
+    "onesoft": MethodEntry(
+        "lapsum_cli.operations.methods.onesoft",
+        "k - 1 hard places, and one that all others share by a softmax (Ray Chowdhury & Caragea 2023)",
+        ("topk",),
+    ),
+    "threshold": MethodEntry(
+        "lapsum_cli.operations.methods.threshold",
+        "gates of p or more; no k (threshold-p of MoDification, Zhang et al. 2025)",
+        ("topk",),
+        ("p", "gate"),
+        takes_k=False,
+    ),
+    "top-p": MethodEntry(
+        "lapsum_cli.operations.methods.top_p",
+        "the largest gates that hold p of their sum; no k (Holtzman et al. 2020)",
+        ("topk",),
+        ("p", "gate"),
+        takes_k=False,
+    ),
+    "min-p": MethodEntry(
+        "lapsum_cli.operations.methods.min_p",
+        "gates of at least p times the largest; no k (Nguyen et al. 2025)",
+        ("topk",),
+        ("p", "gate"),
+        takes_k=False,
+    ),
+    "hard": MethodEntry(
+        "lapsum_cli.operations.methods.hard",
+        "hard results, whose ties share, with the gradients that they have",
+        ("rank", "sort", "topk"),
+    ),
+    "isotonic": MethodEntry(
+        "lapsum_cli.operations.methods.isotonic",
+        "fast soft ranks and sorts: projections onto all orders (Blondel et al. 2020)",
+        ("rank", "sort"),
+        ("regularization",),
+    ),
 }
 
 LOSSES = {

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .operation import ByMethod
+
 if TYPE_CHECKING:
     from ..core.rankings import Rankings
     from .operation import Operation, Result
@@ -110,13 +112,15 @@ def _stretch(x: np.ndarray) -> float:
 
 
 def _from_hard_ranks(
-    operation: Operation, rankings: Rankings, result: Result, r: int, x: np.ndarray, work: int
+    operation: Any, rankings: Rankings, result: Result, r: int, x: np.ndarray, work: int
 ) -> float | None:
     """The median distance of soft ranks from hard ones, of some items, in places: half of the sum of e^-distance/alpha
     over the lower scores less that over the higher ones.
     """
     if len(x) < 2:
         return None
+    if isinstance(operation, ByMethod) and operation.method != "lapsum":
+        return _between_ranks(operation, rankings, result, r)
     count = min(ITEMS, len(x), work // len(x))
     if count < min(LEAST, len(x)):
         return None
@@ -128,12 +132,24 @@ def _from_hard_ranks(
     return float(np.median(off))
 
 
+def _between_ranks(operation: Any, rankings: Rankings, result: Result, r: int) -> float | None:
+    """The same of what another method gave, where it gave ranks: from their places, which for ties is not a mean."""
+    if operation.name != "rank":
+        return None
+    here = slice(rankings.offsets[r], rankings.offsets[r + 1])
+    x = rankings.values[here] if operation.descending else -rankings.values[here]
+    ranks = np.sort(next(iter(result.values.values()))[here][np.isfinite(x)])
+    return float(np.median(np.abs(ranks - np.arange(operation.base, operation.base + len(ranks)))))
+
+
 def _held_by_the_best(
-    operation: Operation, rankings: Rankings, result: Result, r: int, finite: np.ndarray, work: int
+    operation: Any, rankings: Rankings, result: Result, r: int, finite: np.ndarray, work: int
 ) -> float | None:
     """How much of k, the sum of the memberships, is where the hard top k has it: the k best scores, of which those that
     tie across the boundary share what is left; None where k is none or all of them.
     """
+    if not operation.takes_k or "members" in operation.how.lacks:
+        return None
     here = slice(rankings.offsets[r], rankings.offsets[r + 1])
     x = rankings.values[here]
     x = x if operation.descending else np.where(x == -np.inf, x, -x)  # padding is last in either order

@@ -31,13 +31,14 @@ class Method:
     promises  laws that hold for it beyond those of all: "sums_to_k", "keeps_order", "exact_zeros", "hard_limit",
               "shift_invariant", "scale_invariant" (of scores and alpha together); the laws of the test catalogue are
               read from here
-    breaks    laws of all others that do not hold for it: "bounds" (memberships lie between 0 and 1, ranks between 1 and
-              n), "any_order" (no result depends on the order of the input)
+    lacks     what holds for all others: "symmetric" (equal scores have equal results, in whatever order they come),
+              "alone" (a ranking is computed from its scores, and not from its number), "fractions" (k is rounded up),
+              "members" (a top-k gives memberships), "bounds" (memberships lie between 0 and 1, ranks between 1 and n)
     any_unit  whether scores and alpha may be at the ends of the floats, and so be brought into another unit (units.py)
     """
 
     ways: Mapping[str, Way]
     promises: tuple[str, ...] = ()
-    breaks: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
     devices: tuple[str, ...] = ("cpu",)
     any_unit: bool = False

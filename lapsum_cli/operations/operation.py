@@ -179,6 +179,10 @@ class Operation:
             each["items"] = rankings.lengths - on.here_array(padded)
         return rankings.with_each(each)
 
+    def numbered(self, rankings: Rankings, first: int) -> Rankings:
+        """Rankings of a file, of which so many came before, with what results depend on of that: nothing, mostly."""
+        return rankings
+
     @property
     def asks_how_many(self) -> bool:
         """Whether k goes by how many items a ranking has without its padding, which takes a pass (each["items"])."""
@@ -241,10 +245,21 @@ class ByMethod(Choices, Operation):
         if self.method in METHODS:
             self.choices  # noqa: B018, which refuses what cannot be chosen
 
+    def on_a_tiny_ranking(self) -> Self:
+        return replace(super().on_a_tiny_ranking(), noise=None)
+
     @cached_property
     def choices(self) -> dict[str, Any]:
         """The options that the method has."""
         return chosen(self, self.method)
+
+    def numbered(self, rankings: Rankings, first: int) -> Rankings:
+        """With the numbers, where noise is drawn by them (each["number"])."""
+        if "seed" not in self.choices:
+            return rankings
+        import numpy as np
+
+        return rankings.with_each({**rankings.each, "number": np.arange(first, first + len(rankings), dtype=float)})
 
     @property
     def any_unit(self) -> bool:  # type: ignore[override]

@@ -107,7 +107,12 @@ class TopK(Placed):
 
     def on_a_tiny_ranking(self) -> Self:
         return replace(
-            super().on_a_tiny_ranking(), ks=(K(1.0),), strict=False, minimum=None, only_top=False, ties=TIES[0]
+            super().on_a_tiny_ranking(),
+            ks=(K(1.0),) if self.takes_k else (),
+            strict=False,
+            minimum=None,
+            only_top=False,
+            ties=TIES[0],
         )
 
     @cached_property

@@ -94,8 +94,8 @@ def every_operation() -> list[Operation]:
             found += [Loss(loss=loss, gradient=on).on_a_tiny_ranking() for loss in LOSSES for on in (False, True)]
             continue
         kind = cast(type[ByMethod], operation_called(name))
-        given: dict[str, Any] = {"ks": (K(1.0),)} if "k" in kind.takes else {}
         for method, entry in METHODS.items():
             if name in entry.operations:
+                given: dict[str, Any] = {"ks": (K(1.0),)} if "k" in kind.takes and entry.takes_k else {}
                 found += [kind(method=method, gradient=on, **given) for on in (False, "upstream" in kind.takes)]
     return found

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from catalogue import every, has_gradient, is_linear, keeps, named, promised, upstream_like
+from catalogue import every, has, has_gradient, is_linear, named, promised, upstream_like
 from drawn import long_batch, short, softness
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +23,7 @@ def gradient_scale(x, v, g, alpha):
     return np.abs(g.scores).sum() + np.abs(v).sum() * (1 + 1 / alpha)
 
 
-@every(has_gradient)
+@every(lambda entry: has_gradient(entry) and promised("shift_invariant")(entry))
 @given(short, softness)
 def test_gradients_sum_to_how_results_move_with_a_shift(entry, ranking, alpha):
     """Not at all, but for sorted scores, which shift alike."""
@@ -90,7 +90,7 @@ def test_scaling_scores_and_alpha_together_moves_nothing_but_sorted_scores(entry
 
 
 @every(
-    lambda entry: has_gradient(entry) and keeps("any_order")(entry),  # a network compares what stands at its wires
+    lambda entry: has_gradient(entry) and has("symmetric")(entry),
     permutation_loss="equal targets take their places in the order of the input",
 )
 @given(short, softness, st.randoms(use_true_random=False))
@@ -124,7 +124,7 @@ def test_a_constant_ranking_has_no_gradient_where_alpha_is_in_its_deviations(ent
     assert g.alpha == 0
 
 
-@every(lambda entry: has_gradient(entry) and is_linear(entry))
+@every(lambda entry: has_gradient(entry) and is_linear(entry) and has("alone")(entry))
 def test_the_gradients_of_a_long_batch_are_the_same_on_one_thread_and_two(entry):
     x, target, v = long_batch(5000)
     upstream = (lambda r: np.ones(len(x))[r]) if entry.per == "ranking" else v.__getitem__

@@ -6,11 +6,11 @@ from catalogue import (
     Entry,
     entries,
     every,
+    has,
     has_definition,
     is_linear,
     is_no_loss,
     is_of_scores,
-    keeps,
     named,
     promised,
     upstream_like,
@@ -39,7 +39,11 @@ def has_a_sum(entry):
 
 
 def is_ordered(entry):
-    return is_of_scores(entry) and promised("keeps_order")(entry)
+    return is_of_scores(entry) and promised("keeps_order")(entry) and has("symmetric")(entry)
+
+
+def is_symmetric(entry):
+    return is_no_loss(entry) and has("symmetric")(entry)
 
 
 def has_a_flat_limit(entry):
@@ -65,7 +69,7 @@ TWO_SIDED = pytest.mark.parametrize("descending", [True, False])
 
 
 @every(
-    keeps("bounds"),  # columns of softmaxes do not sum to 1
+    has("members", "bounds"),
     topk_loss="a cross-entropy grows without bound",
     permutation_loss="a cross-entropy grows without bound",
 )
@@ -88,9 +92,7 @@ def test_results_lie_between_their_bounds(entry, ranking, dtype, alpha, share):
         assert ((known >= 0) & (known <= 1)).all()
 
 
-@every(  # in a network equal scores meet others on their ways
-    lambda entry: is_no_loss(entry) and keeps("any_order")(entry), sort="results go by position: the law below"
-)
+@every(is_symmetric, sort="results go by position: the law below")
 @given(grids, dtypes, alphas, shares)
 def test_equal_scores_get_equal_results_to_the_bit(entry, ranking, dtype, alpha, share):
     x = ranking[0].astype(dtype)
@@ -149,10 +151,7 @@ def test_ranks_do_not_see_a_power_of_two_to_the_bit():
     assert np.array_equal(soft_rank(x * 2.0**9, alpha=2.0**7), soft_rank(x, alpha=0.25))
 
 
-@every(
-    keeps("any_order"),  # a network compares what stands at its wires
-    permutation_loss="equal targets take their places in the order of the input: the law below",
-)
+@every(has("symmetric"), permutation_loss="equal targets take their places in the order of the input: the law below")
 @given(wild, dtypes, alphas, st.randoms(use_true_random=False))
 def test_the_order_of_the_input_does_not_matter(entry, ranking, dtype, alpha, random):
     _order_of_the_input(entry, ranking, dtype, alpha, random)
@@ -251,7 +250,7 @@ def test_infinity_wins_where_the_largest_are_first_and_is_padding_where_they_are
     assert lapsum_cli.soft_sort(x, alpha=1e-6, descending=False).tolist() == pytest.approx([1, 2, np.inf, -np.inf])
 
 
-@every()
+@every(has("alone"))
 @given(st.lists(wild, min_size=1, max_size=8), dtypes, st.integers(1, 3))
 def test_a_ranking_does_not_see_its_neighbours_nor_the_threads(entry, rows, dtype, threads):
     scores, targets = [row.astype(dtype) for row, _ in rows], [target for _, target in rows]
@@ -262,7 +261,7 @@ def test_a_ranking_does_not_see_its_neighbours_nor_the_threads(entry, rows, dtyp
         np.testing.assert_array_equal(a, b)
 
 
-@every()
+@every(has("alone"))
 @given(st.integers(0, 2**32), st.integers(1, 40), dtypes, st.floats(1e-2, 10), shares)
 def test_results_do_not_depend_on_the_place_in_the_batch_to_the_bit(entry, seed, n, dtype, alpha, share):
     """Of 153 rankings at once and of 1 to 17, which fill SIMD lanes or are left over: all alike, or of like length."""
@@ -371,7 +370,7 @@ def test_inputs_are_never_modified(entry, ranking, dtype):
         assert np.array_equal(values, before[name]), name
 
 
-@every(is_linear)  # else n squared steps each: the neighbours above have one thread and more
+@every(lambda entry: is_linear(entry) and has("alone")(entry))  # else n squared steps each
 def test_a_long_batch_is_the_same_on_one_thread_and_two(entry):
     x, target, _ = long_batch(10_000)
     one, two = (entry(x, target, threads=threads) for threads in (1, 2))

@@ -14,3 +14,8 @@ def topk(cores, given):
 def topk_gradient(cores, given, state, upstream):
     """For the scores and alpha; k is a whole number, and has none."""
     return threshold.middle_gradient(cores, given, state, upstream)
+
+
+def thresholds(given, state):
+    """(m,) in the middle between the k-th score and the next."""
+    return state.anchors + state.steps

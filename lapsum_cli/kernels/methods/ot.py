@@ -25,6 +25,11 @@ def topk_gradient(cores, given, state, upstream):
     return to_x, to_tau * scales, to_k
 
 
+def thresholds(given, state):
+    """(m,) at which a membership is 1/2."""
+    return state[0].anchors + state[0].steps
+
+
 @uncounted
 def _half_of_largest_cost(first, last, offsets, x, scales):
     for r in range(first, last):

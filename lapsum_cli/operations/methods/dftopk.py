@@ -4,6 +4,7 @@ from ..method import Method
 from .rows import Rows
 
 METHOD = Method(
-    {"topk": Rows("topk", "dftopk", whole_k=True).way()},
-    promises=("keeps_order", "hard_limit", "shift_invariant", "scale_invariant"),
+    {"topk": Rows("topk", "dftopk", has_logs=True, whole_k=True).way()},
+    promises=("keeps_order", "shift_invariant", "scale_invariant"),
+    lacks=("fractions",),
 )

@@ -11,8 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...core.errors import OptionError
 from ...core.rankings import Array, Rankings
 from ..operation import Derivatives
+
+MOST = 1e150  # of a score, and of alpha either way, so that products of two are numbers
 
 
 class Given(NamedTuple):
@@ -22,7 +25,8 @@ class Given(NamedTuple):
     offsets  (m + 1,) int64
     alphas   (m,) float64
     ks       (m,) float64, from 0 to the length; None where there is none
-    choices  options of the method (choices.py)
+    numbers  (m,) int64, of each ranking in its file or call
+    choices  options of the method (choices.py); an array among them has a row for each score
     log      whether logarithms of memberships are asked for
     """
 
@@ -30,6 +34,7 @@ class Given(NamedTuple):
     offsets: np.ndarray
     alphas: np.ndarray
     ks: np.ndarray | None
+    numbers: np.ndarray
     choices: dict[str, Any]
     log: bool = False
 
@@ -75,8 +80,10 @@ class Finite:
         if asked is not None:
             asked = np.ceil(asked) if whole_k else asked
             ks = np.clip(asked - best, 0, np.diff(offsets))
-        alphas = np.clip(rankings.each["alpha"], 1e-150, 1e150)  # that of a constant ranking may be beyond
-        return cls(Given(x, offsets, alphas, ks, choices, log), taken, top, best, asked, whole, sign)
+        choices = {name: _of_scores(name, value, len(rankings.values), taken) for name, value in choices.items()}
+        numbers = np.asarray(rankings.each.get("number", np.arange(len(rankings))), np.int64)
+        alphas = np.clip(rankings.each["alpha"], 1 / MOST, MOST)  # of constant rankings alone it is not between these
+        return cls(Given(x, offsets, alphas, ks, numbers, choices, log), taken, top, best, asked, whole, sign)
 
     def spread(self, values: Array, at_top: Any, at_end: Any) -> Array:
         """Values of finite scores, beside those (m,) of scores above and of scores below them."""
@@ -127,6 +134,16 @@ class Finite:
     def _each(self, numbers: Any) -> Array:
         """(N,) the number of its ranking for every score."""
         return np.repeat(np.broadcast_to(numbers, len(self.whole) - 1), np.diff(self.whole))
+
+
+def _of_scores(name: str, given: Any, count: int, taken: Any) -> Any:
+    """Of an array with a row for each score the rows of those that were taken; anything else as it is."""
+    if not hasattr(given, "shape"):
+        return given
+    if not given.ndim or (count and given.size % count):
+        raise OptionError(f"⟨{name}⟩ has the shape {given.shape}; it must have that of the scores, and an axis more")
+    rows = np.asarray(given, np.float64).reshape(count, -1)
+    return np.ascontiguousarray(rows if taken is None else rows[taken])
 
 
 def _before(chosen: Array, offsets: np.ndarray) -> np.ndarray:

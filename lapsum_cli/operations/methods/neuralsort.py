@@ -4,7 +4,10 @@ from ..method import Method
 from .rows import Rows, quadratic
 
 METHOD = Method(
-    {name: Rows(name, "neuralsort", steps=quadratic).way() for name in ("rank", "sort", "topk", "permute")},
+    {
+        name: Rows(name, "neuralsort", steps=quadratic, has_logs=True).way()
+        for name in ("rank", "sort", "topk", "permute")
+    },
     promises=("sums_to_k", "hard_limit", "shift_invariant", "scale_invariant"),
-    breaks=("bounds",),
+    lacks=("bounds",),
 )

@@ -3,4 +3,4 @@
 from ..method import Method
 from .rows import Rows
 
-METHOD = Method({"topk": Rows("topk", "ot").way()}, promises=("sums_to_k", "keeps_order"))
+METHOD = Method({"topk": Rows("topk", "ot", has_logs=True).way()}, promises=("sums_to_k", "keeps_order"))

@@ -14,6 +14,7 @@ def _steps(choices: dict[str, Any], lengths: Any, ks: Any) -> Any:
 
 
 METHOD = Method(
-    {"topk": Rows("topk", "ot_sorted", whole_k=True, steps=_steps).way()},
-    promises=("keeps_order",),
+    {"topk": Rows("topk", "ot_sorted", whole_k=True, steps=_steps, has_logs=True).way()},
+    promises=("sums_to_k", "keeps_order"),
+    lacks=("fractions",),
 )

@@ -20,7 +20,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from ...core.device import DeviceWithKernels
-from ...core.errors import BadRanking
+from ...core.errors import BadRanking, OptionError
 from ...core.rankings import Array, Rankings
 from ..method import Way
 from ..operation import Derivatives, Forward
@@ -28,7 +28,6 @@ from ..softness import refuse
 from .matrices import Matrices
 
 LONGEST = 20_000  # scores of a ranking, beyond whose square steps must be asked for
-MOST = 1e150  # of a score, and of alpha either way, so that products of two are numbers
 
 
 def quadratic(choices: dict[str, Any], lengths: Any, ks: Any) -> Any:
@@ -43,12 +42,20 @@ class State(NamedTuple):
     kept: Any
 
 
+class Members(NamedTuple):
+    """The same where logarithms of memberships were taken."""
+
+    kept: Any
+    values: Array
+
+
 class Rows(NamedTuple):
     """The passes of one operation by a module of kernels.methods.
 
     whole_k      whether k is a whole number, and a part of a place counts as one
     steps        as a Way has it
     has_members  whether results are memberships, all of them 1 where k takes all scores
+    has_logs     whether its loops make logarithms of memberships; else they are taken of these
     """
 
     operation: str
@@ -56,26 +63,35 @@ class Rows(NamedTuple):
     whole_k: bool = False
     steps: Callable[..., Any] | None = None
     has_members: bool = True
+    has_logs: bool = False
 
     def forward(
         self, operation: Any, rankings: Rankings, on: DeviceWithKernels, results: bool = True, keep: bool = False
     ) -> Forward:
         """As a Way has it."""
+        import numpy as np
+
         from .finite import Finite
 
         if self.steps is not None and not operation.force:
             _refuse_long(operation, rankings, self.steps)
-        log = self.operation == "topk" and operation.log
+        asks_log = self.operation == "topk" and operation.log
+        if asks_log and not self.has_members:
+            raise OptionError(f"{operation.method} gives no memberships, of which there would be logarithms")
         _refuse_ends(operation, rankings)
-        finite = Finite.of(rankings, operation.descending, operation.choices, log, self.whole_k)
+        finite = Finite.of(rankings, operation.descending, operation.choices, asks_log and self.has_logs, self.whole_k)
         made = getattr(self._kernels, self.operation)(on.place, finite.given)
         if self.operation == "permute":
             rows = Matrices(finite, self._kernels, made, operation.dtype(rankings.dtype))
             return Forward(None, State(finite, made), {operation.result: rows})
         values, kept = made
+        if asks_log and not self.has_logs:
+            kept = Members(kept, values)
+            with np.errstate(divide="ignore"):
+                values = np.log(values)
         values = _PUT_BACK[self.operation](operation, finite, values, self.has_members)
         dtype = operation.dtype(rankings.dtype, rankings.longest)
-        return Forward(values.astype(dtype, copy=False), State(finite, kept))
+        return Forward(values.astype(dtype, copy=False), State(finite, kept), self._thresholds(operation, finite, kept))
 
     def backward(
         self, operation: Any, rankings: Rankings, state: State, upstream: Array, on: DeviceWithKernels
@@ -90,13 +106,26 @@ class Rows(NamedTuple):
             upstream = finite.sign * finite.taken_by_place(upstream)
         elif finite.taken is not None:
             upstream = upstream[finite.taken]
+        kept = state.kept
+        if isinstance(kept, Members):
+            upstream = np.divide(upstream, kept.values, out=np.zeros(len(upstream)), where=kept.values > 0)
+            kept = kept.kept
         gradient = getattr(self._kernels, f"{self.operation}_gradient")
-        found = Derivatives(*gradient(on.place, finite.given, state.kept, np.ascontiguousarray(upstream)))
+        found = Derivatives(*gradient(on.place, finite.given, kept, np.ascontiguousarray(upstream)))
         if finite.given.ks is not None and self.has_members:
             moot = (finite.given.ks <= 0) | (finite.given.ks >= finite.given.lengths)
             found.scores[np.repeat(moot, finite.given.lengths)] = 0
             found.alpha[moot], found.k[moot] = 0, 0
         return finite.gradients(found, rankings.dtype)
+
+    def _thresholds(self, operation: Any, finite: Any, kept: Any) -> dict[str, Any]:
+        """The threshold of each ranking, where one is asked for; OptionError for a method without."""
+        if self.operation != "topk" or not operation.threshold:
+            return {}
+        if not hasattr(self._kernels, "thresholds"):
+            raise OptionError(f"{operation.method} has no ⟨threshold⟩")
+        kept = kept.kept if isinstance(kept, Members) else kept
+        return {"threshold": finite.sign * self._kernels.thresholds(finite.given, kept)}
 
     @property
     def _kernels(self) -> Any:
@@ -153,6 +182,8 @@ def _refuse_ends(operation: Any, rankings: Rankings) -> None:
     """BadRanking for the first with a score or an alpha whose square no float holds."""
     import numpy as np
 
+    from .finite import MOST
+
     if rankings.dtype == "float64":
         x = rankings.values
         wrong = (np.abs(x) > MOST) & (np.abs(x) < np.inf)
@@ -161,10 +192,8 @@ def _refuse_ends(operation: Any, rankings: Rankings) -> None:
             r = int(np.searchsorted(rankings.offsets, at, "right")) - 1
             raise BadRanking(r, f"a score of {x[at]:.3g} is too large for {operation.method}; divide scores and alpha")
     alphas = rankings.each["alpha"]
-    constant = np.asarray(rankings.each.get("constant", False), bool)
-    if operation.of_constant is not None:
-        constant = alphas == operation.of_constant
-    wrong = ((alphas > MOST) | (alphas < 1 / MOST)) & ~constant
+    of_constant = np.asarray(rankings.each.get("constant", alphas == operation.of_constant), bool)
+    wrong = ((alphas > MOST) | (alphas < 1 / MOST)) & ~of_constant
     refuse(wrong, f"an alpha of {{:.3g}} is too near an end of the floats for {operation.method}", alphas)
 
 

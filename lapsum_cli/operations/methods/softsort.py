@@ -15,9 +15,9 @@ def _steps(choices: dict[str, Any], lengths: Any, ks: Any) -> Any:
 
 METHOD = Method(
     {
-        **{name: Rows(name, "softsort", steps=_steps).way() for name in ("rank", "sort", "topk")},
+        **{name: Rows(name, "softsort", steps=_steps, has_logs=True).way() for name in ("rank", "sort", "topk")},
         "permute": Rows("permute", "softsort", steps=quadratic).way(),
     },
     promises=("sums_to_k", "hard_limit", "shift_invariant", "scale_invariant"),
-    breaks=("bounds",),
+    lacks=("bounds",),
 )

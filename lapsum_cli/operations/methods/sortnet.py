@@ -30,9 +30,9 @@ def _steps_of_matrix(choices: dict[str, Any], lengths: Any, ks: Any) -> Any:
 
 METHOD = Method(
     {
-        **{name: Rows(name, "sortnet", steps=_steps).way() for name in ("rank", "sort", "topk")},
+        **{name: Rows(name, "sortnet", steps=_steps, has_logs=True).way() for name in ("rank", "sort", "topk")},
         "permute": Rows("permute", "sortnet", steps=_steps_of_matrix).way(),
     },
     promises=("sums_to_k", "shift_invariant", "scale_invariant"),
-    breaks=("any_order",),
+    lacks=("symmetric",),
 )

@@ -1,0 +1,6 @@
+"""Min-p (Nguyen et al., ICLR 2025): gates of at least p times the largest."""
+
+from ..method import Method
+from .rows import Rows
+
+METHOD = Method({"topk": Rows("topk", "min_p").way()}, promises=("keeps_order", "exact_zeros"))

@@ -1,0 +1,6 @@
+"""threshold-p (MoDification: Zhang et al., NAACL 2025): gates of p or more, any number of them."""
+
+from ..method import Method
+from .rows import Rows
+
+METHOD = Method({"topk": Rows("topk", "threshold_p").way()}, promises=("keeps_order", "exact_zeros"))

@@ -1,0 +1,6 @@
+"""Top-p (Holtzman et al., ICLR 2020): the largest gates that hold p of their sum."""
+
+from ..method import Method
+from .rows import Rows
+
+METHOD = Method({"topk": Rows("topk", "top_p").way()}, promises=("keeps_order", "exact_zeros"), lacks=("symmetric",))
