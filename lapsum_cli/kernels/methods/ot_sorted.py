@@ -17,7 +17,7 @@ def topk(cores, given):
     """Memberships, or their logarithms; and the order, anchors, rates and potentials."""
     order, ks = Ordered.of(cores, given), given.ks.astype(np.int64)
     anchors = np.where((ks > 0) & (ks < given.lengths), ks + 1, 0)
-    rates, e, out = _rates(given, order, ks), np.empty(len(order.y)), np.zeros(len(order.y))
+    rates, e, out = _rates(given, order, ks, anchors > 0), np.empty(len(order.y)), np.zeros(len(order.y))
     place = (order.y, anchors, rates)
     each(cores, given.offsets, transport.solve, *place, given.choices["iterations"], e, size=SIZE)
     if given.log:
@@ -45,11 +45,13 @@ def _in_top(given):
     return (rows(given) < np.repeat(given.ks, given.lengths)).astype(np.float64)
 
 
-def _rates(given, order, ks):
-    """-2 / (largest cost * alpha): costs are largest for the best score or the last, at an end of the anchors."""
-    rates, has = np.zeros(len(ks)), given.lengths > 0
+def _rates(given, order, ks, has):
+    """-2 / (largest cost * alpha) where a ranking has anchors: costs are largest for the best score or the last, at an
+    end of these.
+    """
+    rates = np.zeros(len(ks))
     x = order.y + order.middles
     for ends in (given.offsets[:-1][has], given.offsets[1:][has] - 1):
         cost = np.maximum(x[ends] ** 2, (x[ends] - ks[has]) ** 2)
         rates[has] = np.maximum(rates[has], cost)
-    return -2.0 / np.where(rates > 0, rates, 1.0) / given.alphas
+    return -2.0 / np.where(has, rates, np.inf) / given.alphas
