@@ -9,7 +9,7 @@ import pytest
 import lapsum_cli as lapsum
 from lapsum_cli.core.rankings import Rankings
 from lapsum_cli.kernels.cpu.parallel import Cores
-from lapsum_cli.kernels.methods import ot_sorted, transport
+from lapsum_cli.kernels.methods import ot_sorted, transported
 from lapsum_cli.operations.methods.finite import Finite
 
 FOLDER = Path(__file__).parents[1] / "vectors"
@@ -156,7 +156,7 @@ def test_sorted_transport_is_that_of_the_authors(case):
     near = 1e-5 if alpha < 0.01 else 1e-12
     order, anchors, rates, e = solved(x, k, alpha)
     rows = np.empty((len(x), k + 1))
-    transport.rows(order.y, e, rates[0], order.at, rows)
+    transported.rows(order.y, e, rates[0], order.at, rows)
     np.testing.assert_allclose(rows[:, :k], want, rtol=0, atol=near)
     np.testing.assert_allclose(lapsum.soft_topk(x, k, alpha=alpha, method="ot-sorted"), want.sum(axis=1), atol=2 * near)
     upstream, out, ones = np.zeros((len(x), len(x))), np.empty(len(x)), np.ones(len(x))
@@ -164,7 +164,7 @@ def test_sorted_transport_is_that_of_the_authors(case):
     origins = np.argsort(order.at)
     ends = np.array([0, len(x)])
     given = (ones, ones, False, np.array([0]), origins, upstream.reshape(-1))
-    transport.gradient(0, 1, ends, order.y, anchors, rates, e, *given, out)
+    transported.gradient(0, 1, ends, order.y, anchors, rates, e, *given, out)
     [grads] = np.array(case["grads"]["scores"])
     np.testing.assert_allclose(out[order.at], grads, rtol=0, atol=1e-3 if alpha < 0.01 else 1e-11)
 

@@ -7,7 +7,7 @@ before they are compared: no epsilon underflows.
 
 import numpy as np
 
-from . import each, transport
+from . import each, transport, transported
 from .matrices import SIZE, Ordered, rows
 
 _NONE, _WHOLE = np.empty(0), np.empty(0, np.int64)
@@ -21,9 +21,9 @@ def topk(cores, given):
     place = (order.y, anchors, rates)
     each(cores, given.offsets, transport.solve, *place, given.choices["iterations"], e, size=SIZE)
     if given.log:
-        each(cores, given.offsets, transport.logs_of_first, *place, e, out, size=SIZE)
+        each(cores, given.offsets, transported.logs_of_first, *place, e, out, size=SIZE)
     else:
-        each(cores, given.offsets, transport.weighted, *place, e, _in_top(given), out, size=SIZE)
+        each(cores, given.offsets, transported.weighted, *place, e, _in_top(given), out, size=SIZE)
     return np.minimum(out, 0.0 if given.log else 1.0)[order.at], (order, anchors, rates, e)
 
 
@@ -33,7 +33,7 @@ def topk_gradient(cores, given, state, upstream):
     left, out = np.empty(len(upstream)), np.empty(len(upstream))
     left[order.at] = upstream
     given_up = (left, _in_top(given), given.log, _WHOLE, _WHOLE, _NONE)
-    each(cores, given.offsets, transport.gradient, order.y, anchors, rates, e, *given_up, out, size=SIZE)
+    each(cores, given.offsets, transported.gradient, order.y, anchors, rates, e, *given_up, out, size=SIZE)
     to_alpha, ranking = np.zeros(len(rates)), np.repeat(np.arange(len(rates)), given.lengths)
     with np.errstate(over="ignore"):
         np.subtract.at(to_alpha, ranking, out * order.y)

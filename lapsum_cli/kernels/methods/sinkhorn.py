@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..jit import inner, kernel
-from . import each, threshold, transport
+from . import each, threshold, transport, transported
 from .matrices import SIZE, Ordered, rows, squares
 
 LEAST = 1e-10  # what is added to a deviation
@@ -119,14 +119,14 @@ class State(NamedTuple):
         """For sorted scores inside the transport, and alpha."""
         out = np.empty(len(left))
         given_up = (left, right, False, begins, origins, upstream)
-        each(cores, given.offsets, transport.gradient, *self.place, *given_up, out, size=SIZE)
+        each(cores, given.offsets, transported.gradient, *self.place, *given_up, out, size=SIZE)
         return self.squashed.back(cores, given, out)
 
 
 def rank(cores, given):
     """Ranks from 1, and the state."""
     state, out = State.of(cores, given), np.empty(len(given.x))
-    each(cores, given.offsets, transport.weighted, *state.place, rows(given) + 1.0, out, size=SIZE)
+    each(cores, given.offsets, transported.weighted, *state.place, rows(given) + 1.0, out, size=SIZE)
     return out[state.squashed.order.at], state
 
 
@@ -141,7 +141,7 @@ def sort(cores, given):
     """Sorted scores, best first, and the state."""
     state, out = State.of(cores, given), np.empty(len(given.x))
     order = state.squashed.order
-    each(cores, given.offsets, transport.collected, *state.place, order.y, out, size=SIZE)
+    each(cores, given.offsets, transported.collected, *state.place, order.y, out, size=SIZE)
     return order.middles + out, state
 
 
@@ -149,7 +149,7 @@ def sort_gradient(cores, given, state, upstream):
     """For the scores and alpha."""
     order, own = state.squashed.order, np.empty(len(given.x))
     to_y, to_alpha = state.gradient(cores, given, order.y, upstream)
-    each(cores, given.offsets, transport.weighted, *state.place, upstream, own, size=SIZE)
+    each(cores, given.offsets, transported.weighted, *state.place, upstream, own, size=SIZE)
     return (to_y + own)[order.at], to_alpha
 
 
@@ -178,7 +178,7 @@ def permute_rows(given, state, r, items):
     part = slice(given.offsets[r], given.offsets[r + 1])
     s, _, rates, e = state.place
     out = np.empty((len(items), part.stop - part.start))
-    transport.rows(s[part], e[part], rates[r], state.squashed.order.at[part][items] - part.start, out)
+    transported.rows(s[part], e[part], rates[r], state.squashed.order.at[part][items] - part.start, out)
     return out
 
 

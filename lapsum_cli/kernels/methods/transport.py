@@ -29,7 +29,7 @@ EXACT = 1e-14  # of masses
 
 
 @inner
-def _exponents(y, i, at, e, rate, out):
+def exponents_of(y, i, at, e, rate, out):
     """Of score i, from anchor `at` on, which is about where it goes."""
     last, total = y.size - 1, 0.0
     out[at] = 0.0
@@ -43,7 +43,7 @@ def _exponents(y, i, at, e, rate, out):
 
 
 @inner
-def _normalised(p, count):
+def normalised(p, count):
     """Exponents to probabilities, of the first so many; returns the logarithm of the sum of exponentials."""
     largest, total = -np.inf, 0.0
     for j in range(count):
@@ -58,21 +58,21 @@ def _normalised(p, count):
 
 
 @inner
-def _start(y, i, start):
+def start_of(y, i, start):
     """The first of the scores that equal the i-th, given that of the one before: what is alike has like digits."""
     return start if i > 0 and y[i] == y[i - 1] else i
 
 
 @inner
-def _row(y, i, start, e, rate, p):
+def row_of(y, i, start, e, rate, p):
     """Probabilities of score i; returns its home."""
-    _exponents(y, i, min(start, p.size - 1), e, rate, p)
-    _normalised(p, p.size)
+    exponents_of(y, i, min(start, p.size - 1), e, rate, p)
+    normalised(p, p.size)
     return min(i, p.size - 1)
 
 
 @inner
-def _across(values, home, out):
+def across(values, home, out):
     """Add, for every cut, values on its far side from home: those below it, or those above it with the other sign."""
     total = 0.0
     for j in range(values.size - 2, home - 1, -1):
@@ -85,16 +85,16 @@ def _across(values, home, out):
 
 
 @inner
-def _count(y, e, rate, p, flows, sizes, widths, stiffness):
+def count_crossings(y, e, rate, p, flows, sizes, widths, stiffness):
     """What crosses each cut from above less what does from below, and both together; and how much these, and masses,
     change with the potentials at a cut, and of an anchor.
     """
     flows[:], sizes[:], widths[:], stiffness[:] = 0.0, 0.0, 0.0, 0.0
     start = 0
     for i in range(y.size):
-        start = _start(y, i, start)
-        home = _row(y, i, start, e, rate, p)
-        _across(p, home, flows)
+        start = start_of(y, i, start)
+        home = row_of(y, i, start, e, rate, p)
+        across(p, home, flows)
         below = 0.0
         for j in range(p.size - 2, home - 1, -1):
             below += p[j + 1]
@@ -110,7 +110,7 @@ def _count(y, e, rate, p, flows, sizes, widths, stiffness):
 
 
 @inner
-def _relative(step, home, out):
+def relative_to(step, home, out):
     """Potentials of all anchors, less that of home, by their steps at cuts."""
     out[home], total = 0.0, 0.0
     for j in range(home, step.size):
@@ -123,7 +123,7 @@ def _relative(step, home, out):
 
 
 @inner
-def _centred(p, values):
+def centred(p, values):
     """Values, less their mean by p, times p."""
     mean = 0.0
     for j in range(p.size):
@@ -138,15 +138,15 @@ def _change(y, e, rate, p, potentials, step, out):
     out[:] = 0.0
     start = 0
     for i in range(y.size):
-        start = _start(y, i, start)
-        home = _row(y, i, start, e, rate, p)
-        _relative(step, home, potentials)
-        _centred(p, potentials)
-        _across(potentials, home, out)
+        start = start_of(y, i, start)
+        home = row_of(y, i, start, e, rate, p)
+        relative_to(step, home, potentials)
+        centred(p, potentials)
+        across(potentials, home, out)
 
 
 @inner
-def _inner_product(a, b):
+def inner_product(a, b):
     total = 0.0
     for j in range(a.size):
         total += a[j] * b[j]
@@ -169,7 +169,7 @@ def _scaled(rest, widths, stiffness, out):
 
 
 @inner
-def _step(y, e, rate, wanted, widths, stiffness, relative, most, room, out):
+def newton_step(y, e, rate, wanted, widths, stiffness, relative, most, room, out):
     """Conjugate gradients: the step (out) of potentials along which flows change by what is wanted, to a relative
     accuracy, in at most so many passes; returns how many. room: (6, anchors).
     """
@@ -182,10 +182,10 @@ def _step(y, e, rate, wanted, widths, stiffness, relative, most, room, out):
     _scaled(rest, widths, stiffness, scaled)
     for j in range(cuts):
         step[j] = scaled[j]
-    size = _inner_product(rest, scaled)
+    size = inner_product(rest, scaled)
     for passes in range(most):
         _change(y, e, rate, p, potentials, step, change)
-        along = _inner_product(step, change)
+        along = inner_product(step, change)
         if not (size > 0.0 and along > 0.0):
             return passes + 1
         length = size / along
@@ -198,7 +198,7 @@ def _step(y, e, rate, wanted, widths, stiffness, relative, most, room, out):
         if left <= relative:
             return passes + 1
         _scaled(rest, widths, stiffness, scaled)
-        new_size = _inner_product(rest, scaled)
+        new_size = inner_product(rest, scaled)
         for j in range(cuts):
             step[j] = scaled[j] + new_size / size * step[j]
         size = new_size
@@ -226,7 +226,7 @@ def _solve(y, e, rate, iterations, room):
     flows, sizes, widths, step = room[7, :cuts], room[8, :cuts], room[9, :cuts], room[10, :cuts]
     passes, least, idle = 0, np.inf, 0
     while passes < iterations:
-        _count(y, e, rate, p, flows, sizes, widths, stiffness)
+        count_crossings(y, e, rate, p, flows, sizes, widths, stiffness)
         passes += 1
         wrong = 0.0
         for j in range(cuts):
@@ -241,7 +241,7 @@ def _solve(y, e, rate, iterations, room):
             for j in range(cuts):
                 flows[j] = -flows[j]
             accuracy = min(0.1, wrong)
-            passes += _step(y, e, rate, flows, widths, stiffness, accuracy, 2 * count, room[:6], step)
+            passes += newton_step(y, e, rate, flows, widths, stiffness, accuracy, 2 * count, room[:6], step)
             passes += _search(y, e, rate, flows, step, p, room[1, :cuts])
         else:
             for j in range(cuts):
@@ -265,143 +265,18 @@ def _sinkhorn(flows, n, count, step):
 @inner
 def _search(y, e, rate, wanted, step, p, flows):
     """Move along a step until the slope there is no more than before, either way; returns how many passes that took."""
-    slope, length = _inner_product(wanted, step), 1.0
+    slope, length = inner_product(wanted, step), 1.0
     for j in range(e.size):
         e[j] += step[j]
     for passes in range(20):
         flows[:] = 0.0
         start = 0
         for i in range(y.size):
-            start = _start(y, i, start)
-            _across(p, _row(y, i, start, e, rate, p), flows)
-        if -_inner_product(flows, step) > -0.9 * slope:
+            start = start_of(y, i, start)
+            across(p, row_of(y, i, start, e, rate, p), flows)
+        if -inner_product(flows, step) > -0.9 * slope:
             return passes + 1
         length *= 0.5
         for j in range(e.size):
             e[j] -= length * step[j]
     return 20
-
-
-# --- What is made of it. ----------------------------------------------------------------------------------------------
-
-
-@kernel
-def weighted(first, last, offsets, y, anchors, rates, e, weights, out):
-    """What each score has of weights of its anchors, which are in their places."""
-    for r in range(first, last):
-        a, b, count = offsets[r], offsets[r + 1], anchors[r]
-        p, start = np.empty(count), 0
-        for i in range(b - a if count > 0 else 0):
-            start = _start(y[a:b], i, start)
-            _exponents(y[a:b], i, min(start, count - 1), e[a:b], rates[r], p)
-            _normalised(p, count)
-            out[a + i] = _inner_product(p, weights[a : a + count])
-
-
-@kernel
-def logs_of_first(first, last, offsets, y, anchors, rates, e, out):
-    """How likely each score is at any anchor but the last: logarithms."""
-    for r in range(first, last):
-        a, b, count = offsets[r], offsets[r + 1], anchors[r]
-        p, whole, start = np.empty(count), np.empty(count), 0
-        for i in range(b - a if count > 1 else 0):
-            start = _start(y[a:b], i, start)
-            _exponents(y[a:b], i, min(start, count - 1), e[a:b], rates[r], p)
-            whole[:] = p
-            of_all = _normalised(whole, count)
-            out[a + i] = math.log1p(-whole[count - 1]) if whole[count - 1] < 0.5 else _of_first(p) - of_all
-
-
-@inner
-def _of_first(p):
-    return _normalised(p, p.size - 1)
-
-
-@kernel
-def collected(first, last, offsets, y, anchors, rates, e, values, out):
-    """What each anchor has of values of the scores."""
-    for r in range(first, last):
-        a, b, count = offsets[r], offsets[r + 1], anchors[r]
-        p, start = np.empty(count), 0
-        out[a:b] = 0.0
-        for i in range(b - a if count > 0 else 0):
-            start = _start(y[a:b], i, start)
-            _exponents(y[a:b], i, min(start, count - 1), e[a:b], rates[r], p)
-            _normalised(p, count)
-            for j in range(count):
-                out[a + j] += p[j] * values[a + i]
-
-
-@kernel
-def rows(y, e, rate, places, out):
-    """How likely the scores at these places are at every anchor."""
-    for row in range(places.size):
-        start = places[row]
-        while start > 0 and y[start - 1] == y[places[row]]:
-            start -= 1
-        _exponents(y, places[row], min(start, out.shape[1] - 1), e, rate, out[row])
-        _normalised(out[row], out.shape[1])
-
-
-# --- Gradients. -------------------------------------------------------------------------------------------------------
-
-
-@kernel
-def gradient(first, last, offsets, y, anchors, rates, e, left, right, of_logs, begins, origins, upstream, out):
-    """For the scores, of the sum of left_i right_j p_ij; or of left_i times the logarithm of the first anchors' sum; or
-    of p_ij times upstream, which has a matrix for each ranking from begins[r] on, by origins of the scores.
-
-    A score pulls at its row's exponents, which move what crosses the cuts; potentials move that back.
-    """
-    for r in range(first, last):
-        a, b, count = offsets[r], offsets[r + 1], anchors[r]
-        out[a:b] = 0.0
-        if count < 2:
-            continue
-        n, cuts = b - a, count - 1
-        room, pulls, back, more = np.empty((8, count)), np.zeros(cuts), np.zeros(cuts), np.empty((3, cuts))
-        _count(y[a:b], e[a : a + cuts], rates[r], room[0], more[0], more[1], more[2], room[6])
-        for round in range(2):
-            start = 0
-            for i in range(n):
-                start = _start(y[a:b], i, start)
-                line = upstream[begins[r] + (origins[a + i] - a) * n :] if upstream.size > 0 else right[a:]
-                home = _row(y[a:b], i, start, e[a : a + cuts], rates[r], room[0])
-                _pull(room[0], home, left[a + i], line[:count], of_logs, room[7])
-                if round == 0:
-                    _across(room[7], home, pulls)
-                else:
-                    _relative(back, home, room[1])
-                    _centred(room[0], room[1])
-                    out[a + i] = rates[r] * _moment(room[7], room[1], home)
-            if round == 0:
-                most = 4 * count + 100
-                _step(y[a:b], e[a : a + cuts], rates[r], pulls, more[2], room[6], EXACT, most, room[:6], back)
-
-
-@inner
-def _pull(p, home, left, right, of_logs, out):
-    """The gradient for the exponents of a row."""
-    last = p.size - 1
-    if of_logs:
-        first = 0.0
-        for j in range(last):
-            first += p[j]
-        for j in range(last):
-            out[j] = left * p[last] * (p[j] / first if first > 0.0 else (1.0 if j == last - 1 else 0.0))
-        out[last] = -left * p[last]
-        return
-    for j in range(p.size):
-        out[j] = right[j] - right[home]
-    _centred(p, out)
-    for j in range(p.size):
-        out[j] *= left
-
-
-@inner
-def _moment(pulls, moved, home):
-    """How much a row's exponents move with its score, whose slope along them is the number of the anchor."""
-    total = 0.0
-    for j in range(pulls.size):
-        total += (pulls[j] - moved[j]) * (j - home)
-    return total
