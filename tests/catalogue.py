@@ -20,6 +20,7 @@ import pytest
 import lapsum_cli
 from lapsum_cli.core import reference
 from lapsum_cli.operations import METHODS, MethodEntry
+from lapsum_cli.operations.choices import Choices, chosen
 
 SHARE = 0.4  # of each ranking's scores are at the top, where no other k is given
 
@@ -44,6 +45,7 @@ class Entry:
     error         float32, float64: what a result may differ by from the definition, see `bound`; without a definition,
                   from what a law has of it
     promises      of a method whose results are not those of the definition: what it does promise; None where they are
+    is_linear     whether steps and results grow with the scores, and not with their square
     lacks         what does not hold for a method, as it says
     of            what `error` is relative to: "1", "n", "largest" or "each" result
     """
@@ -69,6 +71,7 @@ class Entry:
     flat: Callable | None = None
     devices: tuple[str, ...] = ("cpu", "cuda")
     promises: tuple[str, ...] | None = None
+    is_linear: bool = True
     lacks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -228,8 +231,8 @@ OPERATIONS = [
         reference.permutation,
         per="pair",
         error=(2e-6, 1e-12),
-        differentiable=False,
         tensors=False,
+        is_linear=False,
         total=lambda n, k: n,
         hard=_hard_permutation,
         flat=lambda x, k, alpha: np.full((len(x), len(x)), 1 / len(x)),
@@ -301,15 +304,18 @@ def _by(name: str, listed: MethodEntry) -> Iterator[Entry]:
     method = import_module(listed.module).METHOD
     has_logs = "exact_zeros" not in method.promises  # else there is no saying how near the log of a 0 is
     for entry in OPERATIONS:
-        if OF_THE_MENU[entry.function] in listed.operations and (has_logs or entry.name != "log topk"):
+        operation = OF_THE_MENU.get(entry.function)
+        if operation in listed.operations and (has_logs or entry.name != "log topk"):
             how = {**entry.options, "method": name}
+            steps, one = method.ways[operation].steps, np.ones(1)
+            is_linear = entry.is_linear and (steps is None or not steps(chosen(Choices(), name), one, one).any())
             if not listed.takes_k and entry.k:
                 entry = _without_k(entry)
             without = {"definition": None, "jacobian": None, "flat": None, "tensors": False}
             if "fractions" in method.lacks:
                 without["total"] = entry.total and (lambda n, k, of=entry.total: of(n, np.ceil(k)))
             known = {"promises": method.promises, "lacks": method.lacks, "devices": method.devices}
-            yield replace(entry, options=how, **known, **without)
+            yield replace(entry, options=how, is_linear=is_linear, **known, **without)
 
 
 def _without_k(entry: Entry) -> Entry:
@@ -347,6 +353,11 @@ def named(name: str) -> Entry:
     return next(entry for entry in entries() if entry.name == name)
 
 
+def upstream_like(entry: Entry, v: np.ndarray) -> np.ndarray:
+    """What is upstream of the results of a ranking: v, or for pairs a matrix of it."""
+    return np.outer(v, np.sin(np.arange(1, len(v) + 1))).astype(v.dtype) if entry.per == "pair" else v
+
+
 # Which entries a law has a meaning for.
 
 
@@ -371,6 +382,10 @@ def promised(*promises: str) -> Callable[[Entry], bool]:
 def has(*properties: str) -> Callable[[Entry], bool]:
     """Entries that do not lack any of these."""
     return lambda entry: not set(properties) & set(entry.lacks)
+
+
+def is_linear(entry: Entry) -> bool:
+    return entry.is_linear
 
 
 def is_smooth(entry: Entry) -> bool:

@@ -75,6 +75,23 @@ class Form:
             raise DataError(f"{name} has {_sizes(beside)}, the scores have {_sizes(self.rankings)}")
         return on.cast(given, dtype) if is_on_card_too else given.astype(dtype, copy=False)
 
+    def squares(self, name: str, values: Any) -> np.ndarray:
+        """What was given for each item and position, flat, a matrix for each ranking; float64."""
+        of_each = values if self.array is None else [values]
+        wanted: list[tuple[int, ...]] = [(n, n) for n in self.rankings.lengths.tolist()]
+        if self.array is not None:
+            wanted = [(*self.array, self.array[-1])]
+        found = [option(name, in_memory(given)).astype(np.float64) for given in of_each]
+        if [given.shape for given in found] != wanted:
+            shapes = ", ".join(str(given.shape) for given in found[:3])
+            raise DataError(
+                f"{name} must have the form of the permutation, (n, n) for n scores; got the shape {shapes}"
+            )
+        flat = np.concatenate([np.empty(0), *(given.reshape(-1) for given in found)])
+        if has_nan(flat):
+            raise DataError(f"{name} has NaN")
+        return flat
+
     def _is_alike(self, form: Form) -> bool:
         """Whether another has the form of the scores: the same shape, or the same rankings in a list, or flat."""
         if self.takes_flat and form.shape == ():

@@ -36,7 +36,6 @@ from ..core.tensors import is_tensor
 from ..operations import METHODS, suspicions
 from ..operations.choices import CHOICES
 from ..operations.operation import EACH, GRADIENT, Operation, Result, operation_of
-from ..operations.permute import Permute
 from ..operations.rank import Rank
 from ..operations.sort import Sort
 from ..operations.topk import TopK
@@ -80,8 +79,8 @@ def soft_rank(
     float16 gives float32, a ranking longer than 2^24 float64. O(n log n).
     Source: LapSum, ICML 2025, section 3.
     """
-    own = _own("soft_rank", options)
-    operation = operation_of(Rank, _option("alpha", alpha), descending, method=method, base=base, **own)
+    own = own_options("soft_rank", options)
+    operation = operation_of(Rank, of_all("alpha", alpha), descending, method=method, base=base, **own)
     return _result(operation, by_group(x, groups), alpha, threads, device)
 
 
@@ -101,8 +100,8 @@ def soft_rank_vjp(
 
     (1 / 2 alpha) (sum_j e_ij v_j - v_i sum_j e_ij) over j != i, with e_ij = e^(-|x_i - x_j| / alpha), v = upstream.
     """
-    own = {"gradient": True, "grad_alpha": True, **_own("soft_rank_vjp", options)}
-    operation = operation_of(Rank, _option("alpha", alpha), descending, method=method, **own)
+    own = {"gradient": True, "grad_alpha": True, **own_options("soft_rank_vjp", options)}
+    operation = operation_of(Rank, of_all("alpha", alpha), descending, method=method, **own)
     return _gradients(operation, by_group(x, groups), upstream, alpha, threads, device)
 
 
@@ -123,7 +122,9 @@ def soft_sort(
     sum_j F((x_j - t) / alpha) is l - 1/2. Infinite scores stay at their end. O(n log n).
     Source: LapSum, ICML 2025, section 4.
     """
-    operation = operation_of(Sort, _option("alpha", alpha), descending, method=method, **_own("soft_sort", options))
+    operation = operation_of(
+        Sort, of_all("alpha", alpha), descending, method=method, **own_options("soft_sort", options)
+    )
     return _result(operation, by_group(x, groups), alpha, threads, device)
 
 
@@ -143,8 +144,8 @@ def soft_sort_vjp(
 
     The l-th result moves with the scores by softmax_j(-|y_l - x_j| / alpha); upstream goes by position.
     """
-    own = {"gradient": True, "grad_alpha": True, **_own("soft_sort_vjp", options)}
-    operation = operation_of(Sort, _option("alpha", alpha), descending, method=method, **own)
+    own = {"gradient": True, "grad_alpha": True, **own_options("soft_sort_vjp", options)}
+    operation = operation_of(Sort, of_all("alpha", alpha), descending, method=method, **own)
     return _gradients(operation, by_group(x, groups), upstream, alpha, threads, device)
 
 
@@ -170,8 +171,8 @@ def soft_topk(
 
     O(n). Source: LapSum, ICML 2025, section 4.
     """
-    own = {"k": _k(k, method), **_own("soft_topk", options)}
-    operation = operation_of(TopK, _option("alpha", alpha), largest, method=method, **own)
+    own = {"k": _k(k, method), **own_options("soft_topk", options)}
+    operation = operation_of(TopK, of_all("alpha", alpha), largest, method=method, **own)
     return _result(operation, by_group(x, groups), alpha, threads, device, k)
 
 
@@ -193,7 +194,7 @@ def soft_topk_vjp(
     With f_j = e^(-|x_j - b| / alpha) / (2 alpha) and q = f / sum(f): f_j (v_j - <q, v>) for the scores, <q, v> for k.
     All are 0 at k = 0 and k = n.
     """
-    own = {"method": method, **_own("soft_topk_vjp", options)}
+    own = {"method": method, **own_options("soft_topk_vjp", options)}
     return _topk_gradients(own, by_group(x, groups), k, upstream, alpha, largest, threads, device)
 
 
@@ -213,8 +214,8 @@ def log_soft_topk(
 
     x, k   as for soft_topk; -inf where the membership is 0
     """
-    own = {"k": _k(k, method), "log": True, **_own("log_soft_topk", options)}
-    operation = operation_of(TopK, _option("alpha", alpha), largest, method=method, **own)
+    own = {"k": _k(k, method), "log": True, **own_options("log_soft_topk", options)}
+    operation = operation_of(TopK, of_all("alpha", alpha), largest, method=method, **own)
     return _result(operation, by_group(x, groups), alpha, threads, device, k)
 
 
@@ -235,50 +236,14 @@ def log_soft_topk_vjp(
 
     (h_j v_j - q_j <h, v>) / alpha with h = alpha f / p, f and q as for soft_topk_vjp.
     """
-    own = {"log": True, "method": method, **_own("log_soft_topk_vjp", options)}
+    own = {"log": True, "method": method, **own_options("log_soft_topk_vjp", options)}
     return _topk_gradients(own, by_group(x, groups), k, upstream, alpha, largest, threads, device)
-
-
-def soft_permutation(
-    x: Any,
-    *,
-    alpha: Any = "0.1std",
-    descending: bool = True,
-    threads: int = 1,
-    device: str | None = None,
-) -> Any:
-    """The soft permutation matrix: how likely each item (row) is at each position (column, best first).
-
-    Approximates  np.eye(n)[np.argsort(np.argsort(-x))]  and tends to it as alpha tends to 0. Rows and columns sum to 1.
-
-    Returns (..., n, n), or a list of matrices for a list: O(n^2). `lapsum permute` writes its large entries alone.
-    Source: LapSum, ICML 2025, section 4.
-    """
-    from ..kernels.cpu import permute
-
-    operation = operation_of(Permute, _option("alpha", alpha), descending)
-    if is_on_card(x):
-        form, rankings, on = _asked(operation, x, alpha, threads, device)
-        with on.alone(operation, rankings):
-            ready = operation.ready(rankings, on)
-            order = on.kernels.order.Order(on.place, ready, descending)
-            matrices = on.kernels.permute.dense(order, ready.each["alpha"])
-        on.wait()
-        return matrices.reshape((*form.shape, *matrices.shape[1:]))
-    form, result = compute(operation, x, alpha, threads, device)
-    [at] = result.values.values()
-    lengths = form.rankings.lengths.tolist()
-    matrices = [permute.dense(at, r, 0, n).astype(form.dtype, copy=False) for r, n in enumerate(lengths)]
-    if form.array is None:
-        return matrices
-    n = form.array[-1]
-    return np.concatenate(matrices or [np.empty((0, n), form.dtype)]).reshape(*form.shape, n, n)
 
 
 _PARSE = {"alpha": Alpha.parse, "k": K.parse}
 
 
-def _option(name: str, given: Any) -> Any:
+def of_all(name: str, given: Any) -> Any:
     """An option that all rankings share, alpha or k; EACH where they have one each."""
     if given is None or isinstance(given, str) or type(given) in (float, int):
         return given
@@ -291,10 +256,10 @@ def _option(name: str, given: Any) -> Any:
 
 def _k(given: Any, method: str) -> Any:
     """k as an operation is made with it; EACH for a method that takes none, too."""
-    return EACH if given is None and method in METHODS and not METHODS[method].takes_k else _option("k", given)
+    return EACH if given is None and method in METHODS and not METHODS[method].takes_k else of_all("k", given)
 
 
-def _own(function: str, options: dict[str, Any]) -> dict[str, Any]:
+def own_options(function: str, options: dict[str, Any]) -> dict[str, Any]:
     """The options of methods, and what a top-k is by; TypeError for any other, as Python would have it."""
     for name in options:
         if name not in CHOICES and name != "force" and not (name == "by" and "topk" in function):
@@ -315,13 +280,13 @@ def _is_each(given: Any) -> bool:
 def _result(operation: Operation, x: Any, alpha: Any, threads: int, device: str | None, k: Any = None) -> Any:
     form, result = compute(operation, x, alpha, threads, device, k)
     [values] = result.values.values()
-    return form.scores(_as(values, operation.dtype(form.dtype, form.rankings.longest)))
+    return form.scores(as_dtype(values, operation.dtype(form.dtype, form.rankings.longest)))
 
 
 def _gradients(operation: Operation, x: Any, upstream: Any, alpha: Any, threads: int, device: str | None) -> Gradients:
     form, result = compute(operation, x, alpha, threads, device, upstream=upstream, results=False)
     found = {slot.name: values for slot, values in result.values.items()}
-    return Gradients(form.scores(_as(found[GRADIENT], form.dtype)), form.each(found[f"{GRADIENT}_alpha"]))
+    return Gradients(form.scores(as_dtype(found[GRADIENT], form.dtype)), form.each(found[f"{GRADIENT}_alpha"]))
 
 
 def _topk_gradients(
@@ -335,14 +300,14 @@ def _topk_gradients(
     device: str | None,
 ) -> TopKGradients:
     gradients = {"gradient": True, "grad_alpha": True, "grad_k": True, "k": _k(k, own["method"])}
-    operation = operation_of(TopK, _option("alpha", alpha), largest, **gradients, **own)
+    operation = operation_of(TopK, of_all("alpha", alpha), largest, **gradients, **own)
     form, result = compute(operation, x, alpha, threads, device, k, upstream, results=False)
     found = {slot.name: values for slot, values in result.values.items()}
     to_k, to_alpha = (form.each(found[f"{GRADIENT}_{name}"]) for name in ("k", "alpha"))
-    return TopKGradients(form.scores(_as(found[GRADIENT], form.dtype)), to_k, to_alpha)
+    return TopKGradients(form.scores(as_dtype(found[GRADIENT], form.dtype)), to_k, to_alpha)
 
 
-def _as(values: Any, dtype: str) -> Any:
+def as_dtype(values: Any, dtype: str) -> Any:
     """Values as this dtype; those on a card are of it."""
     return values.astype(dtype, copy=False) if isinstance(values, np.ndarray) else values
 
@@ -359,13 +324,13 @@ def compute(
     results: bool = True,
 ) -> tuple[Form, Result]:
     """The form of x, and every slot that the operation gives for its rankings; results: whether its own is read."""
-    form, rankings, on = _asked(operation, x, alpha, threads, device, k, upstream, target)
+    form, rankings, on = asked(operation, x, alpha, threads, device, k, upstream, target)
     result = on.compute(operation, rankings, results)
     on.wait()
     return form, result
 
 
-def _asked(
+def asked(
     operation: Operation,
     x: Any,
     alpha: Any,

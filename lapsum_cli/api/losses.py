@@ -27,7 +27,7 @@ from ..operations import LOSSES
 from ..operations.loss import Loss, check_reduction
 from ..operations.operation import EACH, GRADIENT, operation_of
 from .forms import in_memory, option
-from .functions import Gradients, _option, compute
+from .functions import Gradients, compute, of_all
 from .grouped import by_group
 
 
@@ -99,7 +99,7 @@ def _operation(name: str, alpha: Any, descending: bool, k: Any, options: dict[st
     if k is None and name in LOSSES and LOSSES[name].k == "needed":
         raise OptionError(f"loss {name} needs k, how many are at the top")
     made = operation_of(
-        Loss, _option("alpha", alpha), descending, k=EACH if k is None else _option("k", k), loss=name, **options
+        Loss, of_all("alpha", alpha), descending, k=EACH if k is None else of_all("k", k), loss=name, **options
     )
     assert isinstance(made, Loss)
     return made

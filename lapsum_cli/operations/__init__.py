@@ -76,6 +76,35 @@ METHODS = {
         "SOFT: entropic transport to two anchors, in closed form (Xie et al. 2020)",
         ("topk",),
     ),
+    "neuralsort": MethodEntry(
+        "lapsum_cli.operations.methods.neuralsort",
+        "softmaxes of how well an item fits a position, O(n^2) (Grover et al. 2019)",
+        ("rank", "sort", "topk", "permute"),
+    ),
+    "softsort": MethodEntry(
+        "lapsum_cli.operations.methods.softsort",
+        "softmaxes of distances from the sorted scores, O(n) after a sort (Prillo and Eisenschlos 2020)",
+        ("rank", "sort", "topk", "permute"),
+        options=("power",),
+    ),
+    "sortnet": MethodEntry(
+        "lapsum_cli.operations.methods.sortnet",
+        "sorting networks of soft comparisons, which see the order of the input (Petersen et al. 2021)",
+        ("rank", "sort", "topk", "permute"),
+        options=("network", "step"),
+    ),
+    "sinkhorn": MethodEntry(
+        "lapsum_cli.operations.methods.sinkhorn",
+        "entropic transport of squashed scores to even positions, O(n^2) a pass (Cuturi et al. 2019)",
+        ("rank", "sort", "topk", "permute"),
+        options=("iterations",),
+    ),
+    "ot-sorted": MethodEntry(
+        "lapsum_cli.operations.methods.ot_sorted",
+        "SOFT: entropic transport to k + 1 anchors in a row, O(nk) a pass (Xie et al. 2020)",
+        ("topk",),
+        options=("iterations",),
+    ),
     "sparse": MethodEntry(
         "lapsum_cli.operations.methods.sparse",
         "memberships of which most are 0, exactly, and which sum to k (Sander et al. 2023)",

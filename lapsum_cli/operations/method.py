@@ -14,12 +14,14 @@ class Way:
     forward(operation, rankings, on, results, keep) -> operation.Forward
     backward(operation, rankings, state, upstream, on) -> operation.Derivatives
     work_bytes(itemsize, gradient), card_bytes(itemsize, gradient): bytes per score, as those of an Operation
+    steps(choices, lengths, ks): (m,) how many steps rankings take where these are not linear; None where they are
     """
 
     forward: Callable[..., Any]
     backward: Callable[..., Any]
     work_bytes: Callable[[int, bool], int]
     card_bytes: Callable[[int, bool], int] = lambda itemsize, gradient: 0
+    steps: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Method:
               read from here
     lacks     what holds for all others: "symmetric" (equal scores have equal results, in whatever order they come),
               "alone" (a ranking is computed from its scores, and not from its number), "fractions" (k is rounded up),
-              "members" (a top-k gives memberships)
+              "members" (a top-k gives memberships), "bounds" (memberships lie between 0 and 1, ranks between 1 and n)
     any_unit  whether scores and alpha may be at the ends of the floats, and so be brought into another unit (units.py)
     """
 

@@ -43,15 +43,13 @@ class Permute(ByMethod):
 
     @cached_property
     def gives(self) -> tuple[Slot, ...]:
-        """Boundaries between positions, of which kernels.cpu.permute makes dense or sparse rows."""
+        """What has the rows of each matrix: dense(r, first, last), and sparse ones (kernels.cpu.permute.Matrices)."""
         return (Slot(self.result, PAIR),)
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), **({"dense": True} if self.dense else {"tol": self.tolerance})}
 
     def run_once(self, rankings: Rankings, cpu: DeviceWithKernels) -> None:
-        from ..kernels.cpu import permute
-
-        [at] = self.compute(rankings, cpu).values.values()
-        permute.dense(at, 0, 0, 1)
-        permute.sparse(at, self.tolerance, 0, 1, permute.widths(at, self.tolerance)[:1])
+        [rows] = self.compute(rankings, cpu).values.values()
+        rows.dense(0, 0, 1)
+        rows.sparse(self.tolerance, 0, 1, rows.widths(self.tolerance)[:1])

@@ -77,7 +77,8 @@ def compile_all(dtype: str, cpu: Any, in_parts: Any) -> None:
     """
     for operation in every_operation():
         warm(operation, dtype, cpu)
-        operation.run_once(_rankings(dtype, operation, 1, 2, 40, 600, 5000), cpu)
+        is_linear = not isinstance(operation, ByMethod) or operation.way.steps is None
+        operation.run_once(_rankings(dtype, operation, 1, 2, 40, *((600, 5000) if is_linear else ())), cpu)
         operation.run_once(_rankings(dtype, operation, 5), in_parts)
     warm_places(dtype)
     places(_rankings(dtype, Rank(), 40, 600, 5000), 1)

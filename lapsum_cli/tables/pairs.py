@@ -62,22 +62,20 @@ class Pairs(Table):
 
     def put_back(self, batch: Batch, rankings: Rankings, result: Result) -> Iterator[pa.Table]:
         """The rows of a batch, some at a time: the items of its rankings in order, the positions of each ascending."""
-        [at] = result.values.values()
+        [made] = result.values.values()
         if self.operation.dense:
-            yield from self._dense(rankings, at)
+            yield from self._dense(rankings, made)
             return
-        from ..kernels.cpu import permute
-
-        widths = permute.widths(at, self.tolerance, self.threads)
+        widths = made.widths(self.tolerance, self.threads)
         keys, items = self._keys(batch, rankings), self.layout.items(self.item, batch) if self.item else None
         valid = batch.valid
         # Scores left out, as NaN, count in the numbers and names of the others.
         origins = None if valid is None else np.flatnonzero(valid)
         starts = rankings.offsets if valid is None else self.layout.offsets(batch)
         if self.written == 0 and len(rankings.values):
-            self._estimate(at, widths, batch, keys, items)
+            self._estimate(made, widths, batch, keys, items)
         for first, last in cut(sizes_before(widths), ROWS):
-            item, position, p = permute.sparse(at, self.tolerance, first, last, widths[first:last])
+            item, position, p = made.sparse(self.tolerance, first, last, widths[first:last])
             ranking = np.searchsorted(rankings.offsets, item, side="right") - 1
             if items is None:
                 named = pa.array((item if origins is None else origins[item]) - starts[ranking] + 1)
@@ -106,17 +104,15 @@ class Pairs(Table):
 
     def _estimate(
         self,
-        at: Any,
+        made: Any,
         widths: np.ndarray,
         batch: Batch,
         keys: list[pa.ChunkedArray],
         items: pa.ChunkedArray | None,
     ) -> None:
         """Count the rows of a few items of the first batch, and say what all will have; refuse what is too much."""
-        from ..kernels.cpu import permute
-
         sample = np.unique(np.linspace(0, len(widths) - 1, SAMPLE).astype(np.int64))
-        kept = [len(permute.sparse(at, self.tolerance, i, i + 1, widths[i : i + 1])[0]) for i in sample]
+        kept = [len(made.sparse(self.tolerance, i, i + 1, widths[i : i + 1])[0]) for i in sample]
         in_batch = float(np.mean(kept)) * len(widths)
         known = self.source.rows
         rows = int(in_batch * (known / batch.rows if known is not None else 1))
@@ -144,10 +140,8 @@ class Pairs(Table):
                 f"{int(self.free) >> 20} MiB are free; {hint}"
             )
 
-    def _dense(self, rankings: Rankings, at: Any) -> Iterator[pa.Table]:
+    def _dense(self, rankings: Rankings, made: Any) -> Iterator[pa.Table]:
         """The lines of the matrices of a batch, some at a time; the size of all is said, and refused without room."""
-        from ..kernels.cpu import permute
-
         kind = self.schema.field(0).type
         lengths = rankings.lengths
         if self.written == 0 and len(lengths):
@@ -163,7 +157,7 @@ class Pairs(Table):
         for r, n in enumerate(lengths.tolist()):
             step = max(1, ROWS // max(n, 1))
             for first in range(0, n, step):
-                block = permute.dense(at, r, first, min(n, first + step))
+                block = made.dense(r, first, min(n, first + step))
                 self.written += len(block)
                 offsets = pa.array(np.arange(len(block) + 1) * n, pa.int32())
                 values = pa.array(block.reshape(-1).astype(self.result_dtype, copy=False))

@@ -17,7 +17,7 @@ def with_definitions_on_cards(entry):
 
 
 def with_gradients_on_cards(entry):
-    return has_gradient(entry) and on_cards(entry)
+    return has_gradient(entry) and on_cards(entry) and entry.per != "pair"  # of matrices: on a CPU
 
 
 def ranking(dtype, n=70):

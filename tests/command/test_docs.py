@@ -11,6 +11,7 @@ from documents import BLOCK, PAGES, README, ROOT, blocks, checkout, printed, sam
 
 import lapsum_cli.cli.app
 from lapsum_cli.formats import FORMATS
+from lapsum_cli.operations import METHODS
 
 DOCUMENTS = (README, *PAGES)
 TEXT = "\n".join(document.read_text() for document in DOCUMENTS)
@@ -121,11 +122,16 @@ def test_the_help_of_an_operation_names_every_format(command):
     assert sorted(re.findall(r"\w+", named.replace(" or ", " "))) == sorted(FORMATS)
 
 
+def _method(option, command):
+    """The first method that has an option, as it is typed; nothing for one of all."""
+    having = [name for name, of_it in METHODS.items() if option in of_it.options and command in of_it.operations]
+    return ["--method", having[0]] if having else []
+
+
 def test_every_value_that_help_offers_is_taken_and_no_other(here):
     """`--nan error|last|drop`: each word of a metavar is one that the option knows."""
     commands = {"rank": ["rank"], "topk": ["topk", "--k", "2"], "loss": ["loss", "ndcg", "--target", "label"]}
-    beside = {"ties": ["--only-top"], "solver": ["--method", "sparse"], "regularization": ["--method", "isotonic"]}
-    commands_of = {"gate": ["topk", "--method", "min-p"]}
+    beside = {"ties": ["--only-top"], "solver": ["--method", "sparse", "--p", "2"]}
     offered = {}
     for command in commands:
         for option, words in re.findall(r"--([\w-]+) (\w+(?:\|\w+)+)", _help(command)):
@@ -133,12 +139,8 @@ def test_every_value_that_help_offers_is_taken_and_no_other(here):
     assert {"nan", "device", "base", "gain", "reduction"} <= set(offered)
     for option, (command, words) in offered.items():
         for value in ({*words} | {"7"}) - {"cuda"}:
-            code, said = here(
-                *commands_of.get(option, commands[command]),
-                ROOT / "samples/search.parquet",
-                f"--{option}",
-                value,
-                *beside.get(option, []),
-                "-q",
-            )
+            given = [*commands[command], *beside.get(option, _method(option, command))]
+            if "threshold" in given:  # a gate, of a method without a k
+                given = [*commands[command][:1], *_method(option, command)]
+            code, said = here(*given, ROOT / "samples/search.parquet", f"--{option}", value, "-q")
             assert code == (2 if value == "7" else 0), (option, value, said)

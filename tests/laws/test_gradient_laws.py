@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from catalogue import every, has, has_gradient, named, promised
+from catalogue import every, has, has_gradient, is_linear, named, promised, upstream_like
 from drawn import long_batch, short, softness
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +15,7 @@ from lapsum_cli import soft_rank_vjp
 
 def upstream_of(entry, grades):
     """A number for each result; grades are as good as any."""
-    return 1.7 if entry.per == "ranking" else np.cos(np.arange(len(grades))) + grades / 4
+    return 1.7 if entry.per == "ranking" else upstream_like(entry, np.cos(np.arange(len(grades))) + grades / 4)
 
 
 def gradient_scale(x, v, g, alpha):
@@ -98,7 +98,7 @@ def test_gradients_go_with_their_scores(entry, ranking, alpha, random):
     x, target = ranking
     order = np.array(random.sample(range(len(x)), len(x)))
     v = upstream_of(entry, target)
-    moved = v[order] if entry.per == "score" else v
+    moved = v[order] if entry.per in ("score", "pair") else v
     got, want = entry.vjp(x[order], target[order], moved, alpha=alpha), entry.vjp(x, target, v, alpha=alpha)
     bound = 1e-12 * gradient_scale(x, v, want, alpha)
     np.testing.assert_allclose(got.scores, want.scores[order], rtol=1e-10, atol=bound)
@@ -124,7 +124,7 @@ def test_a_constant_ranking_has_no_gradient_where_alpha_is_in_its_deviations(ent
     assert g.alpha == 0
 
 
-@every(lambda entry: has_gradient(entry) and has("alone")(entry))
+@every(lambda entry: has_gradient(entry) and is_linear(entry) and has("alone")(entry))
 def test_the_gradients_of_a_long_batch_are_the_same_on_one_thread_and_two(entry):
     x, target, v = long_batch(5000)
     upstream = (lambda r: np.ones(len(x))[r]) if entry.per == "ranking" else v.__getitem__

@@ -2,7 +2,19 @@
 
 import numpy as np
 import pytest
-from catalogue import Entry, entries, every, has, has_definition, is_no_loss, is_of_scores, named, promised
+from catalogue import (
+    Entry,
+    entries,
+    every,
+    has,
+    has_definition,
+    is_linear,
+    is_no_loss,
+    is_of_scores,
+    named,
+    promised,
+    upstream_like,
+)
 from drawn import alphas, dtypes, grids, long_batch, shares, softness, wild
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,7 +69,7 @@ TWO_SIDED = pytest.mark.parametrize("descending", [True, False])
 
 
 @every(
-    has("members"),
+    has("members", "bounds"),
     topk_loss="a cross-entropy grows without bound",
     permutation_loss="a cross-entropy grows without bound",
 )
@@ -192,9 +204,11 @@ def test_a_result_does_not_depend_on_its_padding(entry, descending, ranking, dty
     """Scores of -inf, anywhere: a membership of 0, the last ranks and positions, no part in a loss, gradient 0."""
     (x, target), n, more = ranking, len(ranking[0]), len(places)
     x, at = x.astype(dtype), np.minimum(places, n)
-    v = 1.7 if entry.per == "ranking" else np.cos(np.arange(n, dtype=dtype))
+    v = 1.7 if entry.per == "ranking" else upstream_like(entry, np.cos(np.arange(n, dtype=dtype)))
     wide, targets = np.insert(x, at, -np.inf), np.insert(target, at, 9.0)
-    upstream = np.insert(v, at if entry.per == "score" else n + 0 * at, 1e30) if np.ndim(v) else v
+    upstream = np.insert(v, at if entry.per == "score" else n + 0 * at, 1e30) if np.ndim(v) == 1 else v
+    if entry.per == "pair":
+        upstream = np.insert(np.insert(v, at, 1e30, axis=0), n + 0 * at, 1e30, axis=1)
     is_padding = np.isneginf(wide)
     given = {"alpha": alpha, "k": share or 0.3 * n, "descending": descending}
     want, got = entry(x, target, **given), entry(wide, targets, **given)
@@ -261,7 +275,8 @@ def test_results_do_not_depend_on_the_place_in_the_batch_to_the_bit(entry, seed,
         """Bytes of what is computed of each ranking."""
         found = [entry(rows, targets, **given)]
         if entry.differentiable:
-            found += entry.vjp(rows, targets, np.full(len(rows), 1.7) if one else upstream, **given)
+            of_each = [upstream_like(entry, v) for v in upstream]
+            found += entry.vjp(rows, targets, np.full(len(rows), 1.7) if one else of_each, **given)
         return [tuple(np.asarray(part[r]).tobytes() for part in found) for r in range(len(rows))]
 
     together = of(rows, targets, upstream)
@@ -349,12 +364,13 @@ def test_inputs_are_never_modified(entry, ranking, dtype):
     options = {"alpha": given["alpha"][None], **({"k": given["k"][None]} if entry.k else {})}
     entry(x[None], target[None], **options)
     if entry.differentiable:
-        entry.vjp(x[None], target[None], np.ones(1) if entry.per == "ranking" else upstream[None], **options)
+        of_all = upstream_like(entry, upstream)[None]
+        entry.vjp(x[None], target[None], np.ones(1) if entry.per == "ranking" else of_all, **options)
     for name, values in given.items():
         assert np.array_equal(values, before[name]), name
 
 
-@every(has("alone"), permutation="n squared numbers each: the neighbours above have one thread and more")
+@every(lambda entry: is_linear(entry) and has("alone")(entry))  # else n squared steps each
 def test_a_long_batch_is_the_same_on_one_thread_and_two(entry):
     x, target, _ = long_batch(10_000)
     one, two = (entry(x, target, threads=threads) for threads in (1, 2))

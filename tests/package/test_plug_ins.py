@@ -95,7 +95,7 @@ def test_a_method_computes_files_and_is_in_their_record(toys, tmp_path):
 
 
 def test_a_method_is_refused_where_it_has_no_part(toys, tmp_path):
-    with pytest.raises(OptionError, match=r"no method 'toy' for rank; known are lapsum, hard, isotonic"):
+    with pytest.raises(OptionError, match=r"no method 'toy' for rank; known are lapsum, .*hard, isotonic$"):
         lapsum_cli.soft_rank(X, method=NAME)
     with pytest.raises(OptionError, match=r"no method 'joy' for topk; known are lapsum, .*toy$"):
         lapsum_cli.soft_topk(X, 2, method="joy")

@@ -9,6 +9,7 @@ item, beyond which no position can be among those kept.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -66,35 +67,71 @@ def edges_gradient(
     return gradient, to_alpha
 
 
-def dense(at: Boundaries, ranking: int, first: int, last: int):
-    """Rows first .. last (items in the order of the input) of the matrix of one ranking: (last - first, n)."""
-    n = int(at.offsets[ranking + 1] - at.offsets[ranking])
-    out = np.empty((last - first, n), at.values.dtype)
-    _dense_rows(*at, ranking, first, out)
-    return out
-
-
-def widths(at: Boundaries, tolerance: float, threads=1):
-    """At most how many positions each item keeps: (N,) int64."""
-    out = np.empty(len(at.values), np.int64)
-    parallel.for_each(
-        lambda first, last: _widths(*at, tolerance, first, last, out), parallel.slices(at.offsets), threads
-    )
-    return out
-
-
-def sparse(at: Boundaries, tolerance: float, first: int, last: int, width):
-    """The most probable positions of items first .. last of all rankings, until what each drops is at most tolerance.
-
-    Returns items (in all rankings), positions in the ranking (from 0, ascending for each item) and probabilities.
-    width: what `widths` gave for these items.
+def matrix_gradient(order: Order, at: Boundaries, upstream: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients for scores (N,) and alpha (m,) of matrices, one after the other, of which upstream has that of each
+    entry; in O(n^2).
     """
-    room, widest = int(width.sum()), int(width.max(initial=0))
-    items, positions = np.empty(room, np.int64), np.empty(room, np.int64)
-    probabilities = np.empty(room, at.values.dtype)
-    buffers = np.empty((2, widest))
-    size = _sparse_rows(*at, tolerance, first, last, buffers, items, positions, probabilities)
-    return items[:size], positions[:size], probabilities[:size]
+    size, alphas = len(order.values), at.alphas
+    gradient, to_alpha, workspace = np.empty(size), np.zeros(len(alphas)), parallel.Workspace()
+    lengths = np.diff(order.offsets)
+    squares = np.concatenate([[0], np.cumsum(lengths.astype(np.int64) ** 2)])
+    places, direct = np.arange(size) - np.repeat(order.offsets[:-1], lengths), np.zeros((2, size))
+
+    def work(first, last):
+        scores, origins = order.sorted(first, last)
+        pull = workspace.array("pull", scores.shape, np.float64)
+        _matrix_pulls(*at, squares, first, last, upstream, pull, direct)
+        moves = invert_each(order, scores, first, last, alphas, (1.0, 1), pull, np.empty((2, 0)), scores[:0])
+        given = (order.offsets, first, last, alphas, order.descending, places, direct, moves)
+        _gradients(scores, origins, *given, gradient, to_alpha)
+
+    parallel.for_each(work, order.blocks, order.cores.threads)
+    return gradient, to_alpha
+
+
+class Matrices(NamedTuple):
+    """The matrices that boundaries make: what a permutation gives, whichever method it is by."""
+
+    at: Boundaries
+
+    def dense(self, ranking: int, first: int, last: int):
+        """Rows first .. last (items in the order of the input) of the matrix of one ranking: (last - first, n)."""
+        n = int(self.at.offsets[ranking + 1] - self.at.offsets[ranking])
+        out = np.empty((last - first, n), self.at.values.dtype)
+        _dense_rows(*self.at, ranking, first, out)
+        return out
+
+    def widths(self, tolerance: float, threads=1):
+        """At most how many positions each item keeps: (N,) int64."""
+        out = np.empty(len(self.at.values), np.int64)
+        parallel.for_each(
+            lambda first, last: _widths(*self.at, tolerance, first, last, out),
+            parallel.slices(self.at.offsets),
+            threads,
+        )
+        return out
+
+    def sparse(self, tolerance: float, first: int, last: int, width):
+        """The most probable positions of items first .. last of all rankings, until what each drops is at most
+        tolerance.
+
+        Returns items (in all rankings), positions in the ranking (from 0, ascending for each item) and probabilities.
+        width: what `widths` gave for these items.
+        """
+        room, widest = int(width.sum()), int(width.max(initial=0))
+        items, positions = np.empty(room, np.int64), np.empty(room, np.int64)
+        probabilities = np.empty(room, self.at.values.dtype)
+        buffers = np.empty((2, widest))
+        size = _sparse_rows(*self.at, tolerance, first, last, buffers, items, positions, probabilities)
+        return items[:size], positions[:size], probabilities[:size]
+
+
+def most_probable(rows, tolerance: float):
+    """Of whole rows (items, n) what Matrices.sparse gives: items from 0, positions, and probabilities."""
+    keeps = np.empty(rows.shape, np.bool_)
+    _most_probable(rows, tolerance, keeps)
+    items, positions = np.nonzero(keeps)
+    return items, positions, rows[keeps]
 
 
 @uncounted
@@ -110,6 +147,24 @@ def _pulls(offsets, begin, end, upstream, pull):
     base = offsets[begin]
     for j in range(base, offsets[end] - 1):
         pull[j - base] = upstream[0, j + 1] - upstream[1, j]
+
+
+@uncounted
+def _matrix_pulls(values, offsets, alphas, descending, found, spans, squares, begin, end, upstream, pull, direct):
+    """The gradient with respect to the boundaries, and (direct[1]) that for the scores where these stay."""
+    up = 1.0 if descending else -1.0
+    for r in range(begin, end):
+        base, n, (start, stop) = offsets[r], offsets[r + 1] - offsets[r], spans[r]
+        pull[base - offsets[begin] : base - offsets[begin] + n] = 0.0
+        for i in range(n):
+            x, line = values[base + i], upstream[squares[r] + i * n : squares[r] + (i + 1) * n]
+            if not abs(x) < np.inf:
+                continue
+            for j in range(start, stop - 1):
+                z = distance(x, found[0, base + j], found[1, base + j], alphas[r], up)
+                slope = 0.5 * math.exp(-abs(z)) / alphas[r] * up * (line[j] - line[j + 1])
+                direct[1, base + i] += slope
+                pull[base - offsets[begin] + j] -= slope
 
 
 @uncounted
@@ -258,6 +313,17 @@ def _masses(x, anchors, steps, alpha, up, from_place, to_place, out):
         out[j - from_place] = probability(low, high)
         low = high
     return unseen + probability(low, np.inf)
+
+
+@kernel
+def _most_probable(rows, tolerance, keeps):
+    ordered = np.empty(rows.shape[1])
+    for i in range(rows.shape[0]):
+        cut, ties = _smallest_kept(rows[i], ordered, 0.0, tolerance)
+        for j in range(rows.shape[1]):
+            p = rows[i, j]
+            keeps[i, j] = p > cut or (p == cut and ties > 0)
+            ties -= p == cut
 
 
 @inner_counted

@@ -2,6 +2,9 @@
 
 threshold    memberships above a threshold, by the logistic distribution: SOFT, OTT's mask, DFTopK
 isotonic     projections by pool adjacent violators: sparse top-k, fast soft sort
+matrices     ranks, sorted scores and memberships by a matrix: NeuralSort, SoftSort (softmaxes, laplace)
+transport    entropic transport to anchors in a row, and what is made of it (transported): SOFT's sorted top-k, OTT
+network      sorting networks, of soft comparisons (sortnet)
 noised       hard memberships of scores with noise
 gates        what a gate lets pass; OneSoft; hard memberships, ranks and sorted scores
 """

@@ -106,6 +106,19 @@ class Finite:
         """Of an upstream gradient by place, what goes to places of finite scores."""
         return upstream if self.taken is None else upstream[self._by_place()[0]]
 
+    def inner_squares(self, upstream: Array) -> Array:
+        """Of upstream matrices, a row for each item and a column for each place, those of finite scores, flat."""
+        if self.taken is None:
+            return upstream
+        lengths, parts, begin = np.diff(self.whole), [np.empty(0)], 0
+        for r, n in enumerate(lengths):
+            square = upstream[begin : begin + n * n].reshape(n, n)
+            begin += n * n
+            place = int(self.best[r])
+            items = self.taken[self.whole[r] : self.whole[r + 1]]
+            parts.append(square[items, place : place + int(items.sum())].reshape(-1))
+        return np.concatenate(parts)
+
     def _by_place(self) -> tuple[Array, Array]:
         """Which places are those of finite scores, and which are above these."""
         places = np.arange(int(self.whole[-1])) - self._each(self.whole[:-1])

@@ -89,13 +89,19 @@ def _slope(log: bool) -> int:
 
 
 def _permute(operation: Any, rankings: Rankings, on: DeviceWithKernels, results: bool, keep: bool) -> Forward:
-    """The boundaries between positions, of which kernels.cpu.permute makes dense or sparse rows."""
+    """The boundaries between positions, of which dense or sparse rows are made where they are read."""
+    from ...kernels.cpu.permute import Matrices
+
     order = _order(operation, rankings, on, keep)
-    return Forward(None, order, {operation.result: on.kernels.permute.boundaries(order, rankings.each["alpha"])})
+    boundaries = on.kernels.permute.boundaries(order, rankings.each["alpha"])
+    return Forward(None, (order, boundaries), {operation.result: Matrices(boundaries)})
 
 
-def _no_gradient(*given: Any) -> Derivatives:
-    raise NotImplementedError("a permutation has n^2 entries; its loss has a gradient")
+def _permute_gradient(
+    operation: Any, rankings: Rankings, state: Any, upstream: Array, on: DeviceWithKernels
+) -> Derivatives:
+    """Of matrices, on a CPU; upstream has one for each ranking."""
+    return Derivatives(*on.kernels.permute.matrix_gradient(*state, upstream))
 
 
 def sorting_bytes(itemsize: int) -> int:
@@ -128,7 +134,7 @@ METHOD = Method(
         # Beside sorting: boundaries, a score and a step in float64; the widths of rows; a row of the result.
         "permute": Way(
             _permute,
-            _no_gradient,
+            _permute_gradient,
             lambda itemsize, gradient: sorting_bytes(itemsize) + 32 + 8 + 64,
             lambda itemsize, gradient: 104 + 4 * itemsize,
         ),

@@ -6,10 +6,16 @@ A module there has a function for every operation that it computes, and one for 
     topk_gradient(cores, given, state, upstream) -> gradients for scores (N,), alpha (m,), k (m,)
 
 and likewise rank (from 1) and sort; `given` as finite.py has it. They see finite scores, of which the largest is best.
+A permutation has a state alone, rows that are made of it where they are read, and upstream a matrix for each ranking:
+
+    permute(cores, given) -> state
+    permute_rows(given, state, r, items) -> (len(items), n) how likely these items of a ranking are at every position
+    permute_gradient(cores, given, state, upstream) -> gradients for scores (N,) and alpha (m,)
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -19,8 +25,14 @@ from ...core.rankings import Array, Rankings
 from ..method import Way
 from ..operation import Derivatives, Forward
 from ..softness import refuse
+from .matrices import Matrices
 
-LONGEST = 20_000  # scores of a ranking, beyond which what takes n^2 must be asked for
+LONGEST = 20_000  # scores of a ranking, beyond whose square steps must be asked for
+
+
+def quadratic(choices: dict[str, Any], lengths: Any, ks: Any) -> Any:
+    """(m,) steps of rankings of which every score meets every other."""
+    return lengths * lengths
 
 
 class State(NamedTuple):
@@ -41,7 +53,7 @@ class Rows(NamedTuple):
     """The passes of one operation by a module of kernels.methods.
 
     whole_k      whether k is a whole number, and a part of a place counts as one
-    is_square    whether it takes n^2 steps
+    steps        as a Way has it
     has_members  whether results are memberships, all of them 1 where k takes all scores
     has_logs     whether its loops make logarithms of memberships; else they are taken of these
     """
@@ -49,7 +61,7 @@ class Rows(NamedTuple):
     operation: str
     module: str
     whole_k: bool = False
-    is_square: bool = False
+    steps: Callable[..., Any] | None = None
     has_members: bool = True
     has_logs: bool = False
 
@@ -61,14 +73,18 @@ class Rows(NamedTuple):
 
         from .finite import Finite
 
-        if self.is_square:
-            _refuse_long(operation, rankings)
+        if self.steps is not None and not operation.force:
+            _refuse_long(operation, rankings, self.steps)
         asks_log = self.operation == "topk" and operation.log
         if asks_log and not self.has_members:
             raise OptionError(f"{operation.method} gives no memberships, of which there would be logarithms")
         _refuse_ends(operation, rankings)
         finite = Finite.of(rankings, operation.descending, operation.choices, asks_log and self.has_logs, self.whole_k)
-        values, kept = getattr(self._kernels, self.operation)(on.place, finite.given)
+        made = getattr(self._kernels, self.operation)(on.place, finite.given)
+        if self.operation == "permute":
+            rows = Matrices(finite, self._kernels, made, operation.dtype(rankings.dtype))
+            return Forward(None, State(finite, made), {operation.result: rows})
+        values, kept = made
         if asks_log and not self.has_logs:
             kept = Members(kept, values)
             with np.errstate(divide="ignore"):
@@ -84,7 +100,9 @@ class Rows(NamedTuple):
         import numpy as np
 
         finite, upstream = state.finite, np.asarray(upstream, np.float64)
-        if self.operation == "sort":
+        if self.operation == "permute":
+            upstream = finite.inner_squares(upstream)
+        elif self.operation == "sort":
             upstream = finite.sign * finite.taken_by_place(upstream)
         elif finite.taken is not None:
             upstream = upstream[finite.taken]
@@ -115,7 +133,7 @@ class Rows(NamedTuple):
 
     def way(self, work_bytes: int = 64) -> Way:
         """With so many bytes per score while a ranking is computed."""
-        return Way(self.forward, self.backward, lambda itemsize, gradient: work_bytes)
+        return Way(self.forward, self.backward, lambda itemsize, gradient: work_bytes, steps=self.steps)
 
 
 def _topk_of_all(operation: Any, finite: Any, values: Array, has_members: bool) -> Array:
@@ -179,14 +197,15 @@ def _refuse_ends(operation: Any, rankings: Rankings) -> None:
     refuse(wrong, f"an alpha of {{:.3g}} is too near an end of the floats for {operation.method}", alphas)
 
 
-def _refuse_long(operation: Any, rankings: Rankings) -> None:
-    """BadRanking for the first ranking that is so long that its square must be asked for."""
-    if rankings.longest <= LONGEST or operation.force:
+def _refuse_long(operation: Any, rankings: Rankings, steps: Callable[..., Any]) -> None:
+    """BadRanking for the first ranking whose steps are so many that they must be asked for."""
+    lengths = rankings.lengths.astype(float)
+    taken = steps(operation.choices, lengths, rankings.each.get("k"))
+    if not (taken > LONGEST**2).any():
         return
-    r = int((rankings.lengths > LONGEST).argmax())
-    n = int(rankings.lengths[r])
+    r = int((taken > LONGEST**2).argmax())
     raise BadRanking(
         r,
-        f"{operation.method} takes n^2 steps, {n * n:.3g} for its {n} scores; pass ⟨force=True⟩ to take them, or use a "
-        "method that is linear after a sort",
+        f"{operation.method} takes {taken[r]:.3g} steps for its {lengths[r]:.0f} scores; pass ⟨force=True⟩ to take "
+        "them, or use a method that is linear after a sort",
     )
