@@ -14,6 +14,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+import loss_definitions as of_losses
 import numpy as np
 import pytest
 
@@ -43,6 +44,7 @@ class Entry:
     flat          (x, k, alpha) -> the results as alpha tends to infinity
     error         float32, float64: what a result may differ by from the definition, see `bound`; without a definition,
                   from what a law has of it
+    square        whether it takes n^2 steps, and so no ranking of many thousands
     promises      of a method whose results are not those of the definition: what it does promise; None where they are
     of            what `error` is relative to: "1", "n", "largest" or "each" result
     """
@@ -67,6 +69,7 @@ class Entry:
     hard: Callable | None = None
     flat: Callable | None = None
     devices: tuple[str, ...] = ("cpu", "cuda")
+    square: bool = False
     promises: tuple[str, ...] | None = None
 
     def __str__(self) -> str:
@@ -163,6 +166,7 @@ _MEMBERSHIP = {
 }
 # In float32 the scores of a loss are float32, and all else float64: an error is that of memberships and ranks.
 _LOSS = {"per": "ranking", "needs_target": True, "of": "1"}
+_GROWS = {**_LOSS, "of": "each"}
 
 OPERATIONS = [
     Entry(
@@ -272,6 +276,29 @@ LOSSES = [
         reference.permutation_loss,
         error=(2e-6, 1e-11),
         **{**_LOSS, "of": "each"},
+    ),
+    Entry("ranknet loss", "ranknet_loss", of_losses.ranknet, error=(2e-6, 1e-11), square=True, **_GROWS),
+    Entry("lambda loss", "lambda_loss", of_losses.lambda_loss, error=(2e-6, 1e-11), square=True, **_GROWS),
+    Entry(
+        "lambda loss at k",
+        "lambda_loss",
+        of_losses.lambda_loss,
+        error=(2e-6, 1e-11),
+        k="keyword",
+        options={"weighting": "ndcg2++", "mu": 3.0, "eps": 0.0},
+        square=True,
+        **_GROWS,
+    ),
+    Entry("listnet loss", "listnet_loss", of_losses.listnet, error=(2e-6, 1e-11), **_GROWS),
+    Entry("listmle loss", "listmle_loss", of_losses.listmle, error=(2e-6, 1e-11), **_GROWS),
+    Entry(
+        "approx-ndcg loss",
+        "approx_ndcg_loss",
+        of_losses.approx_ndcg,
+        error=(2e-6, 1e-11),
+        hard=of_losses.hard(of_losses.approx_ndcg),
+        square=True,
+        **_LOSS,
     ),
 ]
 

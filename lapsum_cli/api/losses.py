@@ -114,6 +114,7 @@ def doors(name: str, about: str) -> tuple[Callable[..., Any], Callable[..., Grad
     needed = {"k": ()} if entry.k == "needed" else {}
     own: dict[str, Any] = {"k": None} if entry.k == "optional" else {}
     own |= {option: Loss.__dataclass_fields__[option].default for option in entry.options}
+    own |= {"force": False} if entry.is_square else {}
     shared = {"alpha": "0.1std", "descending": True, "reduction": "mean", "groups": None, "threads": 1, "device": None}
 
     def door(function: Callable[..., Any], first: dict[str, Any], called: str, help: str) -> Callable[..., Any]:
@@ -133,7 +134,7 @@ def doors(name: str, about: str) -> tuple[Callable[..., Any], Callable[..., Grad
         call.__doc__, call.__signature__ = help, signature  # type: ignore[attr-defined]
         return call
 
-    of_it = f"{name}_loss"
+    of_it = f"{name.replace('-', '_')}_loss"
     gradients = f"Gradients of upstream * {of_it}(x, target) with respect to the scores and alpha, in O(n) after sorts."
     return door(loss, {}, of_it, about), door(loss_vjp, {"upstream": 1.0}, f"{of_it}_vjp", gradients)
 
@@ -173,8 +174,9 @@ permutation_loss, permutation_loss_vjp = doors(
 
 
 def __getattr__(name: str) -> Callable[..., Any]:
-    """The doors of a loss that only the table knows."""
+    """The doors of a loss that only the table knows, with _ for what is - there."""
     base = name.removesuffix("_vjp").removesuffix("_loss")
-    if not name.endswith(("_loss", "_loss_vjp")) or base not in LOSSES:
+    known = {called.replace("-", "_"): called for called in LOSSES}
+    if not name.endswith(("_loss", "_loss_vjp")) or base not in known:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return doors(base, LOSSES[base].about)[name.endswith("_vjp")]
+    return doors(known[base], LOSSES[known[base]].about)[name.endswith("_vjp")]

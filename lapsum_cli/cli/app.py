@@ -18,8 +18,9 @@ from typer.models import ArgumentInfo
 
 from .. import __version__
 from ..core.errors import DataError, IOFailed, LapsumError, OptionError, is_out_of_memory
-from ..operations import LOSSES, METHODS, OPERATIONS, methods_of, operation_called
+from ..operations import LOSSES, METHODS, METRICS, OPERATIONS, methods_of, operation_called
 from ..operations.choices import CHOICES
+from ..operations.losses import asked_for
 from . import options
 from .bench import bench, with_words
 from .complete import topics
@@ -131,7 +132,8 @@ def _own(made: Any) -> list[inspect.Parameter]:
 
 
 def _typed(metadata: Any) -> Any:
-    return typer.Option(metadata["flag"], metavar=metadata["metavar"], help=metadata["help"])
+    flags = [metadata["flag"]] if metadata["flag"] else []  # else that of its name
+    return typer.Option(*flags, metavar=metadata["metavar"], help=metadata["help"])
 
 
 for _name in OPERATIONS:
@@ -144,9 +146,8 @@ def _run(name: str, given: dict[str, Any]) -> None:
     from ..formats import FORMATS
     from .terminal import Voice, what_was_done
 
-    if "loss" in given and given["loss"] not in LOSSES:
-        is_no_loss = f"no loss {given['loss']!r}; " if given["loss"] else ""
-        raise OptionError(f"{is_no_loss}name one of {', '.join(LOSSES)} first: lapsum loss ndcg FILE --target COLUMN")
+    if "loss" in given:
+        _check_loss(given["loss"])
     given["source"] = given["source"] or _piped(name)
     given["sink"] = None if given["sink"] == "-" else given["sink"]
     to_format, sink = given["to_format"], given["sink"]
@@ -163,6 +164,16 @@ def _run(name: str, given: dict[str, Any]) -> None:
         counts = run_file(name, **given, words=words)
     for line in what_was_done(name, counts, sink):
         words.say(line)
+
+
+def _check_loss(given: str | None) -> None:
+    """OptionError, with what stands first, unless losses or metrics that are known do."""
+    try:
+        asked_for(given or "")
+    except OptionError as error:
+        why = f"{error.message.partition('; known')[0]}; " if given else ""
+        known = ", ".join([*LOSSES, *METRICS])
+        raise OptionError(f"{why}name one of {known} first: lapsum loss ndcg FILE --target COLUMN") from None
 
 
 def _piped(name: str) -> list[str]:

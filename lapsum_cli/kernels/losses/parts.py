@@ -30,6 +30,9 @@ class Loss(NamedTuple):
     moves  soft parts that have a gradient, of WAYS_BACK
     sums   how many values its team adds up at once
     needs_gains   whether targets must be gains: finite, and 0 or more
+    work          rows of float64, (work, N), that the loop writes and reads: the last of its upstreams
+    of_constant   whether there is one where all targets are alike, also of a single score
+    levels        (target, offsets) -> (L, m) float64: it is n times the sum of what the loop makes for each of these k
     card_bytes    per score on a card, the scores and the results left out; measured by the tests of a card
     """
 
@@ -38,6 +41,9 @@ class Loss(NamedTuple):
     moves: tuple[str, ...]
     sums: int
     needs_gains: bool = False
+    work: int = 0
+    of_constant: bool = False
+    levels: Callable[[Array, np.ndarray], np.ndarray] | None = None
     card_bytes: int = 240
 
 
@@ -70,6 +76,16 @@ class Parts:
     def scores(self) -> Array:
         """(N,) without masked ones."""
         return self.rankings.values
+
+    @cached_property
+    def hard_ranks(self) -> Array:
+        """(N,) from 1; ties take the mean of their places."""
+        return self.kernels.rank.soft_rank(self.order, np.full(len(self.rankings), HARD), dtype=np.float64)[0]
+
+    @cached_property
+    def places(self) -> Array:
+        """(N,) int64, places of the scores from 0, the best first; ties in the order of the input."""
+        return self.order.positions()
 
     @property
     def limits(self) -> np.ndarray:
@@ -154,7 +170,7 @@ class Parts:
 
     def forget(self) -> None:
         """Drop what no gradient needs."""
-        for name in ("ranks", "edges", "target_order", "target_ranks", "target_members"):
+        for name in ("ranks", "places", "edges", "target_order", "target_ranks", "target_members"):
             self.__dict__.pop(name, None)
 
 
@@ -185,7 +201,18 @@ def _of_edges(parts: Parts, upstream: Array) -> tuple[Array, np.ndarray]:
     return parts.kernels.permute.edges_gradient(parts.order, parts.alphas, parts.target_places, upstream)
 
 
+def _of_scores(parts: Parts, upstream: Array) -> tuple[Array, np.ndarray]:
+    given = {"scores": parts.scores, "upstream": upstream, "alphas": parts.alphas, "descending": parts.descending}
+    from .ends import SCALED  # which is a loop like those of losses
+
+    size = int(parts.rankings.offsets[-1])
+    each_ranking = parts.kernels.losses.each_ranking
+    to_alpha, (gradient,) = each_ranking(parts.place, SCALED, parts.rankings.offsets, given, [(size,)])
+    return gradient, to_alpha
+
+
 WAYS_BACK = {
+    "scores over alpha": Way(_of_scores),  # larger is better; of what a shift of them all does not move
     "ranks": Way(_of_ranks),
     "members": Way(_of_topk(MEMBERSHIP)),
     "distances to the threshold": Way(_of_topk(GIVEN)),  # the upstream is along x / alpha at a fixed threshold
@@ -214,9 +241,11 @@ def forward(
     """
     parts = Parts(kernels, place, rankings, target, alphas, ks, descending, keep, how)
     given = {name: parts.read(name) for name in loss.reads}
-    size = int(rankings.offsets[-1]) if keep else 0
-    shapes = [(*WAYS_BACK[name].shape, size * parts.depends_on(name)) for name in loss.moves]
-    losses, parts.upstreams = kernels.losses.each_ranking(place, loss, rankings.offsets, given, shapes)
+    size = int(rankings.offsets[-1])
+    shapes = [(*WAYS_BACK[name].shape, size * (keep and parts.depends_on(name))) for name in loss.moves]
+    shapes += [(loss.work, size)] if loss.work else []
+    losses, upstreams = kernels.losses.each_ranking(place, loss, rankings.offsets, given, shapes)
+    parts.upstreams = upstreams[: len(loss.moves)]
     parts.forget()
     return losses, parts
 

@@ -1,0 +1,100 @@
+"""Definitions of losses in plain NumPy, of a single ranking: what their kernels are compared with."""
+
+import numpy as np
+
+EPS = 1e-10  # of the lambda loss, where nothing else is said
+
+
+def _apart(x, alpha, descending):
+    """(x_i - x_j) / alpha, larger is better."""
+    x = (1 if descending else -1) * np.asarray(x).astype(np.longdouble)
+    return (x[:, None] - x) / alpha
+
+
+def _softplus(z):
+    """log(1 + e^z)."""
+    return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))
+
+
+def _sigmoid(z):
+    e = np.exp(-np.abs(z))
+    return np.where(z >= 0, 1, e) / (1 + e)
+
+
+def gains(target, gain):
+    """2^y - 1, or y."""
+    return 2.0 ** np.asarray(target) - 1 if gain == "exp2" else np.asarray(target, float)
+
+
+def ideal_dcg(of_gains, k=None):
+    """Of the best order; of the first k places, the last of them for the rest of k."""
+    places = np.arange(len(of_gains))
+    counts = 1 if k is None else np.clip(k - places, 0, 1)
+    return np.sum(np.sort(of_gains)[::-1] * counts / np.log2(2 + places))
+
+
+def places(x, descending=True):
+    """From 0, ties in the order of the input."""
+    x = np.asarray(x) if descending else -np.asarray(x)
+    return np.argsort(np.argsort(-x, kind="stable"), kind="stable")
+
+
+def ranknet(x, target, alpha, descending=True):
+    """The mean of log(1 + e^-z_ij) over pairs with y_i > y_j."""
+    costs = _softplus(-_apart(x, alpha, descending))
+    return float(costs[target[:, None] > target].mean())
+
+
+def lambda_loss(x, target, alpha, k=None, weighting="lambdarank", mu=10.0, eps=EPS, gain="exp2", descending=True):
+    """Pairs of the first k places: log2 of a probability to the power of their weight, neither below eps."""
+    y, at = np.asarray(target, float), places(x, descending)
+    g = gains(y, gain) / ideal_dcg(gains(y, gain), k)
+    d = 1 / np.log2(2 + at)
+    steps = np.maximum(np.abs(at[:, None] - at), 1)
+    of_gains, of_places = np.abs(g[:, None] - g), np.abs(d[:, None] - d)
+    of_steps = 1 / np.log2(1 + steps) - 1 / np.log2(2 + steps)
+    weights = {
+        "none": np.ones((len(x), len(x))),
+        "ranknet": np.ones((len(x), len(x))),
+        "ndcg1": np.broadcast_to((g * d)[:, None], (len(x), len(x))),
+        "ndcg2": of_steps * of_gains,
+        "lambdarank": of_places * of_gains,
+        "ndcg2++": (mu * of_steps + of_places) * of_gains,
+        "gtdiff": np.abs(y[:, None] - y),
+        "gtdiff-powed": np.abs(y[:, None] ** 2 - y**2),
+    }[weighting]
+    most = -np.log(eps) if eps else np.inf
+    costs = np.minimum(weights * np.minimum(_softplus(-_apart(x, alpha, descending)), most), most)
+    counts = (y[:, None] > y) | (weighting == "ndcg1")
+    counts &= (at[:, None] < (np.inf if k is None else k)) & (at < (np.inf if k is None else k))
+    return float(costs[counts].sum() / np.log(2))
+
+
+def listnet(x, target, alpha, descending=True):
+    """The cross-entropy of two softmaxes."""
+    z, y = _apart(x, alpha, descending)[:, 0], np.asarray(target, np.longdouble)
+    wanted = np.exp(y - y.max())
+    return float(np.log(np.exp(z - z.max()).sum()) + z.max() - wanted @ z / wanted.sum())
+
+
+def listmle(x, target, alpha, descending=True):
+    """Of equal targets, so many shares of each are left when one is drawn."""
+    z, y, total = _apart(x, alpha, descending)[:, 0], np.asarray(target, float), 0
+    for grade in set(y.tolist()):
+        ties, below = z[y == grade], z[y < grade]
+        for drawn in range(len(ties)):
+            total += np.logaddexp.reduce([*below, *(ties + np.log(1 - np.longdouble(drawn) / len(ties)))])
+        total -= ties.sum()
+    return float(total)
+
+
+def approx_ndcg(x, target, alpha, gain="exp2", descending=True):
+    """1 - NDCG at places by logistic steps, of which an item's own is 1/2."""
+    at = 0.5 + _sigmoid(-_apart(x, alpha, descending)).sum(axis=1)
+    of_gains = gains(target, gain)
+    return float(1 - np.sum(of_gains / np.log2(1 + at)) / ideal_dcg(of_gains))
+
+
+def hard(definition):
+    """What a bounded loss tends to with alpha: itself, of logistic steps of 0, 1/2 and 1."""
+    return lambda x, target, k: definition(x, target, 1e-12)
