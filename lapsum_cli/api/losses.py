@@ -23,8 +23,9 @@ import numpy as np
 
 from ..core.errors import OptionError
 from ..core.renamed import renamed
-from ..operations import LOSSES
+from ..operations import LOSSES, METRICS
 from ..operations.loss import Loss, check_reduction
+from ..operations.losses import Losses, losses_of
 from ..operations.operation import EACH, GRADIENT, operation_of
 from .forms import in_memory, option
 from .functions import Gradients, _option, compute
@@ -49,10 +50,7 @@ def loss(
     check_reduction(reduction)
     operation = _operation(name, alpha, descending, k, options)
     form, result = compute(operation, by_group(x, groups), alpha, threads, device, k, target=target)
-    if reduction == "none":
-        return form.each(result.losses)
-    known = result.losses[~np.isnan(result.losses)]
-    return known.sum() if reduction == "sum" else (known.mean() if len(known) else np.nan)
+    return _reduced(form, result.losses, reduction)
 
 
 def loss_vjp(
@@ -85,6 +83,38 @@ def loss_vjp(
         to_scores = np.multiply(found[GRADIENT], of_each, dtype=np.float64).astype(form.dtype, copy=False)
         to_alpha = found[f"{GRADIENT}_alpha"] * weights
     return Gradients(form.scores(to_scores), form.each(to_alpha))
+
+
+def metric(
+    name: str,
+    x: Any,
+    target: Any,
+    *,
+    descending: bool = True,
+    reduction: str = "mean",
+    groups: Any = None,
+    threads: int = 1,
+    device: str | None = None,
+    **options: Any,
+) -> Any:
+    """The metric of this name, of hard orders: ndcg@10, recall@10, mrr, map, kendall ... (operations.METRICS).
+
+    Larger is better. Equal scores have no order: it is the mean over all that they may have. options: such as gain.
+    """
+    check_reduction(reduction)
+    operation = losses_of(name, descending=descending, **options)
+    if not isinstance(operation, Losses) or len(operation.several) > 1:
+        raise OptionError(f"{name} is no metric; known are {', '.join(METRICS)}")
+    form, result = compute(operation, by_group(x, groups), 1.0, threads, device, target=target)
+    return _reduced(form, result.losses[:, 0], reduction)
+
+
+def _reduced(form: Any, losses: np.ndarray, reduction: str) -> Any:
+    """Losses of rankings, as they are asked for."""
+    if reduction == "none":
+        return form.each(losses)
+    known = losses[~np.isnan(losses)]
+    return known.sum() if reduction == "sum" else (known.mean() if len(known) else np.nan)
 
 
 def _one(name: str, given: Any) -> float:
@@ -168,7 +198,8 @@ permutation_loss, permutation_loss_vjp = doors(
     "permutation",
     """Cross-entropy of the soft permutation: -(1/n) sum of log P[i, place of y_i], in O(n) memory.
 
-    Equal targets take their places in the order of the input. Source: LapSum, ICML 2025, section 4.
+    Equal targets take each of their places in turn: it is the mean over their orders.
+    Source: LapSum, ICML 2025, section 4.
     """,
 )
 

@@ -105,7 +105,11 @@ LOSSES = {
     ),
     "permutation": LossEntry(
         "lapsum_cli.kernels.losses.permutation",
-        "-(1/n) sum of log P[i, place of y_i], P the soft permutation; ties in the target by input order",
+        "-(1/n) sum of log P[i, place of y_i], P the soft permutation; the mean over the orders of equal targets",
+    ),
+    "graded-topk": LossEntry(
+        "lapsum_cli.kernels.losses.graded_topk",
+        "n times topk, summed over all grades of the target but the lowest, k how many have it or a better; a pass a grade",
     ),
     "ranknet": LossEntry(
         "lapsum_cli.kernels.losses.ranknet",

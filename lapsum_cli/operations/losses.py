@@ -78,7 +78,7 @@ class Losses(Operation):
         return tuple(f"loss {part.label}" if part.entry.is_soft else part.label for part in self.several)
 
     @property
-    def gives(self) -> tuple[Slot, ...]:  # type: ignore[override]
+    def gives(self) -> tuple[Slot, ...]:
         return tuple(_slot(part, slot) for part in self.several for slot in part.gives)
 
     def work_bytes(self, itemsize: int) -> int:

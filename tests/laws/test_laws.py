@@ -246,6 +246,7 @@ def test_a_ranking_does_not_see_its_neighbours_nor_the_threads(entry, rows, dtyp
 @given(st.integers(0, 2**32), st.integers(1, 40), dtypes, st.floats(1e-2, 10), shares)
 def test_results_do_not_depend_on_the_place_in_the_batch_to_the_bit(entry, seed, n, dtype, alpha, share):
     """Of 153 rankings at once and of 1 to 17, which fill SIMD lanes or are left over: all alike, or of like length."""
+    n = min(n, 12) if entry.square else n
     rng, one, given = np.random.default_rng(seed), entry.per == "ranking", {"alpha": alpha, "k": max(1e-3, share * n)}
     rows, targets, upstream = (
         [made(n + r % 2 * (r // 100)).astype(dtype) for r in range(153)]

@@ -231,7 +231,7 @@ def forward(
     how: Mapping[str, Any],
     descending: bool,
     keep: bool,
-) -> tuple[np.ndarray, Parts]:
+) -> tuple[np.ndarray, Parts | _Gradients]:
     """Losses (m,) in memory here, NaN where a target defines none after all; and what `backward` needs, if keep.
 
     kernels, place  a device's kernels, ..cpu or ..cuda, and where they run: Cores or a Lane
@@ -239,6 +239,8 @@ def forward(
     ks              (m,) float64, or None where the loss has no k
     how             options of the loss's own, by name
     """
+    if loss.levels is not None:
+        return _over_levels(kernels, place, loss, rankings, target, alphas, how, descending, keep)
     parts = Parts(kernels, place, rankings, target, alphas, ks, descending, keep, how)
     given = {name: parts.read(name) for name in loss.reads}
     size = int(rankings.offsets[-1])
@@ -250,8 +252,53 @@ def forward(
     return losses, parts
 
 
-def backward(kernels: Any, place: Any, loss: Loss, state: Parts) -> tuple[Array, np.ndarray]:
+class _Gradients(NamedTuple):
+    """The state of a sum over levels: its gradients for scores and alpha, which hold no more than one level does."""
+
+    scores: Array
+    alpha: Array
+
+
+def _over_levels(
+    kernels: Any,
+    place: Any,
+    loss: Loss,
+    rankings: Rankings,
+    target: Array,
+    alphas: np.ndarray,
+    how: Mapping[str, Any],
+    descending: bool,
+    keep: bool,
+) -> tuple[np.ndarray, _Gradients]:
+    """As `forward`, n times the sum of what there is for each k of the loss's levels; of no k there is nothing."""
+    from .ends import weighted
+
+    assert loss.levels is not None
+    of_one, offsets, losses = loss._replace(levels=None), rankings.offsets, np.zeros(len(rankings))
+    scores, alpha = None, np.zeros(len(rankings))
+    for ks in loss.levels(target, offsets):
+        weights = np.where(ks > 0, rankings.lengths, 0.0)
+        found, parts = forward(
+            kernels, place, of_one, rankings, target, alphas, np.ascontiguousarray(ks), how, descending, keep
+        )
+        losses += np.where(ks > 0, found, 0.0) * weights
+        if keep:
+            gradient, to_alpha = backward(kernels, place, of_one, parts)
+            gradient = weighted(kernels, place, offsets, gradient, weights)
+            alpha += np.where(ks > 0, kernels.losses.here(place, to_alpha), 0.0) * weights
+            if scores is None:
+                scores = gradient
+            else:
+                kernels.losses.add(place, scores, gradient)
+    if scores is None:
+        scores = weighted(kernels, place, offsets, np.zeros(len(target)), alpha)
+    return losses, _Gradients(scores, alpha)
+
+
+def backward(kernels: Any, place: Any, loss: Loss, state: Any) -> tuple[Array, np.ndarray]:
     """Gradients of the losses for the scores (N,) float64, and for alpha (m,), wherever they are."""
+    if isinstance(state, _Gradients):
+        return state
     found = [
         WAYS_BACK[name].back(state, upstream)
         for name, upstream in zip(loss.moves, state.upstreams, strict=True)

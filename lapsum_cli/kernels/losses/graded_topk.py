@@ -1,0 +1,26 @@
+"""Graded top-k: the cross-entropy of a soft top k, times n, summed over the grades of the target.
+
+For every grade but the lowest, k is how many targets have it or a better one. Each of these is a loss of topk.py.
+"""
+
+import numpy as np
+
+from ...core.rankings import Array
+from .topk import LOSS as TOPK
+
+
+def levels(target: Array, offsets: np.ndarray) -> np.ndarray:
+    """(L, m) float64: how many targets of each ranking are in its L best grades or fewer, and 0 where these are all."""
+    lengths = np.diff(offsets)
+    owners = np.repeat(np.arange(len(lengths)), lengths)
+    order = np.lexsort((-target, owners))
+    sorted_targets, owners = target[order], owners[order]
+    ends = np.flatnonzero((sorted_targets[1:] != sorted_targets[:-1]) & (owners[1:] == owners[:-1])) + 1
+    of = owners[ends - 1] if len(ends) else ends
+    level = np.arange(len(ends)) - np.searchsorted(of, of)
+    ks = np.zeros((level.max(initial=-1) + 1, len(lengths)))
+    ks[level, of] = ends - offsets[of]
+    return ks
+
+
+LOSS = TOPK._replace(levels=levels)
