@@ -277,6 +277,7 @@ LOSSES = [
         error=(2e-6, 1e-11),
         **{**_LOSS, "of": "each"},
     ),
+    Entry("graded topk loss", "graded_topk_loss", of_losses.graded_topk, error=(2e-6, 1e-11), **_GROWS),
     Entry("ranknet loss", "ranknet_loss", of_losses.ranknet, error=(2e-6, 1e-11), square=True, **_GROWS),
     Entry("lambda loss", "lambda_loss", of_losses.lambda_loss, error=(2e-6, 1e-11), square=True, **_GROWS),
     Entry(

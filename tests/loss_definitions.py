@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from lapsum_cli.core import reference
+
 EPS = 1e-10  # of the lambda loss, where nothing else is said
 
 
@@ -37,6 +39,12 @@ def places(x, descending=True):
     """From 0, ties in the order of the input."""
     x = np.asarray(x) if descending else -np.asarray(x)
     return np.argsort(np.argsort(-x, kind="stable"), kind="stable")
+
+
+def graded_topk(x, target, alpha, descending=True):
+    """n times the cross-entropy of the top k, over the grades but the lowest."""
+    ks = [np.sum(np.asarray(target) >= grade) for grade in sorted(set(np.asarray(target).tolist()))[1:]]
+    return len(x) * sum(reference.topk_loss(x, target, k, alpha, descending) for k in ks)
 
 
 def ranknet(x, target, alpha, descending=True):

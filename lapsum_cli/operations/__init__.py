@@ -109,7 +109,7 @@ LOSSES = {
     ),
     "graded-topk": LossEntry(
         "lapsum_cli.kernels.losses.graded_topk",
-        "n times topk, summed over all grades of the target but the lowest, k how many have it or a better; a pass a grade",
+        "n times topk summed over all grades of the target but the lowest, k how many have it or better",
     ),
     "ranknet": LossEntry(
         "lapsum_cli.kernels.losses.ranknet",

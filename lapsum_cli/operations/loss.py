@@ -84,10 +84,12 @@ class Loss(LossChoices, Operation):
         return (first, *([Slot(f"{GRADIENT}_alpha", RANKING)] if self.grad_alpha else []))
 
     def work_bytes(self, itemsize: int) -> int:
-        """Beside sorting, kept from one pass to the next: float64 targets, ranks, places, upstreams and gradients."""
+        """Beside sorting, kept from one pass to the next: float64 targets, ranks, places, upstreams and gradients; and
+        what its loop works with.
+        """
         from .methods.lapsum import sorting_bytes
 
-        return 2 * sorting_bytes(itemsize) + 9 * 8
+        return 2 * sorting_bytes(itemsize) + 9 * 8 + 8 * loss_called(self.loss).work
 
     def card_bytes(self, itemsize: int) -> int:
         return loss_called(self.loss).card_bytes + 4 * itemsize

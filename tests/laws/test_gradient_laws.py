@@ -89,7 +89,11 @@ def test_scaling_scores_and_alpha_together_moves_nothing_but_sorted_scores(entry
     assert abs(alpha * g.alpha - terms.sum()) <= 1e-11 * (np.abs(terms).sum() + gradient_scale(x, v, g, alpha))
 
 
-@every(has_gradient, permutation_loss="equal targets take their places in the order of the input")
+@every(
+    has_gradient,
+    lambda_loss="its weights are of hard places, where equal scores are in the order of the input",
+    lambda_loss_at_k="the same, as above it",
+)
 @given(short, softness, st.randoms(use_true_random=False))
 def test_gradients_go_with_their_scores(entry, ranking, alpha, random):
     x, target = ranking

@@ -55,6 +55,12 @@ TWO_SIDED = pytest.mark.parametrize("descending", [True, False])
 @every(
     topk_loss="a cross-entropy grows without bound",
     permutation_loss="a cross-entropy grows without bound",
+    graded_topk_loss="a cross-entropy grows without bound",
+    ranknet_loss="a logistic loss grows without bound",
+    lambda_loss="a logistic loss grows without bound",
+    lambda_loss_at_k="a logistic loss grows without bound",
+    listnet_loss="a cross-entropy grows without bound",
+    listmle_loss="a cross-entropy grows without bound",
 )
 @given(wild, dtypes, alphas, shares)
 def test_results_lie_between_their_bounds(entry, ranking, dtype, alpha, share):
@@ -134,16 +140,13 @@ def test_ranks_do_not_see_a_power_of_two_to_the_bit():
     assert np.array_equal(soft_rank(x * 2.0**9, alpha=2.0**7), soft_rank(x, alpha=0.25))
 
 
-@every(permutation_loss="equal targets take their places in the order of the input: the law below")
+@every(
+    lambda_loss="its weights are of hard places, where equal scores are in the order of the input",
+    lambda_loss_at_k="the same, as above it",
+)
 @given(wild, dtypes, alphas, st.randoms(use_true_random=False))
 def test_the_order_of_the_input_does_not_matter(entry, ranking, dtype, alpha, random):
     _order_of_the_input(entry, ranking, dtype, alpha, random)
-
-
-@given(wild, dtypes, alphas, st.randoms(use_true_random=False))
-def test_the_order_of_the_input_does_not_matter_to_a_permutation_loss_of_targets_that_differ(r, dtype, alpha, random):
-    distinct = r[1] + np.arange(len(r[1])) / 100
-    _order_of_the_input(named("permutation loss"), (r[0], distinct), dtype, alpha, random)
 
 
 def _order_of_the_input(entry, ranking, dtype, alpha, random):
@@ -275,6 +278,12 @@ def test_results_do_not_depend_on_the_place_in_the_batch_to_the_bit(entry, seed,
     promised("hard_limit"),
     topk_loss="infinite, or the size of a gap over alpha",
     permutation_loss="infinite, or the size of a gap over alpha",
+    graded_topk_loss="infinite, or the size of a gap over alpha",
+    ranknet_loss="the size of a gap over alpha",
+    lambda_loss="the size of a gap over alpha",
+    lambda_loss_at_k="the size of a gap over alpha",
+    listnet_loss="the size of a gap over alpha",
+    listmle_loss="the size of a gap over alpha",
 )
 @given(grids, dtypes, st.integers(1, 60))
 def test_a_small_alpha_gives_the_hard_result(entry, ranking, dtype, k):

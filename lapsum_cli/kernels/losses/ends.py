@@ -13,8 +13,9 @@ import numpy as np
 from ...core.rankings import Array, Rankings
 from ..jit import uncounted
 from ..scalars.team import join, team_sums
-from .pairs import apart
 from .parts import Loss
+
+_SMALL = 2.0**-40  # so that sums over scores at the end of the floats are none beyond it
 
 
 @uncounted
@@ -66,10 +67,10 @@ def _scaled(rankings, offsets, read, to_alpha, upstreams):
         for i in range(start + team.t, stop, team.threads):
             g = upstream[i] * up if abs(x[i]) < np.inf else 0.0
             out[i] = g / alpha
-            moment -= g * apart(x[i], x[first], 1.0, alpha) if g != 0.0 else 0.0
+            moment -= g * ((0.5 * np.float64(x[i]) - 0.5 * np.float64(x[first])) * _SMALL) if g != 0.0 else 0.0
         (moment,) = team_sums(team, (moment,))
         if team.t == 0:
-            to_alpha[r] = moment / alpha
+            to_alpha[r] = moment / alpha / (0.5 * _SMALL * alpha)
 
 
 PARTAKING = Loss(_partaking, reads=(), moves=(), sums=3)

@@ -5,12 +5,18 @@ import math
 import numpy as np
 
 from ..jit import inner
+from ..scalars.laplace import LARGEST_GAP
 
 
 @inner
 def apart(a, b, up, alpha):
-    """(a - b) / alpha, times up = 1 or -1; 0 of equal infinities."""
-    return 0.0 if a == b else up * (0.5 * np.float64(a) - 0.5 * np.float64(b)) / (0.5 * alpha)
+    """(a - b) / alpha, times up = 1 or -1; 0 of equal infinities, and infinite where one of them is."""
+    if a == b:
+        return 0.0
+    far = up * (0.5 * np.float64(a) - 0.5 * np.float64(b)) / (0.5 * alpha)
+    if abs(far) == np.inf and abs(a) < np.inf and abs(b) < np.inf:
+        return math.copysign(LARGEST_GAP, far)
+    return far
 
 
 @inner

@@ -8,7 +8,7 @@ permute.py of the device.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -32,7 +32,7 @@ class Loss(NamedTuple):
     needs_gains   whether targets must be gains: finite, and 0 or more
     work          rows of float64, (work, N), that the loop writes and reads: the last of its upstreams
     of_constant   whether there is one where all targets are alike, also of a single score
-    levels        (target, offsets) -> (L, m) float64: it is n times the sum of what the loop makes for each of these k
+    levels        (target, offsets) -> several ks (m,) float64: it is n times the sum of what the loop makes for each
     card_bytes    per score on a card, the scores and the results left out; measured by the tests of a card
     """
 
@@ -43,7 +43,7 @@ class Loss(NamedTuple):
     needs_gains: bool = False
     work: int = 0
     of_constant: bool = False
-    levels: Callable[[Array, np.ndarray], np.ndarray] | None = None
+    levels: Callable[[Array, np.ndarray], Iterable[np.ndarray]] | None = None
     card_bytes: int = 240
 
 
@@ -278,9 +278,7 @@ def _over_levels(
     scores, alpha = None, np.zeros(len(rankings))
     for ks in loss.levels(target, offsets):
         weights = np.where(ks > 0, rankings.lengths, 0.0)
-        found, parts = forward(
-            kernels, place, of_one, rankings, target, alphas, np.ascontiguousarray(ks), how, descending, keep
-        )
+        found, parts = forward(kernels, place, of_one, rankings, target, alphas, ks, how, descending, keep)
         losses += np.where(ks > 0, found, 0.0) * weights
         if keep:
             gradient, to_alpha = backward(kernels, place, of_one, parts)
