@@ -375,9 +375,7 @@ def test_a_k_column_is_of_the_losses_that_take_one(tmp_path):
 def test_what_takes_the_square_of_a_long_ranking_must_be_asked_for(tmp_path):
     x = np.arange(20_001.0)
     for name in ("ranknet", "lambda", "approx-ndcg"):
-        with pytest.raises(
-            DataError, match=rf"{name} takes n\^2 steps, 4e\+08 for its 20001 scores; pass .?force=True"
-        ):
+        with pytest.raises(DataError, match=rf"{name} takes n\^2 steps, 4e\+08 for its 20001 scores"):
             function(name)(x, x % 2)
     with pytest.raises(DataError, match="kendall takes n"):
         lapsum.metric("kendall", x, x % 2)

@@ -279,11 +279,13 @@ def _over_levels(
     for ks in loss.levels(target, offsets):
         weights = np.where(ks > 0, rankings.lengths, 0.0)
         found, parts = forward(kernels, place, of_one, rankings, target, alphas, ks, how, descending, keep)
-        losses += np.where(ks > 0, found, 0.0) * weights
+        with np.errstate(over="ignore"):
+            losses += np.where(ks > 0, found, 0.0) * weights
         if keep:
             gradient, to_alpha = backward(kernels, place, of_one, parts)
             gradient = weighted(kernels, place, offsets, gradient, weights)
-            alpha += np.where(ks > 0, kernels.losses.here(place, to_alpha), 0.0) * weights
+            with np.errstate(over="ignore"):
+                alpha += np.where(ks > 0, kernels.losses.here(place, to_alpha), 0.0) * weights
             if scores is None:
                 scores = gradient
             else:
