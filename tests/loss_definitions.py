@@ -47,6 +47,15 @@ def graded_topk(x, target, alpha, descending=True):
     return len(x) * sum(reference.topk_loss(x, target, k, alpha, descending) for k in ks)
 
 
+def bce_dftopk(x, target, k, alpha, descending=True):
+    """The cross-entropy of logistic memberships about the middle of the k-th best score and the next."""
+    t, k = reference.hard_topk(target, k), int(np.ceil(k))
+    best = np.sort(-np.asarray(x) if descending else np.asarray(x))
+    middle = (-1 if descending else 1) * (best[k - 1].astype(np.longdouble) + best[k]) / 2 if k < len(x) else 0
+    z = (1 if descending else -1) * (np.asarray(x).astype(np.longdouble) - middle) / alpha
+    return float(np.mean(t * _softplus(-z) + (1 - t) * _softplus(z)) if k < len(x) else 0)
+
+
 def ranknet(x, target, alpha, descending=True):
     """The mean of log(1 + e^-z_ij) over pairs with y_i > y_j."""
     costs = _softplus(-_apart(x, alpha, descending))
@@ -101,6 +110,21 @@ def approx_ndcg(x, target, alpha, gain="exp2", descending=True):
     at = 0.5 + _sigmoid(-_apart(x, alpha, descending)).sum(axis=1)
     of_gains = gains(target, gain)
     return float(1 - np.sum(of_gains / np.log2(1 + at)) / ideal_dcg(of_gains))
+
+
+def neural_ndcg(x, target, alpha, k=None, gain="exp2", descending=True):
+    """1 - NDCG of the gains that NeuralSort's matrix sorts, whose columns and rows are scaled to sum to 1."""
+    z, n, of_gains = _apart(x, alpha, descending)[:, 0], len(x), gains(target, gain)
+    exponents = (n - 1 - 2 * np.arange(n))[:, None] * z - np.abs(z[:, None] - z).sum(axis=1)
+    p = np.exp(exponents - exponents.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    for _ in range(50):
+        p /= p.sum(axis=0)
+        p /= p.sum(axis=1, keepdims=True)
+        if np.abs(p.sum(axis=0) - 1).max() < 1e-6:
+            break
+    counts = 1 if k is None else np.clip(k - np.arange(n), 0, 1)
+    return float(1 - np.sum(counts * (p @ of_gains) / np.log2(2 + np.arange(n))) / ideal_dcg(of_gains, k))
 
 
 def hard(definition):

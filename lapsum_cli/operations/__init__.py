@@ -111,6 +111,11 @@ LOSSES = {
         "lapsum_cli.kernels.losses.graded_topk",
         "n times topk summed over all grades of the target but the lowest, k how many have it or better",
     ),
+    "bce-dftopk": LossEntry(
+        "lapsum_cli.kernels.losses.bce_dftopk",
+        "as topk, p logistic about the middle of the k-th score and the next (Zhu et al. 2025)",
+        k="needed",
+    ),
     "ranknet": LossEntry(
         "lapsum_cli.kernels.losses.ranknet",
         "mean over pairs with y_i > y_j of log(1 + e^((x_j - x_i) / alpha)) (Burges et al. 2005)",
@@ -135,6 +140,14 @@ LOSSES = {
     "approx-ndcg": LossEntry(
         "lapsum_cli.kernels.losses.approx_ndcg",
         "1 - DCG / ideal DCG at the places 1 + sum over j != i of 1 / (1 + e^((x_i - x_j) / alpha)) (Qin et al. 2010)",
+        options=("gain",),
+        is_square=True,
+    ),
+    "neural-ndcg": LossEntry(
+        "lapsum_cli.kernels.losses.neural_ndcg",
+        "1 - DCG / ideal DCG of the gains that NeuralSort's permutation, made doubly stochastic, sorts, of the first k "
+        "places (Pobrotyn and Bialobrzeski 2021), a hundred times over",
+        k="optional",
         options=("gain",),
         is_square=True,
     ),

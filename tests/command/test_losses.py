@@ -22,12 +22,14 @@ LOSSES = {
     "ndcg linear": {"gain": "linear"},
     "permutation": {},
     "graded-topk": {},
+    "bce-dftopk": {"k": 5},
     "ranknet": {},
     "lambda": {},
     "lambda at 5": {"k": 5, "weighting": "ndcg2++", "mu": 3.0},
     "listnet": {},
     "listmle": {},
     "approx-ndcg": {"gain": "linear"},
+    "neural-ndcg": {"k": 5},
 }
 INF = float("inf")
 SCORES = [[0.3, 2.0, -1.0, 0.5], [1.0, 2.0, 3.0], [5.0], [], [-INF, 1.0, 0.2, 4.0], [-INF, 1.0], [2.0, 2.0, 2.0]]
@@ -325,7 +327,8 @@ def test_the_losses_are_listed_and_defined():
     names = [line.split("  ")[0] for line in lines]
     losses = dict.fromkeys(case.split()[0] for case in LOSSES)
     assert (done.returncode, names) == (0, [*losses, *METRICS])
-    assert [line.split()[0] for line in lines if "n^2 steps" in line] == ["ranknet", "lambda", "approx-ndcg", "kendall"]
+    square = [line.split()[0] for line in lines if "; n^2 steps" in line]
+    assert square == ["ranknet", "lambda", "approx-ndcg", "neural-ndcg", "kendall"]
 
 
 # Several at once.

@@ -125,7 +125,7 @@ def test_a_constant_ranking_has_no_gradient_where_alpha_is_in_its_deviations(ent
     assert g.alpha == 0
 
 
-@every(has_gradient)
+@every(has_gradient, neural_ndcg_loss="it takes a hundred times as long: tests/losses")
 def test_the_gradients_of_a_long_batch_are_the_same_on_one_thread_and_two(entry):
     x, target, v = long_batch(5000, 100 if entry.square else 3000)
     upstream = (lambda r: np.ones(len(x))[r]) if entry.per == "ranking" else v.__getitem__

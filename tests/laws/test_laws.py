@@ -56,11 +56,13 @@ TWO_SIDED = pytest.mark.parametrize("descending", [True, False])
     topk_loss="a cross-entropy grows without bound",
     permutation_loss="a cross-entropy grows without bound",
     graded_topk_loss="a cross-entropy grows without bound",
+    bce_dftopk_loss="a cross-entropy grows without bound",
     ranknet_loss="a logistic loss grows without bound",
     lambda_loss="a logistic loss grows without bound",
     lambda_loss_at_k="a logistic loss grows without bound",
     listnet_loss="a cross-entropy grows without bound",
     listmle_loss="a cross-entropy grows without bound",
+    neural_ndcg_loss="its permutation is doubly stochastic within 1e-6, or not yet",
 )
 @given(wild, dtypes, alphas, shares)
 def test_results_lie_between_their_bounds(entry, ranking, dtype, alpha, share):
@@ -245,7 +247,7 @@ def test_a_ranking_does_not_see_its_neighbours_nor_the_threads(entry, rows, dtyp
         np.testing.assert_array_equal(a, b)
 
 
-@every()
+@every(neural_ndcg_loss="it takes a hundred times as long: the law above looks at its neighbours")
 @given(st.integers(0, 2**32), st.integers(1, 40), dtypes, st.floats(1e-2, 10), shares)
 def test_results_do_not_depend_on_the_place_in_the_batch_to_the_bit(entry, seed, n, dtype, alpha, share):
     """Of 153 rankings at once and of 1 to 17, which fill SIMD lanes or are left over: all alike, or of like length."""
@@ -279,6 +281,7 @@ def test_results_do_not_depend_on_the_place_in_the_batch_to_the_bit(entry, seed,
     topk_loss="infinite, or the size of a gap over alpha",
     permutation_loss="infinite, or the size of a gap over alpha",
     graded_topk_loss="infinite, or the size of a gap over alpha",
+    bce_dftopk_loss="the size of a gap over alpha",
     ranknet_loss="the size of a gap over alpha",
     lambda_loss="the size of a gap over alpha",
     lambda_loss_at_k="the size of a gap over alpha",
@@ -359,7 +362,10 @@ def test_inputs_are_never_modified(entry, ranking, dtype):
         assert np.array_equal(values, before[name]), name
 
 
-@every(permutation="n squared numbers each: the neighbours above have one thread and more")
+@every(
+    permutation="n squared numbers each: the neighbours above have one thread and more",
+    neural_ndcg_loss="it takes a hundred times as long: the neighbours above have one thread and more",
+)
 def test_a_long_batch_is_the_same_on_one_thread_and_two(entry):
     x, target, _ = long_batch(10_000, 100 if entry.square else 3000)
     one, two = (entry(x, target, threads=threads) for threads in (1, 2))

@@ -91,11 +91,7 @@ def test_without_anything_relevant_there_is_no_metric_and_all_relevant_is_one(na
 
 
 def test_what_is_no_metric_is_refused():
-    for name, words in {
-        "spearman": "spearman is no metric",
-        "mrr,map": "is no metric",
-        "pearson": "no loss 'pearson'",
-    }.items():
+    for name, words in (("spearman", "is no metric"), ("mrr,map", "is no metric"), ("pearson", "no loss 'pearson'")):
         with pytest.raises(OptionError, match=words):
             lapsum_cli.metric(name, [1.0, 2], [0, 1])
     with pytest.raises(OptionError, match=r"ndcg@2 is a metric of hard orders, which has no gradient"):

@@ -92,6 +92,14 @@ def test_approx_ndcg_is_that_of_the_authors_and_1(case):
     agree(case, loss("approx-ndcg", x, y, **given) - 1, got.scores, np.full(len(x), 1 / len(x)))
 
 
+@of("neuralNDCG")
+def test_neural_ndcg_is_that_of_the_authors_and_1(case):
+    x, y = rankings(case)
+    given = {"alpha": case["params"]["temperature"], "k": case["params"]["k"], "reduction": "none"}
+    got = loss_vjp("neural-ndcg", x, y, np.ones(len(x)), **given)
+    agree(case, loss("neural-ndcg", x, y, **given) - 1, got.scores, np.full(len(x), 1 / len(x)))
+
+
 @of("ndcg_metric")
 def test_metrics(case):
     x, y = rankings(case)
