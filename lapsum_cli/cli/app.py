@@ -18,7 +18,7 @@ from typer.models import ArgumentInfo
 
 from .. import __version__
 from ..core.errors import DataError, IOFailed, LapsumError, OptionError, is_out_of_memory
-from ..operations import LOSSES, METHODS, METRICS, OPERATIONS, methods_of, operation_called
+from ..operations import LOSSES, METHODS, OPERATIONS, methods_of, operation_called
 from ..operations.choices import CHOICES
 from ..operations.losses import asked_for
 from . import options
@@ -172,7 +172,7 @@ def _check_loss(given: str | None) -> None:
         asked_for(given or "")
     except OptionError as error:
         why = f"{error.message.partition('; known')[0]}; " if given else ""
-        known = ", ".join([*LOSSES, *METRICS])
+        known = f"{', '.join(LOSSES)}, or a metric such as ndcg@10,"
         raise OptionError(f"{why}name one of {known} first: lapsum loss ndcg FILE --target COLUMN") from None
 
 

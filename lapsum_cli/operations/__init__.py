@@ -123,7 +123,7 @@ LOSSES = {
     ),
     "lambda": LossEntry(
         "lapsum_cli.kernels.losses.lambda_loss",
-        "LambdaLoss: sum over pairs with y_i > y_j of W_ij log2(1 + e^((x_j - x_i) / alpha)), W by --weighting, "
+        "LambdaLoss: sum over pairs with y_i > y_j of W_ij log2(1 + e^((x_j - x_i) / alpha)), W as weighting says, "
         "of the first k places (Wang et al. 2018)",
         k="optional",
         options=("weighting", "mu", "eps", "gain"),

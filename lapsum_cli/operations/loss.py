@@ -52,7 +52,10 @@ class Loss(LossChoices, Operation):
     spearman: 1 - the correlation of the soft ranks r with the ranks of the target y. ndcg: 1 - DCG / ideal, DCG = sum
     of gain(y_i) / log2(1 + r_i); with --k each term times the soft membership p_i. topk: the cross-entropy
     -(1/n) sum of t_i log p_i + (1 - t_i) log(1 - p_i), t the k largest targets. recall: 1 - sum of t_i p_i / k.
-    permutation: -(1/n) sum of log P[i, place of y_i], P the soft permutation.
+    permutation: -(1/n) sum of log P[i, place of y_i], P the soft permutation. graded-topk: topk over all grades of y.
+
+    As their authors have them, alpha in the place of a temperature: ranknet, lambda, listnet, listmle, approx-ndcg,
+    neural-ndcg, bce-dftopk. Metrics, without gradients: ndcg@k, recall@k, mrr, mrr@k, map, kendall, hard-spearman.
 
     Scores of -inf take no part, nor do those of +inf in ascending order. A ranking with fewer than two others, a
     constant target or no gain has a null loss and gradient 0.

@@ -17,7 +17,9 @@ from .parts import Loss
 
 @uncounted
 def bce_dftopk(rankings, offsets, read, losses, upstreams):
-    """The mean cross-entropy, and its gradient along x / alpha, of which the two scores about b take a half each."""
+    """The mean cross-entropy, and its gradient along x / alpha, of which the two scores about b take a half each, or
+    those that are equal to them share it.
+    """
     x, places, wanted, ks, alphas, descending = read
     team, (upstream,), up = join(rankings), upstreams, 1.0 if descending else -1.0
     for r in range(team.first, team.last):
@@ -34,11 +36,13 @@ def bce_dftopk(rankings, offsets, read, losses, upstreams):
             if upstream.size > 0:
                 upstream[i] = slope / (stop - start)
         total, moved = team_sums(team, (total, moved))
+        like_last, like_next = 0.0, 0.0
         for i in range(start + team.t, stop if upstream.size > 0 else start, team.threads):
-            if is_moot:
-                upstream[i] = 0.0
-            elif places[i] == k - 1 or places[i] == k:
-                upstream[i] -= 0.5 * moved / (stop - start)
+            like_last, like_next = like_last + (x[i] == last), like_next + (x[i] == next_one)
+        like_last, like_next = team_sums(team, (like_last, like_next))
+        for i in range(start + team.t, stop if upstream.size > 0 else start, team.threads):
+            share = (0.5 / like_last if x[i] == last else 0.0) + (0.5 / like_next if x[i] == next_one else 0.0)
+            upstream[i] = 0.0 if is_moot else upstream[i] - share * moved / (stop - start)
         if team.t == 0:
             losses[r] = total / max(stop - start, 1)
 
