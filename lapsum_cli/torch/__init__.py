@@ -218,7 +218,7 @@ def __getattr__(name: str) -> Callable[..., torch.Tensor]:
     known = {f"{called.replace('-', '_')}_loss": called for called in LOSSES}
     if name not in known:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return lambda x, target, **options: loss(known[name], x, target, **options)
+    return lambda x, target, k=None, **options: loss(known[name], x, target, k=k, **options)
 
 
 def __dir__() -> list[str]:
