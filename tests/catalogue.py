@@ -148,14 +148,6 @@ def _hard_recall(x, target, k):
     return 1 - reference.hard_topk(target, k) @ reference.hard_topk(x, k) / k
 
 
-def _hard_ndcg(x, target, k, gain="exp2", cut=True):
-    gains = 2.0**target - 1 if gain == "exp2" else target
-    places = np.arange(len(x))
-    members, ideal = (reference.hard_topk(x, k), np.clip(k - places, 0, 1)) if cut else (1, 1)
-    best = np.sum(ideal * np.sort(gains)[::-1] / np.log2(2 + places))
-    return 1 - np.sum(members * gains / np.log2(1 + reference.hard_rank(x))) / best
-
-
 _MEMBERSHIP = {
     "per": "score",
     "k": "positional",
@@ -257,7 +249,7 @@ LOSSES = [
         "ndcg_loss",
         reference.ndcg_loss,
         error=(2e-6, 1e-11),
-        hard=partial(_hard_ndcg, cut=False),
+        hard=partial(of_losses.hard_ndcg, cut=False),
         **_LOSS,
     ),
     Entry(
@@ -267,7 +259,7 @@ LOSSES = [
         error=(2e-6, 1e-11),
         k="keyword",
         options={"gain": "linear"},
-        hard=partial(_hard_ndcg, gain="linear"),
+        hard=partial(of_losses.hard_ndcg, gain="linear"),
         **_LOSS,
     ),
     Entry(

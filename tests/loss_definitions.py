@@ -130,3 +130,12 @@ def neural_ndcg(x, target, alpha, k=None, gain="exp2", descending=True):
 def hard(definition):
     """What a bounded loss tends to with alpha: itself, of logistic steps of 0, 1/2 and 1."""
     return lambda x, target, k: definition(x, target, 1e-12)
+
+
+def hard_ndcg(x, target, k, gain="exp2", cut=True):
+    """What a soft one tends to: at the mean of the places of equal scores; cut: of the first k."""
+    gains = 2.0**target - 1 if gain == "exp2" else target
+    places = np.arange(len(x))
+    members, ideal = (reference.hard_topk(x, k), np.clip(k - places, 0, 1)) if cut else (1, 1)
+    best = np.sum(ideal * np.sort(gains)[::-1] / np.log2(2 + places))
+    return 1 - np.sum(members * gains / np.log2(1 + reference.hard_rank(x))) / best
