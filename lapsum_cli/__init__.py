@@ -32,6 +32,7 @@ _HOME = {
     "TopKGradients": "api.functions",
     "log_soft_topk": "api.functions",
     "log_soft_topk_vjp": "api.functions",
+    "metric": "api.losses",
     "ndcg_loss": "api.losses",
     "ndcg_loss_vjp": "api.losses",
     "permutation_loss": "api.losses",

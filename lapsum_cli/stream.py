@@ -48,7 +48,8 @@ def run(
 
     how  the record of how the result is made, to which is added what it was made of
     """
-    counts, total = Counts(without_score=table.without_score), source.rows if table.keeps_rows else None
+    counts = Counts(without_score=table.without_score, called=operation.called)
+    total = source.rows if table.keeps_rows else None
     try:
         words.read(source.share(0))
         batches = ahead(whole_rankings(source.chunks(), table.layout, table.cost, budget), budget)

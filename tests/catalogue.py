@@ -14,6 +14,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+import loss_definitions as of_losses
 import numpy as np
 import pytest
 
@@ -150,14 +151,6 @@ def _hard_recall(x, target, k):
     return 1 - reference.hard_topk(target, k) @ reference.hard_topk(x, k) / k
 
 
-def _hard_ndcg(x, target, k, gain="exp2", cut=True):
-    gains = 2.0**target - 1 if gain == "exp2" else target
-    places = np.arange(len(x))
-    members, ideal = (reference.hard_topk(x, k), np.clip(k - places, 0, 1)) if cut else (1, 1)
-    best = np.sum(ideal * np.sort(gains)[::-1] / np.log2(2 + places))
-    return 1 - np.sum(members * gains / np.log2(1 + reference.hard_rank(x))) / best
-
-
 _MEMBERSHIP = {
     "per": "score",
     "k": "positional",
@@ -168,6 +161,7 @@ _MEMBERSHIP = {
 }
 # In float32 the scores of a loss are float32, and all else float64: an error is that of memberships and ranks.
 _LOSS = {"per": "ranking", "needs_target": True, "of": "1"}
+_GROWS = {**_LOSS, "of": "each"}
 
 OPERATIONS = [
     Entry(
@@ -258,7 +252,7 @@ LOSSES = [
         "ndcg_loss",
         reference.ndcg_loss,
         error=(2e-6, 1e-11),
-        hard=partial(_hard_ndcg, cut=False),
+        hard=partial(of_losses.hard_ndcg, cut=False),
         **_LOSS,
     ),
     Entry(
@@ -268,7 +262,7 @@ LOSSES = [
         error=(2e-6, 1e-11),
         k="keyword",
         options={"gain": "linear"},
-        hard=partial(_hard_ndcg, gain="linear"),
+        hard=partial(of_losses.hard_ndcg, gain="linear"),
         **_LOSS,
     ),
     Entry(
@@ -277,6 +271,40 @@ LOSSES = [
         reference.permutation_loss,
         error=(2e-6, 1e-11),
         **{**_LOSS, "of": "each"},
+    ),
+    Entry("graded topk loss", "graded_topk_loss", of_losses.graded_topk, error=(2e-6, 1e-11), **_GROWS),
+    Entry("bce dftopk loss", "bce_dftopk_loss", of_losses.bce_dftopk, error=(2e-6, 1e-11), k="positional", **_GROWS),
+    Entry("ranknet loss", "ranknet_loss", of_losses.ranknet, error=(2e-6, 1e-11), is_linear=False, **_GROWS),
+    Entry("lambda loss", "lambda_loss", of_losses.lambda_loss, error=(2e-6, 1e-11), is_linear=False, **_GROWS),
+    Entry(
+        "lambda loss at k",
+        "lambda_loss",
+        of_losses.lambda_loss,
+        error=(2e-6, 1e-11),
+        k="keyword",
+        options={"weighting": "ndcg2++", "mu": 3.0, "eps": 0.0},
+        is_linear=False,
+        **_GROWS,
+    ),
+    Entry("listnet loss", "listnet_loss", of_losses.listnet, error=(2e-6, 1e-11), **_GROWS),
+    Entry("listmle loss", "listmle_loss", of_losses.listmle, error=(2e-6, 1e-11), **_GROWS),
+    Entry(
+        "approx ndcg loss",
+        "approx_ndcg_loss",
+        of_losses.approx_ndcg,
+        error=(2e-6, 1e-11),
+        hard=of_losses.hard(of_losses.approx_ndcg),
+        is_linear=False,
+        **_LOSS,
+    ),
+    Entry(
+        "neural ndcg loss",
+        "neural_ndcg_loss",
+        of_losses.neural_ndcg,
+        error=(2e-6, 1e-10),
+        hard=lambda x, target, k: 1 - lapsum_cli.metric("ndcg@100%", x, target),
+        is_linear=False,
+        **_LOSS,
     ),
 ]
 

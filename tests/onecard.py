@@ -83,7 +83,8 @@ def _run_every_operation(lane, offsets, dtype):
     from lapsum_cli.core.rankings import Rankings
     from lapsum_cli.kernels import cuda, losses
     from lapsum_cli.kernels.cuda import deviations, doubts, numbers, order, padding, permute, rank, sort, tiles, topk
-    from lapsum_cli.operations import LOSSES
+    from lapsum_cli.operations import LOSSES, METRICS
+    from lapsum_cli.operations.loss_choices import READS, LossChoices
 
     n, m = int(offsets[-1]), len(offsets) - 1
     x, alphas, ks, target = np.zeros(n, dtype), np.ones(m), np.ones(m), np.zeros(n)
@@ -112,7 +113,10 @@ def _run_every_operation(lane, offsets, dtype):
     padding.count(lane, Rankings(there, offsets), np.inf)
     padding.put_back(lane, padding.last(lane, there), offsets, np.ones(m))
     tiles.OnTiles.of(lane, offsets).clear(np.ones(m, bool), lane.put(x))
-    for entry in LOSSES.values():
-        loss, how, k = losses.find(entry.module), {"exponential": True}, None if entry.k == "none" else ks
-        _, state = losses.forward(cuda, lane, loss, rankings, target, alphas, k, how, descending=True, keep=True)
-        losses.backward(cuda, lane, loss, state)
+    target[::2] = 1.0  # two grades
+    how = {name: read(LossChoices()) for name, read in READS.items()}
+    for entry in (*LOSSES.values(), *METRICS.values()):
+        loss, k, keep = losses.find(entry.module), None if entry.k == "none" else ks, entry.is_soft
+        _, state = losses.forward(cuda, lane, loss, rankings, target, alphas, k, how, descending=True, keep=keep)
+        if keep:
+            losses.backward(cuda, lane, loss, state)

@@ -25,8 +25,9 @@ from ..formats.files import Output
 from ..formats.frames import FORMAT, Frame, InMemory, is_frame
 from ..formats.sinks import Made, Sink, open_sink
 from ..formats.sources import Rows, Sources
-from ..operations import LOSSES, METHODS, operation_called
+from ..operations import METHODS, operation_called
 from ..operations.loss import Loss, check_reduction
+from ..operations.losses import Losses, losses_of, need_of_k
 from ..operations.operation import PAIR, POSITION, RANKING, SCORE, ByMethod, Operation
 from ..operations.topk import TopK
 from ..operations.warm import on_terminal, warm, warm_places
@@ -83,8 +84,8 @@ def run_file(
     """Apply an operation to a file of any size, as the command does; returns what was done (rows, rankings, scores), or
     the result itself for sink="arrow".
 
-    operation  "rank", "sort", "topk", "permute", or "loss" with loss="spearman", "topk", "recall", "ndcg",
-               "permutation"
+    operation  "rank", "sort", "topk", "permute", or "loss" with loss="spearman" or another of operations.LOSSES, a
+               metric such as "ndcg@10" (METRICS), or several, "ndcg,spearman,mrr"
     source     a path, a glob, a directory of Parquet, "-" for standard input; a table in memory, or a stream of one:
                Arrow, pandas, Polars, DuckDB, and whatever else has __arrow_c_stream__; or a list of these
     sink       a path; "arrow" for a pyarrow.Table, with how it was made in its metadata (lapsum); None writes to
@@ -123,7 +124,8 @@ def run_file(
     held = InMemory() if isinstance(sink, str) and sink == IN_MEMORY else None
     check_reduction(reduction)
     made = make_operation(operation, alpha, k, names, **options)
-    made = replace(made, force=True) if force and isinstance(made, ByMethod) else made
+    made = replace(made, force=True) if force and isinstance(made, ByMethod | Loss) else made
+    made = made.forced() if force and isinstance(made, Losses) else made
     asked = Asked(nan, column, reduction, item)
     dialect = Given(delimiter, quote, escape, no_header)
     told = words or Silent()
@@ -132,8 +134,8 @@ def run_file(
     job = Job(
         made, names, asked, from_format, dialect, to_format, force, memory, threads, device, told, sort_groups, temp_dir
     )
-    if reduction == "mean" and "target" in made.takes and made.gradient:
-        job = replace(job, operation=replace(cast(Loss, made), scale=1 / max(1, _count_losses(job, sources))))
+    if reduction == "mean" and isinstance(made, Loss | Losses) and made.gradient:
+        job = replace(job, operation=made.scaled(_count_losses(job, sources)))
     shard = Shard(sources, held or (None if sink is None else os.fsdecode(sink)))
     [counts] = engine_called(engine).run(partial(_run_shard, job), [shard])
     return held.table if held else counts
@@ -281,16 +283,16 @@ def _run_shard(job: Job, shard: Shard) -> Counts:
             return run(rows, job.operation, table, out, how, table.on, budget, job.words)
 
 
-def _count_losses(job: Job, sources: list[str | Frame]) -> int:
-    """How many rankings have a loss: what its mean divides by, and so its gradient, which is then computed in a second
-    pass over the input.
+def _count_losses(job: Job, sources: list[str | Frame]) -> list[int]:
+    """How many rankings have a loss, of each that is asked for: what its mean divides by, and so its gradient, which is
+    then computed in a second pass over the input.
     """
     if any(one == "-" or (isinstance(one, Frame) and one.is_read_once) for one in sources):
         raise OptionError(
             "the gradient of a mean reads its input twice; name a file or a table, or pass ⟨reduction=sum⟩ and divide "
             "by the number of rankings"
         )
-    operation = replace(job.operation, gradient=False, grad_alpha=False)
+    operation = cast(Loss | Losses, job.operation).without_gradient()
     counting = replace(job, operation=operation, words=Silent())
     with counting.opened(Shard(sources, None)) as (source, table, _, budget):
         warm(operation, str(table.dtype), table.on, job.wait)
@@ -302,7 +304,7 @@ def _count_losses(job: Job, sources: list[str | Frame]) -> int:
         batches = whole_rankings(rows.chunks(), table.layout, table.cost, budget)
         for _, freed in results(operation, table, batches, table.on, counts):
             budget.give(freed)
-        return counts.losses
+        return [total.count for total in counts.totals] or [0] * len(operation.called)
 
 
 def make_operation(name: str, alpha: Any, k: Any, names: Names, **options: Any) -> Operation:
@@ -320,7 +322,7 @@ def make_operation(name: str, alpha: Any, k: Any, names: Names, **options: Any) 
         raise OptionError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}")
     if made.direction in options:
         options["descending"] = options.pop(made.direction)
-    return made(**options)
+    return losses_of(**options) if made is Loss else made(**options)
 
 
 def _take_k(made: Any, k: Any, names: Names, options: dict[str, Any]) -> None:
@@ -331,7 +333,7 @@ def _take_k(made: Any, k: Any, names: Names, options: dict[str, Any]) -> None:
     need = "needed" if "k" in made.takes and (method is None or method.takes_k) else "none"
     what = f"{what} by {options['method']}" if method is not None and not method.takes_k else what
     if loss is not None:
-        need = LOSSES[loss].k if loss in LOSSES else "none"
+        need = need_of_k(loss)
     if need == "needed" and (k is None) == (names.k is None):
         raise OptionError(f"{what} needs one of ⟨k⟩, such as ⟨k=10⟩ or ⟨k=10%⟩, and ⟨k_column⟩")
     if need == "optional" and k is not None and names.k is not None:

@@ -23,8 +23,9 @@ import numpy as np
 
 from ..core.errors import OptionError
 from ..core.renamed import renamed
-from ..operations import LOSSES
+from ..operations import LOSSES, METRICS
 from ..operations.loss import Loss, check_reduction
+from ..operations.losses import Losses, losses_of
 from ..operations.operation import EACH, GRADIENT, operation_of
 from .forms import in_memory, option
 from .functions import Gradients, compute, of_all
@@ -49,10 +50,7 @@ def loss(
     check_reduction(reduction)
     operation = _operation(name, alpha, descending, k, options)
     form, result = compute(operation, by_group(x, groups), alpha, threads, device, k, target=target)
-    if reduction == "none":
-        return form.each(result.losses)
-    known = result.losses[~np.isnan(result.losses)]
-    return known.sum() if reduction == "sum" else (known.mean() if len(known) else np.nan)
+    return _reduced(form, result.losses, reduction)
 
 
 def loss_vjp(
@@ -87,6 +85,38 @@ def loss_vjp(
     return Gradients(form.scores(to_scores), form.each(to_alpha))
 
 
+def metric(
+    name: str,
+    x: Any,
+    target: Any,
+    *,
+    descending: bool = True,
+    reduction: str = "mean",
+    groups: Any = None,
+    threads: int = 1,
+    device: str | None = None,
+    **options: Any,
+) -> Any:
+    """The metric of this name, of hard orders: ndcg@10, recall@10, mrr, map, kendall ... (operations.METRICS).
+
+    Larger is better. Equal scores have no order: it is the mean over all that they may have. options: such as gain.
+    """
+    check_reduction(reduction)
+    operation = losses_of(name, descending=descending, **options)
+    if not isinstance(operation, Losses) or len(operation.several) > 1:
+        raise OptionError(f"{name} is no metric; known are {', '.join(METRICS)}")
+    form, result = compute(operation, by_group(x, groups), 1.0, threads, device, target=target)
+    return _reduced(form, result.losses[:, 0], reduction)
+
+
+def _reduced(form: Any, losses: np.ndarray, reduction: str) -> Any:
+    """Losses of rankings, as they are asked for."""
+    if reduction == "none":
+        return form.each(losses)
+    known = losses[~np.isnan(losses)]
+    return known.sum() if reduction == "sum" else (known.mean() if len(known) else np.nan)
+
+
 def _one(name: str, given: Any) -> float:
     """What was given for a loss that is one number."""
     found = option(name, in_memory(given))
@@ -114,6 +144,7 @@ def doors(name: str, about: str) -> tuple[Callable[..., Any], Callable[..., Grad
     needed = {"k": ()} if entry.k == "needed" else {}
     own: dict[str, Any] = {"k": None} if entry.k == "optional" else {}
     own |= {option: Loss.__dataclass_fields__[option].default for option in entry.options}
+    own |= {"force": False} if entry.is_square else {}
     shared = {"alpha": "0.1std", "descending": True, "reduction": "mean", "groups": None, "threads": 1, "device": None}
 
     def door(function: Callable[..., Any], first: dict[str, Any], called: str, help: str) -> Callable[..., Any]:
@@ -133,7 +164,7 @@ def doors(name: str, about: str) -> tuple[Callable[..., Any], Callable[..., Grad
         call.__doc__, call.__signature__ = help, signature  # type: ignore[attr-defined]
         return call
 
-    of_it = f"{name}_loss"
+    of_it = f"{name.replace('-', '_')}_loss"
     gradients = f"Gradients of upstream * {of_it}(x, target) with respect to the scores and alpha, in O(n) after sorts."
     return door(loss, {}, of_it, about), door(loss_vjp, {"upstream": 1.0}, f"{of_it}_vjp", gradients)
 
@@ -167,14 +198,16 @@ permutation_loss, permutation_loss_vjp = doors(
     "permutation",
     """Cross-entropy of the soft permutation: -(1/n) sum of log P[i, place of y_i], in O(n) memory.
 
-    Equal targets take their places in the order of the input. Source: LapSum, ICML 2025, section 4.
+    Equal targets take each of their places in turn: it is the mean over their orders.
+    Source: LapSum, ICML 2025, section 4.
     """,
 )
 
 
 def __getattr__(name: str) -> Callable[..., Any]:
-    """The doors of a loss that only the table knows."""
+    """The doors of a loss that only the table knows, with _ for what is - there."""
     base = name.removesuffix("_vjp").removesuffix("_loss")
-    if not name.endswith(("_loss", "_loss_vjp")) or base not in LOSSES:
+    known = {called.replace("-", "_"): called for called in LOSSES}
+    if not name.endswith(("_loss", "_loss_vjp")) or base not in known:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return doors(base, LOSSES[base].about)[name.endswith("_vjp")]
+    return doors(known[base], LOSSES[known[base]].about)[name.endswith("_vjp")]

@@ -20,6 +20,7 @@ from .. import __version__
 from ..core.errors import DataError, IOFailed, LapsumError, OptionError, is_out_of_memory
 from ..operations import LOSSES, METHODS, OPERATIONS, methods_of, operation_called
 from ..operations.choices import CHOICES
+from ..operations.losses import asked_for
 from . import options
 from .bench import bench, with_words
 from .compare import compare
@@ -132,7 +133,7 @@ def _own(made: Any) -> list[inspect.Parameter]:
 
 
 def _typed(metadata: Any) -> Any:
-    flags = [metadata["flag"]] if metadata["flag"] else []
+    flags = [metadata["flag"]] if metadata["flag"] else []  # else that of its name
     return typer.Option(*flags, metavar=metadata["metavar"], help=metadata["help"])
 
 
@@ -146,9 +147,8 @@ def _run(name: str, given: dict[str, Any]) -> None:
     from ..formats import FORMATS
     from .terminal import Voice, what_was_done
 
-    if "loss" in given and given["loss"] not in LOSSES:
-        is_no_loss = f"no loss {given['loss']!r}; " if given["loss"] else ""
-        raise OptionError(f"{is_no_loss}name one of {', '.join(LOSSES)} first: lapsum loss ndcg FILE --target COLUMN")
+    if "loss" in given:
+        _check_loss(given["loss"])
     given["source"] = given["source"] or _piped(name)
     given["sink"] = None if given["sink"] == "-" else given["sink"]
     to_format, sink = given["to_format"], given["sink"]
@@ -165,6 +165,16 @@ def _run(name: str, given: dict[str, Any]) -> None:
         counts = run_file(name, **given, words=words)
     for line in what_was_done(name, counts, sink):
         words.say(line)
+
+
+def _check_loss(given: str | None) -> None:
+    """OptionError, with what stands first, unless losses or metrics that are known do."""
+    try:
+        asked_for(given or "")
+    except OptionError as error:
+        why = f"{error.message.partition('; known')[0]}; " if given else ""
+        known = f"{', '.join(LOSSES)}, or a metric such as ndcg@10,"
+        raise OptionError(f"{why}name one of {known} first: lapsum loss ndcg FILE --target COLUMN") from None
 
 
 def _piped(name: str) -> list[str]:

@@ -7,7 +7,7 @@ import contextlib
 import typer
 
 from ..core.errors import LapsumError
-from ..operations import LOSSES
+from ..operations import LOSSES, METRICS
 from .pages import PAGES
 
 
@@ -27,8 +27,10 @@ def columns(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def losses(incomplete: str) -> list[str]:
-    """The losses whose names go on as begun."""
-    return [name for name in LOSSES if name.startswith(incomplete)]
+    """The losses and metrics whose names go on as begun, behind those that a comma ends."""
+    before, comma, begun = incomplete.rpartition(",")
+    known = [*LOSSES, *(name.replace("@k", "@") for name in METRICS)]  # ndcg@ is for a k to follow
+    return [f"{before}{comma}{name}" for name in known if name.startswith(begun)]
 
 
 def topics(ctx: typer.Context, incomplete: str) -> list[str]:

@@ -16,7 +16,7 @@ import typer
 from ..core.spelling import in_command
 from ..engines import ENGINES
 from ..formats import FOR_KIND, FORMATS
-from ..operations import LOSSES, OPERATIONS, operation_called
+from ..operations import LOSSES, METRICS, OPERATIONS, operation_called
 from ..operations.loss import REDUCTIONS
 from .complete import columns, losses
 
@@ -209,10 +209,18 @@ def upstream(
     """The gradient of a result."""
 
 
+_OF_METRICS = """
+Metrics are of hard orders: larger is better, and there is no gradient. Equal scores have no order: a metric is its mean
+over all that they may have. They are null where nothing is relevant (y > 0), and where the target is constant kendall
+and hard-spearman are. Give several, of either kind, with commas: ndcg,ndcg@10,mrr."""
+
+
 def _list_losses(value: bool) -> None:
     if value:
-        for name, entry in LOSSES.items():
-            print(f"{name:<12} {entry.about}")
+        for name, entry in {**LOSSES, **METRICS}.items():
+            what = "" if entry.is_soft else "metric: "
+            print(f"{name:<13}  {what}{entry.about}{'; n^2 steps' if entry.is_square else ''}")
+        print(_OF_METRICS)
         raise typer.Exit
 
 
@@ -220,7 +228,9 @@ def loss(
     loss: Annotated[
         str | None,
         typer.Argument(
-            metavar="NAME", autocompletion=losses, help=f"{' or '.join(', '.join(LOSSES).rsplit(', ', 1))}."
+            metavar="NAME",
+            autocompletion=losses,
+            help=f"{', '.join(LOSSES)}; or a metric: {', '.join(METRICS)}. Several, with commas, give a column each.",
         ),
     ] = None,
     target: Annotated[

@@ -87,11 +87,7 @@ def what_was_done(name: str, counts: Any, output: str | None) -> Iterator[str]:
         yield counts.padding
     if counts.nan:
         yield f"{counts.nan} NaN or null scores were left out: they {counts.without_score}"
-    if name == "loss":
-        undefined = counts.rankings - counts.losses
-        without = f"; {undefined} have none: their target is constant, without gain, or too short" if undefined else ""
-        mean = f"{counts.loss / counts.losses:.6g}" if counts.losses else "undefined"
-        yield f"mean loss {mean} over {counts.losses} rankings{without}"
+    yield from _means(counts)
     if softness := counts.how_soft.line():
         yield softness
     written = f" -> {output}" if output else ""
@@ -101,3 +97,12 @@ def what_was_done(name: str, counts: Any, output: str | None) -> Iterator[str]:
     if name in ("permute", "loss"):
         left = ", 1 row" if counts.written == 1 else f", {counts.written} rows"
     yield f"{counts.scores} scores in {rankings}{left}{written}"
+
+
+def _means(counts: Any) -> Iterator[str]:
+    """The mean of each loss, and of how many rankings."""
+    for called, total in zip(counts.called, counts.totals, strict=False):
+        undefined = counts.rankings - total.count
+        without = f"; {undefined} have none: their target is constant, without gain, or too short" if undefined else ""
+        mean = f"{float(total) / total.count:.6g}" if total.count else "undefined"
+        yield f"mean {called} {mean} over {total.count} rankings{without}"

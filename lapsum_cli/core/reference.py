@@ -192,9 +192,10 @@ def ndcg_loss(
 
 
 def permutation_loss(x: np.ndarray, target: ArrayLike, alpha: float, descending: bool = True) -> float:
-    """-(1/n) sum of log P[i, place of y_i], ties of the target in the order of the input."""
-    places = np.argsort(np.argsort(-np.asarray(target), kind="stable"))
-    return -np.log(permutation(x, alpha, descending)[np.arange(len(x)), places]).mean()
+    """-(1/n) sum of log P[i, place of y_i], in the mean over the orders of equal targets."""
+    y, log_p = np.asarray(target), np.log(permutation(x, alpha, descending))
+    above, ties = (y > y[:, None]).sum(axis=1), (y == y[:, None]).sum(axis=1)
+    return -np.mean([log_p[i, above[i] : above[i] + ties[i]].mean() for i in range(len(x))])
 
 
 def distances(x: ArrayLike, ks: ArrayLike, alpha: float, descending: bool) -> np.ndarray:

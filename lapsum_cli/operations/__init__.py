@@ -8,7 +8,7 @@
 
 F is the CDF of the Laplace distribution: LapSum (Struski, Bednarczyk, Podolak, Tabor, ICML 2025).
 
-The three tables are the places to plug in: a name, a line about it, and the module that has it.
+The tables are the places to plug in: a name, a line about it, and the module that has it.
 """
 
 from __future__ import annotations
@@ -44,12 +44,18 @@ class MethodEntry(NamedTuple):
 
 
 class LossEntry(NamedTuple):
-    """A loss: LOSS of `module`; k is "needed", "optional" or "none", options are its own among those of Loss."""
+    """A loss: LOSS of `module`; k is "needed", "optional" or "none", options are its own among those of LossChoices.
+
+    is_square   it takes n^2 steps, which long rankings must be asked for
+    is_soft     it has an alpha, and gradients; else it is a metric, of which larger is better
+    """
 
     module: str
     about: str
     k: str = "none"
     options: tuple[str, ...] = ()
+    is_square: bool = False
+    is_soft: bool = True
 
 
 OPERATIONS = {
@@ -183,7 +189,84 @@ LOSSES = {
     ),
     "permutation": LossEntry(
         "lapsum_cli.kernels.losses.permutation",
-        "-(1/n) sum of log P[i, place of y_i], P the soft permutation; ties in the target by input order",
+        "-(1/n) sum of log P[i, place of y_i], P the soft permutation; the mean over the orders of equal targets",
+    ),
+    "graded-topk": LossEntry(
+        "lapsum_cli.kernels.losses.graded_topk",
+        "n times topk summed over all grades of the target but the lowest, k how many have it or better",
+    ),
+    "bce-dftopk": LossEntry(
+        "lapsum_cli.kernels.losses.bce_dftopk",
+        "as topk, p logistic about the middle of the k-th score and the next (Zhu et al. 2025)",
+        k="needed",
+    ),
+    "ranknet": LossEntry(
+        "lapsum_cli.kernels.losses.ranknet",
+        "mean over pairs with y_i > y_j of log(1 + e^((x_j - x_i) / alpha)) (Burges et al. 2005)",
+        is_square=True,
+    ),
+    "lambda": LossEntry(
+        "lapsum_cli.kernels.losses.lambda_loss",
+        "LambdaLoss: sum over pairs with y_i > y_j of W_ij log2(1 + e^((x_j - x_i) / alpha)), W as weighting says, "
+        "of the first k places (Wang et al. 2018)",
+        k="optional",
+        options=("weighting", "mu", "eps", "gain"),
+        is_square=True,
+    ),
+    "listnet": LossEntry(
+        "lapsum_cli.kernels.losses.listnet",
+        "-sum of softmax(y)_i log softmax(x / alpha)_i (Cao et al. 2007)",
+    ),
+    "listmle": LossEntry(
+        "lapsum_cli.kernels.losses.listmle",
+        "-log of the probability that softmax(x / alpha) draws the target's order; ties by Efron (Xia et al. 2008)",
+    ),
+    "approx-ndcg": LossEntry(
+        "lapsum_cli.kernels.losses.approx_ndcg",
+        "1 - DCG / ideal DCG at the places 1 + sum over j != i of 1 / (1 + e^((x_i - x_j) / alpha)) (Qin et al. 2010)",
+        options=("gain",),
+        is_square=True,
+    ),
+    "neural-ndcg": LossEntry(
+        "lapsum_cli.kernels.losses.neural_ndcg",
+        "1 - DCG / ideal DCG of the gains that NeuralSort's permutation, made doubly stochastic, sorts, of the first k "
+        "places (Pobrotyn and Bialobrzeski 2021), a hundred times over",
+        k="optional",
+        options=("gain",),
+        is_square=True,
+    ),
+}
+
+_HARD = "lapsum_cli.kernels.losses.hard"
+METRICS = {  # where a name ends with @k, so much is said with it: ndcg@10
+    "ndcg@k": LossEntry(
+        f"{_HARD}.ndcg",
+        "DCG / ideal DCG of the first k places, DCG = sum of gain(y_i) / log2(1 + place_i)",
+        k="needed",
+        options=("gain",),
+        is_soft=False,
+    ),
+    "recall@k": LossEntry(
+        f"{_HARD}.recall",
+        "the share of the relevant (y > 0) that the first k places hold",
+        k="needed",
+        is_soft=False,
+    ),
+    "mrr": LossEntry(f"{_HARD}.mrr", "1 / rank of the first that is relevant", is_soft=False),
+    "mrr@k": LossEntry(f"{_HARD}.mrr", "the same, 0 where it is not among the first k", k="needed", is_soft=False),
+    "map": LossEntry(
+        f"{_HARD}.average_precision",
+        "average precision: of what is relevant, the mean share that is relevant down to its place",
+        is_soft=False,
+    ),
+    "kendall": LossEntry(
+        f"{_HARD}.kendall",
+        "tau-b: pairs in the target's order less those in the opposite, ties left out",
+        is_square=True,
+        is_soft=False,
+    ),
+    "hard-spearman": LossEntry(
+        f"{_HARD}.spearman", "correlation of the ranks with those of the target, ties take their mean", is_soft=False
     ),
 }
 
@@ -211,10 +294,16 @@ def method_called(name: str, operation: str) -> Method:
     return made
 
 
+def entry_of(name: str) -> LossEntry:
+    """The line of a loss or a metric; OptionError names those that are known."""
+    if name not in LOSSES and name not in METRICS:
+        raise OptionError(f"no loss {name!r}; known are {', '.join([*LOSSES, *METRICS])}")
+    return LOSSES[name] if name in LOSSES else METRICS[name]
+
+
 def loss_called(name: str) -> Any:
-    """What the loss of this name is made of; OptionError names those that are known."""
-    if name not in LOSSES:
-        raise OptionError(f"no loss {name!r}; known are {', '.join(LOSSES)}")
+    """What the loss or metric of this name is made of; OptionError names those that are known."""
+    entry = entry_of(name)
     from ..kernels import losses
 
-    return losses.find(LOSSES[name].module)
+    return losses.find(entry.module)

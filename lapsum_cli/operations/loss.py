@@ -7,7 +7,7 @@ have in common: masked scores take no part, and a ranking whose target cannot de
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 from ..core.device import DeviceWithKernels
 from ..core.errors import BadRanking, OptionError
 from ..core.quantities import K
-from . import LOSSES, loss_called, units
+from . import LossEntry, entry_of, loss_called, units
+from .loss_choices import READS, LossChoices, check, chosen
 from .operation import GRADIENT, RANKING, Derivatives, Forward, Operation, Slot, option
 from .softness import k_of, refuse_ks
 
@@ -43,7 +44,7 @@ class Kept(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Loss(Operation):
+class Loss(LossChoices, Operation):
     """Losses of rankings against a target, and their gradients; the mean is said on stderr.
 
     A row for each ranking, in the input's order; with --gradient every row and column of the input, in its order.
@@ -51,7 +52,10 @@ class Loss(Operation):
     spearman: 1 - the correlation of the soft ranks r with the ranks of the target y. ndcg: 1 - DCG / ideal, DCG = sum
     of gain(y_i) / log2(1 + r_i); with --k each term times the soft membership p_i. topk: the cross-entropy
     -(1/n) sum of t_i log p_i + (1 - t_i) log(1 - p_i), t the k largest targets. recall: 1 - sum of t_i p_i / k.
-    permutation: -(1/n) sum of log P[i, place of y_i], P the soft permutation.
+    permutation: -(1/n) sum of log P[i, place of y_i], P the soft permutation. graded-topk: topk over all grades of y.
+
+    As their authors have them, alpha in the place of a temperature: ranknet, lambda, listnet, listmle, approx-ndcg,
+    neural-ndcg, bce-dftopk. Metrics, without gradients: ndcg@k, recall@k, mrr, mrr@k, map, kendall, hard-spearman.
 
     Scores of -inf take no part, nor do those of +inf in ascending order. A ranking with fewer than two others, a
     constant target or no gain has a null loss and gradient 0.
@@ -61,21 +65,19 @@ class Loss(Operation):
     ks: tuple[K, ...] = ()
     gradient: bool = option(False, "Write the gradient for every score (grad) instead of the losses.", "--gradient")
     grad_alpha: bool = option(False, "With --gradient, also that with respect to each ranking's alpha.", "--grad-alpha")
-    gain: str = option("exp2", "ndcg: gain 2^y - 1 or y.", "--gain", metavar="exp2|linear")
+    force: bool = False  # also where a ranking is so long that what takes n^2 steps would refuse it
     scale: float = 1.0  # multiplies gradients, such as 1 / m for the mean of m losses
 
     name: ClassVar[str] = "loss"
     about: ClassVar[str] = "Losses of rankings against a target, and their gradients."
     result: ClassVar[str] = "loss"
     takes: ClassVar[tuple[str, ...]] = ("target", "k")
+    called: ClassVar[tuple[str, ...]] = ("loss",)
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise OptionError(f"no loss {self.loss!r}; known are {', '.join(LOSSES)}")
-        if self.gain not in ("exp2", "linear"):
-            raise OptionError(f"⟨gain⟩ must be exp2 or linear, got {self.gain!r}")
-        if self.gain != "exp2" and "gain" not in LOSSES[self.loss].options:
-            raise OptionError(f"⟨gain⟩ is of use to ndcg, not to {self.loss}")
+        check(self, self.loss)
+        if self.gradient and not self.entry.is_soft:
+            raise OptionError(f"{self.label} is a metric of hard orders, which has no gradient; losses have")
         if len(self.ks) > 1:
             raise OptionError("a loss takes a single k")
 
@@ -85,10 +87,12 @@ class Loss(Operation):
         return (first, *([Slot(f"{GRADIENT}_alpha", RANKING)] if self.grad_alpha else []))
 
     def work_bytes(self, itemsize: int) -> int:
-        """Beside sorting, kept from one pass to the next: float64 targets, ranks, places, upstreams and gradients."""
+        """Beside sorting, kept from one pass to the next: float64 targets, ranks, places, upstreams and gradients; and
+        what its loop works with.
+        """
         from .methods.lapsum import sorting_bytes
 
-        return 2 * sorting_bytes(itemsize) + 9 * 8
+        return 2 * sorting_bytes(itemsize) + 9 * 8 + 8 * loss_called(self.loss).work
 
     def card_bytes(self, itemsize: int) -> int:
         return loss_called(self.loss).card_bytes + 4 * itemsize
@@ -98,16 +102,34 @@ class Loss(Operation):
             **super().describe(),
             "loss": self.loss,
             **({"k": str(self.ks[0])} if self.ks else {}),
-            **({"gain": self.gain} if "gain" in LOSSES[self.loss].options else {}),
+            **chosen(self, self.loss),
             **({"gradient": True, "scale": self.scale} if self.gradient else {}),
         }
+
+    @property
+    def label(self) -> str:
+        """What it is called: ndcg@10 of a metric at k."""
+        return self.loss.replace("@k", f"@{self.ks[0]}") if self.ks else self.loss
+
+    def scaled(self, counts: Sequence[int]) -> Self:
+        """With the gradient of the mean of so many losses, a count of each that it has."""
+        return replace(self, scale=1 / max(1, counts[0]))
+
+    def without_gradient(self) -> Self:
+        """The losses alone."""
+        return replace(self, gradient=False, grad_alpha=False)
+
+    @property
+    def entry(self) -> LossEntry:
+        """The line of the loss."""
+        return entry_of(self.loss)
 
     @property
     def kernels(self) -> str:
         return f"{self.name}-{self.loss}"
 
     def on_a_tiny_ranking(self) -> Self:
-        return replace(super().on_a_tiny_ranking(), ks=() if LOSSES[self.loss].k == "none" else (K(1.0),))
+        return replace(super().on_a_tiny_ranking(), ks=() if self.entry.k == "none" else (K(1.0),))
 
     @cached_property
     def asks_how_many(self) -> bool:
@@ -128,6 +150,7 @@ class Loss(Operation):
         from ..core.rankings import Rankings, frozen
         from ..kernels import losses
 
+        self._refuse_long(rankings)
         here = on.here(rankings)
         values, offsets, target = here.values, here.offsets, np.asarray(rankings.beside["target"], np.float64)
         counts = self._partaking(here, target, on)
@@ -170,9 +193,23 @@ class Loss(Operation):
         to_alpha = on.here_array(to_alpha)
         return Derivatives(to_scores, np.where((to_alpha != 0) & (weights != 0), to_alpha * weights, 0.0))
 
+    def _refuse_long(self, rankings: Rankings) -> None:
+        """BadRanking for the first ranking that is so long that its pairs must be asked for."""
+        from .methods.rows import LONGEST
+
+        if not self.entry.is_square or self.force or rankings.longest <= LONGEST:
+            return
+        r = int((rankings.lengths > LONGEST).argmax())
+        n = int(rankings.lengths[r])
+        raise BadRanking(
+            r,
+            f"{self.loss} takes n^2 steps, {n * n:.3g} for its {n} scores; pass ⟨force=True⟩ to take them, or use a "
+            "loss that is linear after a sort",
+        )
+
     def _how(self) -> dict[str, Any]:
         """Its own options, for the loops that read them."""
-        return {"exponential": self.gain == "exp2"}
+        return {name: read(self) for name, read in READS.items()}
 
     @property
     def _masked(self) -> float:
@@ -188,8 +225,7 @@ class Loss(Operation):
 
         from ..kernels import losses
 
-        needs_gains = loss_called(self.loss).needs_gains
-        counts = losses.partaking(on.kernels, on.place, rankings, target, self._masked, needs_gains)
+        counts = losses.partaking(on.kernels, on.place, rankings, target, self._masked, loss_called(self.loss))
         wrong = counts < 0
         if wrong.any():
             r = int(wrong.argmax())

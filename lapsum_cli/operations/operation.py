@@ -68,7 +68,8 @@ class Forward:
 class Result:
     """What an operation computed, by slot.
 
-    losses  (m,) what a loss was, NaN where it is undefined, also where its gradient was asked for
+    losses  (m,) what a loss was, or (m, L) what several were, NaN where it is undefined, also where its gradient was
+            asked for
     alphas  (m,) that were used, in the unit of the scores; None where some rankings had a unit of their own (units.py)
     """
 
@@ -116,6 +117,7 @@ class Operation:
     in_pieces: ClassVar[bool] = True  # some rankings can be computed apart from the others
     of_constant: ClassVar[float | None] = None  # alpha of a constant ranking; None where its gradient is 0 instead
     in_scores: ClassVar[tuple[str, ...]] = ()  # slots in the unit of the scores
+    called: ClassVar[tuple[str, ...]] = ()  # what each of its losses is called, where it has some
     compared: ClassVar[str] = "ranks"  # what tells how soft a result is (how_soft.MEASURES)
     any_unit = True  # scores and alpha may be at the ends of the floats
 

@@ -52,7 +52,7 @@ class Total:
 
 @dataclass
 class Counts:
-    """What a run did; `total` sums the losses of the rankings that have one."""
+    """What a run did; `totals` sum the losses of the rankings that have one, and `called` says what they are."""
 
     rows: int = 0
     rankings: int = 0
@@ -64,7 +64,8 @@ class Counts:
     padding: str | None = None  # what is to be said of the first that was seen
     how_soft: HowSoft = field(default_factory=HowSoft, repr=False)
     without_score: str = ""  # what rows get whose score was left out
-    total: Total = field(default_factory=Total)
+    called: tuple[str, ...] = ()
+    totals: list[Total] = field(default_factory=list)
 
     def add(self, batch: Batch, rankings: Rankings, short: int, result: Result) -> None:
         """What was computed of a batch; short: rankings shorter than k."""
@@ -75,17 +76,20 @@ class Counts:
         self.alone += int((rankings.lengths == 1).sum())
         self.nan += 0 if batch.valid is None else int(len(batch.valid) - batch.valid.sum())
         if result.losses is not None:
-            self.total.add(result.losses[~np.isnan(result.losses)])
+            each = result.losses.reshape(len(rankings), -1).T
+            self.totals = self.totals or [Total() for _ in each]
+            for total, losses in zip(self.totals, each, strict=True):
+                total.add(losses[~np.isnan(losses)])
 
     @property
     def loss(self) -> float:
-        """The sum of the losses."""
-        return float(self.total)
+        """The sum of the losses, of several those of the first."""
+        return float(self.totals[0]) if self.totals else 0.0
 
     @property
     def losses(self) -> int:
-        """How many rankings have a loss."""
-        return self.total.count
+        """How many rankings have a loss, of several the first."""
+        return self.totals[0].count if self.totals else 0
 
 
 @dataclass(frozen=True)
@@ -334,8 +338,7 @@ class RowEach(Table):
         return pa.schema([self.input.field(name) for name in self.layout.keys])
 
     def fields(self, slot: Slot) -> list[pa.Field]:
-        is_left = self.asked.reduction == "none" or slot == self.operation.gives[0]
-        return [pa.field(self.name_of(slot), pa.float64())] if is_left else []
+        return [pa.field(self.name_of(slot), pa.float64())]
 
     def put_back(self, batch: Batch, rankings: Rankings, result: Result) -> Iterator[pa.Table]:
         if self.asked.reduction != "none":
@@ -343,10 +346,11 @@ class RowEach(Table):
         table = batch.table()
         if not self.layout.closes_with_row:
             table = table.select(list(self.layout.keys)).take(pa.array(batch.starts))
-        new = [pa.array(values, mask=np.isnan(result.losses)) for values in result.values.values()]
+        new = [pa.array(values, mask=np.isnan(values)) for values in result.values.values()]
         yield pa.table([*table.columns, *new], schema=plain_schema(self.schema))  # of no columns, a table has no rows
 
     def last(self, counts: Counts) -> Iterator[pa.Table]:
         if self.asked.reduction != "none":
-            loss = counts.loss / (max(counts.losses, 1) if self.asked.reduction == "mean" else 1)
-            yield pa.table([pa.array([loss if counts.losses else None], pa.float64())], schema=self.schema)
+            totals, is_mean = counts.totals or [Total() for _ in self.results], self.asked.reduction == "mean"
+            sums = [float(of_it) / (of_it.count if is_mean else 1) if of_it.count else None for of_it in totals]
+            yield pa.table([pa.array([one], pa.float64()) for one in sums], schema=self.schema)

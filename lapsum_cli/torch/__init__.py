@@ -214,11 +214,11 @@ def loss(
 
 
 def __getattr__(name: str) -> Callable[..., torch.Tensor]:
-    """A loss that only the table knows."""
-    base = name.removesuffix("_loss")
-    if base == name or base not in LOSSES:
+    """A loss that only the table knows, with _ for what is - there."""
+    known = {f"{called.replace('-', '_')}_loss": called for called in LOSSES}
+    if name not in known:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return lambda x, target, **options: loss(base, x, target, **options)
+    return lambda x, target, k=None, **options: loss(known[name], x, target, k=k, **options)
 
 
 def __dir__() -> list[str]:

@@ -18,7 +18,7 @@ from lapsum_cli.core.quantities import Alpha, K
 from lapsum_cli.core.rankings import Rankings
 from lapsum_cli.devices import pieces
 from lapsum_cli.devices.cpu import Cpu
-from lapsum_cli.operations import LOSSES
+from lapsum_cli.operations import LOSSES, METRICS
 from lapsum_cli.operations.operation import RANKING
 
 # A GPU warns of no overflow and no NaN. NumPy does, in whose scalars the simulator computes.
@@ -73,6 +73,16 @@ def test_losses_and_their_gradients(loss, dtype, descending, kind):
     results = both(Loss(loss=loss, descending=descending, gradient=True, grad_alpha=True), rankings)
     np.testing.assert_allclose(results[0].losses, results[1].losses, rtol=1e-12)
     agree(*results, dtype)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(("dtype", "descending", "kind"), KINDS[:3])
+def test_metrics(metric, dtype, descending, kind):
+    rows = rows_of(dtype, kind, (1, 2, 5, 33) if IS_SIMULATED else (1, 2, 5, 33, 1000, 10_000))
+    target = np.random.default_rng(2).integers(0, 3, sum(map(len, rows))).astype(float)
+    ks = np.array([max(1.0, len(x) / 4) for x in rows]) if METRICS[metric].k == "needed" else None
+    card, cpu = both(Loss(loss=metric, descending=descending), rankings_of(rows, np.ones(len(rows)), ks, target=target))
+    np.testing.assert_allclose(card.losses, cpu.losses, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize(("dtype", "descending", "kind"), KINDS)

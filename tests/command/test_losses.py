@@ -10,6 +10,7 @@ from commands import refusal, run
 
 import lapsum_cli as lapsum
 from lapsum_cli import DataError, OptionError, OutputError, run_file
+from lapsum_cli.operations import METRICS
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "search.parquet"
 LOSSES = {
@@ -20,6 +21,15 @@ LOSSES = {
     "ndcg at 5": {"k": 5},
     "ndcg linear": {"gain": "linear"},
     "permutation": {},
+    "graded-topk": {},
+    "bce-dftopk": {"k": 5},
+    "ranknet": {},
+    "lambda": {},
+    "lambda at 5": {"k": 5, "weighting": "ndcg2++", "mu": 3.0},
+    "listnet": {},
+    "listmle": {},
+    "approx-ndcg": {"gain": "linear"},
+    "neural-ndcg": {"k": 5},
 }
 INF = float("inf")
 SCORES = [[0.3, 2.0, -1.0, 0.5], [1.0, 2.0, 3.0], [5.0], [], [-INF, 1.0, 0.2, 4.0], [-INF, 1.0], [2.0, 2.0, 2.0]]
@@ -30,7 +40,7 @@ DEFINED = [0, 4, 6]  # the others: a constant target, one score, none, one that 
 def function(case, vjp=False):
     """The function on arrays of a case of LOSSES."""
     name, options = case.split()[0], dict(LOSSES[case])
-    made = getattr(lapsum, f"{name}_loss" + "_vjp" * vjp)
+    made = getattr(lapsum, f"{name.replace('-', '_')}_loss" + "_vjp" * vjp)
     return lambda x, y, **more: made(x, y, **options, **more)
 
 
@@ -269,7 +279,18 @@ def test_upstream_gradients_of_another_shape_or_with_holes_are_refused(tmp_path,
 
 REFUSED = [
     ("spearman in.parquet", 2, "--target"),
-    ("kendall in.parquet --target label", 2, "no loss 'kendall'", "spearman"),
+    ("pearson in.parquet --target label", 2, "no loss 'pearson'", "spearman"),
+    ("ndcg,pearson in.parquet --target label", 2, "no loss 'pearson'"),
+    ("ndcg,ndcg in.parquet --target label", 2, "loss ndcg is asked for twice"),
+    ("ndcg@ in.parquet --target label", 2, "ndcg@k needs its k, such as ndcg@10"),
+    ("ndcg@ten in.parquet --target label", 2, "k must be a number"),
+    ("ndcg@10 in.parquet --target label --gradient", 2, "ndcg@10 is a metric of hard orders, which has no gradient"),
+    ("ndcg,mrr in.parquet --target label --gradient", 2, "mrr is a metric of hard orders, which has no gradient"),
+    ("ndcg,topk in.parquet --target label", 2, "loss ndcg,topk needs one of --k"),
+    ("mrr,spearman in.parquet --target label --k 2", 2, "takes no k"),
+    ("lambda in.parquet --target label --weighting best", 2, "--weighting must be none, ranknet,", "got 'best'"),
+    ("ranknet in.parquet --target label --mu 2", 2, "--mu is of use to lambda, not to ranknet"),
+    ("lambda in.parquet --target label --eps 2", 2, "--eps must be from 0 to 1, got 2"),
     ("topk in.parquet --target label", 2, "loss topk needs one of --k"),
     ("recall in.parquet --target label", 2, "loss recall needs one of --k"),
     ("spearman in.parquet --target label --k 2", 2, "takes no k"),
@@ -302,5 +323,62 @@ def test_what_a_loss_cannot_use_is_one_line(tmp_path, monkeypatch, here, command
 
 def test_the_losses_are_listed_and_defined():
     done = run("loss", "--list")
-    names = [line.split("  ")[0] for line in done.stdout.decode().splitlines()]
-    assert (done.returncode, names) == (0, list(dict.fromkeys(case.split()[0] for case in LOSSES)))
+    lines = done.stdout.decode().partition("\n\n")[0].splitlines()
+    names = [line.split("  ")[0] for line in lines]
+    losses = dict.fromkeys(case.split()[0] for case in LOSSES)
+    assert (done.returncode, names) == (0, [*losses, *METRICS])
+    square = [line.split()[0] for line in lines if "; n^2 steps" in line]
+    assert square == ["ranknet", "lambda", "approx-ndcg", "neural-ndcg", "kendall"]
+
+
+# Several at once.
+
+
+def test_several_losses_and_metrics_have_a_column_each(tmp_path):
+    sample, asked = pq.read_table(SAMPLE), "ndcg,spearman,listnet,ndcg@10,ndcg@3,mrr"
+    x, y = by_query(sample, "score", "label")
+    counts = run_file("loss", SAMPLE, tmp_path / "out.parquet", loss=asked, target="label", gain="linear")
+    table = pq.read_table(tmp_path / "out.parquet")
+    assert table.column_names == ["qid", "loss_ndcg", "loss_spearman", "loss_listnet", "ndcg@10", "ndcg@3", "mrr"]
+    for name, options in {"ndcg": {"gain": "linear"}, "spearman": {}, "listnet": {}}.items():
+        want = getattr(lapsum, f"{name}_loss")(x, y, reduction="none", **options)
+        np.testing.assert_array_equal(table[f"loss_{name}"].to_numpy(zero_copy_only=False), want)
+    for name, options in {"ndcg@10": {"gain": "linear"}, "ndcg@3": {"gain": "linear"}, "mrr": {}}.items():
+        want = lapsum.metric(name, x, y, reduction="none", **options)
+        np.testing.assert_array_equal(table[name].to_numpy(zero_copy_only=False), want)
+    assert [total.count for total in counts.totals] == [280] * 6
+    run_file("loss", SAMPLE, tmp_path / "mean.parquet", loss=asked, target="label", gain="linear", reduction="mean")
+    means = pq.read_table(tmp_path / "mean.parquet").to_pydict()
+    assert means == {name: [pytest.approx(np.nanmean(table[name]))] for name in table.column_names[1:]}
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean"])
+def test_several_gradients_are_those_of_each_alone(tmp_path, reduction):
+    asked = {"gradient": True, "grad_alpha": True, "target": "label", "reduction": reduction}
+    run_file("loss", SAMPLE, tmp_path / "both.parquet", loss="topk,ndcg,ranknet", k=5, **asked)
+    both = pq.read_table(tmp_path / "both.parquet")
+    for name, k in (("topk", 5), ("ndcg", 5), ("ranknet", None)):
+        run_file("loss", SAMPLE, tmp_path / "one.parquet", loss=name, k=k, force=True, **asked)
+        one = pq.read_table(tmp_path / "one.parquet")
+        for column in ("grad", "grad_alpha"):
+            np.testing.assert_array_equal(both[f"{column}_{name}"], one[column])
+
+
+def test_a_k_column_is_of_the_losses_that_take_one(tmp_path):
+    table = pa.table({"qid": [1, 1, 1, 2, 2], "score": [3.0, 1, 2, 1, 2], "y": [0, 1, 1, 1, 0], "k": [1, 1, 1, 2, 2]})
+    pq.write_table(table, tmp_path / "in.parquet")
+    run_file(
+        "loss", tmp_path / "in.parquet", tmp_path / "out.parquet", loss="recall,recall@1", target="y", k_column="k"
+    )
+    found = pq.read_table(tmp_path / "out.parquet")
+    assert found["recall@1"].to_pylist() == [0, 0]
+    assert found["loss_recall"].to_pylist() == pytest.approx([1, 0], abs=1e-3)
+
+
+def test_what_takes_the_square_of_a_long_ranking_must_be_asked_for(tmp_path):
+    x = np.arange(20_001.0)
+    for name in ("ranknet", "lambda", "approx-ndcg"):
+        with pytest.raises(DataError, match=rf"{name} takes n\^2 steps, 4e\+08 for its 20001 scores"):
+            function(name)(x, x % 2)
+    with pytest.raises(DataError, match="kendall takes n"):
+        lapsum.metric("kendall", x, x % 2)

@@ -8,8 +8,10 @@ import pytest
 from commands import parquet
 
 from lapsum_cli.cli.pages import PAGES
+from lapsum_cli.operations import LOSSES
 
 COMMANDS = ("rank", "sort", "topk", "permute", "loss", "doctor", "compare", "bench", "help")
+_LOSSES = f"{', '.join(LOSSES)}, or a metric such as ndcg@10,"
 # What is typed: what is said, and where to read on. One line each, with exit code 2.
 TYPED = {
     "rnak": "no such command 'rnak'; is 'rank' meant?; try lapsum -h",
@@ -30,9 +32,8 @@ TYPED = {
     "help rank x": "unexpected argument: x; try lapsum help -h",
     "bench --runs 0": "--runs must be 1 or more; try lapsum bench -h",
     "bench --runs x": "--runs must be a whole number; try lapsum bench -h",
-    "loss": "name one of spearman, topk, recall, ndcg, permutation first: lapsum loss ndcg FILE --target COLUMN",
-    "loss in.parquet": "no loss 'in.parquet'; name one of spearman, topk, recall, ndcg, permutation first: "
-    "lapsum loss ndcg FILE --target COLUMN",
+    "loss": f"name one of {_LOSSES} first: lapsum loss ndcg FILE --target COLUMN",
+    "loss in.parquet": f"no loss 'in.parquet'; name one of {_LOSSES} first: lapsum loss ndcg FILE --target COLUMN",
 }
 
 

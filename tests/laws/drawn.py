@@ -23,12 +23,12 @@ def rankings(scores, most=60):
 grids, wild, short = rankings(GRIDS), rankings(WILD), rankings(GRIDS, 40)
 
 
-def long_batch(count):
-    """Enough rankings for many blocks, of lengths from 0 to 3000, with a grade and an upstream value for
+def long_batch(count, most=3000):
+    """Enough rankings for many blocks, of lengths from 0 to 3000 or so many, with a grade and an upstream value for
     each score.
     """
     rng = np.random.default_rng(5)
-    lengths = np.minimum(rng.zipf(1.3, count) - 1, 3000)
+    lengths = np.minimum(rng.zipf(1.3, count) - 1, most)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     x, grades, v = rng.standard_normal(offsets[-1]), rng.integers(0, 4, offsets[-1]), rng.standard_normal(offsets[-1])
     return [Rankings(values.astype(np.float32), offsets) for values in (x, grades, v)]

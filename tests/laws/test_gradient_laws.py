@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from catalogue import every, has, has_gradient, is_linear, named, promised, upstream_like
+from catalogue import every, has, has_gradient, named, promised, upstream_like
 from drawn import long_batch, short, softness
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,7 +91,8 @@ def test_scaling_scores_and_alpha_together_moves_nothing_but_sorted_scores(entry
 
 @every(
     lambda entry: has_gradient(entry) and has("symmetric")(entry),
-    permutation_loss="equal targets take their places in the order of the input",
+    lambda_loss="its weights are of hard places, where equal scores are in the order of the input",
+    lambda_loss_at_k="the same, as above it",
 )
 @given(short, softness, st.randoms(use_true_random=False))
 def test_gradients_go_with_their_scores(entry, ranking, alpha, random):
@@ -124,9 +125,12 @@ def test_a_constant_ranking_has_no_gradient_where_alpha_is_in_its_deviations(ent
     assert g.alpha == 0
 
 
-@every(lambda entry: has_gradient(entry) and is_linear(entry) and has("alone")(entry))
+@every(
+    lambda entry: has_gradient(entry) and has("alone")(entry),
+    neural_ndcg_loss="it takes a hundred times as long: tests/losses",
+)
 def test_the_gradients_of_a_long_batch_are_the_same_on_one_thread_and_two(entry):
-    x, target, v = long_batch(5000)
+    x, target, v = long_batch(5000, 3000 if entry.is_linear else 100)
     upstream = (lambda r: np.ones(len(x))[r]) if entry.per == "ranking" else v.__getitem__
     whole = np.ones(len(x)) if entry.per == "ranking" else v
     one, two = (entry.vjp(x, target, whole, threads=threads) for threads in (1, 2))

@@ -3,6 +3,7 @@ and where a careless one would overflow.
 """
 
 import json
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -117,8 +118,6 @@ def test_results_move_as_their_gradients_say(entry, descending, alpha):
     if is_loss(entry):
         alpha = max(alpha, 0.5)  # a hard recall moves with nothing
     assert np.diff(np.sort(np.append(X, lapsum.soft_sort(X, alpha=alpha)))).min() > 3 * STEP * alpha
-    # Equal targets of a permutation have a test of their own.
-    target = TARGET + np.arange(30) / 100 if entry.name == "permutation loss" else TARGET
     v = 3.0 if entry.per == "ranking" else upstream_like(entry, upstream(len(X)))
     ks = (5, 7.3) if is_loss(entry) else (1, 7.3, 15, 29.5)  # a recall at 29.5 of 30 moves with nothing
     for k in ks if entry.k else (None,):
@@ -128,10 +127,10 @@ def test_results_move_as_their_gradients_say(entry, descending, alpha):
         given = {"descending": descending} | ({"k": k} if k else {})
 
         def results(x, given=given, **alpha):
-            return entry(x, np.broadcast_to(target, x.shape), **given, **alpha)
+            return entry(x, np.broadcast_to(TARGET, x.shape), **given, **alpha)
 
         to_scores, to_alpha = differences(results, X, alpha)
-        got = entry.vjp(X, target, v, alpha=alpha, **given)
+        got = entry.vjp(X, TARGET, v, alpha=alpha, **given)
         assert_close(got.scores, np.tensordot(to_scores, v, np.ndim(v)))
         assert_close(got.alpha, np.tensordot(to_alpha, v, np.ndim(v)))
         if hasattr(got, "k"):
@@ -143,18 +142,20 @@ def test_results_move_as_their_gradients_say(entry, descending, alpha):
 @pytest.mark.parametrize("descending", [True, False])
 @every(is_loss)
 def test_losses_are_those_of_the_definition(entry, descending, alpha):
-    target = TARGET + np.arange(30) / 100 if entry.name == "permutation loss" else TARGET
     for k in (4, 7.3, 2.5) if entry.k else (None,):
         given = {"alpha": alpha, "descending": descending} | ({"k": k} if k else {})
-        want = entry.define(X, target, **given)
+        want = entry.define(X, TARGET, **given)
         assert want > 1e-3
-        assert entry(X, target, **given) == pytest.approx(want, rel=1e-11)
+        assert entry(X, TARGET, **given) == pytest.approx(want, rel=1e-11)
 
 
-def test_equal_targets_of_a_permutation_take_their_places_in_the_order_of_the_input():
-    want = reference.permutation_loss(X, TARGET, 5.0)
-    assert reference.permutation_loss(X, TARGET - np.arange(30) / 100, 5.0) == want
-    assert lapsum.permutation_loss(X, TARGET, alpha=5.0) == pytest.approx(want, rel=1e-11)
+@pytest.mark.parametrize("alpha", [0.1, 5.0])
+def test_equal_targets_of_a_permutation_take_each_of_their_places_in_turn(alpha):
+    """So that the loss is the mean over their orders, whatever that of the input is."""
+    x, target = X[:6], np.array([1.0, 0, 1, 2, 0, 1])
+    orders = [np.argsort(np.lexsort((p, -target))) for p in permutations(range(6))]
+    want = np.mean([lapsum.permutation_loss(x, -order, alpha=alpha) for order in orders])
+    assert lapsum.permutation_loss(x, target, alpha=alpha) == pytest.approx(want, rel=1e-11)
 
 
 def test_reductions_weigh_the_gradients_of_rankings():

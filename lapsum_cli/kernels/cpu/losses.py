@@ -36,6 +36,11 @@ def cuts_of(cuts: np.ndarray) -> np.ndarray:
     return cuts
 
 
+def here(cores: parallel.Cores, numbers: np.ndarray) -> np.ndarray:
+    """Numbers of rankings (m,), in memory here."""
+    return numbers
+
+
 def add(cores: parallel.Cores, to: np.ndarray, more: np.ndarray) -> None:
     """Add to values (N,), or to numbers of rankings (m,), in place."""
     to += more

@@ -58,6 +58,11 @@ def cuts_of(cuts: topk.Cuts) -> Any:
     return cuts.cuts
 
 
+def here(lane: Lane, numbers: Any) -> np.ndarray:
+    """Numbers of rankings (m,), in memory here."""
+    return lane.get(numbers)
+
+
 def add(lane: Lane, to: Any, more: Any) -> None:
     """Add to values (N,), or to numbers of rankings (m,), in place."""
     lane.launch(_add, -(-to.size // 256), 256, 0, to, more)

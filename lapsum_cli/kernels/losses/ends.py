@@ -1,4 +1,5 @@
-"""What all losses begin and end with: which scores take part, and gradients times the weights of their rankings.
+"""What all losses begin and end with: which scores take part, and gradients in the unit of the scores, and times the
+weights of their rankings.
 
 Both are loops over rankings like those of the losses, so that threads and cards have their share of them.
 """
@@ -14,13 +15,15 @@ from ..jit import uncounted
 from ..scalars.team import join, team_sums
 from .parts import Loss
 
+_SMALL = 2.0**-40  # so that sums over scores at the end of the floats are none beyond it
+
 
 @uncounted
 def _partaking(rankings, offsets, read, counts, upstreams):
     """How many scores of a ranking are not masked: 0 where all their targets are alike, and so no order is better than
-    another; -1 where one of these targets is no gain, and the loss needs gains.
+    another, unless the loss is of such too; -1 where one of these targets is no gain, and the loss needs gains.
     """
-    team, (x, y, masked, needs_gains) = join(rankings), read
+    team, (x, y, masked, needs_gains, of_constant) = join(rankings), read
     for r in range(team.first, team.last):
         start, stop = offsets[r], offsets[r + 1]
         first = start
@@ -34,7 +37,7 @@ def _partaking(rankings, offsets, read, counts, upstreams):
                 wrong += 1.0 if y[i] < 0.0 or y[i] == np.inf else 0.0
         taken, others, wrong = team_sums(team, (taken, others, wrong))
         if team.t == 0:
-            counts[r] = taken if others > 0.0 else 0.0
+            counts[r] = taken if others > 0.0 or of_constant else 0.0
             if needs_gains and wrong > 0.0:
                 counts[r] = -1.0
 
@@ -49,15 +52,36 @@ def _weighted(rankings, offsets, read, counts, upstreams):
             out[i] = gradient[i] * weight if weight != 0.0 and gradient[i] != 0.0 else 0.0
 
 
+@uncounted
+def _scaled(rankings, offsets, read, to_alpha, upstreams):
+    """Gradients along the scores over alpha, larger is better, as those of the scores, and what alpha makes of them;
+    about one of the scores, as a shift of all moves nothing. A score that is infinite has none.
+    """
+    team, (x, upstream, alphas, descending), (out,) = join(rankings), read, upstreams
+    up = 1.0 if descending else -1.0
+    for r in range(team.first, team.last):
+        start, stop, alpha, moment = offsets[r], offsets[r + 1], alphas[r], 0.0
+        first = start
+        while first < stop - 1 and abs(x[first]) == np.inf:
+            first += 1
+        for i in range(start + team.t, stop, team.threads):
+            g = upstream[i] * up if abs(x[i]) < np.inf else 0.0
+            out[i] = g / alpha
+            moment -= g * ((0.5 * np.float64(x[i]) - 0.5 * np.float64(x[first])) * _SMALL) if g != 0.0 else 0.0
+        (moment,) = team_sums(team, (moment,))
+        if team.t == 0:
+            to_alpha[r] = moment / alpha / (0.5 * _SMALL * alpha)
+
+
 PARTAKING = Loss(_partaking, reads=(), moves=(), sums=3)
+SCALED = Loss(_scaled, reads=(), moves=(), sums=1)
 WEIGHTED = Loss(_weighted, reads=(), moves=(), sums=1)
 
 
-def partaking(
-    kernels: Any, place: Any, rankings: Rankings, target: Array, masked: float, needs_gains: bool
-) -> np.ndarray:
+def partaking(kernels: Any, place: Any, rankings: Rankings, target: Array, masked: float, loss: Loss) -> np.ndarray:
     """(m,) how many scores of a ranking take part, as `_partaking` says; masked: the score that does not."""
-    given = {"scores": rankings.values, "target": target, "masked": masked, "needs_gains": needs_gains}
+    needs = {"needs_gains": loss.needs_gains, "of_constant": loss.of_constant}
+    given = {"scores": rankings.values, "target": target, "masked": masked, **needs}
     counts: np.ndarray = kernels.losses.each_ranking(place, PARTAKING, rankings.offsets, given, ())[0]
     return counts
 

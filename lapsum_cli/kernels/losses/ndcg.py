@@ -6,9 +6,10 @@ for the rest of k. Gains are 2^y - 1 (exponential) or y >= 0, relative to the be
 
 import numpy as np
 
-from ..jit import inner, uncounted
-from ..scalars.functions import LOG_2, exp_nonpositive, log_normal
+from ..jit import uncounted
+from ..scalars.functions import LOG_2
 from ..scalars.team import join, team_maxima, team_sums
+from .gains import gain_of, log2, nothing_of
 from .parts import Loss
 
 
@@ -22,37 +23,21 @@ def ndcg(rankings, offsets, read, losses, upstreams):
         for i in range(start + team.t, stop, team.threads):
             best = max(best, y[i])
         (best,) = team_maxima(team, (best,))
-        ideal, gained, nothing = 0.0, 0.0, exp_nonpositive(-max(best, 0.0) * LOG_2)
+        ideal, gained, nothing = 0.0, 0.0, nothing_of(best)
         for i in range(start + team.t, stop, team.threads):
-            gain, member = _gain_of(y[i], best, nothing, exponential), members[i] if members.size > 0 else 1.0
+            gain, member = gain_of(y[i], best, nothing, exponential), members[i] if members.size > 0 else 1.0
             if places[i] < limits[r]:
-                ideal += gain * min(limits[r] - places[i], 1.0) / _log2(2.0 + places[i])
-            gained += gain * member / _log2(1.0 + ranks[i])
+                ideal += gain * min(limits[r] - places[i], 1.0) / log2(2.0 + places[i])
+            gained += gain * member / log2(1.0 + ranks[i])
         ideal, gained = team_sums(team, (ideal, gained))
         for i in range(start + team.t, stop if to_ranks.size > 0 else start, team.threads):
-            gain = _gain_of(y[i], best, nothing, exponential) / ideal if ideal > 0.0 else 0.0
-            depth, member = _log2(1.0 + ranks[i]), members[i] if members.size > 0 else 1.0
+            gain = gain_of(y[i], best, nothing, exponential) / ideal if ideal > 0.0 else 0.0
+            depth, member = log2(1.0 + ranks[i]), members[i] if members.size > 0 else 1.0
             if to_members.size > 0:
                 to_members[i] = -gain / depth
             to_ranks[i] = gain * member / (depth * depth * (1.0 + ranks[i]) * LOG_2)
         if team.t == 0:
             losses[r] = 1.0 - gained / ideal if ideal > 0.0 else np.nan
-
-
-@inner
-def _gain_of(y, best, nothing, exponential):
-    """2^y - 1 relative to 2^best, which may be more than a float holds; or y relative to best.
-
-    nothing: what y = 0 has of 2^y relative to 2^best.
-    """
-    if best <= 0.0:
-        return 0.0
-    return exp_nonpositive((y - best) * LOG_2) - nothing if exponential else y / best
-
-
-@inner
-def _log2(x):
-    return log_normal(x) / LOG_2
 
 
 LOSS = Loss(

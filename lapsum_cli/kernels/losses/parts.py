@@ -8,7 +8,7 @@ permute.py of the device.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -30,6 +30,9 @@ class Loss(NamedTuple):
     moves  soft parts that have a gradient, of WAYS_BACK
     sums   how many values its team adds up at once
     needs_gains   whether targets must be gains: finite, and 0 or more
+    work          rows of float64, (work, N), that the loop writes and reads: the last of its upstreams
+    of_constant   whether there is one where all targets are alike, also of a single score
+    levels        (target, offsets) -> several ks (m,) float64: it is n times the sum of what the loop makes for each
     card_bytes    per score on a card, the scores and the results left out; measured by the tests of a card
     """
 
@@ -38,6 +41,9 @@ class Loss(NamedTuple):
     moves: tuple[str, ...]
     sums: int
     needs_gains: bool = False
+    work: int = 0
+    of_constant: bool = False
+    levels: Callable[[Array, np.ndarray], Iterable[np.ndarray]] | None = None
     card_bytes: int = 240
 
 
@@ -70,6 +76,16 @@ class Parts:
     def scores(self) -> Array:
         """(N,) without masked ones."""
         return self.rankings.values
+
+    @cached_property
+    def hard_ranks(self) -> Array:
+        """(N,) from 1; ties take the mean of their places."""
+        return self.kernels.rank.soft_rank(self.order, np.full(len(self.rankings), HARD), dtype=np.float64)[0]
+
+    @cached_property
+    def places(self) -> Array:
+        """(N,) int64, places of the scores from 0, the best first; ties in the order of the input."""
+        return self.order.positions()
 
     @property
     def limits(self) -> np.ndarray:
@@ -154,7 +170,7 @@ class Parts:
 
     def forget(self) -> None:
         """Drop what no gradient needs."""
-        for name in ("ranks", "edges", "target_order", "target_ranks", "target_members"):
+        for name in ("ranks", "places", "edges", "target_order", "target_ranks", "target_members"):
             self.__dict__.pop(name, None)
 
 
@@ -185,7 +201,18 @@ def _of_edges(parts: Parts, upstream: Array) -> tuple[Array, np.ndarray]:
     return parts.kernels.permute.edges_gradient(parts.order, parts.alphas, parts.target_places, upstream)
 
 
+def _of_scores(parts: Parts, upstream: Array) -> tuple[Array, np.ndarray]:
+    given = {"scores": parts.scores, "upstream": upstream, "alphas": parts.alphas, "descending": parts.descending}
+    from .ends import SCALED  # which is a loop like those of losses
+
+    size = int(parts.rankings.offsets[-1])
+    each_ranking = parts.kernels.losses.each_ranking
+    to_alpha, (gradient,) = each_ranking(parts.place, SCALED, parts.rankings.offsets, given, [(size,)])
+    return gradient, to_alpha
+
+
 WAYS_BACK = {
+    "scores over alpha": Way(_of_scores),  # larger is better; of what a shift of them all does not move
     "ranks": Way(_of_ranks),
     "members": Way(_of_topk(MEMBERSHIP)),
     "distances to the threshold": Way(_of_topk(GIVEN)),  # the upstream is along x / alpha at a fixed threshold
@@ -204,7 +231,7 @@ def forward(
     how: Mapping[str, Any],
     descending: bool,
     keep: bool,
-) -> tuple[np.ndarray, Parts]:
+) -> tuple[np.ndarray, Parts | _Gradients]:
     """Losses (m,) in memory here, NaN where a target defines none after all; and what `backward` needs, if keep.
 
     kernels, place  a device's kernels, ..cpu or ..cuda, and where they run: Cores or a Lane
@@ -212,17 +239,66 @@ def forward(
     ks              (m,) float64, or None where the loss has no k
     how             options of the loss's own, by name
     """
+    if loss.levels is not None:
+        return _over_levels(kernels, place, loss, rankings, target, alphas, how, descending, keep)
     parts = Parts(kernels, place, rankings, target, alphas, ks, descending, keep, how)
     given = {name: parts.read(name) for name in loss.reads}
-    size = int(rankings.offsets[-1]) if keep else 0
-    shapes = [(*WAYS_BACK[name].shape, size * parts.depends_on(name)) for name in loss.moves]
-    losses, parts.upstreams = kernels.losses.each_ranking(place, loss, rankings.offsets, given, shapes)
+    size = int(rankings.offsets[-1])
+    shapes = [(*WAYS_BACK[name].shape, size * (keep and parts.depends_on(name))) for name in loss.moves]
+    shapes += [(loss.work, size)] if loss.work else []
+    losses, upstreams = kernels.losses.each_ranking(place, loss, rankings.offsets, given, shapes)
+    parts.upstreams = upstreams[: len(loss.moves)]
     parts.forget()
     return losses, parts
 
 
-def backward(kernels: Any, place: Any, loss: Loss, state: Parts) -> tuple[Array, np.ndarray]:
+class _Gradients(NamedTuple):
+    """The state of a sum over levels: its gradients for scores and alpha, which hold no more than one level does."""
+
+    scores: Array
+    alpha: Array
+
+
+def _over_levels(
+    kernels: Any,
+    place: Any,
+    loss: Loss,
+    rankings: Rankings,
+    target: Array,
+    alphas: np.ndarray,
+    how: Mapping[str, Any],
+    descending: bool,
+    keep: bool,
+) -> tuple[np.ndarray, _Gradients]:
+    """As `forward`, n times the sum of what there is for each k of the loss's levels; of no k there is nothing."""
+    from .ends import weighted
+
+    assert loss.levels is not None
+    of_one, offsets, losses = loss._replace(levels=None), rankings.offsets, np.zeros(len(rankings))
+    scores, alpha = None, np.zeros(len(rankings))
+    for ks in loss.levels(target, offsets):
+        weights = np.where(ks > 0, rankings.lengths, 0.0)
+        found, parts = forward(kernels, place, of_one, rankings, target, alphas, ks, how, descending, keep)
+        with np.errstate(over="ignore"):
+            losses += np.where(ks > 0, found, 0.0) * weights
+        if keep:
+            gradient, to_alpha = backward(kernels, place, of_one, parts)
+            gradient = weighted(kernels, place, offsets, gradient, weights)
+            with np.errstate(over="ignore"):
+                alpha += np.where(ks > 0, kernels.losses.here(place, to_alpha), 0.0) * weights
+            if scores is None:
+                scores = gradient
+            else:
+                kernels.losses.add(place, scores, gradient)
+    if scores is None:
+        scores = weighted(kernels, place, offsets, np.zeros(len(target)), alpha)
+    return losses, _Gradients(scores, alpha)
+
+
+def backward(kernels: Any, place: Any, loss: Loss, state: Any) -> tuple[Array, np.ndarray]:
     """Gradients of the losses for the scores (N,) float64, and for alpha (m,), wherever they are."""
+    if isinstance(state, _Gradients):
+        return state
     found = [
         WAYS_BACK[name].back(state, upstream)
         for name, upstream in zip(loss.moves, state.upstreams, strict=True)

@@ -1,0 +1,26 @@
+"""Gains of targets, relative to the best of a ranking, and the logarithm that discounts them."""
+
+from ..jit import inner
+from ..scalars.functions import LOG_2, exp_nonpositive, log_normal
+
+
+@inner
+def nothing_of(best):
+    """What y = 0 has of 2^y relative to 2^best."""
+    return exp_nonpositive(-max(best, 0.0) * LOG_2)
+
+
+@inner
+def gain_of(y, best, nothing, exponential):
+    """2^y - 1 relative to 2^best, which may be more than a float holds; or y relative to best.
+
+    nothing: that of `nothing_of`.
+    """
+    if best <= 0.0:
+        return 0.0
+    return exp_nonpositive((y - best) * LOG_2) - nothing if exponential else y / best
+
+
+@inner
+def log2(x):
+    return log_normal(x) / LOG_2

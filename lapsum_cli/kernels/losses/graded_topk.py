@@ -1,0 +1,32 @@
+"""Graded top-k: the cross-entropy of a soft top k, times n, summed over the grades of the target.
+
+For every grade but the lowest, k is how many targets have it or a better one. Each of these is a loss of topk.py.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ...core.rankings import Array
+from .topk import LOSS as TOPK
+
+
+def levels(target: Array, offsets: np.ndarray) -> Iterator[np.ndarray]:
+    """(m,) float64 for 1, 2 .. grades: how many targets of each ranking have one of its best so many, and 0 where these
+    are all.
+    """
+    lengths = np.diff(offsets)
+    owners = np.repeat(np.arange(len(lengths)), lengths)
+    order = np.lexsort((-target, owners))
+    sorted_targets, owners = target[order], owners[order]
+    ends = np.flatnonzero((sorted_targets[1:] != sorted_targets[:-1]) & (owners[1:] == owners[:-1])) + 1
+    of = owners[ends - 1] if len(ends) else ends
+    level = np.arange(len(ends)) - np.searchsorted(of, of)
+    by_level = np.argsort(level, kind="stable")
+    for chosen in np.split(by_level, np.cumsum(np.bincount(level))[:-1]) if len(level) else ():
+        ks = np.zeros(len(lengths))
+        ks[of[chosen]] = ends[chosen] - offsets[of[chosen]]
+        yield ks
+
+
+LOSS = TOPK._replace(levels=levels)

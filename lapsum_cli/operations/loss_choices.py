@@ -1,0 +1,87 @@
+"""What a loss can be told besides alpha and k: declared once, and refused where a loss has no use for it.
+
+Which of them a loss has stands in its line of LOSSES; what they may be, and what its loop reads of them, here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ..core.errors import OptionError
+from . import LOSSES, METRICS, entry_of
+from .choices import _choice, _one_of, _Rule
+
+WEIGHTINGS: dict[str, Callable[[float], tuple[float, ...]]] = {  # by mu: the w of kernels.losses.lambda_loss
+    "none": lambda mu: (1, 0, 0, 0, 0, 0),
+    "ranknet": lambda mu: (1, 0, 0, 0, 0, 0),
+    "ndcg1": lambda mu: (0, 1, 0, 0, 0, 0),
+    "ndcg2": lambda mu: (0, 0, 0, 1, 0, 0),
+    "ndcg2++": lambda mu: (0, 0, 1, mu, 0, 0),
+    "lambdarank": lambda mu: (0, 0, 1, 0, 0, 0),
+    "gtdiff": lambda mu: (0, 0, 0, 0, 1, 0),
+    "gtdiff-powed": lambda mu: (0, 0, 0, 0, 0, 1),
+}
+GAINS = ("exp2", "linear")
+
+
+@dataclass(frozen=True)
+class LossChoices:
+    """The options of losses, by the names of their papers."""
+
+    gain: str = _choice("exp2", "Of ndcg and its like: 2^y - 1 or y.", _one_of(*GAINS), "|".join(GAINS))
+    weighting: str = _choice(
+        "lambdarank",
+        f"lambda: how much a pair counts, {', '.join(WEIGHTINGS)}.",
+        _one_of(*WEIGHTINGS),
+        "NAME",
+    )
+    mu: float = _choice(
+        10.0, "lambda: what ndcg2 counts for in ndcg2++.", _Rule(lambda value: 0 <= value < math.inf, "0 or more"), "M"
+    )
+    eps: float = _choice(
+        1e-10,
+        "lambda: a pair counts at most -log2 of it, and moves no more; 0 for no end.",
+        _Rule(lambda value: 0 <= value < 1, "from 0 to 1"),
+        "E",
+    )
+
+
+CHOICES = {of_it.name: of_it for of_it in fields(LossChoices)}
+READS: dict[str, Callable[[LossChoices], Any]] = {  # by what loops call it
+    "exponential": lambda given: given.gain == "exp2",
+    "weights": lambda given: _array(WEIGHTINGS[given.weighting](given.mu)),
+    "most": lambda given: -math.log(given.eps) if given.eps > 0 else math.inf,
+}
+
+
+def _array(values: tuple[float, ...]) -> Any:
+    import numpy as np
+
+    return np.array(values, np.float64)
+
+
+def check(given: LossChoices, loss: str) -> None:
+    """OptionError for an option that is not of the loss, or that none can use."""
+    own = entry_of(loss).options
+    for name, of_it in CHOICES.items():
+        value, rule = getattr(given, name), of_it.metadata["rule"]
+        if not _holds(rule, value):
+            raise OptionError(f"⟨{name}⟩ must be {rule.words}, got {value!r}")
+        if name not in own and value != of_it.default:
+            users = [other for other, entry in {**LOSSES, **METRICS}.items() if name in entry.options]
+            raise OptionError(f"⟨{name}⟩ is of use to {', '.join(users)}, not to {loss}")
+
+
+def _holds(rule: _Rule, value: Any) -> bool:
+    try:
+        return bool(rule.holds(value))
+    except TypeError:  # of what cannot be compared with a number
+        return False
+
+
+def chosen(given: LossChoices, loss: str) -> Mapping[str, Any]:
+    """The options that a loss has, for a record."""
+    return {name: getattr(given, name) for name in entry_of(loss).options}
