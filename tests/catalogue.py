@@ -412,8 +412,9 @@ def has(*properties: str) -> Callable[[Entry], bool]:
     return lambda entry: not set(properties) & set(entry.lacks)
 
 
-def is_linear(entry: Entry) -> bool:
-    return entry.is_linear
+def is_of_a_moment(entry: Entry) -> bool:
+    """Whether thousands of rankings take seconds at most; of others the neighbours of a few are looked at."""
+    return entry.is_linear or is_loss(entry)
 
 
 def is_smooth(entry: Entry) -> bool:

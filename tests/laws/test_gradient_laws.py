@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from catalogue import every, has, has_gradient, named, promised, upstream_like
+from catalogue import every, has, has_gradient, is_of_a_moment, named, promised, upstream_like
 from drawn import long_batch, short, softness
 from hypothesis import given
 from hypothesis import strategies as st
@@ -126,7 +126,7 @@ def test_a_constant_ranking_has_no_gradient_where_alpha_is_in_its_deviations(ent
 
 
 @every(
-    lambda entry: has_gradient(entry) and has("alone")(entry),
+    lambda entry: has_gradient(entry) and has("alone")(entry) and is_of_a_moment(entry),
     neural_ndcg_loss="it takes a hundred times as long: tests/losses",
 )
 def test_the_gradients_of_a_long_batch_are_the_same_on_one_thread_and_two(entry):

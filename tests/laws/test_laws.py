@@ -9,6 +9,7 @@ from catalogue import (
     has,
     has_definition,
     is_no_loss,
+    is_of_a_moment,
     is_of_scores,
     named,
     promised,
@@ -384,8 +385,7 @@ def test_inputs_are_never_modified(entry, ranking, dtype):
 
 
 @every(
-    has("alone"),
-    permutation="n squared numbers each: the neighbours above have one thread and more",
+    lambda entry: has("alone")(entry) and is_of_a_moment(entry),
     neural_ndcg_loss="it takes a hundred times as long: the neighbours above have one thread and more",
 )
 def test_a_long_batch_is_the_same_on_one_thread_and_two(entry):

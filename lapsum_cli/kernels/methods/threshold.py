@@ -21,18 +21,18 @@ STEPS = 200  # of Newton's method, kept in a bracket, at most; 8 to 20 are usual
 
 
 class Thresholds(NamedTuple):
-    """b of every ranking, as anchors and steps (m,), and tau (m,); pairs (m, 2): the scores that it is between."""
+    """b of every ranking, as anchors and steps (m,), and tau (m,); between (m, 2): the scores on either side."""
 
     anchors: np.ndarray
     steps: np.ndarray
     taus: np.ndarray
-    pairs: np.ndarray
+    between: np.ndarray
 
     @classmethod
     def of(cls, taus: np.ndarray) -> "Thresholds":
         """To be filled."""
         count = len(taus)
-        return cls(np.zeros(count), np.zeros(count), taus, np.zeros((count, 2), np.int64))
+        return cls(np.zeros(count), np.zeros(count), taus, np.zeros((count, 2)))
 
 
 # --- Of a sum: what users call. ---------------------------------------------------------------------------------------
@@ -235,9 +235,9 @@ def _along(x, anchor, step, tau, out):
 
 
 def middle(cores, given, taus):
-    """DFTopK's memberships (N,), or their logarithms, and the places of the two scores beside the threshold."""
+    """DFTopK's memberships (N,), or their logarithms, and the two scores beside the threshold."""
     found, out = Thresholds.of(taus), np.empty(len(given.x))
-    each(cores, given.offsets, _between, given.x, given.ks, found.anchors, found.steps, found.pairs)
+    each(cores, given.offsets, _between, given.x, given.ks, found.anchors, found.steps, found.between)
     each(cores, given.offsets, _members, given.x, found.anchors, found.steps, taus, given.log, out)
     return out, found
 
@@ -245,13 +245,13 @@ def middle(cores, given, taus):
 def middle_gradient(cores, given, found, upstream):
     """Gradients for x (N,), tau (m,), and for k, which is a whole number: none."""
     out, to_tau = np.empty(len(given.x)), np.empty(len(found.taus))
-    place = (given.x, found.anchors, found.steps, found.taus, given.log, found.pairs)
+    place = (given.x, found.anchors, found.steps, found.taus, given.log, found.between)
     each(cores, given.offsets, _gradient_at_middle, *place, upstream, out, to_tau)
     return out, to_tau, np.zeros(len(found.taus))
 
 
 @kernel
-def _between(first, last, offsets, x, ks, anchors, steps, pairs):
+def _between(first, last, offsets, x, ks, anchors, steps, between):
     for r in range(first, last):
         start, stop, k = offsets[r], offsets[r + 1], int(ks[r])
         if k < 1 or k >= stop - start:
@@ -262,41 +262,18 @@ def _between(first, last, offsets, x, ks, anchors, steps, pairs):
         next_one = ordered[0]
         for i in range(part.size - k):
             next_one = max(next_one, ordered[i])
-        pairs[r, 0], pairs[r, 1] = _indices(part, k, least, next_one)
+        between[r, 0], between[r, 1] = least, next_one
         anchors[r], steps[r] = least, 0.5 * (next_one - least)
 
 
-@inner
-def _indices(x, k, least, next_one):
-    """Where the k-th score is, and the next: of equal ones the first ones are the best."""
-    above = 0
-    for i in range(x.size):
-        above += x[i] > least
-    at, after, seen = -1, -1, above
-    for i in range(x.size):
-        if x[i] == least:
-            seen += 1
-            if seen == k:
-                at = i
-            elif seen == k + 1:
-                after = i
-    if after < 0:
-        for i in range(x.size):
-            if x[i] == next_one:
-                after = i
-                break
-    return at, after
-
-
 @uncounted
-def _gradient_at_middle(first, last, offsets, x, anchors, steps, taus, log, pairs, upstream, out, to_tau):
+def _gradient_at_middle(first, last, offsets, x, anchors, steps, taus, log, between, upstream, out, to_tau):
     for r in range(first, last):
         a, b = offsets[r], offsets[r + 1]
         place = (x[a:b], anchors[r], steps[r], taus[r])
         total = _slopes(*place, log, upstream[a:b], out[a:b])
-        if b > a:
-            out[a + pairs[r, 0]] -= 0.5 * total
-            out[a + pairs[r, 1]] -= 0.5 * total
+        for score in (between[r, 0], between[r, 1]):
+            _take(x[a:b], score, 0.5 * total, out[a:b])
         to_tau[r] = _along(*place, out[a:b])
 
 
@@ -308,3 +285,13 @@ def _slopes(x, anchor, step, tau, log, upstream, out):
         out[i] = _slope(((x[i] - anchor) - step) / tau, log) * upstream[i] / tau
         total += out[i]
     return total
+
+
+@inner
+def _take(x, score, total, out):
+    """From scores of this size a total, the same from each: it moves with none more than with another."""
+    count = 0
+    for i in range(x.size):
+        count += x[i] == score
+    for i in range(x.size):
+        out[i] -= total / count if x[i] == score else 0.0
