@@ -77,24 +77,22 @@ def compare(
             "from_format": from_format,
         }
         read = sample(source, target=target, features=features, most=int(most), words=words, **given)
-        name, say = Path(source).name, words.say if is_terminal(sys.stderr) else _nothing
+        name = Path(source).name
         if features is None:
-            found = look.compare(read.rankings, parsed.value, chosen, soft.value, read.target, say)
+            found = look.compare(read.rankings, parsed.value, chosen, soft.value, read.target, words.say)
             report = shown.looked(found, name, target, read.is_whole)
         else:
             assert read.features is not None
             assert read.target is not None
-            trained = learn.learn(read.features, read.target, read.rankings.offsets, parsed.value, chosen, named, say)
+            trained = learn.learn(
+                read.features, read.target, read.rankings.offsets, parsed.value, chosen, named, words.say
+            )
             report = shown.learned(trained, name, read.is_whole)
     width = shutil.get_terminal_size().columns
     print(report.json() if as_json else report.text(width) if is_terminal(sys.stdout) else report.markdown())
     if page:
         with page:
             page.stream.write(report.html().encode())
-
-
-def _nothing(line: str) -> None:
-    pass
 
 
 def _named(given: str | None, known: list[str], what: str) -> list[str]:

@@ -12,9 +12,10 @@ import numpy as np
 from ...api import losses as losses_of
 from ...core.rankings import Array, Rankings
 from ...operations import LOSSES
-from .softness import Choice, matched, undecided
+from .softness import Choice, matched, steps, undecided
 
 SPLITS, STEPS, RATES = 5, 60, (0.01, 0.03, 0.1, 0.3)
+MOST_STEPS = 1e7  # of a method in a step of training, of which there are thousands
 HELD_BACK = 5  # one in so many of the rankings trained on tells the step size
 ALPHA = 0.3  # standard deviations: what losses of ours are trained at, and all methods as soft
 
@@ -78,8 +79,7 @@ def learn(
     )
     known = np.flatnonzero(has_order & (np.diff(offsets) > 1))
     scored = {}
-    for name, slope in _slopes(data, k, methods, names).items():
-        say(f"training through {name}")
+    for name, slope in _slopes(data, k, methods, names, say).items():
         scored[name] = _scored(data, known, k, slope)
     return Learned(scored, k, len(offsets) - 1, int(offsets[-1]), features.shape[1])
 
@@ -89,11 +89,16 @@ def trainable() -> list[str]:
     return [name for name in LOSSES if getattr(LOSSES[name], "has_gradient", True)]
 
 
-def _slopes(data: Data, k: float, methods: list[str], names: list[str]) -> dict[str, Slope]:
+def _slopes(data: Data, k: float, methods: list[str], names: list[str], say: Callable) -> dict[str, Slope]:
     first = data.scored(_begin(data.features.shape[1], 0))
     wanted = undecided(Choice("lapsum", ALPHA, 0.0).topk(first, k), first.offsets)
     found: dict[str, Slope] = {}
-    for method in (method for method in methods if method != "hard"):  # whose gradient is 0
+    for method in methods:
+        if method == "hard":  # whose gradient is 0
+            continue
+        if (taken := steps(method, first, k)) > MOST_STEPS:
+            say(f"left out {method}: a step of training takes {taken:.2g} of its own")
+            continue
         choice = Choice(method, ALPHA, wanted) if method == "lapsum" else matched(method, first, k, wanted)
         found[f"by {method}"] = _recall_by(choice, k)
     for name in names:

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from ...core.rankings import Array, Rankings
-from .softness import Choice, evenly, matched, undecided
+from .softness import Choice, evenly, matched, steps, undecided
 
 OF_NOISE = 24  # rankings whose gradients are compared with those of a smoothed metric
 DRAWS = 4000  # of noise for these, twice
 REACHED = 1e-3  # of the largest gradient of its ranking: less does not count as reaching an item
 RUNS = 3
+MOST_STEPS = 3e8  # of a pass: beyond, a method would take minutes
 PLACES = 3  # times k, up to which memberships by place are shown
 
 
@@ -79,7 +80,9 @@ def compare(
     truth, again = (noisy.topk_vjp(few[0], k, few[1], draws=DRAWS, seed=seed) for seed in (1, 2))
     looks = []
     for method in methods:
-        say(f"comparing {method}")
+        if (taken := steps(method, rankings, k)) > MOST_STEPS:
+            say(f"left out {method}: a pass takes {taken:.2g} steps; a smaller --most takes fewer rankings")
+            continue
         choice = Choice(method, alpha, wanted) if method == "lapsum" else matched(method, rankings, k, wanted)
         looks.append(_look(choice, rankings, k, upstream, (*few, truth)))
     limit = math.sqrt(max(0.0, _cosine(truth, again, few[0].offsets)))

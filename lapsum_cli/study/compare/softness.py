@@ -14,6 +14,7 @@ import numpy as np
 from ...api import functions
 from ...core.rankings import Array, Rankings
 from ...operations import METHODS, method_called
+from ...operations.topk import TopK
 
 LOOKED_AT = 64  # rankings, of which the median is taken
 LOWEST, HIGHEST = 1e-5, 1e5  # standard deviations, between which an alpha is looked for
@@ -55,6 +56,15 @@ def comparable() -> list[str]:
     """The methods that give memberships of a top k, the default first."""
     made = [name for name, entry in METHODS.items() if "topk" in entry.operations]
     return [name for name in made if "members" not in method_called(name, "topk").lacks]
+
+
+def steps(method: str, rankings: Rankings, k: float) -> float:
+    """How many a pass over these rankings takes, where they are not linear in the scores; else 0."""
+    count = method_called(method, "topk").ways["topk"].steps
+    if count is None:
+        return 0.0
+    made = TopK(method=method)
+    return float(np.sum(count(made.choices, rankings.lengths.astype(float), rankings.same(k))))
 
 
 def undecided(members: Array, offsets: np.ndarray) -> float:
