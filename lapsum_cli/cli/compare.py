@@ -41,8 +41,13 @@ def compare(
     score: Annotated[str | None, typer.Option(metavar="COLUMN", help="As of topk.")] = None,
     columns: Annotated[str | None, typer.Option(metavar="'S_*'", help="As of topk.")] = None,
     most: Annotated[
-        float, typer.Option("--most", metavar="N", help="Look at the first rankings with so many scores in all.")
-    ] = 2**20,
+        float | None,
+        typer.Option(
+            "--most",
+            metavar="N",
+            help="Look at the first rankings with so many scores in all. Default: 1000000, with --features 30000.",
+        ),
+    ] = None,
     from_format: Annotated[str | None, typer.Option("--from", metavar="FORMAT", help="As of topk.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all that was found.")] = False,
     output: Annotated[
@@ -76,7 +81,14 @@ def compare(
             "columns": columns,
             "from_format": from_format,
         }
-        read = sample(source, target=target, features=features, most=int(most), words=words, **given)
+        read = sample(
+            source,
+            target=target,
+            features=features,
+            most=int(most or (learn.MOST if features else look.MOST)),
+            words=words,
+            **given,
+        )
         name = Path(source).name
         if features is None:
             found = look.compare(read.rankings, parsed.value, chosen, soft.value, read.target, words.say)

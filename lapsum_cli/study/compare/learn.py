@@ -12,10 +12,11 @@ import numpy as np
 from ...api import losses as losses_of
 from ...core.rankings import Array, Rankings
 from ...operations import LOSSES
-from .softness import Choice, matched, steps, undecided
+from .softness import Choice, matched, undecided
 
-SPLITS, STEPS, RATES = 5, 60, (0.01, 0.03, 0.1, 0.3)
-MOST_STEPS = 1e7  # of a method in a step of training, of which there are thousands
+SPLITS, STEPS, RATES = 5, 50, (0.02, 0.1, 0.5)
+MOST = 30_000  # items: more would take many minutes
+LONGEST = 20.0  # seconds of training through one loss, beyond which it is left out
 HELD_BACK = 5  # one in so many of the rankings trained on tells the step size
 ALPHA = 0.3  # standard deviations: what losses of ours are trained at, and all methods as soft
 
@@ -79,25 +80,26 @@ def learn(
     )
     known = np.flatnonzero(has_order & (np.diff(offsets) > 1))
     scored = {}
-    for name, slope in _slopes(data, k, methods, names, say).items():
+    for name, slope in _slopes(data, k, methods, names).items():
+        seconds = _seconds(data, slope)
+        if seconds > LONGEST:
+            say(f"left out {name}: training takes {seconds:.0f} s; a smaller --most takes fewer rankings")
+            continue
         scored[name] = _scored(data, known, k, slope)
     return Learned(scored, k, len(offsets) - 1, int(offsets[-1]), features.shape[1])
 
 
 def trainable() -> list[str]:
-    """The losses that have a gradient."""
-    return [name for name in LOSSES if getattr(LOSSES[name], "has_gradient", True)]
+    """The losses by name."""
+    return list(LOSSES)
 
 
-def _slopes(data: Data, k: float, methods: list[str], names: list[str], say: Callable) -> dict[str, Slope]:
+def _slopes(data: Data, k: float, methods: list[str], names: list[str]) -> dict[str, Slope]:
     first = data.scored(_begin(data.features.shape[1], 0))
     wanted = undecided(Choice("lapsum", ALPHA, 0.0).topk(first, k), first.offsets)
     found: dict[str, Slope] = {}
     for method in methods:
         if method == "hard":  # whose gradient is 0
-            continue
-        if (taken := steps(method, first, k)) > MOST_STEPS:
-            say(f"left out {method}: a step of training takes {taken:.2g} of its own")
             continue
         choice = Choice(method, ALPHA, wanted) if method == "lapsum" else matched(method, first, k, wanted)
         found[f"by {method}"] = _recall_by(choice, k)
@@ -129,6 +131,15 @@ def _loss(name: str, k: float) -> Slope:
 def _begin(count: int, seed: int) -> Array:
     """Small weights, as gradients of scores that are all alike are 0."""
     return 0.01 * np.random.default_rng(seed).standard_normal(count)
+
+
+def _seconds(data: Data, slope: Slope) -> float:
+    """What all training through a loss is going to take, by one step with all of its rankings."""
+    scores = data.scored(_begin(data.features.shape[1], 0))
+    slope(scores, data.target)
+    start = time.perf_counter()
+    slope(scores, data.target)
+    return (time.perf_counter() - start) * STEPS * SPLITS * (1 + len(RATES)) / 2
 
 
 def _scored(data: Data, known: np.ndarray, k: float, slope: Slope) -> Scored:

@@ -14,10 +14,12 @@ import numpy as np
 from ...core.rankings import Array, Rankings
 from .softness import Choice, evenly, matched, steps, undecided
 
+MOST = 1_000_000  # scores
 OF_NOISE = 24  # rankings whose gradients are compared with those of a smoothed metric
 DRAWS = 4000  # of noise for these, twice
 REACHED = 1e-3  # of the largest gradient of its ranking: less does not count as reaching an item
 RUNS = 3
+SEED = 761_349  # of random weights: scores that someone drew with a seed of 0 would be these
 MOST_STEPS = 3e8  # of a pass: beyond, a method would take minutes
 PLACES = 3  # times k, up to which memberships by place are shown
 
@@ -92,7 +94,7 @@ def compare(
 def _metric(rankings: Rankings, target: Array | None) -> Array:
     """What is to be in the top: the target's gains over their sum, or without one random numbers."""
     if target is None:
-        return np.random.default_rng(0).standard_normal(int(rankings.offsets[-1]))
+        return np.random.default_rng(SEED).standard_normal(int(rankings.offsets[-1]))
     totals = np.add.reduceat(np.append(target, 0.0), rankings.offsets[:-1])
     return target / np.repeat(np.where(totals > 0, totals, 1.0), rankings.lengths)
 
