@@ -12,12 +12,12 @@ PACKAGE = Path(lapsum_cli.__file__).parent
 X, UPSTREAM = np.array([3, 1, 2, 0], np.float32), np.ones(4, np.float32)
 # Calls of our own functions outside the kernels that a call makes, once it was made before.
 CALLS = {
-    "top-k": (65, lambda: lapsum_cli.soft_topk(X, 2, alpha=0.5)),
-    "top-k in deviations": (63, lambda: lapsum_cli.soft_topk(X, 2)),
+    "top-k": (67, lambda: lapsum_cli.soft_topk(X, 2, alpha=0.5)),
+    "top-k in deviations": (65, lambda: lapsum_cli.soft_topk(X, 2)),
     "rank": (64, lambda: lapsum_cli.soft_rank(X, alpha=0.5)),
     "sort": (64, lambda: lapsum_cli.soft_sort(X, alpha=0.5)),
     "rank with gradient": (83, lambda: lapsum_cli.soft_rank_vjp(X, UPSTREAM, alpha=0.5)),
-    "top-k with gradient": (91, lambda: lapsum_cli.soft_topk_vjp(X, 2, UPSTREAM, alpha=0.5)),
+    "top-k with gradient": (94, lambda: lapsum_cli.soft_topk_vjp(X, 2, UPSTREAM, alpha=0.5)),
 }
 
 

@@ -13,6 +13,7 @@ import pytest
 
 import lapsum_cli
 from lapsum_cli import LapsumError, run_file
+from lapsum_cli.api.sample import sample
 from lapsum_cli.cli.options import spelt
 from lapsum_cli.core.spelling import in_python
 from lapsum_cli.operations import OPERATIONS, operation_called
@@ -23,9 +24,9 @@ ARGUMENT, MARKED = re.compile(r"\b[a-z_]+=(?!=)"), re.compile(r"⟨(\w+)")
 
 
 def options() -> set[str]:
-    """What run_file takes, those of operations included."""
+    """What run_file takes, those of operations included, and what a comparison samples by."""
     own = {field.name for name in OPERATIONS for field in fields(operation_called(name))}
-    return {*inspect.signature(run_file).parameters, *own} - {"options"}
+    return {*inspect.signature(run_file).parameters, *inspect.signature(sample).parameters, *own} - {"options"}
 
 
 def texts(path) -> list[str]:

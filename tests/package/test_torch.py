@@ -36,7 +36,9 @@ def scores(shape=(2, 6), dtype=torch.float64):
 
 
 def test_every_function_is_in_the_catalogue():
-    assert {entry.function for entry in entries() if entry.tensors} == set(soft.__all__)
+    entered = {entry.function for entry in entries() if entry.tensors}
+    assert set(soft.__all__) <= entered
+    assert all(callable(getattr(soft, name)) for name in entered)
 
 
 @pytest.mark.parametrize("descending", [True, False])

@@ -51,7 +51,7 @@ def _backward(cores, given, state, upstream, is_rank):
     return out, to_alpha
 
 
-@kernel
+@inner
 def _longest(first, last, offsets):
     longest = 0
     for r in range(first, last):

@@ -8,10 +8,10 @@ as the original does, sorts most lengths but not 38.
 
 import numpy as np
 
-from ..jit import inner_counted, kernel
+from ..jit import inner_counted
 
 
-@kernel
+@inner_counted
 def network(bitonic, n):
     """Pairs (p, 2) of places by kind of layer; where those of each kind begin; the kind of every layer; and the place
     that has the l-th smallest score in the end.

@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from ..jit import inner, kernel
+from ..jit import inner, inner_counted, kernel
 from . import each
 from .matrices import SIZE, rows, squares, top_weights
 from .network import network
@@ -177,7 +177,7 @@ def _sorted(first, last, offsets, x, alphas, bitonic, step, out):
             out[i] += middle
 
 
-@kernel
+@inner_counted
 def _taped(x, alpha, step, pairs, starts, kinds):
     """What scores are at every layer."""
     tape, y = np.empty((kinds.size, x.size)), x - x[0]
