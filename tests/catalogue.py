@@ -328,12 +328,14 @@ def entries() -> Iterator[Entry]:
 
 
 def _by(name: str, listed: MethodEntry) -> Iterator[Entry]:
-    """The operations that a method computes; of gradients laws say more than of results."""
+    """The operations that a method computes; of gradients laws say more than of results. The other direction is not an
+    entry of its own: for all methods it is the sign of the scores, which a law looks at.
+    """
     method = import_module(listed.module).METHOD
     has_logs = "exact_zeros" not in method.promises  # else there is no saying how near the log of a 0 is
     for entry in OPERATIONS:
         operation = OF_THE_MENU.get(entry.function)
-        if operation in listed.operations and (has_logs or entry.name != "log topk"):
+        if operation in listed.operations and not entry.reverse and (has_logs or entry.name != "log topk"):
             how = {**entry.options, "method": name}
             steps, one = method.ways[operation].steps, np.ones(1)
             is_linear = entry.is_linear and (steps is None or not steps(chosen(Choices(), name), one, one).any())
