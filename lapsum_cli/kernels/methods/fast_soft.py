@@ -128,6 +128,7 @@ def _gradients(first, last, offsets, x, at, alphas, kind, is_rank, blocks, resul
                 to_alpha[r] -= (s[j] - s[blocks[a + j]]) * u[j] / alphas[r]
         else:
             to_alpha[r] = _of_sorted(s[:n], w[:n], blocks[a:b], kind, u[:n], shares[:n]) / alphas[r]
+            _even(w[:n], u[:n])
             for i in range(n):
                 out[a + i] = u[at[a + i]]
 
@@ -168,6 +169,19 @@ def _of_sorted(s, w, blocks, kind, u, shares):
             u[j] = shares[j] * total
         begin = end
     return along
+
+
+@inner
+def _even(w, u):
+    """Equal scores have the mean of their gradients: no order of them is better than another."""
+    begin = 0
+    while begin < u.size:
+        end, total = begin, 0.0
+        while end < u.size and w[end] == w[begin]:
+            total, end = total + u[end], end + 1
+        for j in range(begin, end):
+            u[j] = total / (end - begin)
+        begin = end
 
 
 @inner
