@@ -151,8 +151,8 @@ def _compressed(
     if alpha is not None or made != plain or len(made.ks) != 1:
         raise OptionError("⟨residual⟩ sends scores as they are; it goes with one ⟨k⟩ and ⟨by=magnitude⟩ alone")
     how = {"operation": "topk", "k": str(made.ks[0]), "by": "magnitude", "residual": True, "version": __version__}
-    path, assured = None if sink is None else os.fsdecode(sink), made.residual or ""
-    return compress(sources[0], path, assured, made.ks[0], to_format=to_format, force=force, memory=memory, how=how)
+    path, kept = None if sink is None else os.fsdecode(sink), made.residual or ""
+    return compress(sources[0], path, kept, made.ks[0], to_format=to_format, force=force, memory=memory, how=how)
 
 
 def _inputs(given: Sequence[Any]) -> list[str | Frame]:

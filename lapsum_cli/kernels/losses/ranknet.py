@@ -38,5 +38,5 @@ LOSS = Loss(
     reads=("scores", "target", "alphas", "descending"),
     moves=("scores over alpha",),
     sums=2,
-    card_bytes=72,
+    card_bytes=40,
 )

@@ -8,6 +8,8 @@ The choice has no gradient, and what passes that of its gate.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,12 +52,25 @@ def _passed(cores, given, default, least):
     return np.where(gates >= np.repeat(least(gates), given.lengths), gates, 0.0), (gate, gates)
 
 
-def gradient(cores, given, state, upstream, passed):
-    """For the scores, alpha, and k, of which there is none."""
-    (gate, gates), out = state, np.where(passed, upstream, 0.0)
-    to_alpha = np.zeros(len(given.alphas))
-    each(cores, given.offsets, _gate_gradients, given.x, given.alphas, gate, gates, out, to_alpha)
-    return out, to_alpha, np.zeros(len(given.alphas))
+class Passes(NamedTuple):
+    """Of what a choice lets pass: choose(cores, given) -> values (N,), of which those that do not are 0, and gates."""
+
+    choose: Callable[..., Any]
+
+    def topk(self, cores, given):
+        """Gates that pass, and 0."""
+        values, state = self.choose(cores, given)
+        return values, (*state, values != 0)
+
+    def topk_gradient(self, cores, given, state, upstream):
+        """For the scores, alpha, and k, of which there is none."""
+        gate, gates, passed = state
+        out, to_alpha = np.where(passed, upstream, 0.0), np.zeros(len(given.alphas))
+        each(cores, given.offsets, _gate_gradients, given.x, given.alphas, gate, gates, out, to_alpha)
+        return out, to_alpha, np.zeros(len(given.alphas))
+
+
+THRESHOLD, TOP_P, MIN_P = Passes(threshold), Passes(top_p), Passes(min_p)
 
 
 @uncounted

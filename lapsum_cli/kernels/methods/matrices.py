@@ -116,77 +116,7 @@ class Laplace(Softmaxes):
         return out
 
 
-# --- What the module of a method has, of the matrix that it makes: see operations.methods.rows. -----------------------
-
-
-def rank(cores, given, matrix):
-    """Ranks from 1, and the order."""
-    order = Ordered.of(cores, given)
-    return matrix.transposed(cores, given, order.y, rows(given) + 1.0)[order.at], order
-
-
-def rank_gradient(cores, given, order, upstream, matrix):
-    """For the scores and alpha."""
-    values = _by_place(order, upstream)
-    to_y, to_alpha = matrix.gradient(cores, given, order.y, rows(given) + 1.0, values)
-    return to_y[order.at], to_alpha
-
-
-def sort(cores, given, matrix):
-    """Sorted scores, best first, and the order."""
-    order = Ordered.of(cores, given)
-    return order.middles + matrix.applied(cores, given, order.y, order.y), order
-
-
-def sort_gradient(cores, given, order, upstream, matrix):
-    """For the scores and alpha."""
-    to_y, to_alpha = matrix.gradient(cores, given, order.y, upstream, order.y)
-    return (to_y + matrix.transposed(cores, given, order.y, upstream))[order.at], to_alpha
-
-
-def topk(cores, given, matrix):
-    """Memberships, or their logarithms; and the order with these by place."""
-    order = Ordered.of(cores, given)
-    members = matrix.transposed(cores, given, order.y, top_weights(given), given.log)
-    return members[order.at], (order, members if given.log else _NONE)
-
-
-def topk_gradient(cores, given, state, upstream, matrix):
-    """For the scores, alpha and k, which moves the part of a row that comes next."""
-    (order, logs), values = state, _by_place(state[0], upstream)
-    if given.log:
-        to_y, to_alpha = matrix.log_gradient(cores, given, order.y, top_weights(given), logs, values)
-    else:
-        to_y, to_alpha = matrix.gradient(cores, given, order.y, top_weights(given), values)
-    to_k, of_it = np.empty(len(given.alphas)), (given.ks.astype(np.int64), values, logs, matrix.power)
-    each(cores, given.offsets, softmaxes.in_row, order.y, given.alphas, *of_it, to_k)
-    return to_y[order.at], to_alpha, to_k
-
-
-def permute(cores, given, matrix):
-    """What rows of the permutation are made of: the order, and what rows of P are divided by."""
-    order = Ordered.of(cores, given)
-    return order, matrix.logs_of_sums(cores, given, order.y)
-
-
-def permute_rows(given, state, r, items, matrix):
-    """(len(items), n): how likely these of a ranking's items are at every position."""
-    (order, logs), part = state, slice(given.offsets[r], given.offsets[r + 1])
-    y, at = order.y[part], order.at[part][items] - part.start
-    out = np.empty((len(at), len(y)))
-    softmaxes.columns(y, given.alphas[r], at, logs[part], matrix.power, out)
-    return out
-
-
-def permute_gradient(cores, given, state, upstream, matrix):
-    """For the scores and alpha; upstream has a matrix for each ranking, one after the other."""
-    order, _ = state
-    origins = np.empty(len(order.at), np.int64)
-    origins[order.at] = np.arange(len(order.at))
-    out, to_alpha = np.empty(len(order.y)), np.empty(len(given.alphas))
-    of_it = (origins, given.alphas, squares(given), upstream, matrix.power)
-    each(cores, given.offsets, softmaxes.matrix_gradient, order.y, *of_it, out, to_alpha, size=SIZE)
-    return out[order.at], to_alpha
+# --- The passes of a method, by the matrix that it makes: see operations.methods.rows. --------------------------------
 
 
 def squares(given):
@@ -200,22 +130,86 @@ def _by_place(order, values):
     return out
 
 
-def passes(matrix_of):
-    """All of these by the matrix that matrix_of(given) makes, in the order in which they stand here."""
-    of_all: tuple[Callable[..., Any], ...] = (
-        rank,
-        rank_gradient,
-        sort,
-        sort_gradient,
-        topk,
-        topk_gradient,
-        permute,
-        permute_rows,
-        permute_gradient,
-    )
-    return [_by(function, matrix_of) for function in of_all]
+class Passes(NamedTuple):
+    """Of the matrix that matrix_of(given) makes."""
+
+    matrix_of: Callable[[Any], Any]
+
+    def rank(self, cores, given):
+        """Ranks from 1, and the order."""
+        matrix = self.matrix_of(given)
+        order = Ordered.of(cores, given)
+        return matrix.transposed(cores, given, order.y, rows(given) + 1.0)[order.at], order
+
+    def rank_gradient(self, cores, given, order, upstream):
+        """For the scores and alpha."""
+        matrix = self.matrix_of(given)
+        values = _by_place(order, upstream)
+        to_y, to_alpha = matrix.gradient(cores, given, order.y, rows(given) + 1.0, values)
+        return to_y[order.at], to_alpha
+
+    def sort(self, cores, given):
+        """Sorted scores, best first, and the order."""
+        matrix = self.matrix_of(given)
+        order = Ordered.of(cores, given)
+        return order.middles + matrix.applied(cores, given, order.y, order.y), order
+
+    def sort_gradient(self, cores, given, order, upstream):
+        """For the scores and alpha."""
+        matrix = self.matrix_of(given)
+        to_y, to_alpha = matrix.gradient(cores, given, order.y, upstream, order.y)
+        return (to_y + matrix.transposed(cores, given, order.y, upstream))[order.at], to_alpha
+
+    def topk(self, cores, given):
+        """Memberships, or their logarithms; and the order with these by place."""
+        matrix = self.matrix_of(given)
+        order = Ordered.of(cores, given)
+        members = matrix.transposed(cores, given, order.y, top_weights(given), given.log)
+        return members[order.at], (order, members if given.log else _NONE)
+
+    def topk_gradient(self, cores, given, state, upstream):
+        """For the scores, alpha and k, which moves the part of a row that comes next."""
+        matrix = self.matrix_of(given)
+        (order, logs), values = state, _by_place(state[0], upstream)
+        if given.log:
+            to_y, to_alpha = matrix.log_gradient(cores, given, order.y, top_weights(given), logs, values)
+        else:
+            to_y, to_alpha = matrix.gradient(cores, given, order.y, top_weights(given), values)
+        to_k, of_it = np.empty(len(given.alphas)), (given.ks.astype(np.int64), values, logs, matrix.power)
+        each(cores, given.offsets, softmaxes.in_row, order.y, given.alphas, *of_it, to_k)
+        return to_y[order.at], to_alpha, to_k
+
+    def permute(self, cores, given):
+        """What rows of the permutation are made of: the order, and what rows of P are divided by."""
+        matrix = self.matrix_of(given)
+        order = Ordered.of(cores, given)
+        return order, matrix.logs_of_sums(cores, given, order.y)
+
+    def permute_rows(self, given, state, r, items):
+        """(len(items), n): how likely these of a ranking's items are at every position."""
+        matrix = self.matrix_of(given)
+        (order, logs), part = state, slice(given.offsets[r], given.offsets[r + 1])
+        y, at = order.y[part], order.at[part][items] - part.start
+        out = np.empty((len(at), len(y)))
+        softmaxes.columns(y, given.alphas[r], at, logs[part], matrix.power, out)
+        return out
+
+    def permute_gradient(self, cores, given, state, upstream):
+        """For the scores and alpha; upstream has a matrix for each ranking, one after the other."""
+        matrix = self.matrix_of(given)
+        order, _ = state
+        origins = np.empty(len(order.at), np.int64)
+        origins[order.at] = np.arange(len(order.at))
+        out, to_alpha = np.empty(len(order.y)), np.empty(len(given.alphas))
+        of_it = (origins, given.alphas, squares(given), upstream, matrix.power)
+        each(cores, given.offsets, softmaxes.matrix_gradient, order.y, *of_it, out, to_alpha, size=SIZE)
+        return out[order.at], to_alpha
 
 
-def _by(function, matrix_of):
-    given_at = 0 if function is permute_rows else 1
-    return lambda *given: function(*given, matrix_of(given[given_at]))
+def _by_distance(given):
+    power = float(given.choices["power"])
+    return Laplace(power) if power == 1.0 else Softmaxes(power)
+
+
+NEURALSORT = Passes(lambda given: Softmaxes(0.0))
+SOFTSORT = Passes(_by_distance)

@@ -3,4 +3,4 @@
 from ..method import Method
 from .rows import Rows
 
-METHOD = Method({"topk": Rows("topk", "min_p").way()}, promises=("keeps_order", "exact_zeros"))
+METHOD = Method({"topk": Rows("topk", "gates", passes="MIN_P").way()}, promises=("keeps_order", "exact_zeros"))

@@ -5,7 +5,7 @@ from .rows import Rows, quadratic
 
 METHOD = Method(
     {
-        name: Rows(name, "neuralsort", steps=quadratic, has_logs=True).way()
+        name: Rows(name, "matrices", passes="NEURALSORT", steps=quadratic, has_logs=True).way()
         for name in ("rank", "sort", "topk", "permute")
     },
     promises=("sums_to_k", "hard_limit", "shift_invariant", "scale_invariant"),

@@ -52,6 +52,7 @@ class Members(NamedTuple):
 class Rows(NamedTuple):
     """The passes of one operation by a module of kernels.methods.
 
+    passes       the object of the module that has them, of several; by default the module itself
     whole_k      whether k is a whole number, and a part of a place counts as one
     steps        as a Way has it
     has_members  whether results are memberships, all of them 1 where k takes all scores
@@ -64,6 +65,7 @@ class Rows(NamedTuple):
     steps: Callable[..., Any] | None = None
     has_members: bool = True
     has_logs: bool = False
+    passes: str = ""
 
     def forward(
         self, operation: Any, rankings: Rankings, on: DeviceWithKernels, results: bool = True, keep: bool = False
@@ -129,7 +131,8 @@ class Rows(NamedTuple):
 
     @property
     def _kernels(self) -> Any:
-        return import_module(f"lapsum_cli.kernels.methods.{self.module}")
+        found = import_module(f"lapsum_cli.kernels.methods.{self.module}")
+        return getattr(found, self.passes) if self.passes else found
 
     def way(self, work_bytes: int = 64) -> Way:
         """With so many bytes per score while a ranking is computed."""

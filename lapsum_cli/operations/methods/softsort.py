@@ -15,8 +15,11 @@ def _steps(choices: dict[str, Any], lengths: Any, ks: Any) -> Any:
 
 METHOD = Method(
     {
-        **{name: Rows(name, "softsort", steps=_steps, has_logs=True).way() for name in ("rank", "sort", "topk")},
-        "permute": Rows("permute", "softsort", steps=quadratic).way(),
+        **{
+            name: Rows(name, "matrices", passes="SOFTSORT", steps=_steps, has_logs=True).way()
+            for name in ("rank", "sort", "topk")
+        },
+        "permute": Rows("permute", "matrices", passes="SOFTSORT", steps=quadratic).way(),
     },
     promises=("sums_to_k", "hard_limit", "shift_invariant", "scale_invariant"),
     lacks=("bounds",),

@@ -3,4 +3,4 @@
 from ..method import Method
 from .rows import Rows
 
-METHOD = Method({"topk": Rows("topk", "threshold_p").way()}, promises=("keeps_order", "exact_zeros"))
+METHOD = Method({"topk": Rows("topk", "gates", passes="THRESHOLD").way()}, promises=("keeps_order", "exact_zeros"))

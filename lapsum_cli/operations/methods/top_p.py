@@ -3,4 +3,6 @@
 from ..method import Method
 from .rows import Rows
 
-METHOD = Method({"topk": Rows("topk", "top_p").way()}, promises=("keeps_order", "exact_zeros"), lacks=("symmetric",))
+METHOD = Method(
+    {"topk": Rows("topk", "gates", passes="TOP_P").way()}, promises=("keeps_order", "exact_zeros"), lacks=("symmetric",)
+)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...core.rankings import Array, Rankings
-from .softness import Choice, evenly, matched, steps, undecided
+from .softness import Choice, evenly, matched, steps, sums, undecided
 
 MOST = 1_000_000  # scores
 OF_NOISE = 24  # rankings whose gradients are compared with those of a smoothed metric
@@ -80,13 +80,14 @@ def compare(
     noisy = matched("noised", rankings, k, wanted)
     few = _first_of(rankings, upstream, OF_NOISE)
     truth, again = (noisy.topk_vjp(few[0], k, few[1], draws=DRAWS, seed=seed) for seed in (1, 2))
+    hard = Choice("hard", None, 0.0).topk(rankings, k)
     looks = []
     for method in methods:
         if (taken := steps(method, rankings, k)) > MOST_STEPS:
             say(f"left out {method}: a pass takes {taken:.2g} steps; a smaller --most takes fewer rankings")
             continue
         choice = Choice(method, alpha, wanted) if method == "lapsum" else matched(method, rankings, k, wanted)
-        looks.append(_look(choice, rankings, k, upstream, (*few, truth)))
+        looks.append(_look(choice, rankings, k, upstream, hard, (*few, truth)))
     limit = math.sqrt(max(0.0, _cosine(truth, again, few[0].offsets)))
     return Compared(looks, k, wanted, limit, len(rankings), int(rankings.offsets[-1]))
 
@@ -95,7 +96,7 @@ def _metric(rankings: Rankings, target: Array | None) -> Array:
     """What is to be in the top: the target's gains over their sum, or without one random numbers."""
     if target is None:
         return np.random.default_rng(SEED).standard_normal(int(rankings.offsets[-1]))
-    totals = np.add.reduceat(np.append(target, 0.0), rankings.offsets[:-1])
+    totals = sums(target, rankings.offsets)
     return target / np.repeat(np.where(totals > 0, totals, 1.0), rankings.lengths)
 
 
@@ -104,14 +105,13 @@ def _first_of(rankings: Rankings, upstream: Array, count: int) -> tuple[Rankings
     return few, upstream[: int(few.offsets[-1])]
 
 
-def _look(choice: Choice, rankings: Rankings, k: float, upstream: Array, noise: tuple[Rankings, Array, Array]) -> Look:
-    members = choice.topk(rankings, k)
-    forward, held = _timed(lambda: choice.topk(rankings, k), members.size)
-    backward, more = _timed(lambda: choice.topk_vjp(rankings, k, upstream), members.size)
-    gradient = choice.topk_vjp(rankings, k, upstream)
+def _look(
+    choice: Choice, rankings: Rankings, k: float, upstream: Array, hard: Array, noise: tuple[Rankings, Array, Array]
+) -> Look:
+    members, forward, held = _timed(lambda: choice.topk(rankings, k))
+    gradient, backward, more = _timed(lambda: choice.topk_vjp(rankings, k, upstream))
     few, weights, truth = noise
-    totals = _sums(members, rankings.offsets)
-    hard = Choice("hard", None, 0.0).topk(rankings, k)
+    totals = sums(members, rankings.offsets)
     return Look(
         choice,
         float(np.median(totals)),
@@ -127,10 +127,9 @@ def _look(choice: Choice, rankings: Rankings, k: float, upstream: Array, noise: 
     )
 
 
-def _timed(run: Callable[[], Any], scores: int) -> tuple[float, float]:
-    """Nanoseconds and bytes a score, after a run that compiles."""
-    run()
-    times = []
+def _timed(run: Callable[[], Array]) -> tuple[Array, float, float]:
+    """What it gives for every score, and nanoseconds and bytes a score, after a run that compiles."""
+    found, times = run(), []
     for _ in range(RUNS):
         start = time.perf_counter()
         run()
@@ -139,30 +138,26 @@ def _timed(run: Callable[[], Any], scores: int) -> tuple[float, float]:
     run()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    return sorted(times)[RUNS // 2] / scores * 1e9, peak / scores
-
-
-def _sums(values: Array, offsets: np.ndarray) -> Array:
-    return np.where(np.diff(offsets) > 0, np.add.reduceat(np.append(values, 0.0), offsets[:-1]), 0.0)
+    return found, sorted(times)[RUNS // 2] / found.size * 1e9, peak / found.size
 
 
 def _reached(gradient: Array, offsets: np.ndarray) -> float:
     size = np.append(np.abs(gradient), 0.0)
     largest = np.where(np.diff(offsets) > 0, np.maximum.reduceat(size, offsets[:-1]), 0.0)
     reached = (size[:-1] > REACHED * np.repeat(largest, np.diff(offsets))).astype(float)
-    return float(np.median(_sums(reached, offsets)))
+    return float(np.median(sums(reached, offsets)))
 
 
 def _size(gradient: Array, rankings: Rankings) -> float:
     deviations = np.array([rankings[r].std() if len(rankings[r]) else 0.0 for r in range(len(rankings))])
-    return float(np.median(_sums(np.abs(gradient), rankings.offsets) * deviations))
+    return float(np.median(sums(np.abs(gradient), rankings.offsets) * deviations))
 
 
 def _cosine(a: Array, b: Array, offsets: np.ndarray) -> float:
     """Of the median ranking that has both."""
-    sizes = np.sqrt(_sums(a.astype(float) ** 2, offsets) * _sums(b.astype(float) ** 2, offsets))
+    sizes = np.sqrt(sums(a.astype(float) ** 2, offsets) * sums(b.astype(float) ** 2, offsets))
     known = sizes > 0
-    return float(np.median(_sums(a * b, offsets)[known] / sizes[known])) if known.any() else 0.0
+    return float(np.median(sums(a * b, offsets)[known] / sizes[known])) if known.any() else 0.0
 
 
 def _by_place(members: Array, rankings: Rankings, k: float) -> list[float]:

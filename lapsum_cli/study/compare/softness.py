@@ -69,8 +69,12 @@ def steps(method: str, rankings: Rankings, k: float) -> float:
 
 def undecided(members: Array, offsets: np.ndarray) -> float:
     """Of the median ranking."""
-    each = np.add.reduceat(np.append(4 * members * (1 - members), 0.0), offsets[:-1])
-    return float(np.median(np.where(np.diff(offsets) > 0, each, 0.0)))
+    return float(np.median(sums(4 * members * (1 - members), offsets)))
+
+
+def sums(values: Array, offsets: np.ndarray) -> Array:
+    """(m,) of each ranking."""
+    return np.where(np.diff(offsets) > 0, np.add.reduceat(np.append(values, 0.0), offsets[:-1]), 0.0)
 
 
 def evenly(rankings: Rankings, count: int) -> Rankings:
