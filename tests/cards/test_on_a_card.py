@@ -28,9 +28,9 @@ def test_a_rehearsal_of_the_light_run(tmp_path):
 
 
 @pytest.mark.skipif(bool(on_a_card.environment().get("NUMBA_ENABLE_CUDASIM")), reason="the simulator is a card")
-@pytest.mark.parametrize("step", ["every", "costs", "kernels", "sums", "small", "times", "tests"])
+@pytest.mark.parametrize("step", ["every", "costs", "kernels", "sums", "small", "times", "files", "tests"])
 def test_without_a_card_a_step_is_one_line_and_exit_code_69(tmp_path, step):
-    given = ["compare", "none"] if step == "every" else []
+    given = {"every": ["compare", "none"], "files": [str(tmp_path)]}.get(step, [])
     environment = {**on_a_card.environment(), "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(on_a_card.script(step, *given), env=environment, capture_output=True, text=True)
     assert (done.returncode, len(done.stdout.splitlines()), done.stderr) == (69, 1, "")
