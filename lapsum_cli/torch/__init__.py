@@ -28,39 +28,26 @@ these functions as they are. What cannot be used raises a LapsumError, such as a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
-from ..core.errors import DataError, NotDifferentiable, OptionError
+from ..core.errors import DataError, OptionError
 from ..core.quantities import Alpha, K
-from ..core.rankings import Rankings, has_nan
 from ..core.renamed import formerly
 from ..core.tensors import unreadable
-from ..operations import LOSSES, METHODS, suspicions
+from ..operations import LOSSES, METHODS
 from ..operations.loss import Loss, check_reduction
 from ..operations.operation import EACH, Operation, operation_of
 from ..operations.rank import Rank
 from ..operations.sort import Sort
 from ..operations.topk import TopK
 from ..operations.warm import warm
-from .places import NOTHING, alone, device_of, doubts, spoil
-from .surroundings import by_one_thread_after_fork, eagerly
-from .tensors import (
-    DTYPES,
-    check_option,
-    check_scores,
-    flat,
-    in_dtype,
-    per_ranking,
-    refuse_transforms,
-    rows_of,
-    target_of,
-    tensor_of,
-    to_option,
-)
+from .function import Call, Function
+from .places import NOTHING, device_of
+from .surroundings import eagerly
+from .tensors import check_option, check_scores, refuse_transforms
 
 __all__ = [
     "log_soft_topk",
@@ -225,123 +212,6 @@ def __dir__() -> list[str]:
     return __all__
 
 
-# The function below sees tensors as they were given: it reads their numbers, and gives each its gradient back.
-
-
-class _Call(NamedTuple):
-    """What is to be done with the scores of a call, besides the tensors that get gradients.
-
-    reduction  of losses; "none" for a result of each score
-    """
-
-    operation: Operation
-    target: torch.Tensor | None
-    reduction: str
-
-
-class _Kept(NamedTuple):
-    """What a forward pass leaves for the way back. given: the tensors of the call, None where alpha or k was none."""
-
-    operation: Operation
-    given: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
-    rankings: Rankings
-    state: Any
-    doubts: Any
-    defined: torch.Tensor | None  # how many rankings have a loss, where a mean was taken
-
-
-class _Operation(torch.autograd.Function):
-    """Any operation: its forward pass, whose state is kept for the way back."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: torch.Tensor, alpha: torch.Tensor | None, k: torch.Tensor | None, call: _Call
-    ) -> torch.Tensor:
-        operation, leading = call.operation, x.shape[:-1]
-        on = device_of(x)
-        with by_one_thread_after_fork():
-            rows = rows_of(x)
-            each = {
-                name: per_ranking(given, leading, x.device)
-                for name, given in (("alpha", alpha), ("k", k))
-                if given is not None
-            }
-            rankings = _rankings(rows, each, call.target)
-            if not rows.is_cuda:
-                suspicions.warn(operation, rankings)
-            with alone(on, operation, rankings):
-                doubted = doubts(on, rankings)
-                [(_, rankings)] = operation.by_k(operation.ready(rankings, on))
-                made = operation.forward(rankings, on, keep=any(ctx.needs_input_grad))
-                spoil(doubted, made.values)
-            # PyTorch refuses the way back if the scores were changed in place, where they are read as they lie.
-            ctx.save_for_backward(x if rows.data_ptr() == x.data_ptr() else rows)
-            dtype = getattr(torch, operation.dtype(DTYPES[x.dtype], x.shape[-1]))
-            if made.values is not None:
-                result, defined = tensor_of(made.values, x, x.shape), None
-            else:
-                losses = tensor_of(made.numbers[operation.result], x, leading).to(rows.dtype)
-                result, defined = _reduced(losses, call.reduction)
-            ctx.kept = _Kept(operation, (x, alpha, k), rankings, made.state, doubted, defined)
-            return in_dtype(result, dtype)
-
-    @staticmethod
-    @eagerly
-    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[Any, ...]:
-        ctx.saved_tensors  # noqa: B018  raises for scores that were changed in place, and for a graph that is freed
-        refuse_transforms(upstream)
-        if torch.is_grad_enabled():  # create_graph=True
-            return *_Once.apply(upstream, *ctx.kept.given, ctx.kept), None
-        return *_gradients(upstream, ctx.kept), None
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Any:
-        raise NotDifferentiable("derivatives are computed backward alone; forward-mode ones are not")
-
-
-class _Once(torch.autograd.Function):
-    """Gradients in a graph that may be differentiated again: they hang on all that they depend on, so that doing so
-    ends here instead of giving zeros.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, upstream: torch.Tensor, x: Any, alpha: Any, k: Any, kept: _Kept) -> tuple[Any, ...]:
-        return _gradients(upstream, kept)
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Any) -> Any:
-        raise NotDifferentiable(
-            "second derivatives are not computed: this graph was differentiated twice, as a Hessian, a penalty on a "
-            "gradient or an inner step of training does; detach the gradient, or leave out create_graph=True"
-        )
-
-
-def _reduced(losses: torch.Tensor, reduction: str) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """The mean or sum of the losses that are not NaN, or all of them; and how many these are, for a mean."""
-    if reduction == "mean":
-        return losses.nanmean(), losses.isnan().logical_not().sum()
-    return (losses.nansum() if reduction == "sum" else losses), None
-
-
-def _gradients(upstream: torch.Tensor, kept: _Kept) -> tuple[Any, ...]:
-    """Gradients for the scores, alpha and k as they were given, None where one was not."""
-    operation, (x, alpha, k), rankings = kept.operation, kept.given, kept.rankings
-    on, leading = device_of(x), x.shape[:-1]
-    with by_one_thread_after_fork():
-        upstream = in_dtype(upstream, getattr(torch, rankings.dtype))
-        if "target" in operation.takes:
-            upstream = upstream if kept.defined is None else upstream / kept.defined
-            upstream = upstream.expand(leading).double().cpu()
-        with alone(on, operation, rankings):
-            found = operation.backward(rankings, kept.state, flat(upstream), on)
-            spoil(kept.doubts, *found)
-        scores, *rest = found
-        return in_dtype(tensor_of(scores, x, x.shape), x.dtype), *(
-            None if given is None else to_option(tensor_of(end, x, torch.Size([len(end)])), given, leading)
-            for given, end in zip((alpha, k), rest, strict=True)
-        )
-
-
 def _apply(
     operation: Operation, x: torch.Tensor, alpha: Any, k: Any = None, target: Any = None, reduction: str = "none"
 ) -> torch.Tensor:
@@ -350,7 +220,7 @@ def _apply(
     alphas, ks = check_option("alpha", alpha, x), check_option("k", k, x)
     with torch.cuda.device(x.device) if x.is_cuda else NOTHING:
         warm(operation, "float64" if x.dtype == torch.float64 else "float32", device_of(x))
-        made: torch.Tensor = _Operation.apply(x, alphas, ks, _Call(operation, target, reduction))
+        made: torch.Tensor = Function.apply(x, alphas, ks, Call(operation, target, reduction))
     return made
 
 
@@ -366,19 +236,3 @@ def _constant(given: Any, kind: type[Alpha] | type[K]) -> Any:
 def _k(given: Any, method: str) -> Any:
     """The same of k; EACH for a method that takes none, too."""
     return EACH if given is None and method in METHODS and not METHODS[method].takes_k else _constant(given, K)
-
-
-def _rankings(rows: torch.Tensor, each: dict[str, torch.Tensor], target: torch.Tensor | None) -> Rankings:
-    """The rows as rankings, where they are, with what was given for each of them and a target beside them."""
-    count, length = math.prod(rows.shape[:-1]), rows.shape[-1]
-    there, values = _stays(rows, target), flat(rows)
-    if not there and (bool(torch.isnan(rows).any()) if rows.is_cuda else has_nan(values)):
-        raise DataError("a score is NaN; mask it with -inf")
-    beside = {} if target is None else {"target": target_of(target)}
-    numbers = {name: flat(given) if there else flat(given.cpu()).copy() for name, given in each.items()}
-    return Rankings.equal_length(values, count, length).with_each(numbers, beside)
-
-
-def _stays(rows: torch.Tensor, target: torch.Tensor | None) -> bool:
-    """Whether all that is computed of the rows stays on a card, and nothing waits: a loss looks at them here."""
-    return rows.is_cuda and target is None

@@ -30,10 +30,18 @@ def alone(on: Any, operation: Operation, rankings: Rankings) -> Any:
 
 
 def _lane_of_torch(device: torch.device, stream: int) -> Any:
-    """A lane whose arrays come from PyTorch's allocator, which gives memory out again in the order of the stream."""
+    """A lane on a stream of PyTorch's, in its memory."""
     from ..kernels.cuda import adapter
 
-    class Lane(adapter.Lane):
+    there = adapter.external_stream(stream)
+    return adapter.Lane(there, supply_of_torch(device, there))
+
+
+def supply_of_torch(device: torch.device, stream: Any) -> Any:
+    """Arrays from PyTorch's allocator, which gives memory out again in the order of the stream."""
+    from ..kernels.cuda import adapter, pool
+
+    class Supply(pool.Supply):
         def empty(self, shape: Any, dtype: Any) -> Any:
             size = math.prod(shape) if isinstance(shape, tuple) else shape
             room = torch.empty(max(size, 1) * np.dtype(dtype).itemsize, dtype=torch.uint8, device=device)
@@ -41,7 +49,7 @@ def _lane_of_torch(device: torch.device, stream: int) -> Any:
                 return adapter.lent(room, room.data_ptr(), shape, dtype)
             return adapter.as_array(room).view(np.dtype(dtype))[:0].reshape(shape)
 
-    return Lane(adapter.external_stream(stream))
+    return Supply(stream)
 
 
 def doubts(on: Any, rankings: Rankings) -> Any:

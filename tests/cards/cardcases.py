@@ -61,7 +61,7 @@ def _keep_digest(result):
     _kept[test] += 1
     digest = hashlib.sha256()
     for values in result.values.values():
-        digest.update(np.ascontiguousarray(getattr(values, "spans", values)))
+        digest.update(np.ascontiguousarray(values.at.spans if hasattr(values, "at") else values))
     with open(f"{DIGESTS}.digests{os.getpid()}", "a") as file:
         file.write(f"{test} {_kept[test]} {digest.hexdigest()}\n")
 

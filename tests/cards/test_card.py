@@ -240,7 +240,7 @@ def test_nothing_waits_in_pytorch(monkeypatch, function, descending):
 
     given = "0.1std", torch.tensor([0.1, 0.5, 1.0]).double()
     expected = [graded(x, alpha) for alpha in given]
-    _pretend_that_tensors_are_on_the_card(monkeypatch, soft, torch)
+    _pretend_that_tensors_are_on_the_card(monkeypatch, torch)
     for alpha, of_cpu in zip(given, expected, strict=True):
         for got, wanted in zip(graded(x, alpha), of_cpu, strict=True):
             torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-9)
@@ -249,9 +249,11 @@ def test_nothing_waits_in_pytorch(monkeypatch, function, descending):
     assert graded(x[2:].expand(3, 20), torch.tensor([0.1, -1.0, 1.0]).double())[0].isnan().all()
 
 
-def _pretend_that_tensors_are_on_the_card(monkeypatch, soft, torch):
+def _pretend_that_tensors_are_on_the_card(monkeypatch, torch):
     """Tensors of the CPU go there and back; whatever waits in between fails."""
+    import lapsum_cli.torch as soft
     from lapsum_cli.kernels.cuda import adapter
+    from lapsum_cli.torch import function, passes
 
     class Waiting(adapter.Lane):
         def wait(self):
@@ -259,12 +261,14 @@ def _pretend_that_tensors_are_on_the_card(monkeypatch, soft, torch):
 
     card = Card(Waiting())
     monkeypatch.setattr(soft, "warm", lambda *given: None)
-    monkeypatch.setattr(soft.suspicions, "warn", lambda *given: None)  # for scores that are here
-    monkeypatch.setattr(soft, "device_of", lambda x: card)
-    monkeypatch.setattr(soft, "_stays", lambda rows, target: True)
-    monkeypatch.setattr(soft, "flat", lambda tensor: adapter.to_card(tensor.detach().contiguous().reshape(-1).numpy()))
+    monkeypatch.setattr(passes.suspicions, "warn", lambda *given: None)  # for scores that are here
+    for module in (soft, function):
+        monkeypatch.setattr(module, "device_of", lambda x: card)
+    there = lambda tensor: adapter.to_card(tensor.detach().contiguous().reshape(-1).numpy())  # noqa: E731
+    monkeypatch.setattr(passes, "flat", there)
+    monkeypatch.setattr(passes, "_stays", lambda rows, target: True)
     back = lambda array, like, shape: torch.from_numpy(array.copy_to_host()).reshape(shape)  # noqa: E731
-    monkeypatch.setattr(soft, "tensor_of", back)
+    monkeypatch.setattr(function, "tensor_of", back)
 
 
 def test_a_top_k_of_float32_whose_deviations_ask_for_float64():

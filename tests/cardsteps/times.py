@@ -23,6 +23,7 @@ from lapsum_cli import Rank, TopK  # noqa: E402
 from lapsum_cli.core.quantities import Alpha, K  # noqa: E402
 from lapsum_cli.core.rankings import Rankings  # noqa: E402
 from lapsum_cli.devices.card import Card  # noqa: E402
+from lapsum_cli.kernels.cuda.repeating import Keeping  # noqa: E402
 from lapsum_cli.study.bench import cards  # noqa: E402
 from lapsum_cli.study.bench.cases import Choice  # noqa: E402
 from lapsum_cli.study.bench.clock import take_turns  # noqa: E402
@@ -66,7 +67,7 @@ def case_of(operation, shape):
 
 def repeated(work):
     """lapsum on a lane that makes no new results."""
-    kept = cards.Keeping(work.lane.stream)
+    kept = Keeping(work.lane.stream)
     kept.learn(partial(work.run, 0, kept))
     return {"repeated": work.side(lambda i: kept.again(partial(work.run, i, kept)))}
 

@@ -14,6 +14,7 @@ import lapsum_cli
 torch = pytest.importorskip("torch")
 
 from lapsum_cli import torch as soft  # noqa: E402
+from lapsum_cli.torch import passes  # noqa: E402
 
 TARGET = torch.tensor([[3, 0, 1, 1, 2, 0], [0, 2, 0, 3, 1, 1]])
 X = np.random.default_rng(0).normal(size=(2, 6))
@@ -120,8 +121,8 @@ def test_scores_changed_in_place_are_noticed():
 
 def test_scores_are_read_without_a_copy(monkeypatch):
     seen = []
-    real = soft._rankings
-    monkeypatch.setattr(soft, "_rankings", lambda rows, *given: seen.append(rows.data_ptr()) or real(rows, *given))
+    real = passes._rankings
+    monkeypatch.setattr(passes, "_rankings", lambda rows, *given: seen.append(rows.data_ptr()) or real(rows, *given))
     for dtype in (torch.float32, torch.float64):
         x = scores(dtype=dtype)
         soft.soft_rank(x, alpha=0.3)

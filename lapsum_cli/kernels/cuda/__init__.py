@@ -22,6 +22,7 @@ is one there; what is computed of it stays until it is asked for.
     sorted_by_team    sorting what fits into shared memory
     sorters    who sorts what is longer, where a card is
     order, rank, sort, topk, permute, losses, deviations    as their namesakes
+    repeating  lanes on which the same work is done again, for graphs of its launches
 
 No result depends on the batch, and the same input gives the same bits: reductions are trees and scans of a fixed shape,
 no floats are added by atomics. Between CPU and card results differ in the last digits, within the bounds of kernels.
@@ -42,6 +43,7 @@ from . import (
     passes,
     permute,
     rank,
+    repeating,
     sort,
     sorted_by_team,
     sorters,
@@ -68,6 +70,7 @@ __all__ = [
     "passes",
     "permute",
     "rank",
+    "repeating",
     "sort",
     "sorted_by_team",
     "sorters",

@@ -83,14 +83,15 @@ class Lane:
     run side by side. A lane is one thread's at a time.
     """
 
-    def __init__(self, stream: Any = None):
+    def __init__(self, stream: Any = None, supply: pool.Supply | None = None):
+        """supply: of its arrays; by default a pool of the card's."""
         self.stream = here.stream() if stream is None else stream
         self._rooms: dict[Key, Room] = {}
         self._pinned: dict[Key, Room] = {}
         self._put: dict[str, tuple[np.ndarray, Any]] = {}  # what is named, and where it is on the card
         self._ways: dict[str, Ways] = {}
         self._ones: dict[tuple[float, str], Any] = {}  # arrays of one number, by it and its dtype
-        self.supply = pool.Supply(self.stream)
+        self.supply = supply or pool.Supply(self.stream)
         self._launcher = None if IS_SIMULATED else launches.Launcher(self.stream)
         self.tables: dict[Any, Any] = {}
         self.doubts: Any = None  # doubts.Doubts of the operation that is computed

@@ -85,31 +85,6 @@ def put_results(s, rows, out, column):
 
 
 @device
-def scan_maps(s, place, factor, term):
-    """Each thread brings a map carry -> factor carry + term, and gets that of all threads before it, one after another.
-
-    place: the thread's own place in that order. Factors are in [0, 1], so nothing overflows.
-    """
-    threads = cuda.blockDim.x
-    cuda.syncthreads()
-    s[place], s[threads + place] = factor, term
-    cuda.syncthreads()
-    step = 1
-    while step < threads:
-        before_factor, before_term = 1.0, 0.0
-        if place >= step:
-            before_factor, before_term = s[place - step], s[threads + place - step]
-        cuda.syncthreads()
-        factor, term = factor * before_factor, factor * before_term + term
-        s[place], s[threads + place] = factor, term
-        cuda.syncthreads()
-        step *= 2
-    if place == 0:
-        return 1.0, 0.0
-    return s[place - 1], s[threads + place - 1]
-
-
-@device
 def scan_both_ways(s, factor, term, back_term):
     """Each thread brings maps carry -> factor carry + term, one way and, with back_term, the other way.
 

@@ -17,7 +17,7 @@ import numpy as np
 from ..scalars.summary import faded, merged, sample_deviation, soft_count
 from . import tiles as tiling
 from .adapter import cuda, device, float64, kernel, one_of
-from .blocks import block_maxima, block_sums, put_results, scan_maps, uint32
+from .blocks import block_maxima, block_sums, put_results, scan_both_ways, uint32
 from .sorted_by_team import OWN, PADDED, next_of, padded, part_of
 from .teams import block_for
 from .threshold import (
@@ -73,7 +73,7 @@ class Narrowing:
             lane.launch(_collapse, len(tiles), PASS_THREADS, OUTSIDE, *given, self.slots, self.held, self.partials)
             given = (tiles, table.ranking, table.first, level, *source, self.pivots, sign, rates)
             given = (*given, self.slots, self.held, self.partials)
-            lane.launch(_pack, len(tiles), PASS_THREADS, 2, *given)
+            lane.launch(_pack, len(tiles), PASS_THREADS, 4, *given)
         given = (plan.chosen, plan.levels, *source, *found, sign, ks, alphas, rates, kept)
         lane.launch(_finish, len(plan.chosen), FINISH_THREADS, PARTIALS, *given)
 
@@ -224,10 +224,8 @@ def _choose(s, own, size, mine, k, alpha):
     for j in range(OWN):
         f = fades[OWN - 1 - j]
         back, back_of_squares = (back + 1.0) * f, (back_of_squares + 1.0) * f * f
-    _, carry = scan_maps(s, t, factor, term)
-    _, carry_of_squares = scan_maps(s, t, factor * factor, term_of_squares)
-    _, ahead = scan_maps(s, threads - 1 - t, factor, back)
-    _, ahead_of_squares = scan_maps(s, threads - 1 - t, factor * factor, back_of_squares)
+    _, carry, _, ahead = scan_both_ways(s, factor, term, back)
+    _, carry_of_squares, _, ahead_of_squares = scan_both_ways(s, factor * factor, term_of_squares, back_of_squares)
     for i in range(OWN):
         f = fades[i]
         below[i], squares[i] = carry * f, carry_of_squares * f * f
@@ -349,7 +347,7 @@ def _pack(
     before, all_of_them = s[0], s[threads]
     if all_of_them > rooms[level, r]:
         return
-    _, of_threads = scan_maps(s, t, 1.0, np.float64(held[tile, t]))
+    _, of_threads, _, _ = scan_both_ways(s, 1.0, np.float64(held[tile, t]), 0.0)
     mine, count = starts[level, r] + np.int64(before + of_threads), held[tile, t]
     to, own, slot, i = dense[mine : mine + count], slots[offsets[r] + begin : offsets[r] + end], uint32(t), uint32(0)
     kind, from_low, from_high = x.dtype.type, 0.0, 0.0

@@ -42,15 +42,16 @@ def lambda_loss(rankings, offsets, read, losses, upstreams):
         (ideal,) = team_sums(team, (ideal,))
         total = 0.0
         for i in range(start + team.t, stop, team.threads):
-            slope = 0.0
+            slope, costs = 0.0, 0.0  # as in ranknet
             for j in range(start, stop if places[i] < limits[r] and ideal > 0.0 else start):
                 if places[j] < limits[r]:
                     is_above, is_below = y[i] > y[j] or w[1] != 0.0, y[i] < y[j] or w[1] != 0.0
                     if is_above:
                         cost, falls = _pair(x, y, i, j, places, work, ideal, w, up, alphas[r], most)
-                        total, slope = total + cost, slope - falls
+                        costs, slope = costs + cost, slope - falls
                     if is_below and upstream.size > 0:
                         slope += _pair(x, y, j, i, places, work, ideal, w, up, alphas[r], most)[1]
+            total += costs
             if upstream.size > 0:
                 upstream[i] = slope / LOG_2
         (total,) = team_sums(team, (total,))

@@ -17,13 +17,14 @@ def ranknet(rankings, offsets, read, losses, upstreams):
     for r in range(team.first, team.last):
         start, stop, total, pairs = offsets[r], offsets[r + 1], 0.0, 0.0
         for i in range(start + team.t, stop, team.threads):
-            slope = 0.0
+            slope, costs = 0.0, 0.0  # costs of a score first: where all are alike, each of n^2 would round the same way
             for j in range(start, stop):
                 if y[i] > y[j]:
                     cost, falls = missed(apart(x[i], x[j], up, alphas[r]))
-                    total, pairs, slope = total + cost, pairs + 1.0, slope - falls
+                    costs, pairs, slope = costs + cost, pairs + 1.0, slope - falls
                 elif y[i] < y[j] and upstream.size > 0:
                     slope += missed(apart(x[j], x[i], up, alphas[r]))[1]
+            total += costs
             if upstream.size > 0:
                 upstream[i] = slope
         total, pairs = team_sums(team, (total, pairs))

@@ -23,13 +23,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from ...core.errors import DeviceError, is_out_of_memory
-from ...core.rankings import Array, Rankings
+from ...core.rankings import Rankings
 from ...core.reference import soft_count
 from ...devices.card import Card
 from ...kernels.cuda import adapter
+from ...kernels.cuda.repeating import Repeating
 from .cases import EVEN, Case, Measured
 from .check import MANY, WrongResult, check_output
 from .clock import Side, between_events, take_turns
@@ -155,54 +155,6 @@ def _of_peer(work: Work, peer: Peer) -> Side:
     shape, function = (work.case.rankings, work.case.length), peer.on_card[work.case.operation]
     shared = [share(scores.reshape(shape)) for scores, *_ in work.copies]
     return work.side(lambda i: function(work.case, shared[i]), within)
-
-
-class Keeping(adapter.Lane):
-    """A lane on which work that is done again makes no array: its results replace those of before."""
-
-    def __init__(self, stream: Any):
-        super().__init__(stream)
-        self._results: list[Any] = []
-        self._taken = 0
-
-    def learn(self, work: Callable[[], list]) -> None:
-        """Do the work twice: rooms are made the first time, and so only results the second."""
-        for _ in range(2):
-            self._results, self._taken = [], 0
-            work()
-        self.wait()
-
-    def again(self, work: Callable[[], list]) -> list:
-        """The work that was learnt, once more."""
-        self._taken = 0
-        return work()
-
-    def empty(self, shape: adapter.Shape, dtype: DTypeLike) -> Any:
-        """A new array, or the one that the same place of the work got before."""
-        if self._taken == len(self._results):
-            self._results.append(super().empty(shape, dtype))
-        self._taken += 1
-        return self._results[self._taken - 1]
-
-
-class Repeating(Keeping):
-    """One on which it copies no number to the card either: it launches, no more.
-
-    A graph that is captured there holds nothing but kernels, on arrays that stay.
-    """
-
-    def __init__(self, stream: Any):
-        super().__init__(stream)
-        self._numbers: dict[tuple[str, tuple[int, ...], bytes], Any] = {}
-
-    def put(self, array: Array, name: str | None = None) -> Any:
-        """Numbers of this machine on the card: those that were there before are there still."""
-        if not isinstance(array, np.ndarray):
-            return array
-        key = (array.dtype.str, array.shape, array.tobytes())
-        if key not in self._numbers:
-            self._numbers[key] = super().put(array)
-        return self._numbers[key]
 
 
 def _graph(work: Work, expected: np.ndarray) -> Side:

@@ -1,0 +1,133 @@
+"""The autograd function of all operations: it sees tensors as they were given, and gives each its gradient back."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+
+from ..core.errors import NotDifferentiable
+from ..operations.operation import Operation
+from . import passes, replayed
+from .places import device_of
+from .surroundings import by_one_thread_after_fork, eagerly
+from .tensors import DTYPES, in_dtype, per_ranking, refuse_transforms, rows_of, tensor_of, to_option
+
+
+class Call(NamedTuple):
+    """What is to be done with the scores of a call, besides the tensors that get gradients.
+
+    reduction  of losses; "none" for a result of each score
+    """
+
+    operation: Operation
+    target: torch.Tensor | None
+    reduction: str
+
+
+class Kept(NamedTuple):
+    """What a forward pass leaves for the way back.
+
+    given    the tensors of the call, None where alpha or k was none
+    passed   passes.Passed, or a replayed.Lease
+    defined  how many rankings have a loss, where a mean was taken
+    """
+
+    given: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
+    passed: Any
+    is_of_target: bool
+    defined: torch.Tensor | None
+
+
+class Function(torch.autograd.Function):
+    """Any operation: its forward pass, whose state is kept for the way back."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, alpha: torch.Tensor | None, k: torch.Tensor | None, call: Call
+    ) -> torch.Tensor:
+        operation, leading, given, defined = call.operation, x.shape[:-1], (x, alpha, k), None
+        with by_one_thread_after_fork():
+            rows = rows_of(x)
+            each = {
+                name: per_ranking(given, leading, x.device)
+                for name, given in (("alpha", alpha), ("k", k))
+                if given is not None
+            }
+            keep = any(ctx.needs_input_grad)
+            dtype = getattr(torch, operation.dtype(DTYPES[x.dtype], x.shape[-1]))
+            passed: Any = replayed.lease(operation, rows, each, keep) if x.is_cuda and call.target is None else None
+            if passed is not None:
+                result = passed.forward(rows, each)
+            else:
+                made, passed = passes.forward(operation, rows, each, call.target, device_of(x), keep)
+                if made.values is not None:
+                    result = tensor_of(made.values, x, x.shape)
+                else:
+                    losses = tensor_of(made.numbers[operation.result], x, leading).to(rows.dtype)
+                    result, defined = _reduced(losses, call.reduction)
+            # PyTorch refuses the way back if the scores were changed in place, where they are read as they lie.
+            ctx.save_for_backward(x if rows.data_ptr() == x.data_ptr() else rows)
+            ctx.kept = Kept(given, passed, "target" in operation.takes, defined)
+            return in_dtype(result, dtype)
+
+    @staticmethod
+    @eagerly
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[Any, ...]:
+        ctx.saved_tensors  # noqa: B018  raises for scores that were changed in place, and for a graph that is freed
+        refuse_transforms(upstream)
+        if torch.is_grad_enabled():  # create_graph=True
+            return *_Once.apply(upstream, *ctx.kept.given, ctx.kept), None
+        return *_gradients(upstream, ctx.kept), None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        raise NotDifferentiable("derivatives are computed backward alone; forward-mode ones are not")
+
+
+class _Once(torch.autograd.Function):
+    """Gradients in a graph that may be differentiated again: they hang on all that they depend on, so that doing so
+    ends here instead of giving zeros.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, upstream: torch.Tensor, x: Any, alpha: Any, k: Any, kept: Kept) -> tuple[Any, ...]:
+        return _gradients(upstream, kept)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Any) -> Any:
+        raise NotDifferentiable(
+            "second derivatives are not computed: this graph was differentiated twice, as a Hessian, a penalty on a "
+            "gradient or an inner step of training does; detach the gradient, or leave out create_graph=True"
+        )
+
+
+def _reduced(losses: torch.Tensor, reduction: str) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The mean or sum of the losses that are not NaN, or all of them; and how many these are, for a mean."""
+    if reduction == "mean":
+        return losses.nanmean(), losses.isnan().logical_not().sum()
+    return (losses.nansum() if reduction == "sum" else losses), None
+
+
+def _gradients(upstream: torch.Tensor, kept: Kept) -> tuple[Any, ...]:
+    """Gradients for the scores, alpha and k as they were given, None where one was not."""
+    x, alpha, k = kept.given
+    leading = x.shape[:-1]
+    with by_one_thread_after_fork():
+        if isinstance(kept.passed, replayed.Lease):
+            scores, ends = kept.passed.backward(upstream)
+        else:
+            upstream = in_dtype(upstream, getattr(torch, kept.passed.rankings.dtype))
+            if kept.is_of_target:
+                upstream = upstream if kept.defined is None else upstream / kept.defined
+                upstream = upstream.expand(leading).double().cpu()
+            found, *rest = passes.backward(kept.passed, upstream, device_of(x))
+            scores = tensor_of(found, x, x.shape)
+            ends = [
+                None if given is None else tensor_of(end, x, torch.Size([len(end)]))
+                for given, end in zip((alpha, k), rest, strict=True)
+            ]
+        return in_dtype(scores, x.dtype), *(
+            None if given is None or end is None else to_option(end, given, leading)
+            for given, end in zip((alpha, k), ends, strict=True)
+        )
