@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from ..core.device import Device
 from ..core.quantities import Alpha, K
-from . import LOSSES, METHODS, OPERATIONS, operation_called
+from . import LOSSES, METHODS, OPERATIONS, method_called, operation_called
 from .loss import Loss
 from .operation import ByMethod, Operation
 from .placed import places
@@ -106,5 +106,8 @@ def every_operation() -> list[Operation]:
         for method, entry in METHODS.items():
             if name in entry.operations:
                 given: dict[str, Any] = {"ks": (K(1.0),)} if "k" in kind.takes and entry.takes_k else {}
-                found += [kind(method=method, gradient=on, **given) for on in (False, "upstream" in kind.takes)]
+                has_logs = name == "topk" and "members" not in method_called(method, name).lacks
+                for of_logs in [{}, {"log": True}] if has_logs else [{}]:
+                    given |= of_logs
+                    found += [kind(method=method, gradient=on, **given) for on in (False, "upstream" in kind.takes)]
     return found
