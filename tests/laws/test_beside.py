@@ -75,6 +75,15 @@ def test_infinity_wins_where_the_largest_are_first_and_is_padding_where_they_are
     assert lapsum_cli.soft_sort(x, alpha=1e-6, descending=False).tolist() == pytest.approx([1, 2, np.inf, -np.inf])
 
 
+@every(lambda entry: one_of_a_kind(entry) and entry.per == "position")
+def test_what_is_upstream_of_an_infinite_place_moves_nothing(entry):
+    x, v = np.array([0.5, -1.0, 2.0, 0.25]), np.array([1.0, -2.0, 0.5, 3.0])
+    wide, pull = np.insert(x, [1, 3], [np.inf, -np.inf]), np.concatenate([[1e30], v, [1e30]])
+    got, want = entry.vjp(wide, None, pull, alpha=0.5).scores, entry.vjp(x, None, v, alpha=0.5).scores
+    np.testing.assert_allclose(np.delete(got, [1, 4]), want, rtol=1e-12, atol=1e-12)
+    assert not got[[1, 4]].any()
+
+
 @every(has("alone"))
 @given(st.lists(wild, min_size=1, max_size=8), dtypes, st.integers(1, 3))
 def test_a_ranking_does_not_see_its_neighbours_nor_the_threads(entry, rows, dtype, threads):
