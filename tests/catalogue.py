@@ -8,120 +8,20 @@ law is a function too: `law(entry=toy)` holds a toy to it.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import replace
+from functools import cache
 from importlib import import_module
-from types import ModuleType
-from typing import Any
 
-import loss_definitions as of_losses
 import numpy as np
 import pytest
+from entry import Entry
+from loss_entries import LOSSES
 
 import lapsum_cli
 from lapsum_cli.core import reference
 from lapsum_cli.operations import METHODS, MethodEntry
 from lapsum_cli.operations.choices import Choices, chosen
-
-SHARE = 0.4  # of each ranking's scores are at the top, where no other k is given
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One thing that can be computed, its definition, and what is known of it in advance.
-
-    function      its name in lapsum_cli, and in lapsum_cli.torch if `tensors`: (x, [target], [k], alpha=, ...); or the
-                  function itself, and then `gradient` is the one of gradients
-    definition    the same in core.reference, for a single ranking
-    per           what has a result: a "score", a "position" (best first), a "pair" of these, or a "ranking"
-    k             how k is passed: "positional", by "keyword", or "" where there is none
-    direction     the keyword whose True is best first, and `reverse` where the entry is the other way round
-    options       of the function and of the definition alike, such as gain="linear"
-    differentiable   whether there are gradients: `function_vjp`, or `gradient`
-    jacobian      of core.reference: (d results / d scores, [d results / d k], d results / d alpha)
-    moves         whether results move and grow with the scores (True for sorted scores), or do not see either
-    total         (n, k) -> what the results of a ranking sum to
-    hard          (x, target, k) -> the results as alpha tends to 0
-    flat          (x, k, alpha) -> the results as alpha tends to infinity
-    error         float32, float64: what a result may differ by from the definition, see `bound`; without a definition,
-                  from what a law has of it
-    promises      of a method whose results are not those of the definition: what it does promise; None where they are
-    is_linear     whether steps and results grow with the scores, and not with their square
-    lacks         what does not hold for a method, as it says
-    of            what `error` is relative to: "1", "n", "largest" or "each" result
-    """
-
-    name: str
-    function: str | Callable
-    definition: Callable | None
-    per: str
-    error: tuple[float, float]
-    of: str = "1"
-    k: str = ""
-    direction: str = "descending"
-    reverse: bool = False
-    needs_target: bool = False
-    options: dict = field(default_factory=dict)
-    differentiable: bool = True
-    gradient: Callable | None = None
-    tensors: bool = True
-    jacobian: Callable | None = None
-    moves: bool = False
-    total: Callable | None = None
-    hard: Callable | None = None
-    flat: Callable | None = None
-    devices: tuple[str, ...] = ("cpu", "cuda")
-    promises: tuple[str, ...] | None = None
-    is_linear: bool = True
-    lacks: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return " by ".join([self.name, *([self.options["method"]] if "method" in self.options else [])])
-
-    def __call__(self, x, target=None, *, on: ModuleType = lapsum_cli, **given):
-        """The results; of a loss those of each ranking, whatever the reduction would be."""
-        function = getattr(on, self.function) if isinstance(self.function, str) else self.function
-        return self._call(function, x, target, (), f"{SHARE:%}", **given)
-
-    def vjp(self, x, target=None, upstream=1.0, **given):
-        """The gradients of the sum of upstream times the results."""
-        function = self.gradient or getattr(lapsum_cli, f"{self.function}_vjp")
-        return self._call(function, x, target, (upstream,), f"{SHARE:%}", **given)
-
-    def define(self, x, target=None, **given) -> np.ndarray:
-        """The results by the definition, of one ranking."""
-        assert self.definition is not None
-        return self._by_reference(self.definition, x, target, **given)
-
-    def dense(self, x, **given) -> tuple[np.ndarray, ...]:
-        """The Jacobian by the definition, of one ranking."""
-        assert self.jacobian is not None
-        return self._by_reference(self.jacobian, x, None, **given)
-
-    def _by_reference(self, function, x, target, **given):
-        k = SHARE * len(x) if self.k else None
-        return self._call(function, x, target, (), k, **{"reduction": None, **given})
-
-    def _call(self, function, x, target, after, default, *, k=None, descending=True, reduction="none", **given) -> Any:
-        k = default if k is None else k
-        positional = [x, *([target] if self.needs_target else []), *([k] if self.k == "positional" else []), *after]
-        named = {self.direction: descending != self.reverse, **self.options, **given}
-        if self.k == "keyword":
-            named["k"] = k
-        if self.per == "ranking" and reduction is not None:
-            named["reduction"] = reduction
-        return function(*positional, **named)
-
-    def bound(self, want, n: int, dtype) -> np.ndarray:
-        """What each result of a ranking of n scores may differ by from what the definition wants."""
-        error = self.error[np.dtype(dtype).itemsize // 8]
-        size = np.abs(np.where(np.isfinite(want), want, 0))
-        scale = {"1": 1.0, "n": n, "largest": size.max(initial=0), "each": size}[self.of]
-        return error * scale + np.finfo(dtype).tiny
-
-    def results(self, n: int) -> tuple[int, ...]:
-        """The shape of the results of a ranking of n scores."""
-        return {"score": (n,), "position": (n,), "pair": (n, n), "ranking": ()}[self.per]
+from lapsum_cli.operations.methods.rows import Rows
 
 
 def _hard_log_topk(x, target, k):
@@ -140,17 +40,6 @@ def _flat_sort(x, k, alpha):
     return x.mean() + alpha * np.where(u <= 0.5, np.log(2 * u), -np.log(2 - 2 * u))
 
 
-def _hard_spearman(x, target, k):
-    ranks = [reference.hard_rank(values) for values in (x, target)]
-    if np.ptp(x) == 0:
-        return 1.0
-    return 1 - np.corrcoef(*ranks)[0, 1]
-
-
-def _hard_recall(x, target, k):
-    return 1 - reference.hard_topk(target, k) @ reference.hard_topk(x, k) / k
-
-
 _MEMBERSHIP = {
     "per": "score",
     "k": "positional",
@@ -159,9 +48,6 @@ _MEMBERSHIP = {
     "flat": lambda x, k, alpha: np.full(len(x), k / len(x)),
     "error": (2e-6, 1e-12),
 }
-# In float32 the scores of a loss are float32, and all else float64: an error is that of memberships and ranks.
-_LOSS = {"per": "ranking", "needs_target": True, "of": "1"}
-_GROWS = {**_LOSS, "of": "each"}
 
 OPERATIONS = [
     Entry(
@@ -232,82 +118,6 @@ OPERATIONS = [
         flat=lambda x, k, alpha: np.full((len(x), len(x)), 1 / len(x)),
     ),
 ]
-
-LOSSES = [
-    Entry("spearman loss", "spearman_loss", reference.spearman_loss, error=(2e-6, 1e-11), hard=_hard_spearman, **_LOSS),
-    Entry(
-        "topk loss", "topk_loss", reference.topk_loss, error=(2e-6, 1e-11), k="positional", **{**_LOSS, "of": "each"}
-    ),
-    Entry(
-        "recall loss",
-        "recall_loss",
-        reference.recall_loss,
-        error=(2e-6, 1e-11),
-        k="positional",
-        hard=_hard_recall,
-        **_LOSS,
-    ),
-    Entry(
-        "ndcg loss",
-        "ndcg_loss",
-        reference.ndcg_loss,
-        error=(2e-6, 1e-11),
-        hard=partial(of_losses.hard_ndcg, cut=False),
-        **_LOSS,
-    ),
-    Entry(
-        "ndcg loss at k",
-        "ndcg_loss",
-        reference.ndcg_loss,
-        error=(2e-6, 1e-11),
-        k="keyword",
-        options={"gain": "linear"},
-        hard=partial(of_losses.hard_ndcg, gain="linear"),
-        **_LOSS,
-    ),
-    Entry(
-        "permutation loss",
-        "permutation_loss",
-        reference.permutation_loss,
-        error=(2e-6, 1e-11),
-        **{**_LOSS, "of": "each"},
-    ),
-    Entry("graded topk loss", "graded_topk_loss", of_losses.graded_topk, error=(2e-6, 1e-11), **_GROWS),
-    Entry("bce dftopk loss", "bce_dftopk_loss", of_losses.bce_dftopk, error=(2e-6, 1e-11), k="positional", **_GROWS),
-    Entry("ranknet loss", "ranknet_loss", of_losses.ranknet, error=(2e-6, 1e-11), is_linear=False, **_GROWS),
-    Entry("lambda loss", "lambda_loss", of_losses.lambda_loss, error=(2e-6, 1e-11), is_linear=False, **_GROWS),
-    Entry(
-        "lambda loss at k",
-        "lambda_loss",
-        of_losses.lambda_loss,
-        error=(2e-6, 1e-11),
-        k="keyword",
-        options={"weighting": "ndcg2++", "mu": 3.0, "eps": 0.0},
-        is_linear=False,
-        **_GROWS,
-    ),
-    Entry("listnet loss", "listnet_loss", of_losses.listnet, error=(2e-6, 1e-11), **_GROWS),
-    Entry("listmle loss", "listmle_loss", of_losses.listmle, error=(2e-6, 1e-11), **_GROWS),
-    Entry(
-        "approx ndcg loss",
-        "approx_ndcg_loss",
-        of_losses.approx_ndcg,
-        error=(2e-6, 1e-11),
-        hard=of_losses.hard(of_losses.approx_ndcg),
-        is_linear=False,
-        **_LOSS,
-    ),
-    Entry(
-        "neural ndcg loss",
-        "neural_ndcg_loss",
-        of_losses.neural_ndcg,
-        error=(2e-6, 1e-10),
-        hard=lambda x, target, k: 1 - lapsum_cli.metric("ndcg@100%", x, target),
-        is_linear=False,
-        **_LOSS,
-    ),
-]
-
 
 OF_THE_MENU = {  # functions, as operations
     "soft_rank": "rank",
@@ -417,6 +227,36 @@ def has(*properties: str) -> Callable[[Entry], bool]:
 def is_of_a_moment(entry: Entry) -> bool:
     """Whether thousands of rankings take seconds at most; of others the neighbours of a few are looked at."""
     return entry.is_linear or is_loss(entry)
+
+
+def one_of_a_kind(entry: Entry) -> bool:
+    """All that are by definition, and of the methods the first of every kind.
+
+    For laws of what stands around the loops of methods, once for all: infinite scores, k at its ends, the slices that a
+    batch is cut into (operations/methods/rows.py). A kind is what that code tells apart, and what a method lacks; a
+    method with a way of its own is a kind.
+    """
+    return entry.promises is None or str(entry) in _first_of_each_kind()
+
+
+@cache
+def _first_of_each_kind() -> frozenset[str]:
+    first: dict[tuple, str] = {}
+    for entry in entries():
+        if entry.promises is not None:
+            first.setdefault(_kind(entry), str(entry))
+    return frozenset(first.values())
+
+
+def _kind(entry: Entry) -> tuple:
+    name = entry.options["method"]
+    operation = METHODS[name].operations[0] if callable(entry.function) else OF_THE_MENU[entry.function]
+    rows = getattr(import_module(METHODS[name].module).METHOD.ways[operation].forward, "__self__", None)
+    if not isinstance(rows, Rows):
+        return (str(entry),)
+    has_logs = entry.name == "log topk" and rows.has_logs
+    is_topk = operation == "topk"
+    return entry.name, entry.k, is_topk and rows.whole_k, is_topk and rows.has_members, has_logs, entry.lacks
 
 
 def is_smooth(entry: Entry) -> bool:

@@ -13,6 +13,8 @@ from .operation import PAIR, ByMethod, Slot, option
 if TYPE_CHECKING:
     from ..core.rankings import Rankings
 
+SHORT = 100  # scores of a ranking whose matrix takes a moment
+
 
 @dataclass(frozen=True)
 class Permute(ByMethod):
@@ -53,3 +55,13 @@ class Permute(ByMethod):
         [rows] = self.compute(rankings, cpu).values.values()
         rows.dense(0, 0, 1)
         rows.sparse(self.tolerance, 0, 1, rows.widths(self.tolerance)[:1])
+        if rankings.longest < SHORT:
+            self._run_gradient_once(rankings, cpu)
+
+    def _run_gradient_once(self, rankings: Rankings, cpu: DeviceWithKernels) -> None:
+        """Of the matrix itself, which functions have, and no command."""
+        import numpy as np
+
+        ready = self.ready(rankings, cpu)
+        upstream = np.ones(int((ready.lengths**2).sum()), ready.dtype)
+        self.backward(ready, self.forward(ready, cpu, keep=True).state, upstream, cpu)

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from ..core.device import Device
 from ..core.quantities import Alpha, K
-from . import LOSSES, METHODS, OPERATIONS, operation_called
+from . import LOSSES, METHODS, OPERATIONS, method_called, operation_called
 from .loss import Loss
 from .operation import ByMethod, Operation
 from .placed import places
@@ -77,14 +77,22 @@ def compile_all(dtype: str, cpu: Any, in_parts: Any) -> None:
     """
     for operation in every_operation():
         warm(operation, dtype, cpu)
-        is_linear = not isinstance(operation, ByMethod) or operation.way.steps is None
-        operation.run_once(_rankings(dtype, operation, 1, 2, 40, *((600, 5000) if is_linear else ())), cpu)
+        operation.run_once(_rankings(dtype, operation, 1, 2, 40, *((600, 5000) if _is_linear(operation) else ())), cpu)
         operation.run_once(_rankings(dtype, operation, 5), in_parts)
     warm_places(dtype)
     places(_rankings(dtype, Rank(), 40, 600, 5000), 1)
     robust = Rank(Alpha(1.0, "mad"))
     robust.run_once(_rankings(dtype, robust, 40, 600, 5000), cpu)
     Rank(Alpha(1.0)).run_once(_rankings(dtype, Rank(), 1 << 20), cpu)  # which several threads sort
+
+
+def _is_linear(operation: Operation) -> bool:
+    """Whether long rankings take no more steps than their scores: others compile nothing for these of their own, and
+    NeuralNDCG of 5000 scores takes a minute.
+    """
+    if isinstance(operation, Loss):
+        return not operation.entry.is_square
+    return not isinstance(operation, ByMethod) or operation.way.steps is None
 
 
 def every_operation() -> list[Operation]:
@@ -98,5 +106,8 @@ def every_operation() -> list[Operation]:
         for method, entry in METHODS.items():
             if name in entry.operations:
                 given: dict[str, Any] = {"ks": (K(1.0),)} if "k" in kind.takes and entry.takes_k else {}
-                found += [kind(method=method, gradient=on, **given) for on in (False, "upstream" in kind.takes)]
+                has_logs = name == "topk" and "members" not in method_called(method, name).lacks
+                for of_logs in [{}, {"log": True}] if has_logs else [{}]:
+                    given |= of_logs
+                    found += [kind(method=method, gradient=on, **given) for on in (False, "upstream" in kind.takes)]
     return found

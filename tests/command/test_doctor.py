@@ -10,7 +10,9 @@ import pyarrow as pa
 from commands import run
 
 import lapsum_cli
+from lapsum_cli.devices.cpu import Cpu
 from lapsum_cli.kernels import jit
+from lapsum_cli.operations import LOSSES, warm
 
 
 def report(*options, **environment) -> dict:
@@ -40,6 +42,23 @@ def test_warm_compiles_every_kernel():
     found, of = re.fullmatch(r"(\d+) of (\d+) compiled", report("--warm")["kernels"]).groups()
     assert found == of
     assert int(of) >= 20
+
+
+def test_what_takes_quadratic_steps_is_warmed_on_short_rankings(monkeypatch):
+    """NeuralNDCG of 5000 scores takes a minute, and compiles nothing that 40 do not."""
+    longest: dict[str, int] = {}
+
+    def run_once(operation, rankings, cpu):
+        of = getattr(operation, "loss", operation.name)
+        longest[of] = max(longest.get(of, 0), rankings.longest)
+
+    for kind in {kind for operation in warm.every_operation() for kind in type(operation).__mro__}:
+        if "run_once" in vars(kind):
+            monkeypatch.setattr(kind, "run_once", run_once)
+    warm.compile_all("float32", Cpu(2), Cpu(2, part=2))
+    assert {name for name in LOSSES if longest[name] > 40} == {
+        name for name, entry in LOSSES.items() if not entry.is_square
+    }
 
 
 def test_a_new_cache_has_nothing_compiled(tmp_path):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...core.errors import OptionError
-from ...core.rankings import Array, Rankings
+from ...core.rankings import Array, Rankings, frozen
 from ..operation import Derivatives
 
 MOST = 1e150  # of a score, and of alpha either way, so that products of two are numbers
@@ -74,7 +74,7 @@ class Finite:
             taken = None
         else:
             top = x == np.inf
-            best, offsets = _counts(top, whole), _before(taken, whole)
+            best, offsets = _counts(top, whole), frozen(_before(taken, whole))  # as those of rankings
             x = x[taken]
         asked, ks = rankings.each.get("k"), None
         if asked is not None:

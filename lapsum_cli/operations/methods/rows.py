@@ -113,7 +113,9 @@ class Rows(NamedTuple):
             upstream = np.divide(upstream, kept.values, out=np.zeros(len(upstream)), where=kept.values > 0)
             kept = kept.kept
         gradient = getattr(self._kernels, f"{self.operation}_gradient")
-        found = Derivatives(*gradient(on.place, finite.given, kept, np.ascontiguousarray(upstream)))
+        # Read-only arrays are of another type to Numba: a run of a file would compile what a call has compiled.
+        upstream = np.require(upstream, requirements=["C", "W"])
+        found = Derivatives(*gradient(on.place, finite.given, kept, upstream))
         if finite.given.ks is not None and self.has_members:
             moot = (finite.given.ks <= 0) | (finite.given.ks >= finite.given.lengths)
             found.scores[np.repeat(moot, finite.given.lengths)] = 0

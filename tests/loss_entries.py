@@ -1,0 +1,101 @@
+"""The losses, an entry of the catalogue each."""
+
+from functools import partial
+
+import loss_definitions as of_losses
+import numpy as np
+from entry import Entry
+
+import lapsum_cli
+from lapsum_cli.core import reference
+
+
+def _hard_spearman(x, target, k):
+    ranks = [reference.hard_rank(values) for values in (x, target)]
+    if np.ptp(x) == 0:
+        return 1.0
+    return 1 - np.corrcoef(*ranks)[0, 1]
+
+
+def _hard_recall(x, target, k):
+    return 1 - reference.hard_topk(target, k) @ reference.hard_topk(x, k) / k
+
+
+# In float32 the scores of a loss are float32, and all else float64: an error is that of memberships and ranks.
+_LOSS = {"per": "ranking", "needs_target": True, "of": "1"}
+_GROWS = {**_LOSS, "of": "each"}
+
+LOSSES = [
+    Entry("spearman loss", "spearman_loss", reference.spearman_loss, error=(2e-6, 1e-11), hard=_hard_spearman, **_LOSS),
+    Entry(
+        "topk loss", "topk_loss", reference.topk_loss, error=(2e-6, 1e-11), k="positional", **{**_LOSS, "of": "each"}
+    ),
+    Entry(
+        "recall loss",
+        "recall_loss",
+        reference.recall_loss,
+        error=(2e-6, 1e-11),
+        k="positional",
+        hard=_hard_recall,
+        **_LOSS,
+    ),
+    Entry(
+        "ndcg loss",
+        "ndcg_loss",
+        reference.ndcg_loss,
+        error=(2e-6, 1e-11),
+        hard=partial(of_losses.hard_ndcg, cut=False),
+        **_LOSS,
+    ),
+    Entry(
+        "ndcg loss at k",
+        "ndcg_loss",
+        reference.ndcg_loss,
+        error=(2e-6, 1e-11),
+        k="keyword",
+        options={"gain": "linear"},
+        hard=partial(of_losses.hard_ndcg, gain="linear"),
+        **_LOSS,
+    ),
+    Entry(
+        "permutation loss",
+        "permutation_loss",
+        reference.permutation_loss,
+        error=(2e-6, 1e-11),
+        **{**_LOSS, "of": "each"},
+    ),
+    Entry("graded topk loss", "graded_topk_loss", of_losses.graded_topk, error=(2e-6, 1e-11), **_GROWS),
+    Entry("bce dftopk loss", "bce_dftopk_loss", of_losses.bce_dftopk, error=(2e-6, 1e-11), k="positional", **_GROWS),
+    Entry("ranknet loss", "ranknet_loss", of_losses.ranknet, error=(2e-6, 1e-11), is_linear=False, **_GROWS),
+    Entry("lambda loss", "lambda_loss", of_losses.lambda_loss, error=(2e-6, 1e-11), is_linear=False, **_GROWS),
+    Entry(
+        "lambda loss at k",
+        "lambda_loss",
+        of_losses.lambda_loss,
+        error=(2e-6, 1e-11),
+        k="keyword",
+        options={"weighting": "ndcg2++", "mu": 3.0, "eps": 0.0},
+        is_linear=False,
+        **_GROWS,
+    ),
+    Entry("listnet loss", "listnet_loss", of_losses.listnet, error=(2e-6, 1e-11), **_GROWS),
+    Entry("listmle loss", "listmle_loss", of_losses.listmle, error=(2e-6, 1e-11), **_GROWS),
+    Entry(
+        "approx ndcg loss",
+        "approx_ndcg_loss",
+        of_losses.approx_ndcg,
+        error=(2e-6, 1e-11),
+        hard=of_losses.hard(of_losses.approx_ndcg),
+        is_linear=False,
+        **_LOSS,
+    ),
+    Entry(
+        "neural ndcg loss",
+        "neural_ndcg_loss",
+        of_losses.neural_ndcg,
+        error=(2e-6, 1e-10),
+        hard=lambda x, target, k: 1 - lapsum_cli.metric("ndcg@100%", x, target),
+        is_linear=False,
+        **_LOSS,
+    ),
+]
