@@ -115,8 +115,13 @@ def _run_every_operation(lane, offsets, dtype):
     tiles.OnTiles.of(lane, offsets).clear(np.ones(m, bool), lane.put(x))
     target[::2] = 1.0  # two grades
     how = {name: read(LossChoices()) for name, read in READS.items()}
+    few = Rankings(x[: min(n, 1000)], np.minimum(offsets, 1000))
     for entry in (*LOSSES.values(), *METRICS.values()):
         loss, k, keep = losses.find(entry.module), None if entry.k == "none" else ks, entry.is_soft
-        _, state = losses.forward(cuda, lane, loss, rankings, target, alphas, k, how, descending=True, keep=keep)
+        of = (
+            few if entry.is_square or entry.module.endswith(".permutation") else rankings
+        )  # one thread takes equal targets
+        given = (of, target[: of.values.size], alphas, k, how)
+        _, state = losses.forward(cuda, lane, loss, *given, descending=True, keep=keep)
         if keep:
             losses.backward(cuda, lane, loss, state)

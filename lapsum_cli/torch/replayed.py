@@ -49,21 +49,25 @@ class Pair:
             return passes.forward(operation, self.rows, self.each, None, on, keep)
 
         def back(passed: passes.Passed) -> Any:
-            return passes.backward(passed, self.upstream, on) if keep else ()
+            return passes.backward(passed, self.upstream, on)
+
+        def both() -> None:
+            _, passed = there()
+            if keep:
+                back(passed)
 
         torch.cuda.current_stream(rows.device).synchronize()  # what is cloned is there
         with torch.cuda.stream(stream):
-            lane.learn(lambda: back(there()[1]))
+            lane.learn(both)
             self._there, (made, passed) = lane.again(lambda: _captured(there))
-            self._back, found = _captured(lambda: back(passed))
-        self.result = tensor_of(made.values, rows, rows.shape)
-        if keep:
-            of_scores, *ends = found
-            self.gradient = tensor_of(of_scores, rows, rows.shape)
-            self.ends = [
-                tensor_of(end, rows, torch.Size([len(end)])) if name in each else None
-                for name, end in zip(("alpha", "k"), ends, strict=True)
-            ]
+            self.result = tensor_of(made.values, rows, rows.shape)
+            if keep:
+                self._back, (of_scores, *ends) = _captured(lambda: back(passed))
+                self.gradient = tensor_of(of_scores, rows, rows.shape)
+                self.ends = [
+                    tensor_of(end, rows, torch.Size([len(end)])) if name in each else None
+                    for name, end in zip(("alpha", "k"), ends, strict=True)
+                ]
         self._kept = lane, passed  # all that is read and written on the card
 
     def forward(self, rows: torch.Tensor, each: Given) -> torch.Tensor:
