@@ -286,6 +286,16 @@ LOSSES = [
         is_linear=False,
         **_GROWS,
     ),
+    Entry(
+        "lambda loss of either",
+        "lambda_loss",
+        of_losses.lambda_loss,
+        error=(2e-6, 1e-11),
+        k="keyword",
+        options={"weighting": "ndcg2++", "mu": 1.0, "gain": "linear", "pairs": "either"},
+        is_linear=False,
+        **_GROWS,
+    ),
     Entry("listnet loss", "listnet_loss", of_losses.listnet, error=(2e-6, 1e-11), **_GROWS),
     Entry("listmle loss", "listmle_loss", of_losses.listmle, error=(2e-6, 1e-11), **_GROWS),
     Entry(

@@ -62,11 +62,14 @@ def ranknet(x, target, alpha, descending=True):
     return float(costs[target[:, None] > target].mean())
 
 
-def lambda_loss(x, target, alpha, k=None, weighting="lambdarank", mu=10.0, eps=EPS, gain="exp2", descending=True):
+def lambda_loss(
+    x, target, alpha, k=None, weighting="lambdarank", mu=10.0, eps=EPS, gain="exp2", pairs="both", descending=True
+):
     """Pairs of the first k places: log2 of a probability to the power of their weight, neither below eps."""
     y, at = np.asarray(target, float), places(x, descending)
-    g = gains(y, gain) / ideal_dcg(gains(y, gain), k)
-    d = 1 / np.log2(2 + at)
+    is_in, either = at < (np.inf if k is None else k), pairs == "either"
+    g = gains(y, gain) / ideal_dcg(gains(y, gain), None if either else k)
+    d = np.where(is_in | (not either), 1 / np.log2(2 + at), 0)
     steps = np.maximum(np.abs(at[:, None] - at), 1)
     of_gains, of_places = np.abs(g[:, None] - g), np.abs(d[:, None] - d)
     of_steps = 1 / np.log2(1 + steps) - 1 / np.log2(2 + steps)
@@ -83,7 +86,7 @@ def lambda_loss(x, target, alpha, k=None, weighting="lambdarank", mu=10.0, eps=E
     most = -np.log(eps) if eps else np.inf
     costs = np.minimum(weights * np.minimum(_softplus(-_apart(x, alpha, descending)), most), most)
     counts = (y[:, None] > y) | (weighting == "ndcg1")
-    counts &= (at[:, None] < (np.inf if k is None else k)) & (at < (np.inf if k is None else k))
+    counts &= is_in[:, None] | is_in if either else is_in[:, None] & is_in
     return float(costs[counts].sum() / np.log(2))
 
 

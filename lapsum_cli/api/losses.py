@@ -24,7 +24,7 @@ import numpy as np
 from ..core.errors import OptionError
 from ..core.renamed import renamed
 from ..operations import LOSSES, METRICS
-from ..operations.loss import Loss, check_reduction
+from ..operations.loss import Loss, check_k, check_reduction
 from ..operations.losses import Losses, losses_of
 from ..operations.operation import EACH, GRADIENT, operation_of
 from .forms import in_memory, option
@@ -126,8 +126,7 @@ def _one(name: str, given: Any) -> float:
 
 
 def _operation(name: str, alpha: Any, descending: bool, k: Any, options: dict[str, Any]) -> Loss:
-    if k is None and name in LOSSES and LOSSES[name].k == "needed":
-        raise OptionError(f"loss {name} needs k, how many are at the top")
+    check_k(name, k)
     made = operation_of(
         Loss, of_all("alpha", alpha), descending, k=EACH if k is None else of_all("k", k), loss=name, **options
     )

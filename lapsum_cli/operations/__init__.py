@@ -210,7 +210,7 @@ LOSSES = {
         "LambdaLoss: sum over pairs with y_i > y_j of W_ij log2(1 + e^((x_j - x_i) / alpha)), W as weighting says, "
         "of the first k places (Wang et al. 2018)",
         k="optional",
-        options=("weighting", "mu", "eps", "gain"),
+        options=("weighting", "mu", "eps", "gain", "pairs"),
         is_square=True,
     ),
     "listnet": LossEntry(

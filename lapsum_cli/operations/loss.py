@@ -32,6 +32,15 @@ def check_reduction(name: str) -> None:
         raise OptionError(f"reduction must be none, sum or mean, got {name!r}")
 
 
+def check_k(name: str, k: Any) -> None:
+    """OptionError where a loss needs a k and has none, or has one and no use for it."""
+    need = entry_of(name).k
+    if need == "needed" and k is None:
+        raise OptionError(f"loss {name} needs k, how many are at the top")
+    if need == "none" and k is not None:
+        raise OptionError(f"loss {name} takes no k")
+
+
 class Kept(NamedTuple):
     """The state of a loss: that of its kernels; what takes part, and which scores (N,) these are, or None for all; and
     which rankings (m,) have a loss.

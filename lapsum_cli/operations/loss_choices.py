@@ -24,7 +24,7 @@ WEIGHTINGS: dict[str, Callable[[float], tuple[float, ...]]] = {  # by mu: the w 
     "gtdiff": lambda mu: (0, 0, 0, 0, 1, 0),
     "gtdiff-powed": lambda mu: (0, 0, 0, 0, 0, 1),
 }
-GAINS = ("exp2", "linear")
+GAINS, PAIRS = ("exp2", "linear"), ("both", "either")
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,16 @@ class LossChoices:
         _Rule(lambda value: 0 <= value < 1, "from 0 to 1"),
         "E",
     )
+    pairs: str = _choice(
+        "both", "lambda: with k, which of a pair must be in the first k places.", _one_of(*PAIRS), "|".join(PAIRS)
+    )
 
 
 CHOICES = {of_it.name: of_it for of_it in fields(LossChoices)}
 READS: dict[str, Callable[[LossChoices], Any]] = {  # by what loops call it
     "exponential": lambda given: given.gain == "exp2",
     "weights": lambda given: _array(WEIGHTINGS[given.weighting](given.mu)),
+    "either": lambda given: given.pairs == "either",
     "most": lambda given: -math.log(given.eps) if given.eps > 0 else math.inf,
 }
 

@@ -40,7 +40,7 @@ from ..core.rankings import Rankings, has_nan
 from ..core.renamed import formerly
 from ..core.tensors import unreadable
 from ..operations import LOSSES, METHODS, suspicions
-from ..operations.loss import Loss, check_reduction
+from ..operations.loss import Loss, check_k, check_reduction
 from ..operations.operation import EACH, Operation, operation_of
 from ..operations.rank import Rank
 from ..operations.sort import Sort
@@ -206,8 +206,7 @@ def loss(
         raise DataError(f"the target must be a tensor of the shape of x, {tuple(x.shape)}")
     if isinstance(k, torch.Tensor) and k.requires_grad:
         raise OptionError("a loss has no gradient with respect to k; pass k.detach()")
-    if k is None and name in LOSSES and LOSSES[name].k == "needed":
-        raise OptionError(f"loss {name} needs k, how many are at the top")
+    check_k(name, k)
     own_k = EACH if k is None else _constant(k, K)
     operation = operation_of(Loss, _constant(alpha, Alpha), descending, k=own_k, loss=name, **options)
     return _apply(operation, x, alpha, k, target, reduction)

@@ -77,6 +77,7 @@ TWO_SIDED = pytest.mark.parametrize("descending", [True, False])
     ranknet_loss="a logistic loss grows without bound",
     lambda_loss="a logistic loss grows without bound",
     lambda_loss_at_k="a logistic loss grows without bound",
+    lambda_loss_of_either="a logistic loss grows without bound",
     listnet_loss="a cross-entropy grows without bound",
     listmle_loss="a cross-entropy grows without bound",
     neural_ndcg_loss="its permutation is doubly stochastic within 1e-6, or not yet",
@@ -163,6 +164,7 @@ def test_ranks_do_not_see_a_power_of_two_to_the_bit():
     has("symmetric"),
     lambda_loss="its weights are of hard places, where equal scores are in the order of the input",
     lambda_loss_at_k="the same, as above it",
+    lambda_loss_of_either="the same, as above it",
 )
 @given(wild, dtypes, alphas, st.randoms(use_true_random=False))
 def test_the_order_of_the_input_does_not_matter(entry, ranking, dtype, alpha, random):
@@ -306,6 +308,7 @@ def test_results_do_not_depend_on_the_place_in_the_batch_to_the_bit(entry, seed,
     ranknet_loss="the size of a gap over alpha",
     lambda_loss="the size of a gap over alpha",
     lambda_loss_at_k="the size of a gap over alpha",
+    lambda_loss_of_either="the size of a gap over alpha",
     listnet_loss="the size of a gap over alpha",
     listmle_loss="the size of a gap over alpha",
 )
