@@ -48,6 +48,7 @@ class Entry:
     promises      of a method whose results are not those of the definition: what it does promise; None where they are
     is_linear     whether steps and results grow with the scores, and not with their square
     lacks         what does not hold for a method, as it says
+    stages        how many scores of each item a loss is of: here they are alike, and its gradient the sum of theirs
     of            what `error` is relative to: "1", "n", "largest" or "each" result
     """
 
@@ -74,6 +75,7 @@ class Entry:
     promises: tuple[str, ...] | None = None
     is_linear: bool = True
     lacks: tuple[str, ...] = ()
+    stages: int = 1
 
     def __str__(self) -> str:
         return " by ".join([self.name, *([self.options["method"]] if "method" in self.options else [])])
@@ -86,7 +88,16 @@ class Entry:
     def vjp(self, x, target=None, upstream=1.0, **given):
         """The gradients of the sum of upstream times the results."""
         function = self.gradient or getattr(lapsum_cli, f"{self.function}_vjp")
-        return self._call(function, x, target, (upstream,), f"{SHARE:%}", **given)
+        found = self._call(function, x, target, (upstream,), f"{SHARE:%}", **given)
+        if self.stages == 1:
+            return found
+        first, second = found.scores
+        with np.errstate(over="ignore"):
+            if isinstance(first, list):
+                scores = [a + b for a, b in zip(first, second, strict=True)]
+            else:
+                scores = first.with_values(first.values + second.values) if hasattr(first, "values") else first + second
+            return found._replace(scores=scores, alpha=sum(found.alpha))
 
     def define(self, x, target=None, **given) -> np.ndarray:
         """The results by the definition, of one ranking."""
@@ -104,7 +115,12 @@ class Entry:
 
     def _call(self, function, x, target, after, default, *, k=None, descending=True, reduction="none", **given) -> Any:
         k = default if k is None else k
-        positional = [x, *([target] if self.needs_target else []), *([k] if self.k == "positional" else []), *after]
+        positional = [
+            x if self.stages == 1 else (x,) * self.stages,
+            *([target] if self.needs_target else []),
+            *([k] if self.k == "positional" else []),
+            *after,
+        ]
         named = {self.direction: descending != self.reverse, **self.options, **given}
         if self.k == "keyword":
             named["k"] = k
@@ -162,6 +178,7 @@ _MEMBERSHIP = {
 # In float32 the scores of a loss are float32, and all else float64: an error is that of memberships and ranks.
 _LOSS = {"per": "ranking", "needs_target": True, "of": "1"}
 _GROWS = {**_LOSS, "of": "each"}
+_CASCADE = {**_GROWS, "k": "positional", "stages": 2}
 
 OPERATIONS = [
     Entry(
@@ -316,6 +333,10 @@ LOSSES = [
         is_linear=False,
         **_LOSS,
     ),
+    Entry("cascade dftopk loss", "cascade_dftopk_loss", of_losses.cascade_dftopk, error=(2e-6, 1e-11), **_CASCADE),
+    Entry("cascade lapsum loss", "cascade_lapsum_loss", of_losses.cascade_lapsum, error=(2e-6, 1e-11), **_CASCADE),
+    Entry("lcron loss", "lcron_loss", of_losses.lcron, error=(2e-6, 1e-11), is_linear=False, **_CASCADE),
+    Entry("arf loss", "arf_loss", of_losses.arf, error=(2e-6, 1e-11), is_linear=False, **_CASCADE),
 ]
 
 

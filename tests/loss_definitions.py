@@ -130,6 +130,73 @@ def neural_ndcg(x, target, alpha, k=None, gain="exp2", descending=True):
     return float(1 - np.sum(counts * (p @ of_gains) / np.log2(2 + np.arange(n))) / ideal_dcg(of_gains, k))
 
 
+# Of a cascade: x are the scores of its stages.
+
+
+def _cross_entropies(t, log_p, log_not_p):
+    """Half of that of either membership, and that of their product."""
+    both = sum(log_p)
+    costs = [-(t * a + (1 - t) * b) for a, b in zip(log_p, log_not_p, strict=True)]
+    not_both = np.logaddexp(log_not_p[0], log_p[0] + log_not_p[1])
+    return float(np.mean(sum(costs) / 2 - t * both - (1 - t) * not_both))
+
+
+def cascade_dftopk(x, target, k, alpha, descending=True):
+    """Of logistic memberships about the middle of the k-th best score and the next."""
+    up, t, k = 1 if descending else -1, reference.hard_topk(target, k), int(np.ceil(k))
+    if not 0 < k < len(target):
+        return 0.0
+    z = []
+    for of_stage in x:
+        scores = up * np.asarray(of_stage).astype(np.longdouble)
+        best = np.sort(scores)[::-1]
+        z.append((scores - (best[k - 1] + best[k]) / 2) / alpha)
+    return _cross_entropies(t, [-_softplus(-of_it) for of_it in z], [-_softplus(of_it) for of_it in z])
+
+
+def cascade_lapsum(x, target, k, alpha, descending=True):
+    """Of memberships that sum to k."""
+    t, n = reference.hard_topk(target, k), len(target)
+    inside = [reference.log_topk(of_stage, k, alpha, descending) for of_stage in x]
+    outside = [reference.log_topk(of_stage, n - k, alpha, not descending) for of_stage in x]
+    return _cross_entropies(t, inside, outside)
+
+
+def neural_sort(x, alpha, descending=True):
+    """(n, n) by place, the best first, and item."""
+    z, n = _apart(x, alpha, descending)[:, 0], len(x)
+    exponents = (n - 1 - 2 * np.arange(n))[:, None] * z - np.abs(z[:, None] - z).sum(axis=1)
+    p = np.exp(exponents - exponents.max(axis=1, keepdims=True))
+    return (p / p.sum(axis=1, keepdims=True)).astype(float)
+
+
+def lcron(x, target, k, alpha, kept=None, descending=True, columns=None, e=1e-6):
+    """columns: what those of either matrix sum to, where gradients hold it constant."""
+    t, n, u, d = reference.hard_topk(target, k), len(target), [], []
+    for stage, of_stage in enumerate(x):
+        p, counts = neural_sort(of_stage, alpha, descending), np.clip((kept[stage] if kept else k) - np.arange(n), 0, 1)
+        sums = (p.sum(axis=0) if columns is None else columns[stage]) + e
+        u.append(counts @ p / sums)
+        d.append((1 - counts) @ p / sums)
+    single = [-t * np.log(a + e) - (1 - t) * np.log(b + e) for a, b in zip(u, d, strict=True)]
+    joint = -t * np.log(u[0] * u[1] + e) - (1 - t) * np.log(1 - (1 - d[0]) * (1 - d[1]) + e)
+    return float(np.mean(sum(single) / 2 + joint))
+
+
+def arf(x, target, k, alpha, kept=None, descending=True, e=1e-6):
+    """Half the cross-entropies of the matrices, and what the kept places have of the k best."""
+    t, n, total, y = reference.hard_topk(target, k), len(target), 0, np.asarray(target)
+    better, equal = (y > y[:, None]).sum(axis=1), (y == y[:, None]).sum(axis=1)
+    place = np.arange(n)[:, None]
+    wanted = ((place >= better) & (place < better + equal)) / equal
+    for stage, of_stage in enumerate(x):
+        p, m = neural_sort(of_stage, alpha, descending), kept[stage] if kept else k
+        total -= np.sum(wanted * np.log(p + e)) / n**2 / 2
+        if 0 < m < n:
+            total -= np.mean(t * np.log(np.clip(m - np.arange(n), 0, 1) @ p / m + e))
+    return float(total)
+
+
 def hard(definition):
     """What a bounded loss tends to with alpha: itself, of logistic steps of 0, 1/2 and 1."""
     return lambda x, target, k: definition(x, target, 1e-12)

@@ -48,6 +48,7 @@ class LossEntry(NamedTuple):
 
     is_square   it takes n^2 steps, which long rankings must be asked for
     is_soft     it has an alpha, and gradients; else it is a metric, of which larger is better
+    stages      how many scores an item has: more than one in a cascade
     """
 
     module: str
@@ -56,6 +57,7 @@ class LossEntry(NamedTuple):
     options: tuple[str, ...] = ()
     is_square: bool = False
     is_soft: bool = True
+    stages: int = 1
 
 
 OPERATIONS = {
@@ -234,6 +236,36 @@ LOSSES = {
         k="optional",
         options=("gain",),
         is_square=True,
+    ),
+    "cascade-dftopk": LossEntry(
+        "lapsum_cli.kernels.losses.cascade_dftopk",
+        "of two stages: half of bce-dftopk of either, and the same of both memberships' product (Zhu et al. 2025)",
+        k="needed",
+        stages=2,
+    ),
+    "cascade-lapsum": LossEntry(
+        "lapsum_cli.kernels.losses.cascade_lapsum",
+        "of two stages: half of topk of either, and the same of both memberships' product",
+        k="needed",
+        stages=2,
+    ),
+    "lcron": LossEntry(
+        "lapsum_cli.kernels.losses.lcron",
+        "of two stages: what NeuralSort gives the first and the other places of each, and what passes both "
+        "(Wang et al. 2025)",
+        k="needed",
+        options=("kept",),
+        is_square=True,
+        stages=2,
+    ),
+    "arf": LossEntry(
+        "lapsum_cli.kernels.losses.arf",
+        "of two stages: NeuralSort's share of the kept places for the top k, and half a listwise cross-entropy of all "
+        "(Wang et al. 2023)",
+        k="needed",
+        options=("kept",),
+        is_square=True,
+        stages=2,
     ),
 }
 

@@ -50,6 +50,12 @@ class LossChoices:
     pairs: str = _choice(
         "both", "lambda: with k, which of a pair must be in the first k places.", _one_of(*PAIRS), "|".join(PAIRS)
     )
+    kept: str | None = _choice(
+        None,
+        "lcron, arf: how many each stage keeps, such as 100,20; k where it is not given.",
+        _Rule(lambda value: value is None or len(_counts(value)) == 2, "a number for each stage, such as 100,20"),
+        "A,B",
+    )
 
 
 CHOICES = {of_it.name: of_it for of_it in fields(LossChoices)}
@@ -58,7 +64,17 @@ READS: dict[str, Callable[[LossChoices], Any]] = {  # by what loops call it
     "weights": lambda given: _array(WEIGHTINGS[given.weighting](given.mu)),
     "either": lambda given: given.pairs == "either",
     "most": lambda given: -math.log(given.eps) if given.eps > 0 else math.inf,
+    "kept": lambda given: _array(_counts(given.kept) if given.kept is not None else ()),
 }
+
+
+def _counts(given: Any) -> tuple[float, ...]:
+    """Numbers of 0 or more, of "100,20" or a sequence; none where one is not."""
+    try:
+        found = tuple(float(part) for part in (given.split(",") if isinstance(given, str) else given))
+    except (TypeError, ValueError):
+        return ()
+    return found if all(0 <= number < math.inf for number in found) else ()
 
 
 def _array(values: tuple[float, ...]) -> Any:

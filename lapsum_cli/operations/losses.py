@@ -136,4 +136,8 @@ def _of(part: Loss, rankings: Rankings) -> Rankings:
 
 def _slot(part: Loss, slot: Slot) -> Slot:
     """What it is called among those of others."""
-    return slot._replace(k=part.label) if part.entry.is_soft else Slot(part.label, RANKING)
+    return (
+        slot._replace(k="_".join(filter(None, [part.label, slot.k])))
+        if part.entry.is_soft
+        else Slot(part.label, RANKING)
+    )

@@ -113,7 +113,10 @@ TARGET = np.random.default_rng(3).integers(0, 5, 30).astype(float)
 
 @pytest.mark.parametrize("alpha", [0.2, 5.0])
 @pytest.mark.parametrize("descending", [True, False])
-@every(lambda entry: is_smooth(entry) and is_by_definition(entry))  # of other methods: tests/methods
+@every(
+    lambda entry: is_smooth(entry) and is_by_definition(entry),  # of other methods: tests/methods
+    lcron_loss="column sums are held constant, as with its authors: tests/losses",
+)
 def test_results_move_as_their_gradients_say(entry, descending, alpha):
     if is_loss(entry):
         alpha = max(alpha, 0.5)  # a hard recall moves with nothing
