@@ -74,7 +74,8 @@ class Loss(LossChoices, Operation):
     permutation: -(1/n) sum of log P[i, place of y_i], P the soft permutation. graded-topk: topk over all grades of y.
 
     As their authors have them, alpha in the place of a temperature: ranknet, lambda, listnet, listmle, approx-ndcg,
-    neural-ndcg, bce-dftopk. Metrics, without gradients: ndcg@k, recall@k, mrr, mrr@k, map, kendall, hard-spearman.
+    neural-ndcg, bce-dftopk. Of the two scores of a cascade, --stages: cascade-dftopk, cascade-lapsum, lcron, arf.
+    Metrics, without gradients: ndcg@k, recall@k, mrr, mrr@k, map, kendall, hard-spearman.
 
     Scores of -inf take no part, nor do those of +inf in ascending order. A ranking with fewer than two others, a
     constant target or no gain has a null loss and gradient 0.
@@ -177,7 +178,7 @@ class Loss(LossChoices, Operation):
             found = replace(self, stages=()).compute(stages.together(rankings, on, self.descending), on, results)
         except BadRanking as error:
             raise BadRanking(error.ranking // self.entry.stages, error.problem) from None
-        return stages.apart(found, rankings, self.gives)
+        return stages.apart(found, rankings, on, self.gives)
 
     def forward(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True, keep: bool = False) -> Forward:
         """Losses (m,), NaN where there is none, as the number "loss"; rankings.beside has the target (N,). Of several

@@ -39,7 +39,7 @@ def together(rankings: Rankings, on: DeviceWithKernels, descending: bool) -> Ran
     return Rankings(values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), {"target": target}, each)
 
 
-def apart(result: Result, rankings: Rankings, gives: tuple[Slot, ...]) -> Result:
+def apart(result: Result, rankings: Rankings, on: DeviceWithKernels, gives: tuple[Slot, ...]) -> Result:
     """What was computed of rankings `together`, by the slots of the queries: a gradient for each stage."""
     found, seen = {slot.name: values for slot, values in result.values.items()}, dict.fromkeys(result.values, 0)
     made: dict[Slot, Any] = {}
@@ -47,7 +47,8 @@ def apart(result: Result, rankings: Rankings, gives: tuple[Slot, ...]) -> Result
         stage = seen.get(Slot(slot.name, slot.per), 0)
         seen[Slot(slot.name, slot.per)] = stage + 1
         made[slot] = found[slot.name][stage::2] if slot.per == RANKING else found[slot.name][_places(rankings)[stage]]
-    return Result(made, result.losses[::2], None if result.alphas is None else result.alphas[::2])
+    alphas = None if result.alphas is None else on.here_array(result.alphas)[::2]
+    return Result(made, result.losses[::2], alphas)
 
 
 def _places(rankings: Rankings) -> list[Array]:

@@ -250,7 +250,8 @@ def forward(
     size = int(rankings.offsets[-1])
     shapes = [(*WAYS_BACK[name].shape, size * (keep and parts.depends_on(name))) for name in loss.moves]
     shapes += [(loss.work, size)] if loss.work else []
-    losses, upstreams = kernels.losses.each_ranking(place, loss, rankings.offsets[:: loss.stages], given, shapes)
+    offsets = rankings.offsets if loss.stages == 1 else rankings.offsets[:: loss.stages].copy()
+    losses, upstreams = kernels.losses.each_ranking(place, loss, offsets, given, shapes)
     parts.upstreams = upstreams[: len(loss.moves)]
     parts.forget()
     return losses, parts
