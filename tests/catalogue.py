@@ -178,6 +178,7 @@ _MEMBERSHIP = {
 # In float32 the scores of a loss are float32, and all else float64: an error is that of memberships and ranks.
 _LOSS = {"per": "ranking", "needs_target": True, "of": "1"}
 _GROWS = {**_LOSS, "of": "each"}
+_HINGE = {**_GROWS, "k": "positional"}
 _CASCADE = {**_GROWS, "k": "positional", "stages": 2}
 
 OPERATIONS = [
@@ -332,6 +333,14 @@ LOSSES = [
         hard=lambda x, target, k: 1 - lapsum_cli.metric("ndcg@100%", x, target),
         is_linear=False,
         **_LOSS,
+    ),
+    Entry(
+        "topk hinge loss",
+        "topk_hinge_loss",
+        None,
+        error=(2e-6, 1e-11),
+        lacks=("symmetric", "alone", "bounds"),
+        **_HINGE,
     ),
     Entry("cascade dftopk loss", "cascade_dftopk_loss", of_losses.cascade_dftopk, error=(2e-6, 1e-11), **_CASCADE),
     Entry("cascade lapsum loss", "cascade_lapsum_loss", of_losses.cascade_lapsum, error=(2e-6, 1e-11), **_CASCADE),

@@ -130,6 +130,16 @@ def neural_ndcg(x, target, alpha, k=None, gain="exp2", descending=True):
     return float(1 - np.sum(counts * (p @ of_gains) / np.log2(2 + np.arange(n))) / ideal_dcg(of_gains, k))
 
 
+def topk_hinge(x, target, k, alpha, noise, margin=1.0, descending=True):
+    """noise: (n, draws) in alphas."""
+    z = _apart(x, alpha, descending)[:, 0].astype(float)
+    if np.ceil(k) >= len(z):
+        return 0.0
+    level = np.mean(-np.sort(-(z[:, None] + noise), axis=0)[int(np.ceil(k))])
+    best = np.max(target)
+    return float(np.mean(np.maximum(0, margin * best + level - z[np.asarray(target) == best])))
+
+
 # Of a cascade: x are the scores of its stages.
 
 

@@ -365,4 +365,5 @@ def asked(
     if not rankings.is_on_card:
         suspicions.warn(operation, rankings)
     warm(operation, rankings.dtype, on)
+    rankings = operation.numbered(rankings, 0)
     return form, rankings, on

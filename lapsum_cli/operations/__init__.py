@@ -267,6 +267,13 @@ LOSSES = {
         is_square=True,
         stages=2,
     ),
+    "topk-hinge": LossEntry(
+        "lapsum_cli.kernels.losses.topk_hinge",
+        "max(0, margin + t - x_y / alpha), t the (k + 1)-th best of x / alpha with normal noise, y the largest target "
+        "(Garcin et al. 2022)",
+        k="needed",
+        options=("margin", "draws", "seed"),
+    ),
 }
 
 _HARD = "lapsum_cli.kernels.losses.hard"

@@ -17,7 +17,7 @@ from ..core.errors import BadRanking, OptionError
 from ..core.quantities import K
 from . import LossEntry, entry_of, loss_called, stages, units
 from .loss_choices import READS, LossChoices, check, chosen
-from .operation import GRADIENT, RANKING, SCORE, Derivatives, Forward, Operation, Result, Slot, option
+from .operation import GRADIENT, RANKING, SCORE, Derivatives, Forward, Operation, Result, Slot, option, with_numbers
 from .softness import k_of, refuse_ks
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ class Loss(LossChoices, Operation):
     permutation: -(1/n) sum of log P[i, place of y_i], P the soft permutation. graded-topk: topk over all grades of y.
 
     As their authors have them, alpha in the place of a temperature: ranknet, lambda, listnet, listmle, approx-ndcg,
-    neural-ndcg, bce-dftopk. Of the two scores of a cascade, --stages: cascade-dftopk, cascade-lapsum, lcron, arf.
-    Metrics, without gradients: ndcg@k, recall@k, mrr, mrr@k, map, kendall, hard-spearman.
+    neural-ndcg, bce-dftopk, topk-hinge; of the two scores of a cascade, --stages, cascade-dftopk, cascade-lapsum, lcron,
+    arf. Metrics, without gradients: ndcg@k, recall@k, mrr, mrr@k, map, kendall, hard-spearman.
 
     Scores of -inf take no part, nor do those of +inf in ascending order. A ranking with fewer than two others, a
     constant target or no gain has a null loss and gradient 0.
@@ -157,6 +157,10 @@ class Loss(LossChoices, Operation):
 
     def on_a_tiny_ranking(self) -> Self:
         return replace(super().on_a_tiny_ranking(), ks=() if self.entry.k == "none" else (K(1.0),))
+
+    def numbered(self, rankings: Rankings, first: int) -> Rankings:
+        """With the numbers, where noise is drawn by them (each["number"])."""
+        return with_numbers(rankings, first) if "seed" in self.entry.options else rankings
 
     @cached_property
     def asks_how_many(self) -> bool:

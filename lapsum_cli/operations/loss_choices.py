@@ -12,7 +12,7 @@ from typing import Any
 
 from ..core.errors import OptionError
 from . import LOSSES, METRICS, entry_of
-from .choices import _choice, _one_of, _Rule
+from .choices import _choice, _one_of, _Rule, _whole
 
 WEIGHTINGS: dict[str, Callable[[float], tuple[float, ...]]] = {  # by mu: the w of kernels.losses.lambda_loss
     "none": lambda mu: (1, 0, 0, 0, 0, 0),
@@ -50,6 +50,14 @@ class LossChoices:
     pairs: str = _choice(
         "both", "lambda: with k, which of a pair must be in the first k places.", _one_of(*PAIRS), "|".join(PAIRS)
     )
+    margin: float = _choice(
+        1.0,
+        "topk-hinge: alphas by which the true item is to be above the next, times its target.",
+        _Rule(lambda value: 0 <= value < math.inf, "0 or more"),
+        "M",
+    )
+    draws: int = _choice(5, "topk-hinge: how often noise is drawn.", _whole(1), "N")
+    seed: int = _choice(0, "topk-hinge: what noise is drawn by, with the number of the ranking.", _whole(0), "N")
     kept: str | None = _choice(
         None,
         "lcron, arf: how many each stage keeps, such as 100,20; k where it is not given.",
@@ -62,6 +70,9 @@ CHOICES = {of_it.name: of_it for of_it in fields(LossChoices)}
 READS: dict[str, Callable[[LossChoices], Any]] = {  # by what loops call it
     "exponential": lambda given: given.gain == "exp2",
     "weights": lambda given: _array(WEIGHTINGS[given.weighting](given.mu)),
+    "margin": lambda given: float(given.margin),
+    "draws": lambda given: given.draws,
+    "seed": lambda given: given.seed,
     "either": lambda given: given.pairs == "either",
     "most": lambda given: -math.log(given.eps) if given.eps > 0 else math.inf,
     "kept": lambda given: _array(_counts(given.kept) if given.kept is not None else ()),

@@ -31,6 +31,7 @@ LOSSES = {
     "listmle": {},
     "approx-ndcg": {"gain": "linear"},
     "neural-ndcg": {"k": 5},
+    "topk-hinge": {"k": 5},
 }
 INF = float("inf")
 SCORES = [[0.3, 2.0, -1.0, 0.5], [1.0, 2.0, 3.0], [5.0], [], [-INF, 1.0, 0.2, 4.0], [-INF, 1.0], [2.0, 2.0, 2.0]]

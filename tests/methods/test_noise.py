@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lapsum_cli as lapsum
-from lapsum_cli.kernels.methods import philox
+from lapsum_cli.kernels.scalars import philox
 
 X = np.random.default_rng(0).standard_normal((6, 20))
 HOW = {"method": "noised", "alpha": 1.0, "draws": 7}

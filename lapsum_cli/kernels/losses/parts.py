@@ -91,6 +91,11 @@ class Parts:
         return self.order.positions()
 
     @property
+    def numbers(self) -> np.ndarray:
+        """(m,) of each ranking in its file or call, by which noise is drawn."""
+        return np.asarray(self.rankings.each.get("number", np.arange(len(self.rankings))), np.int64)
+
+    @property
     def limits(self) -> np.ndarray:
         """(m,) how many count: all, unless there is a k."""
         return np.full(len(self.rankings), np.inf) if self.ks is None else self.ks
