@@ -232,8 +232,8 @@ def _of_stages(
     scores = scores.masked_fill(worst.any(-2, keepdim=True), -math.inf)
     alpha, k = (of_queries(given, stages[0].ndim - 1) for given in (alpha, k))
     operation = _loss_of(name, k, alpha, descending, options)
-    losses = _apply(operation, scores, alpha, k, target.unsqueeze(-2).expand(scores.shape))[..., 0]
-    return _reduced(losses, reduction)[0]
+    losses = _apply(operation, scores, alpha, k, target.unsqueeze(-2).expand(scores.shape), reduction)
+    return losses[..., 0] if reduction == "none" else (losses / len(stages) if reduction == "sum" else losses)
 
 
 def __getattr__(name: str) -> Callable[..., torch.Tensor]:

@@ -158,3 +158,24 @@ def test_a_cascade_takes_two_scores_from_python():
     for x in (PRE, np.zeros((2, 5)), (PRE, RET, RET)):
         with pytest.raises(OptionError, match="loss lcron takes 2 columns of scores"):
             loss("lcron", x, TARGETS, k=1)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("name", ["cascade-dftopk", "lcron"])
+def test_tensors_of_two_stages_are_as_arrays(name, reduction):
+    torch = pytest.importorskip("torch")
+    from lapsum_cli.torch import loss as of_tensors
+
+    x, y = RNG.standard_normal((2, 4, 9)), RNG.integers(0, 4, (4, 9)).astype(float)
+    y[1] = 1  # which has no loss
+    upstream = np.arange(1.0, 5) if reduction == "none" else 2.0
+    stages = [torch.tensor(of_stage, requires_grad=True) for of_stage in x]
+    alpha = torch.full((4,), 0.7, dtype=torch.float64, requires_grad=True)
+    got = of_tensors(name, stages, torch.tensor(y), k=3, alpha=alpha, reduction=reduction)
+    given = {"k": 3, "alpha": 0.7, "reduction": reduction}
+    np.testing.assert_allclose(got.detach(), loss(name, tuple(x), y, **given), rtol=1e-14)
+    (got * torch.tensor(upstream)).nansum().backward()
+    want = loss_vjp(name, tuple(x), y, upstream, **given)
+    for of_stage, scores in zip(stages, want.scores, strict=True):
+        np.testing.assert_allclose(of_stage.grad, scores, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(alpha.grad, sum(want.alpha), rtol=1e-12, atol=1e-15)
