@@ -34,6 +34,7 @@ class Entry:
     promises      of a method whose results are not those of the definition: what it does promise; None where they are
     is_linear     whether steps and results grow with the scores, and not with their square
     lacks         what does not hold for a method, as it says
+    stages        how many scores of each item a loss is of: here they are alike, and its gradient the sum of theirs
     of            what `error` is relative to: "1", "n", "largest" or "each" result
     """
 
@@ -60,6 +61,7 @@ class Entry:
     promises: tuple[str, ...] | None = None
     is_linear: bool = True
     lacks: tuple[str, ...] = ()
+    stages: int = 1
 
     def __str__(self) -> str:
         return " by ".join([self.name, *([self.options["method"]] if "method" in self.options else [])])
@@ -72,7 +74,16 @@ class Entry:
     def vjp(self, x, target=None, upstream=1.0, **given):
         """The gradients of the sum of upstream times the results."""
         function = self.gradient or getattr(lapsum_cli, f"{self.function}_vjp")
-        return self._call(function, x, target, (upstream,), f"{SHARE:%}", **given)
+        found = self._call(function, x, target, (upstream,), f"{SHARE:%}", **given)
+        if self.stages == 1:
+            return found
+        first, second = found.scores
+        with np.errstate(over="ignore"):
+            if isinstance(first, list):
+                scores = [a + b for a, b in zip(first, second, strict=True)]
+            else:
+                scores = first.with_values(first.values + second.values) if hasattr(first, "values") else first + second
+            return found._replace(scores=scores, alpha=sum(found.alpha))
 
     def define(self, x, target=None, **given) -> np.ndarray:
         """The results by the definition, of one ranking."""
@@ -90,7 +101,12 @@ class Entry:
 
     def _call(self, function, x, target, after, default, *, k=None, descending=True, reduction="none", **given) -> Any:
         k = default if k is None else k
-        positional = [x, *([target] if self.needs_target else []), *([k] if self.k == "positional" else []), *after]
+        positional = [
+            x if self.stages == 1 else (x,) * self.stages,
+            *([target] if self.needs_target else []),
+            *([k] if self.k == "positional" else []),
+            *after,
+        ]
         named = {self.direction: descending != self.reverse, **self.options, **given}
         if self.k == "keyword":
             named["k"] = k

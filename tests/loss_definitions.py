@@ -62,11 +62,14 @@ def ranknet(x, target, alpha, descending=True):
     return float(costs[target[:, None] > target].mean())
 
 
-def lambda_loss(x, target, alpha, k=None, weighting="lambdarank", mu=10.0, eps=EPS, gain="exp2", descending=True):
+def lambda_loss(
+    x, target, alpha, k=None, weighting="lambdarank", mu=10.0, eps=EPS, gain="exp2", pairs="both", descending=True
+):
     """Pairs of the first k places: log2 of a probability to the power of their weight, neither below eps."""
     y, at = np.asarray(target, float), places(x, descending)
-    g = gains(y, gain) / ideal_dcg(gains(y, gain), k)
-    d = 1 / np.log2(2 + at)
+    is_in, either = at < (np.inf if k is None else k), pairs == "either"
+    g = gains(y, gain) / ideal_dcg(gains(y, gain), None if either else k)
+    d = np.where(is_in | (not either), 1 / np.log2(2 + at), 0)
     steps = np.maximum(np.abs(at[:, None] - at), 1)
     of_gains, of_places = np.abs(g[:, None] - g), np.abs(d[:, None] - d)
     of_steps = 1 / np.log2(1 + steps) - 1 / np.log2(2 + steps)
@@ -83,7 +86,7 @@ def lambda_loss(x, target, alpha, k=None, weighting="lambdarank", mu=10.0, eps=E
     most = -np.log(eps) if eps else np.inf
     costs = np.minimum(weights * np.minimum(_softplus(-_apart(x, alpha, descending)), most), most)
     counts = (y[:, None] > y) | (weighting == "ndcg1")
-    counts &= (at[:, None] < (np.inf if k is None else k)) & (at < (np.inf if k is None else k))
+    counts &= is_in[:, None] | is_in if either else is_in[:, None] & is_in
     return float(costs[counts].sum() / np.log(2))
 
 
@@ -125,6 +128,83 @@ def neural_ndcg(x, target, alpha, k=None, gain="exp2", descending=True):
             break
     counts = 1 if k is None else np.clip(k - np.arange(n), 0, 1)
     return float(1 - np.sum(counts * (p @ of_gains) / np.log2(2 + np.arange(n))) / ideal_dcg(of_gains, k))
+
+
+def topk_hinge(x, target, k, alpha, noise, margin=1.0, descending=True):
+    """noise: (n, draws) in alphas."""
+    z = _apart(x, alpha, descending)[:, 0].astype(float)
+    if np.ceil(k) >= len(z):
+        return 0.0
+    level = np.mean(-np.sort(-(z[:, None] + noise), axis=0)[int(np.ceil(k))])
+    best = np.max(target)
+    return float(np.mean(np.maximum(0, margin * best + level - z[np.asarray(target) == best])))
+
+
+# Of a cascade: x are the scores of its stages.
+
+
+def _cross_entropies(t, log_p, log_not_p):
+    """Half of that of either membership, and that of their product."""
+    both = sum(log_p)
+    costs = [-(t * a + (1 - t) * b) for a, b in zip(log_p, log_not_p, strict=True)]
+    not_both = np.logaddexp(log_not_p[0], log_p[0] + log_not_p[1])
+    return float(np.mean(sum(costs) / 2 - t * both - (1 - t) * not_both))
+
+
+def cascade_dftopk(x, target, k, alpha, descending=True):
+    """Of logistic memberships about the middle of the k-th best score and the next."""
+    up, t, k = 1 if descending else -1, reference.hard_topk(target, k), int(np.ceil(k))
+    if not 0 < k < len(target):
+        return 0.0
+    z = []
+    for of_stage in x:
+        scores = up * np.asarray(of_stage).astype(np.longdouble)
+        best = np.sort(scores)[::-1]
+        z.append((scores - (best[k - 1] + best[k]) / 2) / alpha)
+    return _cross_entropies(t, [-_softplus(-of_it) for of_it in z], [-_softplus(of_it) for of_it in z])
+
+
+def cascade_lapsum(x, target, k, alpha, descending=True):
+    """Of memberships that sum to k."""
+    t, n = reference.hard_topk(target, k), len(target)
+    inside = [reference.log_topk(of_stage, k, alpha, descending) for of_stage in x]
+    outside = [reference.log_topk(of_stage, n - k, alpha, not descending) for of_stage in x]
+    return _cross_entropies(t, inside, outside)
+
+
+def neural_sort(x, alpha, descending=True):
+    """(n, n) by place, the best first, and item."""
+    z, n = _apart(x, alpha, descending)[:, 0], len(x)
+    exponents = (n - 1 - 2 * np.arange(n))[:, None] * z - np.abs(z[:, None] - z).sum(axis=1)
+    p = np.exp(exponents - exponents.max(axis=1, keepdims=True))
+    return (p / p.sum(axis=1, keepdims=True)).astype(float)
+
+
+def lcron(x, target, k, alpha, kept=None, descending=True, columns=None, e=1e-6):
+    """columns: what those of either matrix sum to, where gradients hold it constant."""
+    t, n, u, d = reference.hard_topk(target, k), len(target), [], []
+    for stage, of_stage in enumerate(x):
+        p, counts = neural_sort(of_stage, alpha, descending), np.clip((kept[stage] if kept else k) - np.arange(n), 0, 1)
+        sums = (p.sum(axis=0) if columns is None else columns[stage]) + e
+        u.append(counts @ p / sums)
+        d.append((1 - counts) @ p / sums)
+    single = [-t * np.log(a + e) - (1 - t) * np.log(b + e) for a, b in zip(u, d, strict=True)]
+    joint = -t * np.log(u[0] * u[1] + e) - (1 - t) * np.log(1 - (1 - d[0]) * (1 - d[1]) + e)
+    return float(np.mean(sum(single) / 2 + joint))
+
+
+def arf(x, target, k, alpha, kept=None, descending=True, e=1e-6):
+    """Half the cross-entropies of the matrices, and what the kept places have of the k best."""
+    t, n, total, y = reference.hard_topk(target, k), len(target), 0, np.asarray(target)
+    better, equal = (y > y[:, None]).sum(axis=1), (y == y[:, None]).sum(axis=1)
+    place = np.arange(n)[:, None]
+    wanted = ((place >= better) & (place < better + equal)) / equal
+    for stage, of_stage in enumerate(x):
+        p, m = neural_sort(of_stage, alpha, descending), kept[stage] if kept else k
+        total -= np.sum(wanted * np.log(p + e)) / n**2 / 2
+        if 0 < m < n:
+            total -= np.mean(t * np.log(np.clip(m - np.arange(n), 0, 1) @ p / m + e))
+    return float(total)
 
 
 def hard(definition):

@@ -24,6 +24,8 @@ def _hard_recall(x, target, k):
 # In float32 the scores of a loss are float32, and all else float64: an error is that of memberships and ranks.
 _LOSS = {"per": "ranking", "needs_target": True, "of": "1"}
 _GROWS = {**_LOSS, "of": "each"}
+_HINGE = {**_GROWS, "k": "positional"}
+_CASCADE = {**_GROWS, "k": "positional", "stages": 2}
 
 LOSSES = [
     Entry("spearman loss", "spearman_loss", reference.spearman_loss, error=(2e-6, 1e-11), hard=_hard_spearman, **_LOSS),
@@ -78,6 +80,16 @@ LOSSES = [
         is_linear=False,
         **_GROWS,
     ),
+    Entry(
+        "lambda loss of either",
+        "lambda_loss",
+        of_losses.lambda_loss,
+        error=(2e-6, 1e-11),
+        k="keyword",
+        options={"weighting": "ndcg2++", "mu": 1.0, "gain": "linear", "pairs": "either"},
+        is_linear=False,
+        **_GROWS,
+    ),
     Entry("listnet loss", "listnet_loss", of_losses.listnet, error=(2e-6, 1e-11), **_GROWS),
     Entry("listmle loss", "listmle_loss", of_losses.listmle, error=(2e-6, 1e-11), **_GROWS),
     Entry(
@@ -98,4 +110,16 @@ LOSSES = [
         is_linear=False,
         **_LOSS,
     ),
+    Entry(
+        "topk hinge loss",
+        "topk_hinge_loss",
+        None,
+        error=(2e-6, 1e-11),
+        lacks=("symmetric", "alone", "bounds"),
+        **_HINGE,
+    ),
+    Entry("cascade dftopk loss", "cascade_dftopk_loss", of_losses.cascade_dftopk, error=(2e-6, 1e-11), **_CASCADE),
+    Entry("cascade lapsum loss", "cascade_lapsum_loss", of_losses.cascade_lapsum, error=(2e-6, 1e-11), **_CASCADE),
+    Entry("lcron loss", "lcron_loss", of_losses.lcron, error=(2e-6, 1e-11), is_linear=False, **_CASCADE),
+    Entry("arf loss", "arf_loss", of_losses.arf, error=(2e-6, 1e-11), is_linear=False, **_CASCADE),
 ]

@@ -26,8 +26,8 @@ from ..formats.frames import FORMAT, Frame, InMemory, is_frame
 from ..formats.sinks import Made, Sink, open_sink
 from ..formats.sources import Rows, Sources
 from ..operations import METHODS, operation_called
-from ..operations.loss import Loss, check_reduction
-from ..operations.losses import Losses, losses_of, need_of_k
+from ..operations.loss import Loss, check_reduction, check_stages
+from ..operations.losses import Losses, asked_for, losses_of, need_of_k
 from ..operations.operation import PAIR, POSITION, RANKING, SCORE, ByMethod, Operation
 from ..operations.topk import TopK
 from ..operations.warm import on_terminal, warm, warm_places
@@ -61,6 +61,7 @@ def run_file(
     column: str | None = None,
     upstream: Any = None,
     target: Any = None,
+    stages: Any = None,
     item: str | None = None,
     keep: Any = None,
     reduction: str = "none",
@@ -96,6 +97,7 @@ def run_file(
     column     the name of the result's column
     upstream   the column of a gradient with respect to the result, for that with respect to the scores; target that of
                a loss; for NPY the file of an array of the same shape
+    stages     of a loss of a cascade: the columns of both scores, "pre,ret" or a list, in place of score
     item       the column that says what an item of a permutation is called; "" for its number
     keep       of sorted scores: the columns of the input, one or several, to write beside each position: those of the
                item whose score has that place
@@ -119,6 +121,8 @@ def run_file(
     beside = {"upstream": upstream, "target": target}
     beside = {what: None if name is None else str(name) for what, name in beside.items()}
     keep = (keep,) if isinstance(keep, str) else tuple(keep or ())
+    if stages is not None:
+        score, beside["stage"] = options["stages"] = _stages(stages, options.get("loss"), score, columns)
     names = Names(group, score, columns, alpha_column, k_column, item=item, keep=keep, **beside)
     sources = _inputs(source if isinstance(source, list | tuple) else [source])
     held = InMemory() if isinstance(sink, str) and sink == IN_MEMORY else None
@@ -139,6 +143,20 @@ def run_file(
     shard = Shard(sources, held or (None if sink is None else os.fsdecode(sink)))
     [counts] = engine_called(engine).run(partial(_run_shard, job), [shard])
     return held.table if held else counts
+
+
+def _stages(given: Any, loss: Any, score: Any, columns: Any) -> tuple[str, ...]:
+    """The columns of the stages of a cascade; OptionError where they are no two, or there is another score."""
+    found = tuple(filter(None, map(str.strip, given.split(",")))) if isinstance(given, str) else tuple(map(str, given))
+    if loss is None:
+        raise OptionError("⟨stages⟩ are of use to losses of cascades")
+    for name, _ in asked_for(loss):
+        check_stages(name, len(found))
+    if len(set(found)) < len(found):
+        raise OptionError(f'⟨stages⟩ has "{found[0]}" twice')
+    if score is not None or columns is not None:
+        raise OptionError("⟨stages⟩ are the scores; they do not go with ⟨score⟩ or ⟨columns⟩")
+    return found
 
 
 def _compressed(
@@ -347,6 +365,9 @@ def _take_k(made: Any, k: Any, names: Names, options: dict[str, Any]) -> None:
 def _take_beside(made: Any, names: Names, options: dict[str, Any]) -> None:
     """An upstream gradient, the target of a loss, or columns to keep."""
     has_target = "target" in made.takes
+    if has_target and names.stage is None:
+        for name, _ in asked_for(options.get("loss") or Loss.loss):
+            check_stages(name, 1)
     if has_target and names.target is None:
         raise OptionError("loss needs ⟨target⟩, the column of what the scores should order")
     if has_target and names.upstream is not None:

@@ -38,6 +38,7 @@ from ..operations.choices import CHOICES
 from ..operations.operation import EACH, GRADIENT, Operation, Result, operation_of
 from ..operations.rank import Rank
 from ..operations.sort import Sort
+from ..operations.stages import STAGE
 from ..operations.topk import TopK
 from ..operations.warm import warm
 from .forms import Form, in_memory, option, rankings_of, refuse_nan
@@ -322,9 +323,10 @@ def compute(
     upstream: Any = None,
     target: Any = None,
     results: bool = True,
+    stage: Any = None,
 ) -> tuple[Form, Result]:
     """The form of x, and every slot that the operation gives for its rankings; results: whether its own is read."""
-    form, rankings, on = asked(operation, x, alpha, threads, device, k, upstream, target)
+    form, rankings, on = asked(operation, x, alpha, threads, device, k, upstream, target, stage)
     result = on.compute(operation, rankings, results)
     on.wait()
     return form, result
@@ -339,6 +341,7 @@ def asked(
     k: Any = None,
     upstream: Any = None,
     target: Any = None,
+    stage: Any = None,
 ) -> tuple[Form, Rankings, Any]:
     """The form of x, its rankings with what is given beside them, and the device, with its kernels ready."""
     if not isinstance(threads, int) or threads < 1:
@@ -354,14 +357,14 @@ def asked(
     rankings = form.rankings
     refuse_nan(rankings, "the score", on)
     each = {name: form.per_ranking(name, given) for name, given in (("alpha", alpha), ("k", k)) if _is_each(given)}
-    beside = {
-        name: form.per_score(name, given, dtype, on)
-        for name, given, dtype in (("upstream", upstream, rankings.values.dtype), ("target", target, np.float64))
-        if given is not None
-    }
+    of_scores, own = rankings.values.dtype, np.float64
+    given_beside = (("upstream", upstream, of_scores), ("target", target, own), (STAGE, stage, of_scores))
+    beside = {name: form.per_score(name, given, dtype, on) for name, given, dtype in given_beside if given is not None}
     if each or beside:
         rankings = rankings.with_each(each, beside)
     if not rankings.is_on_card:
         suspicions.warn(operation, rankings)
     warm(operation, rankings.dtype, on)
+    if target is not None:  # methods that draw noise by numbers count as they compute, on the CPU alone
+        rankings = operation.numbered(rankings, 0)
     return form, rankings, on

@@ -7,6 +7,7 @@ x          rankings of scores, and the softness alpha, as in functions.py; a sco
 target     in the form of x: larger is better, whatever the direction of the scores; gradients flow through x alone
 reduction  "mean" over the rankings that have a loss, "sum", or "none": a loss for each, NaN where the target defines
            none (fewer than two scores, all targets alike, no gain)
+stages     of a cascade x is the scores of its two stages, a tuple of what x is elsewhere; so are gradients
 upstream   of a gradient: with respect to the reduced loss, so a number for each ranking where reduction is "none"
 
 Any other loss of operations.LOSSES has such a pair of functions too, by its name, as `loss` and `loss_vjp` make them.
@@ -23,8 +24,8 @@ import numpy as np
 
 from ..core.errors import OptionError
 from ..core.renamed import renamed
-from ..operations import LOSSES, METRICS
-from ..operations.loss import Loss, check_reduction
+from ..operations import LOSSES, METRICS, entry_of
+from ..operations.loss import Loss, check_k, check_reduction, check_stages
 from ..operations.losses import Losses, losses_of
 from ..operations.operation import EACH, GRADIENT, operation_of
 from .forms import in_memory, option
@@ -49,7 +50,8 @@ def loss(
     """A loss of operations.LOSSES by its name; k and options as it takes them."""
     check_reduction(reduction)
     operation = _operation(name, alpha, descending, k, options)
-    form, result = compute(operation, by_group(x, groups), alpha, threads, device, k, target=target)
+    x, stage = _stages(name, x, groups)
+    form, result = compute(operation, x, alpha, threads, device, k, target=target, stage=stage)
     return _reduced(form, result.losses, reduction)
 
 
@@ -71,18 +73,23 @@ def loss_vjp(
     """Gradients of upstream * loss(name, x, target) with respect to the scores and alpha, in O(n) after sorts."""
     check_reduction(reduction)
     operation = _operation(name, alpha, descending, k, {**options, "gradient": True, "grad_alpha": True})
-    form, result = compute(operation, by_group(x, groups), alpha, threads, device, k, target=target)
+    x, stage = _stages(name, x, groups)
+    form, result = compute(operation, x, alpha, threads, device, k, target=target, stage=stage)
     if reduction == "none":
         weights = form.per_ranking("upstream", upstream)
     else:
         count = max(1, int((~np.isnan(result.losses)).sum())) if reduction == "mean" else 1
         weights = np.full(len(form.rankings), _one("upstream", upstream) / count)
-    found = {slot.name: values for slot, values in result.values.items()}
     of_each = np.repeat(weights, form.rankings.lengths) if reduction == "none" else weights[:1]
+    to_scores, to_alpha = [], []
     with np.errstate(over="ignore"):  # at a tiny alpha a gradient may well be beyond its dtype: inf
-        to_scores = np.multiply(found[GRADIENT], of_each, dtype=np.float64).astype(form.dtype, copy=False)
-        to_alpha = found[f"{GRADIENT}_alpha"] * weights
-    return Gradients(form.scores(to_scores), form.each(to_alpha))
+        for slot, values in result.values.items():  # one of each stage
+            if slot.name == GRADIENT:
+                found = np.multiply(values, of_each, dtype=np.float64)
+                to_scores.append(form.scores(found.astype(form.dtype, copy=False)))
+            else:
+                to_alpha.append(form.each(values * weights))
+    return Gradients(*(of_it[0] if stage is None else tuple(of_it) for of_it in (to_scores, to_alpha)))
 
 
 def metric(
@@ -125,9 +132,19 @@ def _one(name: str, given: Any) -> float:
     return float(found.reshape(()))
 
 
+def _stages(name: str, x: Any, groups: Any) -> tuple[Any, Any]:
+    """The scores, and those of the second stage of a cascade."""
+    if entry_of(name).stages == 1:
+        return by_group(x, groups), None
+    given = x if isinstance(x, list | tuple) else [x]
+    check_stages(name, len(given))
+    return by_group(given[0], groups), given[1]
+
+
 def _operation(name: str, alpha: Any, descending: bool, k: Any, options: dict[str, Any]) -> Loss:
-    if k is None and name in LOSSES and LOSSES[name].k == "needed":
-        raise OptionError(f"loss {name} needs k, how many are at the top")
+    check_k(name, k)
+    if entry_of(name).stages > 1:
+        options = {"stages": ("1", "2"), **options}
     made = operation_of(
         Loss, of_all("alpha", alpha), descending, k=EACH if k is None else of_all("k", k), loss=name, **options
     )

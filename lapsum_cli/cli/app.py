@@ -19,7 +19,7 @@ from typer.models import ArgumentInfo
 from .. import __version__
 from ..core.errors import DataError, IOFailed, LapsumError, OptionError, is_out_of_memory
 from ..operations import LOSSES, METHODS, OPERATIONS, methods_of, operation_called
-from ..operations.choices import CHOICES
+from ..operations.choices import CHOICES, Choices
 from ..operations.losses import asked_for
 from . import options
 from .bench import bench, with_words
@@ -128,7 +128,8 @@ def _own(made: Any) -> list[inspect.Parameter]:
             annotation=Annotated[kinds[field.name], _typed(field.metadata)],
         )
         for field in fields(made)
-        if "help" in field.metadata and (field.name not in CHOICES or field.name in of_methods)
+        if "help" in field.metadata
+        and (field.name not in CHOICES or field.name in of_methods or not issubclass(made, Choices))
     ]
 
 

@@ -219,7 +219,7 @@ def _list_losses(value: bool) -> None:
     if value:
         for name, entry in {**LOSSES, **METRICS}.items():
             what = "" if entry.is_soft else "metric: "
-            print(f"{name:<13}  {what}{entry.about}{'; n^2 steps' if entry.is_square else ''}")
+            print(f"{name:<14}  {what}{entry.about}{'; n^2 steps' if entry.is_square else ''}")
         print(_OF_METRICS)
         raise typer.Exit
 
@@ -238,6 +238,10 @@ def loss(
         _of_columns(
             "What the scores should order, larger is better. A column; with --columns a pattern; for NPY a file."
         ),
+    ] = None,
+    stages: Annotated[
+        str | None,
+        _of_columns("Of a cascade: the columns of both scores, in place of --score; a gradient for each.", "A,B"),
     ] = None,
     reduction: Annotated[
         str,

@@ -48,6 +48,7 @@ class LossEntry(NamedTuple):
 
     is_square   it takes n^2 steps, which long rankings must be asked for
     is_soft     it has an alpha, and gradients; else it is a metric, of which larger is better
+    stages      how many scores an item has: more than one in a cascade
     """
 
     module: str
@@ -56,6 +57,7 @@ class LossEntry(NamedTuple):
     options: tuple[str, ...] = ()
     is_square: bool = False
     is_soft: bool = True
+    stages: int = 1
 
 
 OPERATIONS = {
@@ -210,7 +212,7 @@ LOSSES = {
         "LambdaLoss: sum over pairs with y_i > y_j of W_ij log2(1 + e^((x_j - x_i) / alpha)), W as weighting says, "
         "of the first k places (Wang et al. 2018)",
         k="optional",
-        options=("weighting", "mu", "eps", "gain"),
+        options=("weighting", "mu", "eps", "gain", "pairs"),
         is_square=True,
     ),
     "listnet": LossEntry(
@@ -234,6 +236,43 @@ LOSSES = {
         k="optional",
         options=("gain",),
         is_square=True,
+    ),
+    "cascade-dftopk": LossEntry(
+        "lapsum_cli.kernels.losses.cascade_dftopk",
+        "of two stages: half of bce-dftopk of either, and the same of both memberships' product (Zhu et al. 2025)",
+        k="needed",
+        stages=2,
+    ),
+    "cascade-lapsum": LossEntry(
+        "lapsum_cli.kernels.losses.cascade_lapsum",
+        "of two stages: half of topk of either, and the same of both memberships' product",
+        k="needed",
+        stages=2,
+    ),
+    "lcron": LossEntry(
+        "lapsum_cli.kernels.losses.lcron",
+        "of two stages: what NeuralSort gives the first and the other places of each, and what passes both "
+        "(Wang et al. 2025)",
+        k="needed",
+        options=("kept",),
+        is_square=True,
+        stages=2,
+    ),
+    "arf": LossEntry(
+        "lapsum_cli.kernels.losses.arf",
+        "of two stages: NeuralSort's share of the kept places for the top k, and half a listwise cross-entropy of all "
+        "(Wang et al. 2023)",
+        k="needed",
+        options=("kept",),
+        is_square=True,
+        stages=2,
+    ),
+    "topk-hinge": LossEntry(
+        "lapsum_cli.kernels.losses.topk_hinge",
+        "max(0, margin + t - x_y / alpha), t the (k + 1)-th best of x / alpha with normal noise, y the largest target "
+        "(Garcin et al. 2022)",
+        k="needed",
+        options=("margin", "draws", "seed"),
     ),
 }
 

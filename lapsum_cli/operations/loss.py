@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 from ..core.device import DeviceWithKernels
 from ..core.errors import BadRanking, OptionError
 from ..core.quantities import K
-from . import LossEntry, entry_of, loss_called, units
+from . import LossEntry, entry_of, loss_called, stages, units
 from .loss_choices import READS, LossChoices, check, chosen
-from .operation import GRADIENT, RANKING, Derivatives, Forward, Operation, Slot, option
+from .operation import GRADIENT, RANKING, SCORE, Derivatives, Forward, Operation, Result, Slot, option, with_numbers
 from .softness import k_of, refuse_ks
 
 if TYPE_CHECKING:
@@ -30,6 +30,25 @@ def check_reduction(name: str) -> None:
     """OptionError unless it is one of REDUCTIONS."""
     if name not in REDUCTIONS:
         raise OptionError(f"reduction must be none, sum or mean, got {name!r}")
+
+
+def _columns(stages: int) -> str:
+    return "one score" if stages == 1 else f"{stages} columns of scores, as ⟨stages=first,second⟩"
+
+
+def check_stages(name: str, count: int) -> None:
+    """OptionError unless a loss is of so many scores of each item."""
+    if entry_of(name).stages != count:
+        raise OptionError(f"loss {name} takes {_columns(entry_of(name).stages)}, got {count}")
+
+
+def check_k(name: str, k: Any) -> None:
+    """OptionError where a loss needs a k and has none, or has one and no use for it."""
+    need = entry_of(name).k
+    if need == "needed" and k is None:
+        raise OptionError(f"loss {name} needs k, how many are at the top")
+    if need == "none" and k is not None:
+        raise OptionError(f"loss {name} takes no k")
 
 
 class Kept(NamedTuple):
@@ -55,7 +74,8 @@ class Loss(LossChoices, Operation):
     permutation: -(1/n) sum of log P[i, place of y_i], P the soft permutation. graded-topk: topk over all grades of y.
 
     As their authors have them, alpha in the place of a temperature: ranknet, lambda, listnet, listmle, approx-ndcg,
-    neural-ndcg, bce-dftopk. Metrics, without gradients: ndcg@k, recall@k, mrr, mrr@k, map, kendall, hard-spearman.
+    neural-ndcg, bce-dftopk, topk-hinge; of a cascade, --stages, cascade-dftopk, cascade-lapsum, lcron, arf. Metrics,
+    without gradients: ndcg@k, recall@k, mrr, mrr@k, map, kendall, hard-spearman.
 
     Scores of -inf take no part, nor do those of +inf in ascending order. A ranking with fewer than two others, a
     constant target or no gain has a null loss and gradient 0.
@@ -67,6 +87,7 @@ class Loss(LossChoices, Operation):
     grad_alpha: bool = option(False, "With --gradient, also that with respect to each ranking's alpha.", "--grad-alpha")
     force: bool = False  # also where a ranking is so long that what takes n^2 steps would refuse it
     scale: float = 1.0  # multiplies gradients, such as 1 / m for the mean of m losses
+    stages: tuple[str, ...] = ()  # what the scores of each are called, where a loss is of several
 
     name: ClassVar[str] = "loss"
     about: ClassVar[str] = "Losses of rankings against a target, and their gradients."
@@ -80,11 +101,15 @@ class Loss(LossChoices, Operation):
             raise OptionError(f"{self.label} is a metric of hard orders, which has no gradient; losses have")
         if len(self.ks) > 1:
             raise OptionError("a loss takes a single k")
+        if self.stages:
+            check_stages(self.loss, len(self.stages))
 
     @cached_property
     def gives(self) -> tuple[Slot, ...]:
-        first = Slot(GRADIENT) if self.gradient else Slot("loss", RANKING)
-        return (first, *([Slot(f"{GRADIENT}_alpha", RANKING)] if self.grad_alpha else []))
+        if not self.gradient:
+            return (Slot("loss", RANKING),)
+        each, alphas = self.stages or ("",), [(f"{GRADIENT}_alpha", RANKING)] if self.grad_alpha else []
+        return tuple(Slot(name, per, stage) for name, per in [(GRADIENT, SCORE), *alphas] for stage in each)
 
     def work_bytes(self, itemsize: int) -> int:
         """Beside sorting, kept from one pass to the next: float64 targets, ranks, places, upstreams and gradients; and
@@ -92,10 +117,11 @@ class Loss(LossChoices, Operation):
         """
         from .methods.lapsum import sorting_bytes
 
-        return 2 * sorting_bytes(itemsize) + 9 * 8 + 8 * loss_called(self.loss).work
+        of_one = 2 * sorting_bytes(itemsize) + 9 * 8 + 8 * loss_called(self.loss).work
+        return of_one if self.entry.stages == 1 else 2 * of_one + 100  # and where the scores of each stage are
 
     def card_bytes(self, itemsize: int) -> int:
-        return loss_called(self.loss).card_bytes + 4 * itemsize
+        return (loss_called(self.loss).card_bytes + 4 * itemsize) * self.entry.stages
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -103,6 +129,7 @@ class Loss(LossChoices, Operation):
             "loss": self.loss,
             **({"k": str(self.ks[0])} if self.ks else {}),
             **chosen(self, self.loss),
+            **({"stages": list(self.stages)} if self.stages else {}),
             **({"gradient": True, "scale": self.scale} if self.gradient else {}),
         }
 
@@ -131,6 +158,10 @@ class Loss(LossChoices, Operation):
     def on_a_tiny_ranking(self) -> Self:
         return replace(super().on_a_tiny_ranking(), ks=() if self.entry.k == "none" else (K(1.0),))
 
+    def numbered(self, rankings: Rankings, first: int) -> Rankings:
+        """With the numbers, where noise is drawn by them (each["number"])."""
+        return with_numbers(rankings, first) if "seed" in self.entry.options else rankings
+
     @cached_property
     def asks_how_many(self) -> bool:
         return any(k.percent for k in self.ks)
@@ -143,8 +174,20 @@ class Loss(LossChoices, Operation):
             refuse_ks(each["k"])
         yield "", rankings.with_each(each)
 
+    def compute(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True) -> Result:
+        """Every slot that it gives; of several stages those of each, which a ranking of its own stands for."""
+        if stages.STAGE not in rankings.beside:
+            return super().compute(rankings, on, results)
+        try:
+            found = replace(self, stages=()).compute(stages.together(rankings, on, self.descending), on, results)
+        except BadRanking as error:
+            raise BadRanking(error.ranking // self.entry.stages, error.problem) from None
+        return stages.apart(found, rankings, on, self.gives)
+
     def forward(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True, keep: bool = False) -> Forward:
-        """Losses (m,), NaN where there is none, as the number "loss"; rankings.beside has the target (N,)."""
+        """Losses (m,), NaN where there is none, as the number "loss"; rankings.beside has the target (N,). Of several
+        stages all rankings of a query have its loss.
+        """
         import numpy as np
 
         from ..core.rankings import Rankings, frozen
@@ -165,6 +208,7 @@ class Loss(LossChoices, Operation):
         part = Rankings(values, offsets, {}, each)
         given = (part, frozen(target), each["alpha"], each.get("k"), self._how(), self.descending)
         found, state = losses.forward(on.kernels, on.place, loss_called(self.loss), *given, keep or self.gradient)
+        found = np.repeat(found, self.entry.stages)
         found[~defined] = np.nan
         made = Forward(None, Kept(state, part, taken, ~np.isnan(found)), {"loss": found})
         units.put_back(made, rankings, self.in_scores, self.result, on)
@@ -182,6 +226,8 @@ class Loss(LossChoices, Operation):
         constant = part.each.get("constant")
         if constant is not None:
             known = known & ~constant
+        if upstream is not None and self.entry.stages > 1:
+            upstream = np.repeat(upstream.reshape(-1, self.entry.stages).sum(axis=1), self.entry.stages)
         weights = np.where(known, self.scale if upstream is None else self.scale * upstream, 0.0)
         to_scores = on.here_array(losses.weighted(on.kernels, on.place, part.offsets, to_scores, weights))
         with np.errstate(over="ignore"):  # at an alpha of 1e-40 a gradient may well be beyond float32: inf

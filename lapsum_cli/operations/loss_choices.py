@@ -12,7 +12,7 @@ from typing import Any
 
 from ..core.errors import OptionError
 from . import LOSSES, METRICS, entry_of
-from .choices import _choice, _one_of, _Rule
+from .choices import _choice, _one_of, _Rule, _whole
 
 WEIGHTINGS: dict[str, Callable[[float], tuple[float, ...]]] = {  # by mu: the w of kernels.losses.lambda_loss
     "none": lambda mu: (1, 0, 0, 0, 0, 0),
@@ -24,7 +24,7 @@ WEIGHTINGS: dict[str, Callable[[float], tuple[float, ...]]] = {  # by mu: the w 
     "gtdiff": lambda mu: (0, 0, 0, 0, 1, 0),
     "gtdiff-powed": lambda mu: (0, 0, 0, 0, 0, 1),
 }
-GAINS = ("exp2", "linear")
+GAINS, PAIRS = ("exp2", "linear"), ("both", "either")
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,45 @@ class LossChoices:
         _Rule(lambda value: 0 <= value < 1, "from 0 to 1"),
         "E",
     )
+    pairs: str = _choice(
+        "both", "lambda: with k, which of a pair must be in the first k places.", _one_of(*PAIRS), "|".join(PAIRS)
+    )
+    margin: float = _choice(
+        1.0,
+        "topk-hinge: alphas by which the true item is to be above the next, times its target.",
+        _Rule(lambda value: 0 <= value < math.inf, "0 or more"),
+        "M",
+    )
+    draws: int = _choice(5, "topk-hinge: how often noise is drawn.", _whole(1), "N")
+    seed: int = _choice(0, "topk-hinge: what noise is drawn by, with the number of the ranking.", _whole(0), "N")
+    kept: str | None = _choice(
+        None,
+        "lcron, arf: how many each stage keeps, such as 100,20; k where it is not given.",
+        _Rule(lambda value: value is None or len(_counts(value)) == 2, "a number for each stage, such as 100,20"),
+        "A,B",
+    )
 
 
 CHOICES = {of_it.name: of_it for of_it in fields(LossChoices)}
 READS: dict[str, Callable[[LossChoices], Any]] = {  # by what loops call it
     "exponential": lambda given: given.gain == "exp2",
     "weights": lambda given: _array(WEIGHTINGS[given.weighting](given.mu)),
+    "margin": lambda given: float(given.margin),
+    "draws": lambda given: given.draws,
+    "seed": lambda given: given.seed,
+    "either": lambda given: given.pairs == "either",
     "most": lambda given: -math.log(given.eps) if given.eps > 0 else math.inf,
+    "kept": lambda given: _array(_counts(given.kept) if given.kept is not None else ()),
 }
+
+
+def _counts(given: Any) -> tuple[float, ...]:
+    """Numbers of 0 or more, of "100,20" or a sequence; none where one is not."""
+    try:
+        found = tuple(float(part) for part in (given.split(",") if isinstance(given, str) else given))
+    except (TypeError, ValueError):
+        return ()
+    return found if all(0 <= number < math.inf for number in found) else ()
 
 
 def _array(values: tuple[float, ...]) -> Any:

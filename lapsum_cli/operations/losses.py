@@ -99,6 +99,12 @@ class Losses(Operation):
     def on_a_tiny_ranking(self) -> Self:
         return replace(super().on_a_tiny_ranking(), several=tuple(part.on_a_tiny_ranking() for part in self.several))
 
+    def numbered(self, rankings: Rankings, first: int) -> Rankings:
+        """With the numbers, where one of them draws noise by them."""
+        for part in self.several:
+            rankings = part.numbered(rankings, first)
+        return rankings
+
     def short(self, rankings: Rankings) -> int:
         return max(part.short(_of(part, rankings)) for part in self.several)
 
@@ -136,4 +142,8 @@ def _of(part: Loss, rankings: Rankings) -> Rankings:
 
 def _slot(part: Loss, slot: Slot) -> Slot:
     """What it is called among those of others."""
-    return slot._replace(k=part.label) if part.entry.is_soft else Slot(part.label, RANKING)
+    return (
+        slot._replace(k="_".join(filter(None, [part.label, slot.k])))
+        if part.entry.is_soft
+        else Slot(part.label, RANKING)
+    )

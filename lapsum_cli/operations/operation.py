@@ -260,11 +260,7 @@ class ByMethod(Choices, Operation):
 
     def numbered(self, rankings: Rankings, first: int) -> Rankings:
         """With the numbers, where noise is drawn by them (each["number"])."""
-        if "seed" not in self.choices:
-            return rankings
-        import numpy as np
-
-        return rankings.with_each({**rankings.each, "number": np.arange(first, first + len(rankings), dtype=float)})
+        return with_numbers(rankings, first) if "seed" in self.choices else rankings
 
     @property
     def any_unit(self) -> bool:  # type: ignore[override]
@@ -317,6 +313,13 @@ class ByMethod(Choices, Operation):
             on.clear(found.scores, rankings, constant)
             on.clear_numbers(found.alpha, constant)
         return found
+
+
+def with_numbers(rankings: Rankings, first: int) -> Rankings:
+    """With the number of each in its file or call, of which so many came before (each["number"])."""
+    import numpy as np
+
+    return rankings.with_each({**rankings.each, "number": np.arange(first, first + len(rankings), dtype=float)})
 
 
 def operation_of(kind: type[Operation], alpha: Any, descending: bool, *, k: Any = EACH, **options: Any) -> Operation:

@@ -13,6 +13,7 @@ from .loss import Loss
 from .operation import ByMethod, Operation
 from .placed import places
 from .rank import Rank
+from .stages import STAGE
 
 _READY: set[tuple[str, str, str]] = set()  # kernels, unit of alpha, dtype: asked for at every call
 
@@ -67,6 +68,7 @@ def _rankings(dtype: str, operation: Operation, *lengths: int) -> Any:
     offsets = np.cumsum([0, *(lengths or (1, 2))])
     scores = 1 + np.arange(offsets[-1], dtype=dtype) * np.finfo(dtype).eps
     beside = {"upstream": scores} if operation.gradient else {}
+    beside |= {STAGE: scores} if isinstance(operation, Loss) and operation.entry.stages > 1 else {}
     return Rankings(scores, offsets, {**beside, "target": scores.astype(np.float64)})
 
 

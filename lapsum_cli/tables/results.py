@@ -185,6 +185,7 @@ class Table:
         """The scores copied out of the table, the work, what is given beside them, the results, and a byte for NaN."""
         width = self.dtype.itemsize
         beside = 8 if "target" in self.operation.takes else (width if self.operation.gradient else 0)
+        beside += width if self.layout.names.stage is not None else 0
         results = width * sum(slot.per in (SCORE, POSITION) for slot in self.operation.gives)
         # On a card the work is done there; what crosses the bus is copied to pinned memory, both ways.
         work = 2 * (width + beside + results) if self.on.has_own_memory else self.operation.work_bytes(width)
@@ -218,8 +219,10 @@ class Table:
         values, offsets, batch.valid = self._without_nan(batch, values, offsets)
         names = self.layout.names
         each = {name: self.layout.option(column, batch) for name, column in names.each.items()}
-        dtypes = {"upstream": self.dtype, "target": np.dtype(np.float64)}
-        beside = {what: self._beside(what, name, batch, dtypes[what]) for what, name in names.beside.items()}
+        own = {"target": np.dtype(np.float64)}
+        beside = {
+            what: self._beside(what, name, batch, own.get(what, self.dtype)) for what, name in names.beside.items()
+        }
         return Rankings(values, offsets, beside, each)
 
     def _beside(self, what: str, name: str, batch: Batch, dtype: np.dtype) -> np.ndarray:

@@ -68,13 +68,14 @@ class Names:
     k: str | None = None
     upstream: str | None = None
     target: str | None = None
+    stage: str | None = None  # the second score of a cascade
     item: str | None = None
     keep: tuple[str, ...] = ()
 
     @property
     def beside(self) -> dict[str, str]:
         """What goes with each score: a column of a table, or a file beside an array."""
-        given = {"upstream": self.upstream, "target": self.target}
+        given = {"upstream": self.upstream, "target": self.target, "stage": self.stage}
         return {what: name for what, name in given.items() if name is not None}
 
     @property
@@ -95,8 +96,8 @@ class Names:
 
     def numbers(self, columns: list[str], kinds: Kinds) -> list[str]:
         """The columns of a text that must be read as numbers; kinds: what the first rows of some of them look like."""
-        patterns = (self.columns, self.upstream, self.target)
-        named = (self.score, self.alpha, self.k, self.upstream, self.target)
+        patterns = (self.columns, *self.beside.values())
+        named = (self.score, self.alpha, self.k, *self.beside.values())
         found = [c for c in columns if c in named or any(matching(given, [c]) for given in patterns)]
         if self.score is None and self.columns is None:
             wrong = hint_of_columns(columns) is not None  # and what the values say is then not told

@@ -28,17 +28,17 @@ these functions as they are. What cannot be used raises a LapsumError, such as a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from ..core.errors import DataError, OptionError
+from ..core.errors import OptionError
 from ..core.quantities import Alpha, K
 from ..core.renamed import formerly
-from ..core.tensors import unreadable
-from ..operations import LOSSES, METHODS
-from ..operations.loss import Loss, check_reduction
+from ..operations import LOSSES, METHODS, entry_of
+from ..operations.loss import Loss, check_k, check_reduction, check_stages
 from ..operations.operation import EACH, Operation, operation_of
 from ..operations.rank import Rank
 from ..operations.sort import Sort
@@ -47,7 +47,7 @@ from ..operations.warm import warm
 from .function import Call, Function
 from .places import NOTHING, device_of
 from .surroundings import eagerly
-from .tensors import check_option, check_scores, refuse_transforms
+from .tensors import check_option, check_scores, check_target, of_queries, refuse_transforms
 
 __all__ = [
     "log_soft_topk",
@@ -175,7 +175,7 @@ def permutation_loss(
 @eagerly
 def loss(
     name: str,
-    x: torch.Tensor,
+    x: Any,
     target: torch.Tensor,
     *,
     k: Any = None,
@@ -184,20 +184,42 @@ def loss(
     reduction: str = "mean",
     **options: Any,
 ) -> torch.Tensor:
-    """A loss of operations.LOSSES by its name; k and options as it takes them."""
+    """A loss of operations.LOSSES by its name; k and options as it takes them. Of a cascade x is a tuple of the scores
+    of its two stages.
+    """
     check_reduction(reduction)
+    if entry_of(name).stages > 1:
+        return _of_stages(name, x, target, k, alpha, descending, reduction, options)
     check_scores(x)
-    if isinstance(target, torch.Tensor) and (problem := unreadable(target)):
-        raise DataError(f"the target {problem}")
-    if not isinstance(target, torch.Tensor) or target.shape != x.shape:
-        raise DataError(f"the target must be a tensor of the shape of x, {tuple(x.shape)}")
+    check_target(target, x)
+    operation = _loss_of(name, k, alpha, descending, options)
+    return _apply(operation, x, alpha, k, target, reduction)
+
+
+def _loss_of(name: str, k: Any, alpha: Any, descending: bool, options: dict[str, Any]) -> Operation:
     if isinstance(k, torch.Tensor) and k.requires_grad:
         raise OptionError("a loss has no gradient with respect to k; pass k.detach()")
-    if k is None and name in LOSSES and LOSSES[name].k == "needed":
-        raise OptionError(f"loss {name} needs k, how many are at the top")
+    check_k(name, k)
     own_k = EACH if k is None else _constant(k, K)
-    operation = operation_of(Loss, _constant(alpha, Alpha), descending, k=own_k, loss=name, **options)
-    return _apply(operation, x, alpha, k, target, reduction)
+    return operation_of(Loss, _constant(alpha, Alpha), descending, k=own_k, loss=name, **options)
+
+
+def _of_stages(
+    name: str, x: Any, target: Any, k: Any, alpha: Any, descending: bool, reduction: str, options: dict[str, Any]
+) -> torch.Tensor:
+    """A loss of a cascade: a ranking for each stage, those of a query together, all of which have its loss."""
+    stages = list(x) if isinstance(x, list | tuple) else [x]
+    check_stages(name, len(stages))
+    for of_stage in stages:
+        check_scores(of_stage)
+        check_target(target, of_stage)
+    scores = torch.stack(stages, -2)
+    worst = torch.isinf(scores) if not descending else torch.isneginf(scores)
+    scores = scores.masked_fill(worst.any(-2, keepdim=True), -math.inf)
+    alpha, k = (of_queries(given, stages[0].ndim - 1) for given in (alpha, k))
+    operation = _loss_of(name, k, alpha, descending, options)
+    losses = _apply(operation, scores, alpha, k, target.unsqueeze(-2).expand(scores.shape), reduction)
+    return losses[..., 0] if reduction == "none" else (losses / len(stages) if reduction == "sum" else losses)
 
 
 def __getattr__(name: str) -> Callable[..., torch.Tensor]:

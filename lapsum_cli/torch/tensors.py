@@ -48,6 +48,14 @@ def check_scores(x: Any) -> None:
         raise DataError("x must have at least one dimension, got a single number")
 
 
+def check_target(target: Any, x: torch.Tensor) -> None:
+    """DataError for what is no tensor like x."""
+    if isinstance(target, torch.Tensor) and (problem := unreadable(target)):
+        raise DataError(f"the target {problem}")
+    if not isinstance(target, torch.Tensor) or target.shape != x.shape:
+        raise DataError(f"the target must be a tensor of the shape of x, {tuple(x.shape)}")
+
+
 def check_option(name: str, given: Any, x: torch.Tensor) -> torch.Tensor | None:
     """An alpha or k that is a tensor, None for any other; OptionError if it is no number for each of the rankings."""
     if not isinstance(given, torch.Tensor):
@@ -65,6 +73,12 @@ def check_option(name: str, given: Any, x: torch.Tensor) -> torch.Tensor | None:
             f"{tuple(leading)}"
         )
     return given
+
+
+def of_queries(given: Any, axes: int) -> Any:
+    """An alpha or k of each query, with so many axes, as that of each of its stages, which are an axis more."""
+    is_for_each = isinstance(given, torch.Tensor) and 0 < given.ndim <= axes
+    return given.unsqueeze(-1) if is_for_each else given
 
 
 def per_ranking(given: torch.Tensor, leading: torch.Size, device: torch.device) -> torch.Tensor:

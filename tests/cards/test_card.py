@@ -17,6 +17,7 @@ from lapsum_cli.devices import pieces
 from lapsum_cli.devices.card import Card
 from lapsum_cli.devices.cpu import Cpu
 from lapsum_cli.operations import LOSSES, loss_called
+from lapsum_cli.operations.stages import STAGE
 
 # A GPU warns of no overflow and no NaN. NumPy does, in whose scalars the simulator computes.
 pytestmark = [pytest.mark.cuda, pytest.mark.filterwarnings("ignore::RuntimeWarning")]
@@ -173,6 +174,8 @@ def test_the_memory_that_operations_say_they_need_on_a_card(monkeypatch):
             is_by_grades = isinstance(operation, Loss) and loss_called(operation.loss).levels is not None
             target = np.arange(float(n)) // (n // 2 if is_by_grades else 1)
             beside = {"target": target} | ({"upstream": np.zeros(n, dtype)} if operation.gradient else {})
+            if isinstance(operation, Loss) and operation.entry.stages > 1:
+                beside[STAGE] = np.zeros(n, dtype)
             Card(lane).compute(operation, rankings_of([np.zeros(n, dtype)], np.ones(1), **beside))
             needed, said = lane.bytes / n + extra, operation.card_bytes(itemsize)
             assert needed <= said, (operation, dtype)

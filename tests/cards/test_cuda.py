@@ -20,6 +20,7 @@ from lapsum_cli.devices import pieces
 from lapsum_cli.devices.cpu import Cpu
 from lapsum_cli.operations import LOSSES, METRICS
 from lapsum_cli.operations.operation import RANKING
+from lapsum_cli.operations.stages import STAGE
 
 # A GPU warns of no overflow and no NaN. NumPy does, in whose scalars the simulator computes.
 pytestmark = [pytest.mark.cuda, pytest.mark.filterwarnings("ignore::RuntimeWarning")]
@@ -70,8 +71,10 @@ def test_losses_and_their_gradients(loss, dtype, descending, kind):
     target = np.random.default_rng(2).integers(0, 4, sum(map(len, rows))).astype(float)
     target[[0, 2]] = 5  # none is constant
     ks = None if LOSSES[loss].k == "none" else np.array([max(1.0, len(x) / 4) for x in rows])
-    rankings = rankings_of(rows, np.geomspace(0.1, 1, len(rows)), ks, target=target)
-    results = both(Loss(loss=loss, descending=descending, gradient=True, grad_alpha=True), rankings)
+    beside = {STAGE: np.concatenate(rows)[::-1].copy()} if LOSSES[loss].stages > 1 else {}
+    rankings = rankings_of(rows, np.geomspace(0.1, 1, len(rows)), ks, target=target, **beside)
+    given = {"gradient": True, "grad_alpha": True, "stages": ("a", "b") if beside else ()}
+    results = both(Loss(loss=loss, descending=descending, **given), rankings)
     np.testing.assert_allclose(results[0].losses, results[1].losses, rtol=1e-12)
     agree(*results, dtype)
 

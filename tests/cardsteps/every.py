@@ -21,6 +21,7 @@ from lapsum_cli.devices.card import Card
 from lapsum_cli.devices.cpu import Cpu
 from lapsum_cli.operations import LOSSES
 from lapsum_cli.operations.operation import PAIR
+from lapsum_cli.operations.stages import STAGE
 
 # Lengths of rankings: a few of every kind, many short ones, a long one. The simulator takes a second for a few scores.
 SHAPES = {
@@ -56,11 +57,13 @@ def cases():
         target[[0, 2]] = 5  # none is constant
         for loss in LOSSES:
             ks = None if LOSSES[loss].k == "none" else np.array([max(1.0, len(x) / 4) for x in rows])
-            operation = Loss(loss=loss, descending=descending, gradient=True, grad_alpha=True)
+            beside = {STAGE: np.concatenate(rows)[::-1].copy()} if LOSSES[loss].stages > 1 else {}
+            given = {"gradient": True, "grad_alpha": True, "stages": ("a", "b") if beside else ()}
+            operation = Loss(loss=loss, descending=descending, **given)
             yield (
                 f"{loss} loss {dtype}",
                 operation,
-                rankings_of(rows, np.geomspace(0.1, 1, len(rows)), ks, target=target),
+                rankings_of(rows, np.geomspace(0.1, 1, len(rows)), ks, target=target, **beside),
             )
         rows = rows_of(dtype, kind, (1, 6, 20))
         yield f"permute {dtype}", Permute(descending=descending), rankings_of(rows, np.array([0.1, 0.5, 2.0]))

@@ -10,6 +10,7 @@ from commands import refusal, run
 
 import lapsum_cli as lapsum
 from lapsum_cli import DataError, OptionError, OutputError, run_file
+from lapsum_cli.operations import LOSSES as LISTED
 from lapsum_cli.operations import METRICS
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "search.parquet"
@@ -30,6 +31,7 @@ LOSSES = {
     "listmle": {},
     "approx-ndcg": {"gain": "linear"},
     "neural-ndcg": {"k": 5},
+    "topk-hinge": {"k": 5},
 }
 INF = float("inf")
 SCORES = [[0.3, 2.0, -1.0, 0.5], [1.0, 2.0, 3.0], [5.0], [], [-INF, 1.0, 0.2, 4.0], [-INF, 1.0], [2.0, 2.0, 2.0]]
@@ -325,10 +327,11 @@ def test_the_losses_are_listed_and_defined():
     done = run("loss", "--list")
     lines = done.stdout.decode().partition("\n\n")[0].splitlines()
     names = [line.split("  ")[0] for line in lines]
-    losses = dict.fromkeys(case.split()[0] for case in LOSSES)
-    assert (done.returncode, names) == (0, [*losses, *METRICS])
+    losses = [*dict.fromkeys(case.split()[0] for case in LOSSES)]
+    assert losses == [name for name, entry in LISTED.items() if entry.stages == 1]
+    assert (done.returncode, names) == (0, [*LISTED, *METRICS])
     square = [line.split()[0] for line in lines if "; n^2 steps" in line]
-    assert square == ["ranknet", "lambda", "approx-ndcg", "neural-ndcg", "kendall"]
+    assert square == ["ranknet", "lambda", "approx-ndcg", "neural-ndcg", "lcron", "arf", "kendall"]
 
 
 # Several at once.

@@ -59,6 +59,7 @@ def cases(entry, n):
     has_definition,
     topk_loss="no bound relative to it holds where log(1 - p) cancels: bounded in test_gradients.py, in float64",
     permutation_loss="as the one above: bounded in test_gradients.py, in float64",
+    cascade_lapsum_loss="as the one above: bounded in test_gradients.py, in float64",
     graded_topk_loss="as the one above: bounded in test_gradients.py, in float64",
 )
 def test_results_are_those_of_the_definition(entry, shape, dtype):

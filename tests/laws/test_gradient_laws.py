@@ -93,6 +93,7 @@ def test_scaling_scores_and_alpha_together_moves_nothing_but_sorted_scores(entry
     lambda entry: has_gradient(entry) and has("symmetric")(entry),
     lambda_loss="its weights are of hard places, where equal scores are in the order of the input",
     lambda_loss_at_k="the same, as above it",
+    lambda_loss_of_either="the same, as above it",
 )
 @given(short, softness, st.randoms(use_true_random=False))
 def test_gradients_go_with_their_scores(entry, ranking, alpha, random):

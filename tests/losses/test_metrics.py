@@ -7,7 +7,7 @@ import pytest
 
 import lapsum_cli
 from lapsum_cli import LapsumError, OptionError
-from lapsum_cli.api.losses import loss_vjp
+from lapsum_cli.api.losses import loss, loss_vjp
 
 RNG = np.random.default_rng(4)
 
@@ -98,3 +98,11 @@ def test_what_is_no_metric_is_refused():
         loss_vjp("ndcg@k", [1.0, 2], [0, 1], k=2)
     with pytest.raises(LapsumError, match="ndcg@k needs targets of 0 or more, got -1"):
         lapsum_cli.metric("ndcg@2", [1.0, 2], [-1, 1])
+
+
+def test_a_k_that_a_loss_has_no_use_for_is_refused():
+    for k in (2, [2]):
+        with pytest.raises(OptionError, match="loss spearman takes no k"):
+            loss("spearman", [[1.0, 2]], [[0, 1]], k=k)
+        with pytest.raises(OptionError, match="loss listnet takes no k"):
+            loss_vjp("listnet", [[1.0, 2]], [[0, 1]], k=k)

@@ -8,7 +8,10 @@ import pytest
 
 from lapsum_cli.api.losses import loss, loss_vjp, metric
 
-CASES = json.loads((Path(__file__).parents[1] / "vectors" / "ltr_losses.json").read_text())["cases"]
+VECTORS = Path(__file__).parents[1] / "vectors"
+CASES = [
+    case for name in ("ltr_losses", "cascades") for case in json.loads((VECTORS / f"{name}.json").read_text())["cases"]
+]
 WEIGHTINGS = {
     None: "none",
     "ndcgLoss1_scheme": "ndcg1",
@@ -58,6 +61,16 @@ def test_lambda_losses(case):
         weights /= pairs(x, y, how["k"], weighting == "ndcg1").sum()
     got = loss_vjp("lambda", x, y, np.ones(len(x)), **given)
     agree(case, loss("lambda", x, y, **given), got.scores, weights)
+
+
+@of("fs_lambdaloss")
+def test_lambda_loss_of_pairs_of_which_either_is_in_the_first_places(case):
+    x, y = rankings(case)
+    share = case["params"]["smooth_fraction"]  # of |d(i) - d(j)|; the rest is of the distance of places
+    given = {"alpha": 1, "k": case["params"]["topn"], "pairs": "either", "gain": "linear", "reduction": "none"}
+    given |= {"weighting": "ndcg2++", "mu": (1 - share) / share} if share else {"weighting": "ndcg2"}
+    weights = np.full(len(x), np.log(2) * (share or 1))
+    agree(case, loss("lambda", x, y, **given), loss_vjp("lambda", x, y, np.ones(len(x)), **given).scores, weights)
 
 
 @of("rankNet")

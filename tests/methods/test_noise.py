@@ -1,9 +1,10 @@
 """Noise by counting: known words, and independence of all but seed, ranking, draw and column."""
 
 import numpy as np
+import pytest
 
 import lapsum_cli as lapsum
-from lapsum_cli.kernels.methods import philox
+from lapsum_cli.kernels.scalars import philox
 
 X = np.random.default_rng(0).standard_normal((6, 20))
 HOW = {"method": "noised", "alpha": 1.0, "draws": 7}
@@ -40,3 +41,11 @@ def test_a_file_of_many_batches_has_a_number_for_each_ranking(tmp_path):
     np.save(tmp_path / "x.npy", x)
     lapsum.run_file("topk", tmp_path / "x.npy", tmp_path / "p.npy", k=3, memory="400MiB", **HOW)
     assert np.array_equal(np.load(tmp_path / "p.npy"), lapsum.soft_topk(x, 3, **HOW))
+
+
+def test_noise_is_given_for_every_score_also_where_there_are_none():
+    for shape in ((0,), (3, 0), (0, 4)):
+        assert lapsum.soft_topk(np.zeros(shape), 1, noise=np.zeros((*shape, 7)), **HOW).shape == shape
+    for wrong in ((3,), (4, 7), (3, 0)):
+        with pytest.raises(lapsum.OptionError, match="must have that of the scores, and an axis more"):
+            lapsum.soft_topk(np.zeros(3), 1, noise=np.zeros(wrong), **HOW)

@@ -200,7 +200,7 @@ def test_a_loss_is_one_of_the_command(folder):
     printed, _ = done("loss", NAME, "x.npy", "--target", "target.npy", "--alpha", "0.5", "--to", "csv", cwd=folder)
     assert [float(row.split(",")[-1]) for row in printed.splitlines()[1:]] == pytest.approx(squares(0.5))
     listed, _ = done("loss", "--list")
-    assert f"{NAME:<13}  the mean square of how far" in listed
+    assert f"{NAME:<14}  the mean square of how far" in listed
     helped, _ = done("loss", "--help")
     assert "toy; or a metric" in " ".join(helped.replace("│", " ").split())
     refused = command("toys", "loss", NAME, "x.npy", "--target", "target.npy", "-k", "2", cwd=folder)

@@ -8,7 +8,9 @@ With G the gains relative to the ideal DCG, d(i) = 1 / log2(1 + i) of places i f
     W = w0 + w1 G_i d(i) + w2 |d(i) - d(j)| |G_i - G_j| + w3 |d(|i - j|) - d(|i - j| + 1)| |G_i - G_j|
            + w4 |y_i - y_j| + w5 |y_i^2 - y_j^2|
 
-where w is what a weighting names; with w1 all pairs count, also those of an item with itself.
+where w is what a weighting names; with w1 all pairs count, also those of an item with itself. With a k those pairs
+count of which both are in the first k places, and the ideal is of so many; or of which either is, where the ideal is of
+all and d is 0 behind the first k (Jagerman et al., On optimizing top-k metrics for neural ranking models, 2022).
 """
 
 import numpy as np
@@ -26,7 +28,7 @@ GAIN, DISCOUNT = 0, 1  # rows of work, by item
 @uncounted
 def lambda_loss(rankings, offsets, read, losses, upstreams):
     """The sum over pairs of the first k places, and its gradient along z."""
-    x, y, places, ideal_places, alphas, limits, descending, exponential, w, most = read
+    x, y, places, ideal_places, alphas, limits, descending, exponential, w, most, either = read
     team, (upstream, work), up = join(rankings), upstreams, 1.0 if descending else -1.0
     for r in range(team.first, team.last):
         start, stop, best = offsets[r], offsets[r + 1], -np.inf
@@ -36,15 +38,16 @@ def lambda_loss(rankings, offsets, read, losses, upstreams):
         ideal, nothing = 0.0, nothing_of(best)
         for i in range(start + team.t, stop, team.threads):
             work[GAIN, i] = gain_of(y[i], best, nothing, exponential)
-            work[DISCOUNT, i] = 1.0 / log2(2.0 + places[i])
-            if ideal_places[i] < limits[r]:
-                ideal += work[GAIN, i] * min(limits[r] - ideal_places[i], 1.0) / log2(2.0 + ideal_places[i])
+            work[DISCOUNT, i] = 1.0 / log2(2.0 + places[i]) if places[i] < limits[r] or not either else 0.0
+            counted = 1.0 if either else min(limits[r] - ideal_places[i], 1.0)
+            ideal += work[GAIN, i] * max(counted, 0.0) / log2(2.0 + ideal_places[i])
         (ideal,) = team_sums(team, (ideal,))
         total = 0.0
         for i in range(start + team.t, stop, team.threads):
             slope, costs = 0.0, 0.0  # as in ranknet
-            for j in range(start, stop if places[i] < limits[r] and ideal > 0.0 else start):
-                if places[j] < limits[r]:
+            is_in = places[i] < limits[r]
+            for j in range(start, stop if (is_in or either) and ideal > 0.0 else start):
+                if places[j] < limits[r] or (is_in and either):
                     is_above, is_below = y[i] > y[j] or w[1] != 0.0, y[i] < y[j] or w[1] != 0.0
                     if is_above:
                         cost, falls = _pair(x, y, i, j, places, work, ideal, w, up, alphas[r], most)
@@ -91,6 +94,7 @@ LOSS = Loss(
         "exponential",
         "weights",
         "most",
+        "either",
     ),
     moves=("scores over alpha",),
     sums=1,

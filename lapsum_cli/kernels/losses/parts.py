@@ -33,6 +33,8 @@ class Loss(NamedTuple):
     work          rows of float64, (work, N), that the loop writes and reads: the last of its upstreams
     of_constant   whether there is one where all targets are alike, also of a single score
     levels        (target, offsets) -> several ks (m,) float64: it is n times the sum of what the loop makes for each
+    stages        how many rankings, one after the other, are of the same items and have one loss: the loop sees them as
+                  one ranking, and numbers of rankings for each
     card_bytes    per score on a card, the scores and the results left out; measured by the tests of a card
     """
 
@@ -44,6 +46,7 @@ class Loss(NamedTuple):
     work: int = 0
     of_constant: bool = False
     levels: Callable[[Array, np.ndarray], Iterable[np.ndarray]] | None = None
+    stages: int = 1
     card_bytes: int = 240
 
 
@@ -86,6 +89,11 @@ class Parts:
     def places(self) -> Array:
         """(N,) int64, places of the scores from 0, the best first; ties in the order of the input."""
         return self.order.positions()
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """(m,) of each ranking in its file or call, by which noise is drawn."""
+        return np.asarray(self.rankings.each.get("number", np.arange(len(self.rankings))), np.int64)
 
     @property
     def limits(self) -> np.ndarray:
@@ -232,7 +240,8 @@ def forward(
     descending: bool,
     keep: bool,
 ) -> tuple[np.ndarray, Parts | _Gradients]:
-    """Losses (m,) in memory here, NaN where a target defines none after all; and what `backward` needs, if keep.
+    """Losses (m,), or one for the stages of each query, in memory here, NaN where a target defines none after all; and
+    what `backward` needs, if keep.
 
     kernels, place  a device's kernels, ..cpu or ..cuda, and where they run: Cores or a Lane
     rankings        of two scores or more, none of them masked; target (N,) float64, not all alike, larger is better
@@ -246,7 +255,8 @@ def forward(
     size = int(rankings.offsets[-1])
     shapes = [(*WAYS_BACK[name].shape, size * (keep and parts.depends_on(name))) for name in loss.moves]
     shapes += [(loss.work, size)] if loss.work else []
-    losses, upstreams = kernels.losses.each_ranking(place, loss, rankings.offsets, given, shapes)
+    offsets = rankings.offsets if loss.stages == 1 else rankings.offsets[:: loss.stages].copy()
+    losses, upstreams = kernels.losses.each_ranking(place, loss, offsets, given, shapes)
     parts.upstreams = upstreams[: len(loss.moves)]
     parts.forget()
     return losses, parts

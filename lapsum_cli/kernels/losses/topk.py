@@ -34,19 +34,24 @@ def topk(rankings, offsets, read, losses, upstreams):
 
 @inner
 def _cross_entropy(v, p, t, cut, alpha):
-    """-(t log p + (1 - t) log(1 - p)) of a score v, larger being better, and its slope along v / alpha at a fixed
-    threshold, where log p rises by (1 - p) / p or 1, and so on.
+    """-(t log p + (1 - t) log(1 - p)) of a score v, and its slope."""
+    log_in, log_out, rises, falls = logs(v, p, cut, alpha)
+    return _entropy(t, log_in, log_out), -t * rises - (1.0 - t) * falls
+
+
+@inner
+def logs(v, p, cut, alpha):
+    """log p and log(1 - p) of a score v, larger being better, and their slopes along v / alpha at a fixed threshold:
+    (1 - p) / p or 1, and so on.
     """
     if cut[2] == -np.inf and cut[3] == -np.inf:
-        return _entropy(t, log_or_minus_inf(p), log_or_minus_inf(1.0 - p)), 0.0
+        return log_or_minus_inf(p), log_or_minus_inf(1.0 - p), 0.0, 0.0
     is_above = v >= cut[1]
     distance = 0.5 * v - 0.5 * cut[1] if is_above else 0.5 * cut[0] - 0.5 * v
     log_tail = log_share(cut[3] if is_above else cut[2]) - distance / (0.5 * alpha)
     tail = exp_nonpositive(log_tail)
     log_rest, odds = log_one_minus(tail), tail / (1.0 - tail)
-    if is_above:
-        return _entropy(t, log_rest, log_tail), (1.0 - t) - t * odds
-    return _entropy(t, log_tail, log_rest), (1.0 - t) * odds - t
+    return (log_rest, log_tail, odds, -1.0) if is_above else (log_tail, log_rest, 1.0, -odds)
 
 
 @inner

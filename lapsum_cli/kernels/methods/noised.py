@@ -7,8 +7,8 @@ itself an estimate. The noised threshold, the mean of the k-th scores, is that o
 import numpy as np
 
 from ..jit import inner, inner_counted, kernel
+from ..scalars.philox import normal
 from . import each
-from .philox import normal
 
 
 def topk(cores, given):

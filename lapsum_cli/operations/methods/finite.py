@@ -140,9 +140,9 @@ def _of_scores(name: str, given: Any, count: int, taken: Any) -> Any:
     """Of an array with a row for each score the rows of those that were taken; anything else as it is."""
     if not hasattr(given, "shape"):
         return given
-    if not given.ndim or (count and given.size % count):
+    if given.ndim < 2 or not given.shape[-1] or given.size != count * given.shape[-1]:
         raise OptionError(f"⟨{name}⟩ has the shape {given.shape}; it must have that of the scores, and an axis more")
-    rows = np.asarray(given, np.float64).reshape(count, -1)
+    rows = np.asarray(given, np.float64).reshape(count, given.shape[-1])
     return np.ascontiguousarray(rows if taken is None else rows[taken])
 
 

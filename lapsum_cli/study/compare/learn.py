@@ -90,8 +90,8 @@ def learn(
 
 
 def trainable() -> list[str]:
-    """The losses by name."""
-    return list(LOSSES)
+    """The losses by name, of one score."""
+    return [name for name, entry in LOSSES.items() if entry.stages == 1]
 
 
 def _slopes(data: Data, k: float, methods: list[str], names: list[str]) -> dict[str, Slope]:

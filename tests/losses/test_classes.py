@@ -1,0 +1,57 @@
+"""Losses of a true item among others, against their definitions and their authors' numbers."""
+
+import json
+from pathlib import Path
+
+import loss_definitions as definitions
+import numpy as np
+import pytest
+
+from lapsum_cli import run_file
+from lapsum_cli.api.losses import loss, loss_vjp
+from lapsum_cli.kernels.scalars import philox
+
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "classes.json").read_text())["cases"]
+RNG = np.random.default_rng(2)
+
+
+def noise_of(ranking, n, draws, seed=0):
+    return np.array([[philox.normal(seed, ranking, draw, i) for draw in range(draws)] for i in range(n)])
+
+
+@pytest.mark.parametrize("case", [case for case in VECTORS if case["op"].endswith("noised_topk_loss")])
+def test_the_definition_of_the_hinge_gives_the_numbers_of_its_authors(case):
+    """In units of epsilon, with the margin of a class as its target, times the scale of the imbalanced loss."""
+    how, losses = case["params"], []
+    margins = case["outputs"].get("margins", [1.0] * len(case["inputs"]["scores"][0]))
+    for x, label, noise in zip(case["inputs"]["scores"], case["inputs"]["labels"], case["inputs"]["Z"], strict=True):
+        target = np.zeros(len(x))
+        target[label] = margins[label] / how["epsilon"]
+        losses.append(definitions.topk_hinge(x, target, how["k"], how["epsilon"], np.array(noise)))
+    assert np.mean(losses) * how["epsilon"] * how.get("scale", 1) == pytest.approx(case["outputs"]["loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize("descending", [True, False])
+def test_the_hinge_and_its_gradient(descending):
+    n, how = 12, {"alpha": 0.7, "margin": 0.5, "draws": 6, "seed": 3, "reduction": "none", "descending": descending}
+    x, y = RNG.standard_normal((8, n)), RNG.integers(0, 3, (8, n)).astype(float)
+    for k in (0, 2, 2.5, n - 1, n):
+        got, grads = loss("topk-hinge", x, y, k=k, **how), loss_vjp("topk-hinge", x, y, np.ones(8), k=k, **how)
+        for r in range(8):
+            given = (y[r], k, 0.7, noise_of(r, n, 6, 3), 0.5, descending)
+            assert got[r] == pytest.approx(definitions.topk_hinge(x[r], *given), rel=1e-12)
+            steps = 1e-6 * np.eye(n)
+            either = [[definitions.topk_hinge(x[r] + sign * step, *given) for step in steps] for sign in (1, -1)]
+            np.testing.assert_allclose(grads.scores[r], np.subtract(*either) / 2e-6, rtol=1e-6, atol=1e-8)
+
+
+def test_the_noise_of_a_ranking_is_that_of_its_number_in_a_file(tmp_path):
+    x, y = RNG.standard_normal((50_000, 4)), RNG.integers(0, 2, (50_000, 4)).astype(float)
+    y[:, 0] = 2  # all have a loss, which an array asks for
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", y)
+    given = {"loss": "topk-hinge", "k": 1, "alpha": 1.0, "target": tmp_path / "y.npy", "memory": "256MiB"}
+    run_file("loss", tmp_path / "x.npy", tmp_path / "out.npy", **given)
+    want = loss("topk-hinge", x, y, k=1, alpha=1.0, reduction="none")
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), want)
+    np.testing.assert_array_equal(loss("topk-hinge", x, y, k=1, alpha=1.0, reduction="none", threads=2), want)
