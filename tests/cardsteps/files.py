@@ -5,10 +5,8 @@ start and all, the most memory of the process and what the card gave away meanwh
 be read, and its numbers to cross the bus, alone. Results of two devices are compared.
 """
 
-import os
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -48,37 +46,33 @@ def rows_of(path):
     return pq.read_table(path, columns=["soft_topk"])["soft_topk"].to_numpy().astype(np.float64), None
 
 
-class Used(threading.Thread):
-    """Most MiB of the card that were in use; 0 where nobody tells."""
+def on_card():
+    """MiB of the card that are in use; 0 where nobody tells."""
+    asked = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    try:
+        return int(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()[0])
+    except (OSError, subprocess.CalledProcessError):
+        return 0
 
-    def __init__(self):
-        super().__init__(daemon=True)
-        self.most, self.is_over = 0, threading.Event()
 
-    def now(self):
-        asked = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
-        try:
-            return int(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()[0])
-        except (OSError, subprocess.CalledProcessError):
-            return 0
-
-    def run(self):
-        while not self.is_over.is_set():
-            self.most = max(self.most, self.now())
-            self.is_over.wait(0.05)
+def in_memory(process):
+    """Most MiB that a process has had; 0 once it is over. A child's own account of it begins with its parent's."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) >> 10 for line in lines if line.startswith("VmHWM")), 0)
 
 
 def carried_out(command):
     """Exit code, seconds, most MiB of the process, most MiB on the card beyond what others have there."""
-    used, start = Used(), time.perf_counter()
-    before = used.now()
-    used.start()
+    before, start = on_card(), time.perf_counter()
     running = subprocess.Popen(command)
-    _, status, usage = os.wait4(running.pid, 0)
-    seconds = time.perf_counter() - start
-    used.is_over.set()
-    used.join()
-    return os.waitstatus_to_exitcode(status), seconds, usage.ru_maxrss >> 10, max(0, used.most - before)
+    here, there = 0, before
+    while running.poll() is None:
+        here, there = max(here, in_memory(running.pid)), max(there, on_card())
+        time.sleep(0.02)
+    return running.returncode, time.perf_counter() - start, here, there - before
 
 
 def alone(path, moved):
