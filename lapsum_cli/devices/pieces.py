@@ -43,6 +43,8 @@ class InPieces:
         whole = not operation.in_pieces or shortest > room  # where none fits they are one task of the CPU
         most = len(rankings.values) + 1 if whole else min(PIECE, room)
         pieces = list(cut(rankings.offsets, most)) or [(0, 0)]
+        # What is drawn by the number of a ranking goes by that in the call, where a file has not said another.
+        rankings = rankings if "number" in rankings.each else operation.numbered(rankings, 0)
 
         def compute(turn: int) -> list[Any]:
             return [

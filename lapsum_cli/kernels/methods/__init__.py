@@ -1,5 +1,6 @@
 """Loops of methods other than LapSum's, over rankings of finite float64 scores, of which the largest is best.
 
+selected     the k-th largest of some scores and the next
 threshold    memberships above a threshold, by the logistic distribution: SOFT, OTT's mask, DFTopK
 isotonic     projections by pool adjacent violators: sparse top-k, fast soft sort
 matrices     ranks, sorted scores and memberships by a matrix: NeuralSort, SoftSort (softmaxes, laplace)

@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..jit import inner, kernel, uncounted
+from ..jit import inner, uncounted
 from ..scalars.functions import exp_nonpositive
 from . import each
+from .selected import beside_place
 
 STEPS = 200  # of Newton's method, kept in a bracket, at most; 8 to 20 are usual
 
@@ -250,18 +251,13 @@ def middle_gradient(cores, given, found, upstream):
     return out, to_tau, np.zeros(len(found.taus))
 
 
-@kernel
+@uncounted
 def _between(first, last, offsets, x, ks, anchors, steps, between):
     for r in range(first, last):
         start, stop, k = offsets[r], offsets[r + 1], int(ks[r])
         if k < 1 or k >= stop - start:
             continue
-        part = x[start:stop]
-        ordered = np.partition(part, part.size - k)
-        least = ordered[part.size - k]
-        next_one = ordered[0]
-        for i in range(part.size - k):
-            next_one = max(next_one, ordered[i])
+        least, next_one = beside_place(x[start:stop], k)
         between[r, 0], between[r, 1] = least, next_one
         anchors[r], steps[r] = least, 0.5 * (next_one - least)
 
