@@ -7,13 +7,13 @@ min-p      gates of at least p times the largest one (Nguyen et al., ICLR 2025)
 The choice has no gradient, and what passes that of its gate.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..jit import inner, kernel, uncounted
+from ..scalars.functions import exp_nonpositive
 from . import each, places
 
 SIGMOID, SOFTMAX, IDENTITY = range(3)
@@ -86,7 +86,7 @@ def _open(first, last, offsets, x, alphas, gate, out):
 
 @inner
 def _sigmoid(t):
-    e = math.exp(-abs(t))
+    e = exp_nonpositive(-abs(t))
     return (1.0 if t >= 0.0 else e) / (1.0 + e)
 
 
@@ -96,7 +96,7 @@ def _softmax(x, alpha, out):
     for i in range(x.size):
         most = max(most, x[i])
     for i in range(x.size):
-        out[i] = math.exp((x[i] - most) / alpha)
+        out[i] = exp_nonpositive((x[i] - most) / alpha)
         total += out[i]
     for i in range(x.size):
         out[i] /= total

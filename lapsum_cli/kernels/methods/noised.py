@@ -56,7 +56,7 @@ def _members(first, last, offsets, x, ks, alphas, seed, numbers, noise, members,
             for j in range(n):
                 noisy[j] = x[a + j] + alphas[r] * _noise(seed, numbers[r], noise, draw, a + j, j)
             whole = min(int(np.ceil(k)), n)
-            least, _ = beside_place(noisy, whole)
+            least, _ = beside_place(noisy, whole, noisy[:0])
             thresholds[r] += least
             _choose(noisy, least, k, members[draw, a:b])
             for j in range(a, b):
@@ -107,7 +107,7 @@ def _without_noise(x, k, upstream):
     if x.size == 0 or k <= 0.0:
         return 0.0
     members, whole = np.empty(x.size), min(int(np.ceil(k)), x.size)
-    _choose(x, beside_place(x, whole)[0], k, members)
+    _choose(x, beside_place(x, whole, members)[0], k, members)
     return np.sum(members * upstream)
 
 

@@ -3,11 +3,10 @@
 BT-Cell: Ray Chowdhury, Caragea, ICML 2023. Linear after the choice of the best, which has no gradient.
 """
 
-import math
-
 import numpy as np
 
 from ..jit import uncounted
+from ..scalars.functions import exp_nonpositive
 from . import each, places
 
 
@@ -34,7 +33,7 @@ def _shares(first, last, offsets, x, at, ks, alphas, out):
         for i in range(a, b):
             most = max(most, x[i]) if at[i] >= sure else most
         for i in range(a, b):
-            out[i] = math.exp((x[i] - most) / alphas[r]) if at[i] >= sure else 1.0
+            out[i] = exp_nonpositive(min((x[i] - most) / alphas[r], 0.0)) if at[i] >= sure else 1.0
             total += out[i] if at[i] >= sure else 0.0
         for i in range(a, b):
             out[i] /= total if at[i] >= sure else 1.0

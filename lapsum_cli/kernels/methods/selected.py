@@ -11,34 +11,64 @@ import numpy as np
 from ..jit import inner
 from ..scalars.functions import as_bits, as_float, in_order
 
-COUNTED = 18  # turns that count alone: of normal scores nine of ten take no more
+COUNTED = 18  # turns that count alone: of normal scores nine of ten take no more than a dozen
+LONG, AT_FIRST = 1 << 10, 4  # scores from which what is left after so many turns is gathered
 
 
 @inner
-def beside_place(x, k):
-    """The k-th largest of the float64 scores x, none of which is NaN, and the next, -inf where k takes all; k >= 1."""
+def beside_place(x, k, spare):
+    """The k-th largest of the float64 scores x, none of which is NaN, and the next, -inf where k takes all; k >= 1.
+
+    spare: as long as x, for what is left of many scores; or shorter, and then all of them are gone through every time
+    """
     high, low = x[0], x[0]
     for i in range(x.size):
         high, low = in_order(high, x[i])[0], in_order(low, x[i])[1]
     if k >= x.size:
         return low, -np.inf
-    # Fewer than k are above `high`, at least k are above `low`, or not below it.
-    above, held, turn = 0, x.size, 0
+    is_long = LONG < x.size <= spare.size
+    left = 0, x.size, low, high
+    is_found, upper, lower, left = _narrow(x, k, 0, left, 0, AT_FIRST if is_long else 1 << 30)
+    if not is_found:
+        above, _, low, high = left
+        some = spare[: _gather(x, low, high, spare)]
+        is_found, upper, lower, left = _narrow(some, k, above, left, AT_FIRST, 1 << 30)
+    return upper, lower
+
+
+@inner
+def _narrow(x, k, base, left, turn, turns):
+    """Whether the two were found until so many turns, these, and what is left: (above, held, low, high), where fewer
+    than k are above `high`, at least k above `low` or not below it. base: how many are above all of x.
+    """
+    above, held, low, high = left
     while low < high:
+        if turn == turns:
+            return False, 0.0, 0.0, (above, held, low, high)
         turn += 1
         pivot = high - (high - low) * ((k - 0.5 - above) / (held - above))
         if turn % 3 == 0 or not low <= pivot < high:
             pivot = _between(low, high)
-        count, lower, upper = _above(x, pivot), pivot, pivot
+        count, lower, upper = base + _above(x, pivot), pivot, pivot
         if count == k or turn > COUNTED:
             upper, lower = _split(x, pivot)
         if count == k:
-            return upper, lower
+            return True, upper, lower, left
         if count < k:
             high, above = lower, count
         else:
             low, held = upper, count
-    return low, low
+    return True, low, low, left
+
+
+@inner
+def _gather(x, low, high, to):
+    """Put scores from low to high there, and say how many. Each is written, and most are written over: no branch."""
+    size = 0
+    for i in range(x.size):
+        to[size] = x[i]
+        size += int(x[i] >= low) & int(x[i] <= high)
+    return size
 
 
 @inner

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..jit import inner, kernel
+from ..scalars.functions import exp_nonpositive
 from . import each, threshold, transport, transported
 from .matrices import SIZE, Ordered, rows, squares
 
@@ -55,7 +56,7 @@ def _squash(first, last, offsets, y, s, slopes, spreads):
         spreads[0, r], spreads[1, r] = mean, deviation
         for i in range(a, b):
             u = (y[i] - mean) / (deviation + LEAST)
-            e = math.exp(-abs(u))
+            e = exp_nonpositive(-abs(u))
             s[i] = (1.0 if u >= 0.0 else e) / (1.0 + e)
             slopes[i] = e / ((1.0 + e) * (1.0 + e))
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..jit import inner, uncounted
+from ..jit import block_sum, inner, uncounted
 from ..scalars.functions import exp_nonpositive
 from . import each
 from .selected import beside_place
@@ -104,7 +104,7 @@ def _newton(x, anchor, k, tau, low, high):
     return step
 
 
-@inner
+@block_sum
 def _excess(x, anchor, step, k, tau):
     """The sum of memberships less k, and that of their slopes. Memberships above 1/2 are counted, and what they lack is
     summed: across a gap that is all that there is.
@@ -187,7 +187,7 @@ def _nearest(x, anchor, step, tau):
     return nearest
 
 
-@inner
+@block_sum
 def _shares(x, anchor, step, tau, nearest, largest, upstream, out):
     """Slopes of memberships over e^-nearest, which are numbers however small all slopes are: their sum, and the mean
     of the upstream with these weights.
@@ -209,7 +209,7 @@ def _slope(t, log):
     return ((e if t >= 0.0 else 1.0) if log else e / (1.0 + e)) / (1.0 + e)
 
 
-@inner
+@block_sum
 def _sum_of_rests(x, anchor, step, tau, upstream):
     total = 0.0
     for i in range(x.size):
@@ -223,7 +223,7 @@ def _less_their_share(x, anchor, step, tau, upstream, each, out):
         out[i] = (_slope(((x[i] - anchor) - step) / tau, True) * upstream[i] - out[i] * each) / tau
 
 
-@inner
+@block_sum
 def _along(x, anchor, step, tau, out):
     """The gradient for tau of what depends on scores less a threshold over tau alone."""
     total = 0.0
@@ -238,7 +238,7 @@ def _along(x, anchor, step, tau, out):
 def middle(cores, given, taus):
     """DFTopK's memberships (N,), or their logarithms, and the two scores beside the threshold."""
     found, out = Thresholds.of(taus), np.empty(len(given.x))
-    each(cores, given.offsets, _between, given.x, given.ks, found.anchors, found.steps, found.between)
+    each(cores, given.offsets, _between, given.x, given.ks, found.anchors, found.steps, found.between, out)
     each(cores, given.offsets, _members, given.x, found.anchors, found.steps, taus, given.log, out)
     return out, found
 
@@ -252,12 +252,12 @@ def middle_gradient(cores, given, found, upstream):
 
 
 @uncounted
-def _between(first, last, offsets, x, ks, anchors, steps, between):
+def _between(first, last, offsets, x, ks, anchors, steps, between, spare):
     for r in range(first, last):
         start, stop, k = offsets[r], offsets[r + 1], int(ks[r])
         if k < 1 or k >= stop - start:
             continue
-        least, next_one = beside_place(x[start:stop], k)
+        least, next_one = beside_place(x[start:stop], k, spare[start:stop])
         between[r, 0], between[r, 1] = least, next_one
         anchors[r], steps[r] = least, 0.5 * (next_one - least)
 
@@ -268,12 +268,11 @@ def _gradient_at_middle(first, last, offsets, x, anchors, steps, taus, log, betw
         a, b = offsets[r], offsets[r + 1]
         place = (x[a:b], anchors[r], steps[r], taus[r])
         total = _slopes(*place, log, upstream[a:b], out[a:b])
-        for score in (between[r, 0], between[r, 1]):
-            _take(x[a:b], score, 0.5 * total, out[a:b])
+        _take(x[a:b], between[r, 0], between[r, 1], 0.5 * total, out[a:b])
         to_tau[r] = _along(*place, out[a:b])
 
 
-@inner
+@block_sum
 def _slopes(x, anchor, step, tau, log, upstream, out):
     """Gradients for x at a fixed threshold, and their sum."""
     total = 0.0
@@ -284,10 +283,14 @@ def _slopes(x, anchor, step, tau, log, upstream, out):
 
 
 @inner
-def _take(x, score, total, out):
-    """From scores of this size a total, the same from each: it moves with none more than with another."""
-    count = 0
+def _take(x, least, next_one, total, out):
+    """From the scores on either side a total, the same from each that is one of them: it moves with none more."""
+    above, below = 0, 0
     for i in range(x.size):
-        count += x[i] == score
+        above += x[i] == least
+        below += x[i] == next_one
+    if above + below == 0:
+        return
+    of_above, of_below = total / above, total / below
     for i in range(x.size):
-        out[i] -= total / count if x[i] == score else 0.0
+        out[i] -= (of_above if x[i] == least else 0.0) + (of_below if x[i] == next_one else 0.0)

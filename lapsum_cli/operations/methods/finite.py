@@ -127,7 +127,8 @@ class Finite:
 
     def gradients(self, found: Derivatives, dtype: str) -> Derivatives:
         """Gradients for all scores, as they came: 0 for those that are not finite."""
-        scores = self.spread(self.sign * found.scores, np.zeros(1), np.zeros(1))
+        scores = found.scores if self.sign == 1 else -found.scores
+        scores = self.spread(scores, np.zeros(1), np.zeros(1))
         with np.errstate(over="ignore"):
             return found._replace(scores=scores.astype(dtype, copy=False))
 
