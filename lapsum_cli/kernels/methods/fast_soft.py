@@ -11,7 +11,7 @@ import numpy as np
 
 from ..jit import inner, kernel
 from . import each, places
-from .isotonic import ENTROPY, MEAN, pool
+from .isotonic import ENTROPY, MEAN, MOMENTS, pool
 
 _KINDS = {"l2": MEAN, "kl": ENTROPY}
 
@@ -82,7 +82,7 @@ def _results(first, last, offsets, x, at, alphas, kind, is_rank, out, blocks):
     """Ranks by score, or sorted scores by place; blocks: by place, where the block of a place begins."""
     longest = _longest(first, last, offsets)
     s, w, y = np.empty(longest), np.empty(longest), np.empty(longest)
-    begins, moments = np.empty(longest + 1, np.int64), np.empty((longest, 5))
+    begins, moments = np.empty(longest + 1, np.int64), np.empty((longest, MOMENTS))
     for r in range(first, last):
         a, b = offsets[r], offsets[r + 1]
         n = b - a

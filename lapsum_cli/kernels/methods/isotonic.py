@@ -18,21 +18,24 @@ import math
 from ..jit import inner
 
 MEAN, CUBE, SHRUNK, SHRUNK_CUBE, ENTROPY = range(5)
+MOMENTS, V = 6, 5  # numbers of a block, of which the last is its v
 
 
 @inner
 def pool(s, w, strength, kind, begins, moments):
-    """How many blocks there are; begins (n + 1,): where each does; moments (n, 5): of each n, mean, M2, M3 and W, or n,
-    logsumexp s, 0, 0 and logsumexp w.
+    """How many blocks there are; begins (n + 1,): where each does; moments (n, MOMENTS): of each n, mean, M2, M3 and W,
+    or n, logsumexp s, 0, 0 and logsumexp w; and v.
     """
     count = 0
     for i in range(s.size):
         begins[count] = i
         _set(moments[count], 1.0, s[i], 0.0, 0.0, w[i])
+        moments[count, V] = value(moments[count], strength, kind)
         count += 1
-        while count > 1 and value(moments[count - 2], strength, kind) <= value(moments[count - 1], strength, kind):
+        while count > 1 and moments[count - 2, V] <= moments[count - 1, V]:
             count -= 1
             _merge(moments[count - 1], moments[count], kind)
+            moments[count - 1, V] = value(moments[count - 1], strength, kind)
     begins[count] = s.size
     return count
 
@@ -49,7 +52,11 @@ def _merge(a, b, kind):
     if kind == ENTROPY:
         _set(a, n, _log_sum(a[1], b[1]), 0.0, 0.0, _log_sum(a[4], b[4]))
         return
-    d, pairs = b[1] - a[1], a[0] * b[0] / n
+    d = b[1] - a[1]
+    if kind in (MEAN, SHRUNK):  # whose v asks for no more
+        _set(a, n, a[1] + d * b[0] / n, 0.0, 0.0, a[4] + b[4])
+        return
+    pairs = a[0] * b[0] / n
     third = a[3] + b[3] + d * d * d * pairs * (a[0] - b[0]) / n + 3.0 * d * (a[0] * b[2] - b[0] * a[2]) / n
     _set(a, n, a[1] + d * b[0] / n, a[2] + b[2] + d * d * pairs, third, a[4] + b[4])
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..jit import inner, kernel
 from . import each, places
-from .isotonic import CUBE, MEAN, SHRUNK, SHRUNK_CUBE, pool, project, shift
+from .isotonic import CUBE, MEAN, MOMENTS, SHRUNK, SHRUNK_CUBE, pool, project, shift
 
 _KINDS = {(False, False): MEAN, (False, True): CUBE, (True, False): SHRUNK, (True, True): SHRUNK_CUBE}
 _AS_GOOD_AS_EQUAL = 1e-4  # values of projections, which converge: they are those of one block
@@ -57,7 +57,7 @@ def _memberships(first, last, offsets, x, at, ks, alphas, kind, iterations, out,
     for r in range(first, last):
         longest = max(longest, offsets[r + 1] - offsets[r])
     s, w, v = np.empty(longest), np.empty(longest), np.empty(longest)
-    begins, moments, work = np.empty(longest + 1, np.int64), np.empty((longest, 5)), np.empty((2, longest))
+    begins, moments, work = np.empty(longest + 1, np.int64), np.empty((longest, MOMENTS)), np.empty((2, longest))
     for r in range(first, last):
         a, b, strength = offsets[r], offsets[r + 1], alphas[r]
         n = b - a
