@@ -111,7 +111,6 @@ OPERATIONS = [
         reference.permutation,
         per="pair",
         error=(2e-6, 1e-12),
-        tensors=False,
         is_linear=False,
         total=lambda n, k: n,
         hard=_hard_permutation,

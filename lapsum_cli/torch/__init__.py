@@ -34,12 +34,13 @@ from typing import Any
 
 import torch
 
-from ..core.errors import OptionError
+from ..core.errors import DeviceError, OptionError
 from ..core.quantities import Alpha, K
 from ..core.renamed import formerly
 from ..operations import LOSSES, METHODS, entry_of
 from ..operations.loss import Loss, check_k, check_reduction, check_stages
 from ..operations.operation import EACH, Operation, operation_of
+from ..operations.permute import Permute
 from ..operations.rank import Rank
 from ..operations.sort import Sort
 from ..operations.topk import TopK
@@ -54,6 +55,7 @@ __all__ = [
     "ndcg_loss",
     "permutation_loss",
     "recall_loss",
+    "soft_permutation",
     "soft_rank",
     "soft_sort",
     "soft_topk",
@@ -100,6 +102,16 @@ def log_soft_topk(
     """Logarithm of soft_topk, with all its digits in both tails; -inf where the membership is 0."""
     operation = operation_of(TopK, _constant(alpha, Alpha), largest, k=_k(k, method), log=True, method=method, **own)
     return _apply(operation, x, alpha, k)
+
+
+@eagerly
+def soft_permutation(
+    x: torch.Tensor, *, alpha: Any = "0.1std", descending: bool = True, method: str = "lapsum", **own: Any
+) -> torch.Tensor:
+    """(..., n, n) how likely each item (row) is at each position (column, best first); of a tensor on the CPU."""
+    if isinstance(x, torch.Tensor) and x.is_cuda:
+        raise DeviceError("soft permutations of tensors are computed on the CPU; pass x.cpu()")
+    return _apply(operation_of(Permute, _constant(alpha, Alpha), descending, method=method, **own), x, alpha)
 
 
 @eagerly

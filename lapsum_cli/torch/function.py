@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ..core.errors import NotDifferentiable
-from ..operations.operation import Operation
+from ..operations.operation import PAIR, Operation
 from . import passes, replayed
 from .places import device_of
 from .surroundings import by_one_thread_after_fork, eagerly
@@ -63,6 +63,9 @@ class Function(torch.autograd.Function):
                 made, passed = passes.forward(operation, rows, each, call.target, device_of(x), keep)
                 if made.values is not None:
                     result = tensor_of(made.values, x, x.shape)
+                elif operation.gives[0].per == PAIR:
+                    matrices = passes.dense(made.numbers[operation.result], passed.rankings)
+                    result = tensor_of(matrices, x, torch.Size([*x.shape, x.shape[-1]]))
                 else:
                     losses = tensor_of(made.numbers[operation.result], x, leading).to(rows.dtype)
                     result, defined = _reduced(losses, call.reduction)

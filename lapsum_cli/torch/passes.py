@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from ..core.errors import DataError
@@ -45,6 +46,12 @@ def forward(
         made = operation.forward(rankings, on, keep=keep)
         spoil(doubted, made.values)
     return made, Passed(operation, rankings, made.state, doubted)
+
+
+def dense(matrices: Any, rankings: Rankings) -> np.ndarray:
+    """(m n, n) those of rankings of one length, one under the other."""
+    found = [matrices.dense(r, 0, n) for r, n in enumerate(rankings.lengths.tolist())]
+    return np.concatenate(found or [np.empty((0, 1), rankings.dtype)])
 
 
 def backward(passed: Passed, upstream: torch.Tensor, on: Any) -> tuple[Any, ...]:
