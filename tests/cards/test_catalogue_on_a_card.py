@@ -20,16 +20,17 @@ def with_gradients_on_cards(entry):
     return has_gradient(entry) and on_cards(entry) and entry.per != "pair"  # of matrices: on a CPU
 
 
-def ranking(dtype, n=70):
-    """Scores and targets of which no two are alike, and an upstream gradient."""
+def ranking(entry, dtype, n=70):
+    """Scores and targets of which no two are alike, and an upstream gradient; but six grades where each takes a pass."""
     rng = np.random.default_rng(n)
-    return rng.standard_normal(n).astype(dtype), rng.permutation(n) / 10.0, rng.standard_normal(n).astype(dtype)
+    x, target, v = rng.standard_normal(n).astype(dtype), rng.permutation(n), rng.standard_normal(n).astype(dtype)
+    return x, (target % 6.0 if entry.name == "graded topk loss" else target / 10.0), v
 
 
 @pytest.mark.parametrize(("dtype", "descending"), [("float32", True), ("float64", False)])
 @every(with_definitions_on_cards)
 def test_a_card_computes_what_is_defined(entry, dtype, descending):
-    x, target, _ = ranking(dtype)
+    x, target, _ = ranking(entry, dtype)
     want = entry.define(x, target, alpha=0.2, descending=descending)
     got = entry(x, target, alpha=0.2, descending=descending, device="cuda")
     assert np.shape(got) == entry.results(len(x))
@@ -40,7 +41,7 @@ def test_a_card_computes_what_is_defined(entry, dtype, descending):
 @every(with_gradients_on_cards)
 def test_gradients_of_a_card_are_those_of_the_cpu(entry, dtype):
     """Each entry to its own digits, down to what cancelling terms of the largest leave behind."""
-    x, target, v = ranking(dtype)
+    x, target, v = ranking(entry, dtype)
     v = 2.0 if entry.per == "ranking" else v
     got, want = (entry.vjp(x, target, v, alpha=0.2, device=device) for device in ("cuda", "cpu"))
     for a, b in zip(got, want, strict=True):
@@ -50,7 +51,7 @@ def test_gradients_of_a_card_are_those_of_the_cpu(entry, dtype):
 
 @every(on_cards)
 def test_a_card_leaves_inputs_alone(entry):
-    x, target, _ = ranking("float32", 9)
+    x, target, _ = ranking(entry, "float32", 9)
     before = x.copy(), target.copy()
     entry(x, target, device="cuda")
     assert np.array_equal(x, before[0])

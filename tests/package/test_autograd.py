@@ -76,7 +76,9 @@ def test_a_first_derivative_may_be_part_of_a_graph(entry):
     x, alpha = scores(), torch.tensor([0.4, 1.3], requires_grad=True)
     weights = torch.linspace(1, 2, 2, dtype=x.dtype)
     plain, graph = (
-        torch.autograd.grad((call(entry, x, alpha=alpha).movedim(0, -1) @ weights).sum(), (x, alpha), create_graph=create)
+        torch.autograd.grad(
+            (call(entry, x, alpha=alpha).movedim(0, -1) @ weights).sum(), (x, alpha), create_graph=create
+        )
         for create in (False, True)
     )
     assert all(torch.equal(a, b) and b.requires_grad for a, b in zip(plain, graph, strict=True))
