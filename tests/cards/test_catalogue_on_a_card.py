@@ -21,7 +21,7 @@ def with_gradients_on_cards(entry):
 
 
 def ranking(entry, dtype, n=70):
-    """Scores and targets of which no two are alike, and an upstream gradient; but six grades where each takes a pass."""
+    """Scores, targets of which no two are alike (but six grades where each takes a pass), and an upstream gradient."""
     rng = np.random.default_rng(n)
     x, target, v = rng.standard_normal(n).astype(dtype), rng.permutation(n), rng.standard_normal(n).astype(dtype)
     return x, (target % 6.0 if entry.name == "graded topk loss" else target / 10.0), v
