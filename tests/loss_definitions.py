@@ -140,6 +140,12 @@ def topk_hinge(x, target, k, alpha, noise, margin=1.0, descending=True):
     return float(np.mean(np.maximum(0, margin * best + level - z[np.asarray(target) == best])))
 
 
+def topk_cross_entropy(x, target, k, alpha, descending=True):
+    """Of what true items have of the first places."""
+    inside = np.clip(k - np.arange(len(x)), 0, 1) @ neural_sort(x, alpha, descending)
+    return float(-np.mean(np.log(inside[np.asarray(target) == np.max(target)] * (1 - 2e-7) + 1e-7)))
+
+
 # Of a cascade: x are the scores of its stages.
 
 

@@ -274,6 +274,13 @@ LOSSES = {
         k="needed",
         options=("margin", "draws", "seed"),
     ),
+    "topk-cross-entropy": LossEntry(
+        "lapsum_cli.kernels.losses.topk_cross_entropy",
+        "-log(p (1 - 2e-7) + 1e-7), p what the largest target has of the first k places of NeuralSort's permutation "
+        "(Petersen et al. 2022)",
+        k="needed",
+        is_square=True,
+    ),
 }
 
 _HARD = "lapsum_cli.kernels.losses.hard"

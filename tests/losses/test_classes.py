@@ -45,6 +45,53 @@ def test_the_hinge_and_its_gradient(descending):
             np.testing.assert_allclose(grads.scores[r], np.subtract(*either) / 2e-6, rtol=1e-6, atol=1e-8)
 
 
+def of_the_best(x, label, m):
+    """Places of the m best that the authors keep, the true one among them."""
+    others = np.argsort(-x, kind="stable")
+    return np.array([label, *others[others != label][: m - 1]])
+
+
+@pytest.mark.parametrize("case", [case for case in VECTORS if case["params"].get("method") == "neuralsort"])
+def test_the_cross_entropy_of_several_k_is_that_of_its_authors(case):
+    """Theirs is of a sum over k, made here of p for each k; where k is 1 it may be that of a softmax."""
+    how, alpha, losses = case["params"], 1 / case["params"]["inverse_temperature"], []
+    x, labels = np.array(case["inputs"]["scores"]), case["inputs"]["labels"]
+    for r in range(len(x)):
+        at, true = of_the_best(x[r], labels[r], how["m"]), np.eye(how["m"])[0]
+        kept, p, slopes = x[r, at], 0.0, np.zeros(len(x[r]))
+        for k, weight in enumerate(how["p_k"], 1):
+            if k == 1 and how["top1_mode"] == "sm":
+                softmax = np.exp(kept) / np.exp(kept).sum()
+                p_of_k, of_it = softmax[0], softmax[0] * (true - softmax)
+            else:
+                held = np.exp(-loss("topk-cross-entropy", kept, true, k=k, alpha=alpha))
+                p_of_k = (held - 1e-7) / (1 - 2e-7)
+                got = loss_vjp("topk-cross-entropy", kept, true, 1.0, k=k, alpha=alpha)
+                of_it = -held * got.scores / (1 - 2e-7)
+            p += weight * p_of_k
+            slopes[at] += weight * of_it
+        held = p * (1 - 2e-7) + 1e-7
+        losses.append(-np.log(held))
+        want = case["grads"]["scores"][r]
+        np.testing.assert_allclose(-slopes * (1 - 2e-7) / held / len(x), want, rtol=0, atol=1e-6)
+    assert np.mean(losses) == pytest.approx(case["outputs"]["loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize("descending", [True, False])
+def test_the_cross_entropy_and_its_gradient(descending):
+    n, alpha = 9, 2.0
+    x, y = RNG.standard_normal((4, n)), RNG.integers(0, 3, (4, n)).astype(float)
+    for k in (0, 1, 2.5, n, n + 3):
+        how = {"k": k, "alpha": alpha, "descending": descending, "reduction": "none"}
+        got, grads = loss("topk-cross-entropy", x, y, **how), loss_vjp("topk-cross-entropy", x, y, np.ones(4), **how)
+        for r in range(4):
+            define = lambda x, y=y[r], k=k: definitions.topk_cross_entropy(x, y, k, alpha, descending)  # noqa: E731
+            assert got[r] == pytest.approx(define(x[r]), rel=1e-12, abs=1e-14)
+            want = [(define(x[r] + step) - define(x[r] - step)) / 2e-6 for step in 1e-6 * np.eye(n)]
+            np.testing.assert_allclose(grads.scores[r], want, rtol=1e-6, atol=1e-8)
+            assert grads.alpha[r] == pytest.approx(-grads.scores[r] @ x[r] / alpha, rel=1e-9, abs=1e-12)
+
+
 def test_the_noise_of_a_ranking_is_that_of_its_number_in_a_file(tmp_path):
     x, y = RNG.standard_normal((50_000, 4)), RNG.integers(0, 2, (50_000, 4)).astype(float)
     y[:, 0] = 2  # all have a loss, which an array asks for
