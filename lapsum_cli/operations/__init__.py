@@ -281,6 +281,13 @@ LOSSES = {
         k="needed",
         is_square=True,
     ),
+    "topk-svm": LossEntry(
+        "lapsum_cli.kernels.losses.topk_svm",
+        "log(1 + e^margin s_k / (s_k-1 e^z_y)), z = x / (alpha k), s_j the sum over sets of j others of the product of "
+        "their e^z (Berrada et al. 2018)",
+        k="needed",
+        options=("margin",),
+    ),
 }
 
 _HARD = "lapsum_cli.kernels.losses.hard"

@@ -33,6 +33,7 @@ LOSSES = {
     "neural-ndcg": {"k": 5},
     "topk-hinge": {"k": 5},
     "topk-cross-entropy": {"k": 5},
+    "topk-svm": {"k": 5},
 }
 INF = float("inf")
 SCORES = [[0.3, 2.0, -1.0, 0.5], [1.0, 2.0, 3.0], [5.0], [], [-INF, 1.0, 0.2, 4.0], [-INF, 1.0], [2.0, 2.0, 2.0]]

@@ -72,6 +72,7 @@ TWO_SIDED = pytest.mark.parametrize("descending", [True, False])
     lcron_loss="a cross-entropy grows without bound",
     arf_loss="a cross-entropy grows without bound",
     topk_cross_entropy_loss="a cross-entropy grows without bound",
+    topk_svm_loss="a logistic loss grows without bound",
     neural_ndcg_loss="its permutation is doubly stochastic within 1e-6, or not yet",
 )
 @given(wild, dtypes, alphas, shares)
@@ -210,6 +211,7 @@ def test_both_directions_together_are_everything(ranking, dtype, alpha, share):
     listnet_loss="the size of a gap over alpha",
     listmle_loss="the size of a gap over alpha",
     topk_hinge_loss="the size of a gap over alpha",
+    topk_svm_loss="the size of a gap over alpha",
     cascade_dftopk_loss="infinite, or the size of a gap over alpha",
     cascade_lapsum_loss="infinite, or the size of a gap over alpha",
     lcron_loss="bounded by 1e-6, which its definition has at any alpha",
