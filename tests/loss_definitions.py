@@ -140,6 +140,25 @@ def topk_hinge(x, target, k, alpha, noise, margin=1.0, descending=True):
     return float(np.mean(np.maximum(0, margin * best + level - z[np.asarray(target) == best])))
 
 
+def topk_cross_entropy(x, target, k, alpha, descending=True):
+    """Of what true items have of the first places."""
+    inside = np.clip(k - np.arange(len(x)), 0, 1) @ neural_sort(x, alpha, descending)
+    return float(-np.mean(np.log(inside[np.asarray(target) == np.max(target)] * (1 - 2e-7) + 1e-7)))
+
+
+def topk_svm(x, target, k, alpha, margin=1.0, descending=True):
+    """Of the elementary symmetric polynomials of those that are not true, one after the other."""
+    is_true, k = np.asarray(target) == np.max(target), max(int(np.ceil(k)), 1)
+    if k > np.sum(~is_true):
+        return 0.0
+    z = _apart(x, alpha, descending)[:, 0] / k
+    s = np.full(k + 1, -np.inf, np.longdouble)
+    s[0] = 0
+    for of_one in z[~is_true]:
+        s[1:] = np.logaddexp(s[1:], s[:-1] + of_one)
+    return float(np.mean(_softplus(margin + s[k] - s[k - 1] - z[is_true])))
+
+
 # Of a cascade: x are the scores of its stages.
 
 

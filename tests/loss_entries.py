@@ -118,6 +118,15 @@ LOSSES = [
         lacks=("symmetric", "alone", "bounds"),
         **_HINGE,
     ),
+    Entry(
+        "topk cross entropy loss",
+        "topk_cross_entropy_loss",
+        of_losses.topk_cross_entropy,
+        error=(2e-6, 1e-11),
+        is_linear=False,
+        **{**_HINGE, "of": "1"},  # at most -log 1e-7, and near 0 the logarithm of what is rounded to 1
+    ),
+    Entry("topk svm loss", "topk_svm_loss", of_losses.topk_svm, error=(2e-6, 1e-11), **_HINGE),
     Entry("cascade dftopk loss", "cascade_dftopk_loss", of_losses.cascade_dftopk, error=(2e-6, 1e-11), **_CASCADE),
     Entry("cascade lapsum loss", "cascade_lapsum_loss", of_losses.cascade_lapsum, error=(2e-6, 1e-11), **_CASCADE),
     Entry("lcron loss", "lcron_loss", of_losses.lcron, error=(2e-6, 1e-11), is_linear=False, **_CASCADE),

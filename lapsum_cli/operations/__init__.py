@@ -274,6 +274,20 @@ LOSSES = {
         k="needed",
         options=("margin", "draws", "seed"),
     ),
+    "topk-cross-entropy": LossEntry(
+        "lapsum_cli.kernels.losses.topk_cross_entropy",
+        "-log(p (1 - 2e-7) + 1e-7), p what the largest target has of the first k places of NeuralSort's permutation "
+        "(Petersen et al. 2022)",
+        k="needed",
+        is_square=True,
+    ),
+    "topk-svm": LossEntry(
+        "lapsum_cli.kernels.losses.topk_svm",
+        "log(1 + e^margin s_k / (s_k-1 e^z_y)), z = x / (alpha k), s_j the sum over sets of j others of the product of "
+        "their e^z (Berrada et al. 2018)",
+        k="needed",
+        options=("margin",),
+    ),
 }
 
 _HARD = "lapsum_cli.kernels.losses.hard"

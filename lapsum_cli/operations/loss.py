@@ -74,8 +74,8 @@ class Loss(LossChoices, Operation):
     permutation: -(1/n) sum of log P[i, place of y_i], P the soft permutation. graded-topk: topk over all grades of y.
 
     As their authors have them, alpha in the place of a temperature: ranknet, lambda, listnet, listmle, approx-ndcg,
-    neural-ndcg, bce-dftopk, topk-hinge; of a cascade, --stages, cascade-dftopk, cascade-lapsum, lcron, arf. Metrics,
-    without gradients: ndcg@k, recall@k, mrr, mrr@k, map, kendall, hard-spearman.
+    neural-ndcg, bce-dftopk, topk-hinge, topk-cross-entropy, topk-svm; of a cascade, --stages, cascade-dftopk,
+    cascade-lapsum, lcron, arf. Metrics, without gradients: ndcg@k, recall@k, mrr, mrr@k, map, kendall, hard-spearman.
 
     Scores of -inf take no part, nor do those of +inf in ascending order. A ranking with fewer than two others, a
     constant target or no gain has a null loss and gradient 0.

@@ -52,7 +52,7 @@ class LossChoices:
     )
     margin: float = _choice(
         1.0,
-        "topk-hinge: alphas by which the true item is to be above the next, times its target.",
+        "topk-hinge, topk-svm: alphas by which the true item is to be above the next, of topk-hinge times its target.",
         _Rule(lambda value: 0 <= value < math.inf, "0 or more"),
         "M",
     )

@@ -32,6 +32,8 @@ LOSSES = {
     "approx-ndcg": {"gain": "linear"},
     "neural-ndcg": {"k": 5},
     "topk-hinge": {"k": 5},
+    "topk-cross-entropy": {"k": 5},
+    "topk-svm": {"k": 5},
 }
 INF = float("inf")
 SCORES = [[0.3, 2.0, -1.0, 0.5], [1.0, 2.0, 3.0], [5.0], [], [-INF, 1.0, 0.2, 4.0], [-INF, 1.0], [2.0, 2.0, 2.0]]
@@ -331,7 +333,8 @@ def test_the_losses_are_listed_and_defined():
     assert losses == [name for name, entry in LISTED.items() if entry.stages == 1]
     assert (done.returncode, names) == (0, [*LISTED, *METRICS])
     square = [line.split()[0] for line in lines if "; n^2 steps" in line]
-    assert square == ["ranknet", "lambda", "approx-ndcg", "neural-ndcg", "lcron", "arf", "kendall"]
+    of_classes = ["topk-cross-entropy"]
+    assert square == ["ranknet", "lambda", "approx-ndcg", "neural-ndcg", "lcron", "arf", *of_classes, "kendall"]
 
 
 # Several at once.

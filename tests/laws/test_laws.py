@@ -71,6 +71,8 @@ TWO_SIDED = pytest.mark.parametrize("descending", [True, False])
     cascade_lapsum_loss="a cross-entropy grows without bound",
     lcron_loss="a cross-entropy grows without bound",
     arf_loss="a cross-entropy grows without bound",
+    topk_cross_entropy_loss="a cross-entropy grows without bound",
+    topk_svm_loss="a logistic loss grows without bound",
     neural_ndcg_loss="its permutation is doubly stochastic within 1e-6, or not yet",
 )
 @given(wild, dtypes, alphas, shares)
@@ -158,6 +160,7 @@ def test_ranks_do_not_see_a_power_of_two_to_the_bit():
     lambda_loss_of_either="the same, as above it",
     lcron_loss="NeuralSort sums distances as items come, which is seen where scores span 1e10 alphas",
     arf_loss="the same, as above it",
+    topk_cross_entropy_loss="the same, as above it",
 )
 @given(wild, dtypes, alphas, st.randoms(use_true_random=False))
 def test_the_order_of_the_input_does_not_matter(entry, ranking, dtype, alpha, random):
@@ -208,10 +211,12 @@ def test_both_directions_together_are_everything(ranking, dtype, alpha, share):
     listnet_loss="the size of a gap over alpha",
     listmle_loss="the size of a gap over alpha",
     topk_hinge_loss="the size of a gap over alpha",
+    topk_svm_loss="the size of a gap over alpha",
     cascade_dftopk_loss="infinite, or the size of a gap over alpha",
     cascade_lapsum_loss="infinite, or the size of a gap over alpha",
     lcron_loss="bounded by 1e-6, which its definition has at any alpha",
     arf_loss="bounded by 1e-6, which its definition has at any alpha",
+    topk_cross_entropy_loss="bounded by 1e-7, which its definition has at any alpha",
 )
 @given(grids, dtypes, st.integers(1, 60))
 def test_a_small_alpha_gives_the_hard_result(entry, ranking, dtype, k):

@@ -28,6 +28,7 @@ MADE = {
     "listnet loss": lapsum_cli.Loss(loss="listnet"),
     "listmle loss": lapsum_cli.Loss(loss="listmle"),
     "topk hinge loss": lapsum_cli.Loss(loss="topk-hinge", ks=(K(10.0),)),
+    "topk svm loss": lapsum_cli.Loss(loss="topk-svm", ks=(K(10.0),)),
     "cascade dftopk loss": lapsum_cli.Loss(loss="cascade-dftopk", ks=(K(10.0),)),
     "cascade lapsum loss": lapsum_cli.Loss(loss="cascade-lapsum", ks=(K(10.0),)),
 }

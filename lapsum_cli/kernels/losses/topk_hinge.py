@@ -36,7 +36,7 @@ def topk_hinge(rankings, offsets, read, losses, upstreams):
         for draw in range(0 if is_moot else draws):
             for i in range(start + team.t, stop, team.threads):
                 work[NOISY, i] = work[Z, i] + normal(seed, numbers[r], draw, i - start)
-            threshold = _at(team, work, start, stop, place)
+            threshold = at_place(team, work, NOISY, start, stop, place)
             _share(team, work, start, stop, threshold, draws)
             level += threshold / draws
         total, behind, true = 0.0, 0.0, 0.0
@@ -62,11 +62,11 @@ def _begin(team, x, start, stop, up, alpha, work):
 
 
 @inner
-def _at(team, work, start, stop, place):
-    """The noisy score at this place from 1: halves what it may be, from scores that there are to such."""
+def at_place(team, work, row, start, stop, place):
+    """The value at this place of a row, from 1: halves what it may be, from values that there are to such."""
     low, high = -np.inf, -np.inf
     for i in range(start + team.t, stop, team.threads):
-        low, high = max(low, -work[NOISY, i]), max(high, work[NOISY, i])
+        low, high = max(low, -work[row, i]), max(high, work[row, i])
     low, high = team_maxima(team, (low, high))
     low = -low
     while low < high:
@@ -74,7 +74,7 @@ def _at(team, work, start, stop, place):
         middle = middle if middle > low else high
         count, above, below = 0.0, -np.inf, -np.inf
         for i in range(start + team.t, stop, team.threads):
-            value = work[NOISY, i]
+            value = work[row, i]
             if value >= middle:
                 count, above = count + 1.0, max(above, -value)
             else:
