@@ -108,7 +108,7 @@ def log_soft_topk(
 def soft_permutation(
     x: torch.Tensor, *, alpha: Any = "0.1std", descending: bool = True, method: str = "lapsum", **own: Any
 ) -> torch.Tensor:
-    """(..., n, n) how likely each item (row) is at each position (column, best first); of a tensor on the CPU."""
+    """Soft permutations (..., n, n): how likely each item (row) is at each position (column); of tensors on the CPU."""
     if isinstance(x, torch.Tensor) and x.is_cuda:
         raise DeviceError("soft permutations of tensors are computed on the CPU; pass x.cpu()")
     return _apply(operation_of(Permute, _constant(alpha, Alpha), descending, method=method, **own), x, alpha)

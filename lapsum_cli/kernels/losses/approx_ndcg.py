@@ -8,8 +8,8 @@ import numpy as np
 
 from ..jit import uncounted
 from ..scalars.functions import LOG_2
-from ..scalars.team import join, team_maxima, team_sums
-from .gains import gain_of, log2, nothing_of
+from ..scalars.team import join, team_sums
+from .gains import best_of, gain_of, log2, nothing_of
 from .pairs import apart, behind
 from .parts import Loss
 
@@ -20,10 +20,8 @@ def approx_ndcg(rankings, offsets, read, losses, upstreams):
     team, (x, y, places, alphas, descending, exponential) = join(rankings), read
     (upstream, work), up = upstreams, 1.0 if descending else -1.0
     for r in range(team.first, team.last):
-        start, stop, best = offsets[r], offsets[r + 1], -np.inf
-        for i in range(start + team.t, stop, team.threads):
-            best = max(best, y[i])
-        (best,) = team_maxima(team, (best,))
+        start, stop = offsets[r], offsets[r + 1]
+        best = best_of(team, y, start, stop)
         ideal, gained, nothing = 0.0, 0.0, nothing_of(best)
         for i in range(start + team.t, stop, team.threads):
             place = 0.5  # of itself there is half of one

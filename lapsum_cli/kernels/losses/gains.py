@@ -1,7 +1,20 @@
 """Gains of targets, relative to the best of a ranking, and the logarithm that discounts them."""
 
+import numpy as np
+
 from ..jit import inner
 from ..scalars.functions import LOG_2, exp_nonpositive, log_normal
+from ..scalars.team import team_maxima
+
+
+@inner
+def best_of(team, y, start, stop):
+    """The largest target of a ranking, to all of its team."""
+    best = -np.inf
+    for i in range(start + team.t, stop, team.threads):
+        best = max(best, y[i])
+    (best,) = team_maxima(team, (best,))
+    return best
 
 
 @inner

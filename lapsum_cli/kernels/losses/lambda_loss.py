@@ -17,8 +17,8 @@ import numpy as np
 
 from ..jit import inner, uncounted
 from ..scalars.functions import LOG_2
-from ..scalars.team import join, team_maxima, team_sums
-from .gains import gain_of, log2, nothing_of
+from ..scalars.team import join, team_sums
+from .gains import best_of, gain_of, log2, nothing_of
 from .pairs import apart, missed
 from .parts import Loss
 
@@ -31,10 +31,8 @@ def lambda_loss(rankings, offsets, read, losses, upstreams):
     x, y, places, ideal_places, alphas, limits, descending, exponential, w, most, either = read
     team, (upstream, work), up = join(rankings), upstreams, 1.0 if descending else -1.0
     for r in range(team.first, team.last):
-        start, stop, best = offsets[r], offsets[r + 1], -np.inf
-        for i in range(start + team.t, stop, team.threads):
-            best = max(best, y[i])
-        (best,) = team_maxima(team, (best,))
+        start, stop = offsets[r], offsets[r + 1]
+        best = best_of(team, y, start, stop)
         ideal, nothing = 0.0, nothing_of(best)
         for i in range(start + team.t, stop, team.threads):
             work[GAIN, i] = gain_of(y[i], best, nothing, exponential)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..jit import inner, uncounted
 from ..scalars.team import join, team_maxima, team_sums
-from .gains import gain_of, log2, nothing_of
+from .gains import best_of, gain_of, log2, nothing_of
 from .neural_sort import MEAN, PULL, SLOPE, prepare, pull, share, to_scores
 from .neural_sort import ROWS as OF_MATRIX
 from .parts import Loss
@@ -51,10 +51,7 @@ def neural_ndcg(rankings, offsets, read, losses, upstreams):
 @inner
 def _begin(team, x, y, ideal_places, start, stop, up, alpha, limit, exponential, work):
     """The ideal DCG; gains, what places count, and what M is made of."""
-    best, ideal = -np.inf, 0.0
-    for i in range(start + team.t, stop, team.threads):
-        best = max(best, y[i])
-    (best,) = team_maxima(team, (best,))
+    best, ideal = best_of(team, y, start, stop), 0.0
     nothing = nothing_of(best)
     for i in range(start + team.t, stop, team.threads):
         work[GAIN, i] = gain_of(y[i], best, nothing, exponential)

@@ -10,7 +10,8 @@ import math
 import numpy as np
 
 from ..jit import inner, uncounted
-from ..scalars.team import join, team_maxima, team_sums
+from ..scalars.team import join, team_sums
+from .gains import best_of
 from .lcron import counts
 from .neural_sort import MEAN, PULL, SLOPE, prepare, pull, share, to_scores
 from .neural_sort import ROWS as OF_MATRIX
@@ -27,10 +28,8 @@ def topk_cross_entropy(rankings, offsets, read, losses, upstreams):
     x, y, ks, alphas, descending = read
     team, (upstream, work), up = join(rankings), upstreams, 1.0 if descending else -1.0
     for r in range(team.first, team.last):
-        start, stop, best = offsets[r], offsets[r + 1], -np.inf
-        for i in range(start + team.t, stop, team.threads):
-            best = max(best, y[i])
-        (best,) = team_maxima(team, (best,))
+        start, stop = offsets[r], offsets[r + 1]
+        best = best_of(team, y, start, stop)
         last = start + math.ceil(min(ks[r], np.float64(stop - start)))
         prepare(team, x, start, stop, up, alphas[r], work)
         total, true = 0.0, 0.0

@@ -13,6 +13,7 @@ import numpy as np
 from ..jit import inner, uncounted
 from ..scalars.philox import normal
 from ..scalars.team import join, team_maxima, team_sums
+from .gains import best_of
 from .neural_sort import FAR
 from .pairs import apart
 from .parts import Loss
@@ -26,10 +27,8 @@ def topk_hinge(rankings, offsets, read, losses, upstreams):
     x, y, ks, alphas, numbers, descending, draws, seed, margin = read
     team, (upstream, work), up = join(rankings), upstreams, 1.0 if descending else -1.0
     for r in range(team.first, team.last):
-        start, stop, best = offsets[r], offsets[r + 1], -np.inf
-        for i in range(start + team.t, stop, team.threads):
-            best = max(best, y[i])
-        (best,) = team_maxima(team, (best,))
+        start, stop = offsets[r], offsets[r + 1]
+        best = best_of(team, y, start, stop)
         place, level = math.ceil(min(ks[r], np.float64(stop - start))) + 1, 0.0
         is_moot = place > stop - start
         _begin(team, x, start, stop, up, alphas[r], work)

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..jit import inner, uncounted
 from ..scalars.team import join, team_maxima, team_sums
+from .gains import best_of
 from .pairs import apart, behind, missed
 from .parts import Loss
 from .topk_hinge import at_place
@@ -35,10 +36,8 @@ def topk_svm(rankings, offsets, read, losses, upstreams):
     x, y, ks, alphas, descending, margin = read
     team, (upstream, work), up = join(rankings), upstreams, 1.0 if descending else -1.0
     for r in range(team.first, team.last):
-        start, stop, best, true = offsets[r], offsets[r + 1], -np.inf, 0.0
-        for i in range(start + team.t, stop, team.threads):
-            best = max(best, y[i])
-        (best,) = team_maxima(team, (best,))
+        start, stop, true = offsets[r], offsets[r + 1], 0.0
+        best = best_of(team, y, start, stop)
         for i in range(start + team.t, stop, team.threads):
             true += 1.0 if y[i] == best else 0.0
         (true,) = team_sums(team, (true,))

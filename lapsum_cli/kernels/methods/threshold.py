@@ -187,19 +187,37 @@ def _nearest(x, anchor, step, tau):
     return nearest
 
 
-@block_sum
+@inner
 def _shares(x, anchor, step, tau, nearest, largest, upstream, out):
     """Slopes of memberships over e^-nearest, which are numbers however small all slopes are: their sum, and the mean
     of the upstream with these weights.
     """
-    weights, total = 0.0, 0.0
     for i in range(x.size):
         share = exp_nonpositive(nearest - abs(((x[i] - anchor) - step) / tau))
         above = 1.0 + share * largest
         out[i] = share / (above * above)
-        weights += out[i]
-        total += out[i] * upstream[i]
+    weights, total = _total(out), _product(out, upstream)
     return weights, total / weights
+
+
+# What adds in lanes does nothing but add: where a loop writes too, it takes its lanes only if what it writes is seen to
+# be apart in memory from what it reads, and so a last digit would depend on where arrays are.
+
+
+@block_sum
+def _total(values):
+    total = 0.0
+    for i in range(values.size):
+        total += values[i]
+    return total
+
+
+@block_sum
+def _product(a, b):
+    total = 0.0
+    for i in range(a.size):
+        total += a[i] * b[i]
+    return total
 
 
 @inner
@@ -272,14 +290,12 @@ def _gradient_at_middle(first, last, offsets, x, anchors, steps, taus, log, betw
         to_tau[r] = _along(*place, out[a:b])
 
 
-@block_sum
+@inner
 def _slopes(x, anchor, step, tau, log, upstream, out):
     """Gradients for x at a fixed threshold, and their sum."""
-    total = 0.0
     for i in range(x.size):
         out[i] = _slope(((x[i] - anchor) - step) / tau, log) * upstream[i] / tau
-        total += out[i]
-    return total
+    return _total(out)
 
 
 @inner
