@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from ..core.errors import OptionError
 from ..formats.foreign import hint_of_columns
 from ..formats.types import holds_numbers, is_list
 
@@ -90,7 +91,9 @@ class Names:
         return {name for name in given if name is not None}
 
     def for_array(self) -> Names:
-        """The names that arrays read together get as columns."""
+        """The names that arrays read together get as columns; OptionError for stages, which are columns' names."""
+        if self.stage is not None:
+            raise OptionError("⟨stages⟩ are columns of a table, and an array has one score of each item")
         given: dict[str, Any] = {what: what for what in self.beside}
         return replace(self, **given)
 

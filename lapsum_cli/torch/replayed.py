@@ -138,7 +138,8 @@ def lease(operation: Operation, rows: torch.Tensor, each: Given, keep: bool) -> 
         if not _has_room(kind.room):
             return None
         try:
-            pair = Pair(operation, rows, each, keep)
+            with torch.inference_mode(False), torch.no_grad():  # tensors of that mode could not be written later
+                pair = Pair(operation, rows, each, keep)
         except Exception:  # it waits, or whatever else PyTorch and the driver refuse while they capture
             kind.free = None
             return None

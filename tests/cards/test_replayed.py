@@ -91,6 +91,14 @@ if not IS_SIMULATED:  # which has no graphs, and no tensors
             assert float(soft.soft_topk(scores_of(3), "10%", alpha=0.1).sum()) == pytest.approx(8 * 12.8)
         assert pairs() in (0, 1)
 
+    def test_what_is_captured_for_inference_serves_other_calls():
+        x = scores_of(5)
+        for _ in range(3):
+            with torch.inference_mode():
+                there = soft.soft_rank(x, alpha=0.1)
+        assert torch.equal(there, soft.soft_rank(x, alpha=0.1))
+        assert pairs() == 1
+
     def test_pairs_are_no_more_than_are_kept(monkeypatch):
         monkeypatch.setattr(replayed, "ROOM", 3 * replayed.LEAST)
         for length in (5, 6, 7, 8, 9):

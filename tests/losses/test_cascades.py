@@ -141,6 +141,7 @@ REFUSED = {
     "lcron in.parquet --target y --k 3 --stages pre,ret --score pre": "do not go with --score or --columns",
     "lcron in.parquet --target y --stages pre,ret": "loss lcron needs one of --k",
     "lcron in.parquet --target y --k 3 --stages pre,ret --kept 5": "--kept must be a number for each stage",
+    "lcron pre.npy --target y.npy --k 3 --stages pre.npy,ret.npy": "--stages are columns of a table, and an array has",
     "ndcg in.parquet --target y --stages pre,ret": "loss ndcg takes one score, got 2",
     "arf,ndcg in.parquet --target y --k 3 --stages pre,ret": "loss ndcg takes one score, got 2",
 }
@@ -149,6 +150,8 @@ REFUSED = {
 @pytest.mark.parametrize("typed", REFUSED)
 def test_stages_that_are_none_are_refused(tmp_path, typed):
     table(tmp_path / "in.parquet")
+    for name in ("pre", "ret", "y"):
+        np.save(tmp_path / f"{name}.npy", np.arange(15.0).reshape(3, 5))
     done = run("loss", *typed.split(), cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, b"")
     assert REFUSED[typed] in refusal(done.stderr)
