@@ -365,6 +365,4 @@ def asked(
     if not rankings.is_on_card:
         suspicions.warn(operation, rankings)
     warm(operation, rankings.dtype, on)
-    if target is not None:  # methods that draw noise by numbers count as they compute, on the CPU alone
-        rankings = operation.numbered(rankings, 0)
     return form, rankings, on

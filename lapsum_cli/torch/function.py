@@ -35,7 +35,6 @@ class Kept(NamedTuple):
 
     given: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
     passed: Any
-    is_of_target: bool
     defined: torch.Tensor | None
 
 
@@ -71,7 +70,7 @@ class Function(torch.autograd.Function):
                     result, defined = _reduced(losses, call.reduction)
             # PyTorch refuses the way back if the scores were changed in place, where they are read as they lie.
             ctx.save_for_backward(x if rows.data_ptr() == x.data_ptr() else rows)
-            ctx.kept = Kept(given, passed, "target" in operation.takes, defined)
+            ctx.kept = Kept(given, passed, defined)
             return in_dtype(result, dtype)
 
     @staticmethod
@@ -121,7 +120,7 @@ def _gradients(upstream: torch.Tensor, kept: Kept) -> tuple[Any, ...]:
             scores, ends = kept.passed.backward(upstream)
         else:
             upstream = in_dtype(upstream, getattr(torch, kept.passed.rankings.dtype))
-            if kept.is_of_target:
+            if "target" in kept.passed.operation.takes:
                 upstream = upstream if kept.defined is None else upstream / kept.defined
                 upstream = upstream.expand(leading).double().cpu()
             found, *rest = passes.backward(kept.passed, upstream, device_of(x))

@@ -79,6 +79,15 @@ def test_losses_and_their_gradients(loss, dtype, descending, kind):
     agree(*results, dtype)
 
 
+def test_noise_goes_by_the_number_of_a_ranking_in_the_call(monkeypatch):
+    """However it is cut into pieces."""
+    rows = rows_of("float64", "normal", (5, 7, 6, 9))
+    rankings = rankings_of(rows, np.ones(4), np.full(4, 2.0), target=np.arange(27.0))
+    monkeypatch.setattr(pieces, "PIECE", 8)
+    card, cpu = both(Loss(loss="topk-hinge"), rankings)
+    np.testing.assert_allclose(card.losses, cpu.losses, rtol=1e-12)
+
+
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize(("dtype", "descending", "kind"), KINDS[:3])
 def test_metrics(metric, dtype, descending, kind):

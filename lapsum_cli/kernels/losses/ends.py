@@ -13,6 +13,7 @@ import numpy as np
 from ...core.rankings import Array, Rankings
 from ..jit import uncounted
 from ..scalars.team import join, team_sums
+from .pairs import first_finite
 from .parts import Loss
 
 _SMALL = 2.0**-40  # so that sums over scores at the end of the floats are none beyond it
@@ -61,9 +62,7 @@ def _scaled(rankings, offsets, read, to_alpha, upstreams):
     up = 1.0 if descending else -1.0
     for r in range(team.first, team.last):
         start, stop, alpha, moment = offsets[r], offsets[r + 1], alphas[r], 0.0
-        first = start
-        while first < stop - 1 and abs(x[first]) == np.inf:
-            first += 1
+        first = first_finite(x, start, stop)
         for i in range(start + team.t, stop, team.threads):
             g = upstream[i] * up if abs(x[i]) < np.inf else 0.0
             out[i] = g / alpha

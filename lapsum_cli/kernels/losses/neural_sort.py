@@ -10,7 +10,7 @@ import numpy as np
 
 from ..jit import inner
 from ..scalars.team import team_maxima, team_sums
-from .pairs import apart
+from .pairs import apart, first_finite
 
 FAR = 1e100  # alphas: so many are as good as more
 # By item: z, sum of distances, what a column has of the softmaxes, and that times n + 1 - 2 k. By place: the largest
@@ -22,9 +22,7 @@ ROWS = 7
 @inner
 def prepare(team, x, start, stop, up, alpha, work):
     """Fill what `share` reads, of the scores of one ranking."""
-    first, far = start, 0.0
-    while first < stop - 1 and abs(x[first]) == np.inf:
-        first += 1
+    first, far = first_finite(x, start, stop), 0.0
     for i in range(start + team.t, stop, team.threads):
         z = min(max(apart(x[i], x[first], up, alpha), -FAR), FAR)
         work[Z, i] = z

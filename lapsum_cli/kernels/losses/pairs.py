@@ -20,6 +20,15 @@ def apart(a, b, up, alpha):
 
 
 @inner
+def first_finite(x, start, stop):
+    """Where the first finite score of start .. stop is, or the last: one from which others are seen."""
+    first = start
+    while first < stop - 1 and abs(x[first]) == np.inf:
+        first += 1
+    return first
+
+
+@inner
 def behind(z):
     """1 / (1 + e^z), how far a score is behind one that it is z above, and how fast that falls along z."""
     e = math.exp(-abs(z))

@@ -15,7 +15,7 @@ from ..scalars.philox import normal
 from ..scalars.team import join, team_maxima, team_sums
 from .gains import best_of
 from .neural_sort import FAR
-from .pairs import apart
+from .pairs import apart, first_finite
 from .parts import Loss
 
 Z, NOISY, SHARE = 0, 1, 2  # rows of work, by item: z, the same with noise, and in which share of draws it was the one
@@ -53,9 +53,7 @@ def topk_hinge(rankings, offsets, read, losses, upstreams):
 
 @inner
 def _begin(team, x, start, stop, up, alpha, work):
-    first = start
-    while first < stop - 1 and abs(x[first]) == np.inf:
-        first += 1
+    first = first_finite(x, start, stop)
     for i in range(start + team.t, stop, team.threads):
         work[Z, i], work[SHARE, i] = min(max(apart(x[i], x[first], up, alpha), -FAR), FAR), 0.0
 
