@@ -153,7 +153,7 @@ def _by(name: str, listed: MethodEntry) -> Iterator[Entry]:
             without = {"definition": None, "jacobian": None, "flat": None, "tensors": False}
             if "fractions" in method.lacks:
                 without["total"] = entry.total and (lambda n, k, of=entry.total: of(n, np.ceil(k)))
-            known = {"promises": method.promises, "lacks": method.lacks, "devices": method.devices}
+            known = {"promises": method.promises, "lacks": method.lacks, "devices": method.ways[operation].devices}
             yield replace(entry, options=how, is_linear=is_linear, **known, **without)
 
 

@@ -81,6 +81,7 @@ def run_every_operation(lane, offsets, dtype):
 
 def _run_every_operation(lane, offsets, dtype):
     from lapsum_cli.core.rankings import Rankings
+    from lapsum_cli.devices.card import Card
     from lapsum_cli.kernels import cuda, losses
     from lapsum_cli.kernels.cuda import deviations, doubts, numbers, order, padding, permute, rank, sort, tiles, topk
     from lapsum_cli.operations import LOSSES, METRICS
@@ -110,9 +111,12 @@ def _run_every_operation(lane, offsets, dtype):
     of_all = doubts.Doubts.of(lane)
     of_all.nan(there)
     of_all.spoil(there)
+    of_all.beyond(there, 0.0, 1.0)
     padding.count(lane, Rankings(there, offsets), np.inf)
     padding.put_back(lane, padding.last(lane, there), offsets, np.ones(m))
     tiles.OnTiles.of(lane, offsets).clear(np.ones(m, bool), lane.put(x))
+    for operation in _by_methods():
+        operation.compute(Rankings(x, offsets, {"upstream": x}), Card(lane))
     target[::2] = 1.0  # two grades
     how = {name: read(LossChoices()) for name, read in READS.items()}
     few = Rankings(x[: min(n, 1000)], np.minimum(offsets, 1000))
@@ -125,3 +129,17 @@ def _run_every_operation(lane, offsets, dtype):
         _, state = losses.forward(cuda, lane, loss, *given, descending=True, keep=keep)
         if keep:
             losses.backward(cuda, lane, loss, state)
+
+
+def _by_methods():
+    """Top-ks by every other method that knows a card, with all that they give there."""
+    from lapsum_cli.core.quantities import Alpha, K
+    from lapsum_cli.operations import method_called, methods_of
+    from lapsum_cli.operations.topk import TopK
+
+    for name in methods_of("topk")[1:]:
+        way = method_called(name, "topk").ways["topk"]
+        if "cuda" in way.devices:
+            has_threshold = hasattr(way.forward.__self__._kernels, "thresholds")
+            given = {"gradient": True, "grad_alpha": True, "grad_k": True, "threshold": has_threshold}
+            yield from (TopK(method=name, alpha=Alpha(1.0), ks=(K(1.0),), log=log, **given) for log in (False, True))

@@ -143,6 +143,8 @@ def _function(**options: Any) -> Callable[[Callable], Any]:
         made, part = alone(function), called(function)
         if hasattr(made, "enable_caching"):  # else Numba is told to compile nothing
             made.get_call_template, made.get_overload = part.get_call_template, part.get_overload
+            # What a card reads of it: there "reassoc" stands for all of fastmath, and the lanes of a sum are threads.
+            made.targetoptions = {name: value for name, value in made.targetoptions.items() if name != "fastmath"}
         return made
 
     return decorate

@@ -15,6 +15,7 @@ class Way:
     backward(operation, rankings, state, upstream, on) -> operation.Derivatives
     work_bytes(itemsize, gradient), card_bytes(itemsize, gradient): bytes per score, as those of an Operation
     steps(choices, lengths, ks): (m,) how many steps rankings take where these are not linear; None where they are
+    devices: by name, those that it is computed on
     """
 
     forward: Callable[..., Any]
@@ -22,6 +23,7 @@ class Way:
     work_bytes: Callable[[int, bool], int]
     card_bytes: Callable[[int, bool], int] = lambda itemsize, gradient: 0
     steps: Callable[..., Any] | None = None
+    devices: tuple[str, ...] = ("cpu",)
 
 
 @dataclass(frozen=True)
@@ -40,5 +42,4 @@ class Method:
     ways: Mapping[str, Way]
     promises: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
-    devices: tuple[str, ...] = ("cpu",)
     any_unit: bool = False

@@ -8,9 +8,9 @@ import pytest
 
 import lapsum_cli as lapsum
 from lapsum_cli.core.rankings import Rankings
+from lapsum_cli.kernels.cpu.finite import Finite
 from lapsum_cli.kernels.cpu.parallel import Cores
 from lapsum_cli.kernels.methods import ot_sorted, transported
-from lapsum_cli.operations.methods.finite import Finite
 
 FOLDER = Path(__file__).parents[1] / "vectors"
 

@@ -107,7 +107,7 @@ def test_a_method_is_refused_where_it_has_no_part(toys, tmp_path):
 
 @pytest.mark.simulated
 def test_a_method_is_refused_on_a_device_that_it_does_not_know(toys):
-    with pytest.raises(DeviceError, match="method toy computes on cpu, not on cuda"):
+    with pytest.raises(DeviceError, match="method toy computes topk on cpu, not on cuda"):
         lapsum_cli.soft_topk(X, 2, method=NAME, device="cuda")
 
 

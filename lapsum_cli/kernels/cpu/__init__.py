@@ -7,6 +7,7 @@ sweeps          the recurrence along sorted scores, in blocks and in parts
 inversion       where the soft counts of sorted scores meet targets
 threshold       where a soft count meets its target, without a sort; columns, of many short rankings at a time
 rank, sort, topk, topk_gradient, permute, deviations, losses    what is made of these
+finite          the scores that methods other than LapSum's see
 """
 
 import importlib
@@ -15,6 +16,7 @@ from typing import Any
 __all__ = [
     "columns",
     "deviations",
+    "finite",
     "inversion",
     "losses",
     "order",

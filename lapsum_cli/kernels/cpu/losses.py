@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from ...core.rankings import frozen
-from ..scalars.team import Slice
 from . import parallel
 
 
@@ -18,11 +17,7 @@ def each_ranking(
     """Losses (m,), and upstream gradients of these shapes, by the loop of a loss from what it reads."""
     losses, upstreams = np.empty(len(offsets) - 1), tuple(np.empty(shape) for shape in shapes)
     read = tuple(frozen(value) if isinstance(value, np.ndarray) else value for value in given.values())
-
-    def work(first, last):
-        loss.loop(Slice(first, last), offsets, read, losses, upstreams)
-
-    parallel.for_each(work, parallel.slices(offsets), cores.threads)
+    parallel.by_teams(cores, loss.loop, offsets, read, losses, upstreams)
     return losses, upstreams
 
 

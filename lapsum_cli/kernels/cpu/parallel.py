@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..parts import Each
+from ..scalars.team import Slice
 
 # Scores in a slice: large enough to hide 10 us of Python, small enough to stay in the L2 cache and to balance skewed
 # lengths.
@@ -101,6 +102,11 @@ def each(threads: int) -> Each:
         return results
 
     return of_threads
+
+
+def by_teams(cores: Cores, loop, offsets: np.ndarray, *arrays) -> None:
+    """Run a loop that is written for teams (..scalars.team), loop(rankings, offsets, *arrays), over all rankings."""
+    for_each(lambda first, last: loop(Slice(first, last), offsets, *arrays), slices(offsets), cores.threads)
 
 
 def each_ranking(blocks: list[tuple[int, int]], offsets: np.ndarray, cores: Cores, of_block, of_long) -> None:

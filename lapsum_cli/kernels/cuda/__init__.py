@@ -21,7 +21,7 @@ is one there; what is computed of it stays until it is asked for.
     narrowing  what is left of a long ranking for a block, by many
     sorted_by_team    sorting what fits into shared memory
     sorters    who sorts what is longer, where a card is
-    order, rank, sort, topk, permute, losses, deviations    as their namesakes
+    order, rank, sort, topk, permute, losses, deviations, finite    as their namesakes
     repeating  lanes on which the same work is done again, for graphs of its launches
 
 No result depends on the batch, and the same input gives the same bits: reductions are trees and scans of a fixed shape,
@@ -34,6 +34,7 @@ from . import (
     blocks,
     deviations,
     doubts,
+    finite,
     losses,
     members,
     narrowing,
@@ -61,6 +62,7 @@ __all__ = [
     "blocks",
     "deviations",
     "doubts",
+    "finite",
     "losses",
     "members",
     "narrowing",

@@ -36,6 +36,10 @@ class Doubts:
         """It is wrong unless all of the numbers (m,), on the card, are from the least to the most."""
         self.lane.launch(_note_outside, -(-values.size // 256), 256, 0, values, least, most, self.flag)
 
+    def beyond(self, values: Array, least: float, most: float) -> None:
+        """It is wrong if any of the numbers, on the card, is finite and not from the least to the most in magnitude."""
+        self.lane.launch(_note_beyond, min(-(-values.size // 256), 4096), 256, 0, values, least, most, self.flag)
+
     def spoil(self, values: Array) -> None:
         """Make all values, a flat array on the card, NaN if anything is wrong."""
         self.lane.launch(_spoil, min(-(-values.size // 256), 4096), 256, 0, self.flag, values)
@@ -57,6 +61,13 @@ def _note_outside(values, least, most, flag):
     i = cuda.grid(1)
     if i < values.size and not least <= values[i] <= most:
         flag[0] = 1
+
+
+@kernel
+def _note_beyond(values, least, most, flag):
+    for i in range(cuda.grid(1), values.size, cuda.gridsize(1)):
+        if abs(values[i]) < np.inf and not least <= abs(values[i]) <= most:
+            flag[0] = 1
 
 
 @kernel

@@ -6,12 +6,16 @@ whose threads exchange no registers, so many are a block.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+import math
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..scalars import team
-from . import blocks
-from .adapter import IS_SIMULATED, Lane, cuda, device, float64
+from . import blocks, tiles
+from .adapter import IS_SIMULATED, Lane, cuda, device, float64, kernel
 from .blocks import block_maxima, block_sums
 from .tiles import by_length
 
@@ -92,6 +96,26 @@ def launch_teams(lane: Lane, function: Any, who: Blocks | Lanes, numbers: Any, *
         lane.launch(function, -(-len(numbers) * who.threads // TOGETHER), TOGETHER, rows, who, numbers, *given)
 
 
+def by_teams(lane: Lane, loop: Callable[..., None], offsets: np.ndarray, *given: Any, sums: int = ROWS) -> None:
+    """Run a loop that is written for teams, loop(rankings, offsets, *given), with a block for each ranking.
+
+    sums: how many values it adds up at once
+    """
+    layout = tiles.OnTiles.of(lane, offsets)
+    lane.launch(_compiled(loop), layout.count, tiles.THREADS, sums, Grid(0), layout.offsets, *given)
+
+
+@functools.cache
+def _compiled(loop: Callable[..., None]) -> Any:
+    """The same loop as a kernel."""
+    return kernel(getattr(loop, "py_func", loop))
+
+
+def fresh(lane: Lane, shape: tuple[int, ...]) -> Any:
+    """A new array of float64; an empty one, which the driver has no memory for, may be the same each time."""
+    return lane.empty(shape, np.float64) if all(shape) else lane.room("nothing", shape, np.float64)
+
+
 class Class(NamedTuple):
     """Rankings of like length, and who their teams are."""
 
@@ -131,6 +155,14 @@ if not IS_SIMULATED:  # the same for the compiler, which knows no methods
     @overload(team.join)
     def _join(rankings):
         return lambda rankings: block_of(rankings)
+
+    @overload(team.mine)
+    def _mine(team, count):
+        return lambda team, count: range(team.t, count, team.threads)
+
+    @overload(team.takes_part)
+    def _takes_part(team, score):
+        return lambda team, score: score > -math.inf
 
     @overload(team_for)
     def _team_for(who, numbers):

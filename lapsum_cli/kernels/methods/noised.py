@@ -8,6 +8,7 @@ import numpy as np
 
 from ..jit import inner, inner_counted, kernel
 from ..scalars.philox import normal
+from ..scalars.team import Alone
 from . import each
 from .selected import beside_place
 
@@ -45,7 +46,7 @@ def _noise(seed, number, noise, draw, i, column):
 
 @kernel
 def _members(first, last, offsets, x, ks, alphas, seed, numbers, noise, members, out, thresholds):
-    draws = members.shape[0]
+    draws, alone = members.shape[0], Alone(first, last, 0, 1)
     for r in range(first, last):
         a, b, k = offsets[r], offsets[r + 1], ks[r]
         n = b - a
@@ -56,7 +57,7 @@ def _members(first, last, offsets, x, ks, alphas, seed, numbers, noise, members,
             for j in range(n):
                 noisy[j] = x[a + j] + alphas[r] * _noise(seed, numbers[r], noise, draw, a + j, j)
             whole = min(int(np.ceil(k)), n)
-            least, _ = beside_place(noisy, whole, noisy[:0])
+            least, _ = beside_place(alone, noisy, n, whole, noisy[:0])
             thresholds[r] += least
             _choose(noisy, least, k, members[draw, a:b])
             for j in range(a, b):
@@ -107,7 +108,7 @@ def _without_noise(x, k, upstream):
     if x.size == 0 or k <= 0.0:
         return 0.0
     members, whole = np.empty(x.size), min(int(np.ceil(k)), x.size)
-    _choose(x, beside_place(x, whole, members)[0], k, members)
+    _choose(x, beside_place(Alone(0, 0, 0, 1), x, x.size, whole, members)[0], k, members)
     return np.sum(members * upstream)
 
 

@@ -4,36 +4,36 @@ Xie et al., NeurIPS 2020. The original takes the largest cost of a whole batch; 
 no result depends on others. Gradients hold it constant, as the original does.
 """
 
-import numpy as np
-
 from ..jit import uncounted
-from . import each, threshold
+from ..scalars.team import join, mine, takes_part, team_maxima
+from . import threshold
 
 
-def topk(cores, given):
+def topk(place, given):
     """Memberships, or their logarithms; and the thresholds."""
-    scales = np.ones(len(given.alphas))
-    each(cores, given.offsets, _half_of_largest_cost, given.x, scales)
-    members, found = threshold.summing(cores, given, given.x, given.alphas * scales)
-    return members, (found, scales)
+    scales = given.empty(place, given.lengths.size)
+    given.each(place, _half_of_largest_cost, given.x, scales)
+    return threshold.summing(place, given, given.x, scales)
 
 
-def topk_gradient(cores, given, state, upstream):
+def topk_gradient(place, given, state, upstream):
     """For the scores, alpha and k."""
-    found, scales = state
-    to_x, to_tau, to_k = threshold.summing_gradient(cores, given, given.x, found, upstream)
-    return to_x, to_tau * scales, to_k
+    return threshold.summing_gradient(place, given, given.x, state, upstream)
 
 
 def thresholds(given, state):
     """(m,) at which a membership is 1/2."""
-    return state[0].anchors + state[0].steps
+    return state[0].b
 
 
 @uncounted
-def _half_of_largest_cost(first, last, offsets, x, scales):
-    for r in range(first, last):
-        most = 0.0
-        for i in range(offsets[r], offsets[r + 1]):
-            most = max(most, x[i] * x[i], (x[i] + 1.0) * (x[i] + 1.0))
-        scales[r] = 0.5 * most if most > 0.0 else 1.0
+def _half_of_largest_cost(rankings, offsets, x, scales):
+    team = join(rankings)
+    for r in range(team.first, team.last):
+        part, most = x[offsets[r] : offsets[r + 1]], 0.0
+        for i in mine(team, part.size):
+            if takes_part(team, part[i]):
+                most = max(most, part[i] * part[i], (part[i] + 1.0) * (part[i] + 1.0))
+        (most,) = team_maxima(team, (most,))
+        if team.t == 0:
+            scales[r] = 0.5 * most if most > 0.0 else 1.0

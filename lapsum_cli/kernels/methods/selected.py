@@ -10,34 +10,39 @@ import numpy as np
 
 from ..jit import inner
 from ..scalars.functions import as_bits, as_float, in_order
+from ..scalars.team import mine, takes_part, team_maxima, team_sums
 
 COUNTED = 18  # turns that count alone: of normal scores nine of ten take no more than a dozen
 LONG, AT_FIRST = 1 << 10, 4  # scores from which what is left after so many turns is gathered
 
 
 @inner
-def beside_place(x, k, spare):
-    """The k-th largest of the float64 scores x, none of which is NaN, and the next, -inf where k takes all; k >= 1.
+def beside_place(team, x, n, k, spare):
+    """The k-th largest of the float64 scores x, none of which is NaN, and the next, -inf where k takes all; k >= 1. Of
+    the x so many take part, n.
 
-    spare: as long as x, for what is left of many scores; or shorter, and then all of them are gone through every time
+    spare: as long as x, for what is left of many scores; or shorter, and then all of them are gone through every time,
+    as by a team of several threads
     """
-    high, low = x[0], x[0]
-    for i in range(x.size):
-        high, low = in_order(high, x[i])[0], in_order(low, x[i])[1]
-    if k >= x.size:
+    high, low = -np.inf, np.inf
+    for i in mine(team, x.size):
+        high, low = in_order(high, x[i])[0], in_order(low, x[i] if takes_part(team, x[i]) else np.inf)[1]
+    high, low = team_maxima(team, (high, -low))
+    low = -low
+    if k >= n:
         return low, -np.inf
-    is_long = LONG < x.size <= spare.size
-    left = 0, x.size, low, high
-    is_found, upper, lower, left = _narrow(x, k, 0, left, 0, AT_FIRST if is_long else 1 << 30)
+    is_long = team.threads == 1 and LONG < x.size <= spare.size
+    left = 0, n, low, high
+    is_found, upper, lower, left = _narrow(team, x, k, 0, left, 0, AT_FIRST if is_long else 1 << 30)
     if not is_found:
         above, _, low, high = left
         some = spare[: _gather(x, low, high, spare)]
-        is_found, upper, lower, left = _narrow(some, k, above, left, AT_FIRST, 1 << 30)
+        is_found, upper, lower, left = _narrow(team, some, k, above, left, AT_FIRST, 1 << 30)
     return upper, lower
 
 
 @inner
-def _narrow(x, k, base, left, turn, turns):
+def _narrow(team, x, k, base, left, turn, turns):
     """Whether the two were found until so many turns, these, and what is left: (above, held, low, high), where fewer
     than k are above `high`, at least k above `low` or not below it. base: how many are above all of x.
     """
@@ -49,9 +54,10 @@ def _narrow(x, k, base, left, turn, turns):
         pivot = high - (high - low) * ((k - 0.5 - above) / (held - above))
         if turn % 3 == 0 or not low <= pivot < high:
             pivot = _between(low, high)
-        count, lower, upper = base + _above(x, pivot), pivot, pivot
+        (above_it,) = team_sums(team, (np.float64(_above(team, x, pivot)),))
+        count, lower, upper = base + int(above_it), pivot, pivot
         if count == k or turn > COUNTED:
-            upper, lower = _split(x, pivot)
+            upper, lower = _split(team, x, pivot)
         if count == k:
             return True, upper, lower, left
         if count < k:
@@ -72,22 +78,23 @@ def _gather(x, low, high, to):
 
 
 @inner
-def _above(x, pivot):
+def _above(team, x, pivot):
     count = 0
-    for i in range(x.size):
+    for i in mine(team, x.size):
         count += x[i] > pivot
     return count
 
 
 @inner
-def _split(x, pivot):
+def _split(team, x, pivot):
     """The least score above a pivot, and the largest of the others."""
     least, largest = np.inf, -np.inf
-    for i in range(x.size):
+    for i in mine(team, x.size):
         is_above = x[i] > pivot
         least = in_order(least, x[i] if is_above else np.inf)[1]
         largest = in_order(largest, -np.inf if is_above else x[i])[0]
-    return least, largest
+    largest, least = team_maxima(team, (largest, -least))
+    return -least, largest
 
 
 @inner

@@ -8,12 +8,13 @@ of squashed scores by the logistic distribution with half of alpha.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..jit import inner, kernel
+from ..jit import inner, uncounted
 from ..scalars.functions import exp_nonpositive
+from ..scalars.team import join, mine, takes_part, team_maxima, team_sums
 from . import each, threshold, transport, transported
 from .matrices import SIZE, Ordered, rows, squares
 
@@ -22,81 +23,93 @@ _NONE, _WHOLE = np.empty(0), np.empty(0, np.int64)
 
 
 class Squashed(NamedTuple):
-    """Sorted scores, squashed.
+    """Scores, squashed.
 
-    s, slopes   (N,) these, and their slopes along u
+    y           (N,) these, less one of their ranking; one of -inf takes no part, and its s is -inf
+    s, slopes   (N,) squashed, and their slopes along u
     spreads     (2, m) mean and deviation of y
     """
 
-    order: Ordered
-    s: np.ndarray
-    slopes: np.ndarray
-    spreads: np.ndarray
+    y: Any
+    s: Any
+    slopes: Any
+    spreads: Any
 
     @classmethod
-    def of(cls, cores, given):
-        """Of the finite scores of rankings."""
-        order = Ordered.of(cores, given)
-        s, slopes, spreads = np.empty(len(order.y)), np.empty(len(order.y)), np.zeros((2, len(given.alphas)))
-        each(cores, given.offsets, _squash, order.y, s, slopes, spreads)
-        return cls(order, s, slopes, spreads)
+    def of(cls, place, given, y):
+        """Of such scores, in any order."""
+        s, slopes, spreads = (given.empty(place, *n) for n in ((y.size,), (y.size,), (2, given.lengths.size)))
+        given.each(place, _squash, y, given.lengths, s, slopes, spreads)
+        return cls(y, s, slopes, spreads)
 
-    def back(self, cores, given, to_s):
-        """From gradients for s to those for the scores, in their order; those for alpha, which s is over, too."""
-        out, to_alpha = np.empty(len(to_s)), np.empty(len(given.alphas))
-        each(cores, given.offsets, _unsquash, self.order.y, self.s, self.slopes, self.spreads, to_s, out, to_alpha)
-        return out, to_alpha / given.alphas
+    def back(self, place, given, to_s):
+        """From gradients for s to those for the scores, and for the alpha that s is over, times it."""
+        out, to_alpha = given.empty(place, to_s.size), given.empty(place, given.lengths.size)
+        given.each(place, _unsquash, *self, given.lengths, to_s, out, to_alpha)
+        return out, to_alpha
 
 
-@kernel
-def _squash(first, last, offsets, y, s, slopes, spreads):
-    for r in range(first, last):
+@uncounted
+def _squash(rankings, offsets, y, lengths, s, slopes, spreads):
+    team = join(rankings)
+    for r in range(team.first, team.last):
         a, b = offsets[r], offsets[r + 1]
-        mean, deviation = _spread(y[a:b])
-        spreads[0, r], spreads[1, r] = mean, deviation
-        for i in range(a, b):
-            u = (y[i] - mean) / (deviation + LEAST)
+        mean, deviation = _spread(team, y[a:b], lengths[r])
+        for j in mine(team, b - a):
+            u = (y[a + j] - mean) / (deviation + LEAST)
             e = exp_nonpositive(-abs(u))
-            s[i] = (1.0 if u >= 0.0 else e) / (1.0 + e)
-            slopes[i] = e / ((1.0 + e) * (1.0 + e))
+            s[a + j] = (1.0 if u >= 0.0 else e) / (1.0 + e) if takes_part(team, u) else -np.inf
+            slopes[a + j] = e / ((1.0 + e) * (1.0 + e))
+        if team.t == 0:
+            spreads[0, r], spreads[1, r] = mean, deviation
 
 
 @inner
-def _spread(y):
-    """Mean and standard deviation, relative to the largest of the scores, which are about one of them."""
+def _spread(team, y, n):
+    """Mean and standard deviation, relative to the largest of n scores, which are about one of them."""
     largest, mean, square = 0.0, 0.0, 0.0
-    for i in range(y.size):
-        largest = max(largest, abs(y[i]))
+    for i in mine(team, y.size):
+        largest = max(largest, abs(y[i]) if takes_part(team, y[i]) else 0.0)
+    (largest,) = team_maxima(team, (largest,))
     if largest == 0.0:
         return 0.0, 0.0
-    for i in range(y.size):
-        mean += y[i] / largest
-    mean /= y.size
-    for i in range(y.size):
-        square += (y[i] / largest - mean) * (y[i] / largest - mean)
-    return mean * largest, math.sqrt(square / y.size) * largest
+    for i in mine(team, y.size):
+        mean += y[i] / largest if takes_part(team, y[i]) else 0.0
+    (mean,) = team_sums(team, (mean,))
+    mean /= n
+    for i in mine(team, y.size):
+        square += (y[i] / largest - mean) * (y[i] / largest - mean) if takes_part(team, y[i]) else 0.0
+    (square,) = team_sums(team, (square,))
+    return mean * largest, math.sqrt(square / n) * largest
 
 
-@kernel
-def _unsquash(first, last, offsets, y, s, slopes, spreads, to_s, out, to_alpha):
+@uncounted
+def _unsquash(rankings, offsets, y, s, slopes, spreads, lengths, to_s, out, to_alpha):
     """A score moves its own s, and by mean and deviation those of all."""
-    for r in range(first, last):
-        a, b = offsets[r], offsets[r + 1]
+    team = join(rankings)
+    for r in range(team.first, team.last):
+        a, b, n = offsets[r], offsets[r + 1], lengths[r]
         mean, deviation = spreads[0, r], spreads[1, r]
-        total, along, to_alpha[r] = 0.0, 0.0, 0.0
-        for i in range(a, b):
-            to_alpha[r] -= to_s[i] * (s[i] - 0.5)
+        total, along, moved = 0.0, 0.0, 0.0
+        for j in mine(team, b - a):
+            i = a + j
             out[i] = to_s[i] * slopes[i]
-            total += out[i] / (b - a)
-            along += out[i] * ((y[i] - mean) / (deviation + LEAST)) / (b - a)
-        for i in range(a, b):
-            z = (y[i] - mean) / deviation if deviation > 0.0 else 0.0
-            out[i] = ((out[i] - total) - z * along) / (deviation + LEAST)
+            if takes_part(team, y[i]):
+                moved -= to_s[i] * (s[i] - 0.5)
+                total += out[i] / n
+                along += out[i] * ((y[i] - mean) / (deviation + LEAST)) / n
+        total, along, moved = team_sums(team, (total, along, moved))
+        for j in mine(team, b - a):
+            z = (y[a + j] - mean) / deviation if deviation > 0.0 else 0.0
+            out[a + j] = ((out[a + j] - total) - z * along) / (deviation + LEAST)
+        if team.t == 0:
+            to_alpha[r] = moved
 
 
 class State(NamedTuple):
-    """What is solved: squashed scores, how many anchors and what rate each ranking has, and potentials."""
+    """What is solved: sorted scores, squashed, how many anchors and what rate each ranking has, and potentials."""
 
+    order: Ordered
     squashed: Squashed
     anchors: np.ndarray
     rates: np.ndarray
@@ -105,11 +118,12 @@ class State(NamedTuple):
     @classmethod
     def of(cls, cores, given):
         """Solve every ranking."""
-        squashed, lengths = Squashed.of(cores, given), given.lengths
+        order, lengths = Ordered.of(cores, given), given.lengths
+        squashed = Squashed.of(cores, given, order.y)
         rates, e = -2.0 / np.maximum(lengths - 1, 1) / given.alphas, np.empty(len(squashed.s))
         place = (squashed.s, lengths, rates)
         each(cores, given.offsets, transport.solve, *place, given.choices["iterations"], e, size=SIZE)
-        return cls(squashed, lengths, rates, e)
+        return cls(order, squashed, lengths, rates, e)
 
     @property
     def place(self):
@@ -121,19 +135,20 @@ class State(NamedTuple):
         out = np.empty(len(left))
         given_up = (left, right, False, begins, origins, upstream)
         each(cores, given.offsets, transported.gradient, *self.place, *given_up, out, size=SIZE)
-        return self.squashed.back(cores, given, out)
+        to_y, to_alpha = self.squashed.back(cores, given, out)
+        return to_y, to_alpha / given.alphas
 
 
 def rank(cores, given):
     """Ranks from 1, and the state."""
     state, out = State.of(cores, given), np.empty(len(given.x))
     each(cores, given.offsets, transported.weighted, *state.place, rows(given) + 1.0, out, size=SIZE)
-    return out[state.squashed.order.at], state
+    return out[state.order.at], state
 
 
 def rank_gradient(cores, given, state, upstream):
     """For the scores and alpha."""
-    at = state.squashed.order.at
+    at = state.order.at
     to_y, to_alpha = state.gradient(cores, given, _sorted(at, upstream), rows(given) + 1.0)
     return to_y[at], to_alpha
 
@@ -141,32 +156,48 @@ def rank_gradient(cores, given, state, upstream):
 def sort(cores, given):
     """Sorted scores, best first, and the state."""
     state, out = State.of(cores, given), np.empty(len(given.x))
-    order = state.squashed.order
+    order = state.order
     each(cores, given.offsets, transported.collected, *state.place, order.y, out, size=SIZE)
     return order.middles + out, state
 
 
 def sort_gradient(cores, given, state, upstream):
     """For the scores and alpha."""
-    order, own = state.squashed.order, np.empty(len(given.x))
+    order, own = state.order, np.empty(len(given.x))
     to_y, to_alpha = state.gradient(cores, given, order.y, upstream)
     each(cores, given.offsets, transported.weighted, *state.place, upstream, own, size=SIZE)
     return (to_y + own)[order.at], to_alpha
 
 
-def topk(cores, given):
+def topk(place, given):
     """Memberships, or their logarithms; and the squashed scores with the thresholds."""
-    squashed = Squashed.of(cores, given)
-    members, found = threshold.summing(cores, given, squashed.s[squashed.order.at], 0.5 * given.alphas)
+    y, scales = given.empty(place, given.x.size), given.empty(place, given.lengths.size)
+    given.each(place, _from_largest, given.x, y, scales)
+    squashed = Squashed.of(place, given, y)
+    members, found = threshold.summing(place, given, squashed.s, scales)
     return members, (squashed, found)
 
 
-def topk_gradient(cores, given, state, upstream):
+def topk_gradient(place, given, state, upstream):
     """For the scores, alpha and k."""
     squashed, found = state
-    at = squashed.order.at
-    to_s, to_tau, to_k = threshold.summing_gradient(cores, given, squashed.s[at], found, upstream)
-    return squashed.back(cores, given, _sorted(at, to_s))[0][at], 0.5 * to_tau, to_k
+    to_s, to_alpha, to_k = threshold.summing_gradient(place, given, squashed.s, found, upstream)
+    return squashed.back(place, given, to_s)[0], to_alpha, to_k
+
+
+@uncounted
+def _from_largest(rankings, offsets, x, y, scales):
+    """Scores less the largest; and what is half of alpha."""
+    team = join(rankings)
+    for r in range(team.first, team.last):
+        a, b, largest = offsets[r], offsets[r + 1], -np.inf
+        for j in mine(team, b - a):
+            largest = max(largest, x[a + j])
+        (largest,) = team_maxima(team, (largest,))
+        for j in mine(team, b - a):
+            y[a + j] = x[a + j] - largest
+        if team.t == 0:
+            scales[r] = 0.5
 
 
 def permute(cores, given):
@@ -179,13 +210,13 @@ def permute_rows(given, state, r, items):
     part = slice(given.offsets[r], given.offsets[r + 1])
     s, _, rates, e = state.place
     out = np.empty((len(items), part.stop - part.start))
-    transported.rows(s[part], e[part], rates[r], state.squashed.order.at[part][items] - part.start, out)
+    transported.rows(s[part], e[part], rates[r], state.order.at[part][items] - part.start, out)
     return out
 
 
 def permute_gradient(cores, given, state, upstream):
     """For the scores and alpha; upstream has a matrix for each ranking, one after the other."""
-    at = state.squashed.order.at
+    at = state.order.at
     origins, ones = _sorted(at, np.arange(len(at)), np.int64), np.ones(len(at))
     to_y, to_alpha = state.gradient(cores, given, ones, ones, squares(given), origins, upstream)
     return to_y[at], to_alpha

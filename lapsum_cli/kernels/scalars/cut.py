@@ -22,6 +22,7 @@ FEW = 64.0  # sum of the scaled e_i up to which they are few
 # Bounds for 1 / alpha. Beyond those of float32, z = (x - b) / alpha loses its digits there, and a ranking is computed
 # as float64.
 LEAST_ALPHA_32 = 1e-30
+MOST = 1e150  # of a score, and of alpha either way, where products of two have to be numbers
 RATES = {np.dtype(np.float32): (1e-35, 1e35), np.dtype(np.float64): (1e-308, 1e308)}
 
 

@@ -5,7 +5,7 @@ A loop over rankings takes whose they are, `join`s, and is then one of a team, w
     team = join(rankings)
     for r in range(team.first, team.last):               every ranking of this team
         total = 0.0
-        for i in range(team.t, n, team.threads):         every item of this thread
+        for i in mine(team, n):                          every item of this thread
             total += ...
         (total,) = team_sums(team, (total,))             what the threads know together
 
@@ -14,6 +14,7 @@ cuda/teams.py has the blocks of a card. Where nothing is compiled, a team's meth
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, TypeVar
 
 from numba.extending import overload
@@ -53,6 +54,18 @@ def join(rankings):
     return rankings.join()
 
 
+def mine(team, count):
+    """The numbers from 0, of so many, that are a thread's own. Those of a team of one are all, as a compiler sees."""
+    return range(team.t, count, team.threads)
+
+
+def takes_part(team, score):
+    """Whether a score is more than -inf, where methods see such: on a card, which leaves scores where they are. To a
+    CPU they are given without, and so its loops do not ask.
+    """
+    return score > -math.inf
+
+
 def team_sums(team, values: Values) -> Values:
     """The sum of each of a tuple of up to three float64 over the threads of a team; every one of them must ask."""
     return team.sums(values)
@@ -66,6 +79,16 @@ def team_maxima(team, values: Values) -> Values:
 @overload(join, jit_options=OPTIONS, target="cpu")
 def _join(rankings):
     return lambda rankings: Alone(rankings.first, rankings.last, 0, 1)  # constants: loops are those of one thread
+
+
+@overload(mine, jit_options=OPTIONS, inline="always", target="cpu")
+def _mine(team, count):
+    return lambda team, count: range(count)
+
+
+@overload(takes_part, jit_options=OPTIONS, inline="always", target="cpu")
+def _takes_part(team, score):
+    return lambda team, score: True
 
 
 @overload(team_sums, jit_options=OPTIONS, target="cpu")

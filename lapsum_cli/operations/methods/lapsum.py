@@ -109,6 +109,8 @@ def sorting_bytes(itemsize: int) -> int:
     return 2 * (itemsize + 4) + (8 if itemsize == 8 else 0)
 
 
+_DEVICES = ("cpu", "cuda")
+
 METHOD = Method(
     {
         "rank": Way(
@@ -116,6 +118,7 @@ METHOD = Method(
             _rank_gradient,
             lambda itemsize, gradient: sorting_bytes(itemsize) + (itemsize if gradient else 0),
             lambda itemsize, gradient: 32 + 6 * itemsize + (4 + 2 * itemsize if gradient else 0),
+            devices=_DEVICES,
         ),
         # Beside sorting: a score and a step in float64, and for a gradient as much again.
         "sort": Way(
@@ -123,6 +126,7 @@ METHOD = Method(
             _sort_gradient,
             lambda itemsize, gradient: sorting_bytes(itemsize) + (32 if gradient else 16),
             lambda itemsize, gradient: 104 + 4 * itemsize + (120 + 2 * itemsize if gradient else 0),
+            devices=_DEVICES,
         ),
         # The scores inside the bracket.
         "topk": Way(
@@ -130,6 +134,7 @@ METHOD = Method(
             _topk_gradient,
             lambda itemsize, gradient: itemsize,
             lambda itemsize, gradient: 5 * itemsize + (2 * itemsize if gradient else 0),
+            devices=_DEVICES,
         ),
         # Beside sorting: boundaries, a score and a step in float64; the widths of rows; a row of the result.
         "permute": Way(
@@ -137,9 +142,9 @@ METHOD = Method(
             _permute_gradient,
             lambda itemsize, gradient: sorting_bytes(itemsize) + 32 + 8 + 64,
             lambda itemsize, gradient: 104 + 4 * itemsize,
+            devices=_DEVICES,
         ),
     },
     promises=("sums_to_k", "keeps_order", "hard_limit", "shift_invariant", "scale_invariant"),
-    devices=("cpu", "cuda"),
     any_unit=True,
 )

@@ -12,7 +12,7 @@ import numpy as np
 from ...core.rankings import Array
 
 if TYPE_CHECKING:
-    from .finite import Finite
+    from ...kernels.cpu.finite import Finite
 
 
 class Matrices:

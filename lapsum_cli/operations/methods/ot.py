@@ -3,4 +3,6 @@
 from ..method import Method
 from .rows import Rows
 
-METHOD = Method({"topk": Rows("topk", "ot", has_logs=True).way()}, promises=("sums_to_k", "keeps_order"))
+METHOD = Method(
+    {"topk": Rows("topk", "ot", has_logs=True).way(card_bytes=(16, 32))}, promises=("sums_to_k", "keeps_order")
+)

@@ -73,15 +73,14 @@ class Rows(NamedTuple):
         """As a Way has it."""
         import numpy as np
 
-        from .finite import Finite
-
         if self.steps is not None and not operation.force:
             _refuse_long(operation, rankings, self.steps)
         asks_log = self.operation == "topk" and operation.log
         if asks_log and not self.has_members:
             raise OptionError(f"{operation.method} gives no memberships, of which there would be logarithms")
-        _refuse_ends(operation, rankings)
-        finite = Finite.of(rankings, operation.descending, operation.choices, asks_log and self.has_logs, self.whole_k)
+        _refuse_ends(operation, rankings, on)
+        how = (operation.descending, operation.choices, asks_log and self.has_logs, self.whole_k)
+        finite = on.kernels.finite.Finite.of(on.place, rankings, *how)
         made = getattr(self._kernels, self.operation)(on.place, finite.given)
         if self.operation == "permute":
             rows = Matrices(finite, self._kernels, made, operation.dtype(rankings.dtype))
@@ -91,9 +90,9 @@ class Rows(NamedTuple):
             kept = Members(kept, values)
             with np.errstate(divide="ignore"):
                 values = np.log(values)
-        values = _PUT_BACK[self.operation](operation, finite, values, self.has_members)
         dtype = operation.dtype(rankings.dtype, rankings.longest)
-        return Forward(values.astype(dtype, copy=False), State(finite, kept), self._thresholds(operation, finite, kept))
+        values = _PUT_BACK[self.operation](self, on, finite, values, operation, dtype)
+        return Forward(values, State(finite, kept), self._thresholds(operation, on, finite, kept))
 
     def backward(
         self, operation: Any, rankings: Rankings, state: State, upstream: Array, on: DeviceWithKernels
@@ -101,103 +100,79 @@ class Rows(NamedTuple):
         """As a Way has it."""
         import numpy as np
 
-        finite, upstream = state.finite, np.asarray(upstream, np.float64)
-        if self.operation == "permute":
-            upstream = finite.inner_squares(upstream)
-        elif self.operation == "sort":
-            upstream = finite.sign * finite.taken_by_place(upstream)
-        elif finite.taken is not None:
-            upstream = upstream[finite.taken]
-        kept = state.kept
+        finite, kept = state
+        upstream = _UPSTREAM[self.operation](on, finite, upstream)
         if isinstance(kept, Members):
             upstream = np.divide(upstream, kept.values, out=np.zeros(len(upstream)), where=kept.values > 0)
             kept = kept.kept
         gradient = getattr(self._kernels, f"{self.operation}_gradient")
-        # Read-only arrays are of another type to Numba: a run of a file would compile what a call has compiled.
-        upstream = np.require(upstream, requirements=["C", "W"])
         found = Derivatives(*gradient(on.place, finite.given, kept, upstream))
-        if finite.given.ks is not None and self.has_members:
-            moot = (finite.given.ks <= 0) | (finite.given.ks >= finite.given.lengths)
-            found.scores[np.repeat(moot, finite.given.lengths)] = 0
-            found.alpha[moot], found.k[moot] = 0, 0
-        return finite.gradients(found, rankings.dtype)
+        return finite.gradients(on.place, found, rankings.dtype, self.has_members)
 
-    def _thresholds(self, operation: Any, finite: Any, kept: Any) -> dict[str, Any]:
+    def _thresholds(self, operation: Any, on: DeviceWithKernels, finite: Any, kept: Any) -> dict[str, Any]:
         """The threshold of each ranking, where one is asked for; OptionError for a method without."""
         if self.operation != "topk" or not operation.threshold:
             return {}
         if not hasattr(self._kernels, "thresholds"):
             raise OptionError(f"{operation.method} has no ⟨threshold⟩")
         kept = kept.kept if isinstance(kept, Members) else kept
-        return {"threshold": finite.sign * self._kernels.thresholds(finite.given, kept)}
+        return {"threshold": finite.number(on.place, self._kernels.thresholds(finite.given, kept))}
 
     @property
     def _kernels(self) -> Any:
         found = import_module(f"lapsum_cli.kernels.methods.{self.module}")
         return getattr(found, self.passes) if self.passes else found
 
-    def way(self, work_bytes: int = 64) -> Way:
-        """With so many bytes per score while a ranking is computed."""
-        return Way(self.forward, self.backward, lambda itemsize, gradient: work_bytes, steps=self.steps)
+    def way(self, work_bytes: int = 64, card_bytes: tuple[int, int] | None = None) -> Way:
+        """With so many bytes per score while a ranking is computed; card_bytes: on a card those of a pass, and those
+        of a gradient too, beside the scores and results, where its loops are written for teams.
+        """
+
+        def of_card(itemsize: int, gradient: bool) -> int:
+            return (card_bytes[gradient] if card_bytes else 0) + (4 if gradient else 2) * itemsize
+
+        devices = ("cpu", "cuda") if card_bytes else ("cpu",)
+        return Way(self.forward, self.backward, lambda itemsize, gradient: work_bytes, of_card, self.steps, devices)
 
 
-def _topk_of_all(operation: Any, finite: Any, values: Array, has_members: bool) -> Array:
-    """Memberships: of infinite scores, and of all scores of a ranking where k takes none or all of them."""
+# What is made of the results for all scores, infinite ones too, and of what is upstream of them for the finite ones.
+_PUT_BACK: dict[str, Callable[..., Array]] = {
+    "topk": lambda rows, on, finite, values, operation, dtype: finite.members(
+        on.place, values, dtype, operation.log, rows.has_members
+    ),
+    "rank": lambda rows, on, finite, values, operation, dtype: finite.ranks(values, operation.base).astype(
+        dtype, copy=False
+    ),
+    "sort": lambda rows, on, finite, values, operation, dtype: finite.sorted(values).astype(dtype, copy=False),
+}
+_UPSTREAM: dict[str, Callable[..., Array]] = {
+    "topk": lambda on, finite, upstream: finite.upstream(on.place, upstream),
+    "rank": lambda on, finite, upstream: finite.upstream(on.place, upstream),
+    "sort": lambda on, finite, upstream: finite.upstream_by_place(upstream),
+    "permute": lambda on, finite, upstream: finite.upstream_of_squares(upstream),
+}
+
+
+def _refuse_ends(operation: Any, rankings: Rankings, on: DeviceWithKernels) -> None:
+    """BadRanking for the first with a score or an alpha whose square no float holds. Of those on a card only where it
+    is known that there is one: by then results are NaN, for whoever does not wait.
+    """
     import numpy as np
 
-    given = finite.given
-    if given.ks is None or not has_members:
-        return finite.spread(values, np.full(1, _ALL[operation.log]), np.full(1, _NONE[operation.log]))
-    lengths = given.lengths
-    for moot, share in ((given.ks <= 0, _NONE[operation.log]), (given.ks >= lengths, _ALL[operation.log])):
-        if moot.any():
-            values[np.repeat(moot, lengths)] = share
-    if finite.taken is None:
-        return values
-    with np.errstate(divide="ignore", invalid="ignore"):
-        at_top = np.clip(finite.asked / finite.best, 0, 1)
-        at_top = np.log(at_top) if operation.log else at_top
-    return finite.spread(values, at_top, np.full(1, _NONE[operation.log]))
+    from ...kernels.scalars.cut import MOST
 
-
-_NONE, _ALL = {False: 0.0, True: float("-inf")}, {False: 1.0, True: 0.0}  # by whether logarithms are asked for
-
-
-def _ranks_of_all(operation: Any, finite: Any, values: Array, has_members: bool) -> Array:
-    """Ranks from the base: infinite scores at an end share the mean of its places."""
-    values = values + (operation.base - 1)
-    if finite.taken is None:
-        return values
-    import numpy as np
-
-    lengths = np.diff(finite.whole)
-    values = values + np.repeat(finite.best, finite.given.lengths)
-    end = finite.best + finite.given.lengths
-    return finite.spread(values, operation.base + (finite.best - 1) / 2, operation.base + (end + lengths - 1) / 2)
-
-
-def _sorted_of_all(operation: Any, finite: Any, values: Array, has_members: bool) -> Array:
-    return finite.sign * finite.spread_by_place(values)
-
-
-_PUT_BACK = {"topk": _topk_of_all, "rank": _ranks_of_all, "sort": _sorted_of_all}
-
-
-def _refuse_ends(operation: Any, rankings: Rankings) -> None:
-    """BadRanking for the first with a score or an alpha whose square no float holds."""
-    import numpy as np
-
-    from .finite import MOST
-
-    if rankings.dtype == "float64":
-        x = rankings.values
+    if rankings.dtype == "float64" and on.kernels.finite.knows_ends(on.place, rankings.values, 0.0):
+        x = on.here_array(rankings.values)
         wrong = (np.abs(x) > MOST) & (np.abs(x) < np.inf)
         if wrong.any():
             at = int(wrong.argmax())
             r = int(np.searchsorted(rankings.offsets, at, "right")) - 1
             raise BadRanking(r, f"a score of {x[at]:.3g} is too large for {operation.method}; divide scores and alpha")
     alphas = rankings.each["alpha"]
-    of_constant = np.asarray(rankings.each.get("constant", alphas == operation.of_constant), bool)
+    if not on.kernels.finite.knows_ends(on.place, alphas, 1 / MOST):
+        return
+    alphas = on.here_array(alphas)
+    of_constant = on.here_array(rankings.each.get("constant", np.asarray(alphas == operation.of_constant)))
     wrong = ((alphas > MOST) | (alphas < 1 / MOST)) & ~of_constant
     refuse(wrong, f"an alpha of {{:.3g}} is too near an end of the floats for {operation.method}", alphas)
 

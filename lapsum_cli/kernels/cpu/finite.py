@@ -13,13 +13,12 @@ import numpy as np
 
 from ...core.errors import OptionError
 from ...core.rankings import Array, Rankings, frozen
-from ..operation import Derivatives
-
-MOST = 1e150  # of a score, and of alpha either way, so that products of two are numbers
+from ..scalars.cut import MOST
+from . import parallel
 
 
 class Given(NamedTuple):
-    """What the loops of a method read.
+    """What the loops of a method read; and, for those of teams, who runs them, and new arrays for them to fill.
 
     x        (N,) float64, finite, the largest best
     offsets  (m + 1,) int64
@@ -43,6 +42,14 @@ class Given(NamedTuple):
         """(m,) scores of each ranking."""
         return np.diff(self.offsets)
 
+    def empty(self, cores: parallel.Cores, *shape: int) -> Array:
+        """A new array of float64."""
+        return np.empty(shape)
+
+    def each(self, cores: parallel.Cores, loop: Any, *arrays: Any) -> None:
+        """Run a loop that is written for teams, loop(rankings, offsets, *arrays)."""
+        parallel.by_teams(cores, loop, self.offsets, *arrays)
+
 
 @dataclass(frozen=True)
 class Finite:
@@ -63,7 +70,15 @@ class Finite:
     sign: float
 
     @classmethod
-    def of(cls, rankings: Rankings, descending: bool, choices: dict[str, Any], log: bool, whole_k: bool) -> Finite:
+    def of(
+        cls,
+        cores: parallel.Cores,
+        rankings: Rankings,
+        descending: bool,
+        choices: dict[str, Any],
+        log: bool,
+        whole_k: bool,
+    ) -> Finite:
         """Of rankings with alpha, and k if there is one, in `each`; whole_k: a part of a place counts as one."""
         sign = 1.0 if descending else -1.0
         x, whole = rankings.values * np.float64(sign), rankings.offsets
@@ -85,6 +100,36 @@ class Finite:
         alphas = np.clip(rankings.each["alpha"], 1 / MOST, MOST)  # of constant rankings alone it is not between these
         return cls(Given(x, offsets, alphas, ks, numbers, choices, log), taken, top, best, asked, whole, sign)
 
+    def members(self, cores: parallel.Cores, values: Array, dtype: str, log: bool, has_members: bool) -> Array:
+        """Memberships of all scores: of infinite ones too, and 0 or 1 where k takes none or all of a ranking.
+
+        log: whether they are logarithms; has_members: whether they are memberships at all
+        """
+        given, none, whole = self.given, _NONE[log], _ALL[log]
+        if given.ks is None or not has_members:
+            return self.spread(values, np.full(1, whole), np.full(1, none)).astype(dtype, copy=False)
+        for moot, share in ((given.ks <= 0, none), (given.ks >= given.lengths, whole)):
+            if moot.any():
+                values[np.repeat(moot, given.lengths)] = share
+        if self.taken is not None:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                at_top = np.clip(self.asked / self.best, 0, 1)
+                values = self.spread(values, np.log(at_top) if log else at_top, np.full(1, none))
+        return values.astype(dtype, copy=False)
+
+    def ranks(self, values: Array, base: int) -> Array:
+        """Ranks from the base, of ranks from 1: infinite scores at an end share the mean of its places."""
+        values = values + (base - 1)
+        if self.taken is None:
+            return values
+        lengths, end = np.diff(self.whole), self.best + self.given.lengths
+        values = values + np.repeat(self.best, self.given.lengths)
+        return self.spread(values, base + (self.best - 1) / 2, base + (end + lengths - 1) / 2)
+
+    def number(self, cores: parallel.Cores, values: Array) -> Array:
+        """(m,) what is in the unit of the scores, with their sign."""
+        return self.sign * values
+
     def spread(self, values: Array, at_top: Any, at_end: Any) -> Array:
         """Values of finite scores, beside those (m,) of scores above and of scores below them."""
         if self.taken is None:
@@ -93,23 +138,30 @@ class Finite:
         out[self.taken] = values
         return out
 
-    def spread_by_place(self, values: Array) -> Array:
-        """Sorted scores, between the infinities."""
+    def sorted(self, values: Array) -> Array:
+        """Sorted scores as they came, between the infinities."""
         if self.taken is None:
-            return values
+            return self.sign * values
         is_finite, is_top = self._by_place()
         out: Any = np.where(is_top, np.inf, -np.inf)
         out[is_finite] = values
-        return out
+        return self.sign * out
 
-    def taken_by_place(self, upstream: Array) -> Array:
+    def upstream(self, cores: parallel.Cores, given: Array) -> Array:
+        """Of an upstream gradient by score, that of finite ones."""
+        given = np.asarray(given, np.float64)
+        return _own(given if self.taken is None else given[self.taken])
+
+    def upstream_by_place(self, given: Array) -> Array:
         """Of an upstream gradient by place, what goes to places of finite scores."""
-        return upstream if self.taken is None else upstream[self._by_place()[0]]
+        given = np.asarray(given, np.float64)
+        return self.sign * (given if self.taken is None else given[self._by_place()[0]])
 
-    def inner_squares(self, upstream: Array) -> Array:
+    def upstream_of_squares(self, upstream: Array) -> Array:
         """Of upstream matrices, a row for each item and a column for each place, those of finite scores, flat."""
+        upstream = np.asarray(upstream, np.float64)
         if self.taken is None:
-            return upstream
+            return _own(upstream)
         lengths, parts, begin = np.diff(self.whole), [np.empty(0)], 0
         for r, n in enumerate(lengths):
             square = upstream[begin : begin + n * n].reshape(n, n)
@@ -125,8 +177,13 @@ class Finite:
         is_top = places < self._each(self.best)
         return ~is_top & (places < self._each(self.best + self.given.lengths)), is_top
 
-    def gradients(self, found: Derivatives, dtype: str) -> Derivatives:
-        """Gradients for all scores, as they came: 0 for those that are not finite."""
+    def gradients(self, cores: parallel.Cores, found: Any, dtype: str, has_members: bool) -> Any:
+        """Gradients for all scores, as they came: 0 for those that are not finite, and where k takes none or all."""
+        ks, lengths = self.given.ks, self.given.lengths
+        if ks is not None and has_members:
+            moot = (ks <= 0) | (ks >= lengths)
+            found.scores[np.repeat(moot, lengths)] = 0
+            found.alpha[moot], found.k[moot] = 0, 0
         scores = found.scores if self.sign == 1 else -found.scores
         scores = self.spread(scores, np.zeros(1), np.zeros(1))
         with np.errstate(over="ignore"):
@@ -135,6 +192,21 @@ class Finite:
     def _each(self, numbers: Any) -> Array:
         """(N,) the number of its ranking for every score."""
         return np.repeat(np.broadcast_to(numbers, len(self.whole) - 1), np.diff(self.whole))
+
+
+_NONE, _ALL = {False: 0.0, True: float("-inf")}, {False: 1.0, True: 0.0}  # by whether logarithms are asked for
+
+
+def knows_ends(cores: parallel.Cores, values: Array, least: float) -> bool:
+    """Whether it is to be seen here if a number is less than the least, or more than MOST: what is in memory is."""
+    return True
+
+
+def _own(array: Array) -> Array:
+    """Contiguous and writable: a read-only array is of another type to Numba, and a run of a file would compile what a
+    call has compiled.
+    """
+    return np.require(array, requirements=["C", "W"])
 
 
 def _of_scores(name: str, given: Any, count: int, taken: Any) -> Any:
