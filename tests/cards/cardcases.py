@@ -10,6 +10,7 @@ from onecard import IS_SIMULATED
 from lapsum_cli import devices
 from lapsum_cli.core.rankings import Rankings, frozen
 from lapsum_cli.devices.cpu import Cpu
+from lapsum_cli.operations import method_called, methods_of
 from lapsum_cli.operations.operation import GRADIENT, RANKING
 
 # A warp, a few warps, several tiles; more tiles than threads that join them; a top-k by one block, and by many.
@@ -21,6 +22,10 @@ KINDS = [
     ("float32", False, "infinite"),
     ("float64", True, "shifted"),
 ]
+
+
+# Methods other than LapSum's that make a top-k on a card.
+METHODS = [name for name in methods_of("topk")[1:] if "cuda" in method_called(name, "topk").ways["topk"].devices]
 
 
 def rows_of(dtype, kind, lengths=LENGTHS, seed=0):

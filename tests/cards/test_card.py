@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from cardcases import agree, both, rankings_of, rows_of
+from cardcases import METHODS, agree, both, rankings_of, rows_of
 from onecard import IS_SIMULATED, counting_lane
 
 import lapsum_cli as lapsum
@@ -31,7 +31,8 @@ def test_arrays_on_the_card_stay_there():
     scores, upstream = (gpu.place.put(a.reshape(-1)) for a in (x, v))
     there = Rankings(scores, np.array([0, 20, 40]), {"upstream": upstream}, each)
     here = Rankings(x.reshape(-1), np.array([0, 20, 40]), {"upstream": v.reshape(-1)}, each)
-    for operation in (Rank(gradient=True), Sort(gradient=True), TopK(ks=(K(1.0),), gradient=True)):
+    by_methods = [TopK(method=method, ks=(K(1.0),), gradient=True) for method in METHODS]
+    for operation in (Rank(gradient=True), Sort(gradient=True), TopK(ks=(K(1.0),), gradient=True), *by_methods):
         on_card, expected = gpu.compute(operation, there), Cpu().compute(operation, here)
         for slot, values in expected.values.items():
             assert not isinstance(on_card.values[slot], np.ndarray)
@@ -167,6 +168,7 @@ def test_the_memory_that_operations_say_they_need_on_a_card(monkeypatch):
             (Sort(gradient=True), sorting),
             (TopK(ks=ks), 0),
             (TopK(ks=ks, gradient=True), 0),
+            *((TopK(method=name, ks=ks, gradient=gradient), 0) for name in METHODS for gradient in (False, True)),
             *((Loss(loss=name, ks=ks * (LOSSES[name].k == "needed"), gradient=True, force=True), 0) for name in LOSSES),
         ):
             lane = counting_lane(lambda *launch: None)
@@ -220,11 +222,23 @@ def test_a_kernel_that_fails_is_a_line(monkeypatch, libnvvm, words):
     devices._adapter.cache_clear()
 
 
+OF_LAPSUM = [
+    ("soft_rank", True),
+    ("soft_rank", False),
+    ("soft_sort", False),
+    ("soft_topk", False),
+    ("log_soft_topk", True),
+]
+
+
 @pytest.mark.parametrize(
-    ("function", "descending"),
-    [("soft_rank", True), ("soft_rank", False), ("soft_sort", False), ("soft_topk", False), ("log_soft_topk", True)],
+    ("function", "descending", "method"),
+    [
+        *((*of, "lapsum") for of in OF_LAPSUM),
+        *((function, down, method) for method in METHODS for function, down in OF_LAPSUM[-2:]),
+    ],
 )
-def test_nothing_waits_in_pytorch(monkeypatch, function, descending):
+def test_nothing_waits_in_pytorch(monkeypatch, function, descending, method):
     """Forward and backward: alpha and k for each ranking, alpha in deviations; and what is wrong comes out as NaN."""
     torch = pytest.importorskip("torch")
     from lapsum_cli import torch as soft
@@ -237,7 +251,7 @@ def test_nothing_waits_in_pytorch(monkeypatch, function, descending):
         scores, k = scores.clone().requires_grad_(), ks.clone().requires_grad_()
         alpha = alpha.clone().requires_grad_() if isinstance(alpha, torch.Tensor) else alpha
         arguments = (k,) if "topk" in function else ()
-        result = getattr(soft, function)(scores, *arguments, alpha=alpha, **{option: descending})
+        result = getattr(soft, function)(scores, *arguments, alpha=alpha, method=method, **{option: descending})
         torch.nan_to_num(result, posinf=0.0, neginf=0.0).sin().sum().backward() if not result.isnan().any() else None
         return [t for t in (result.detach(), scores.grad, k.grad, getattr(alpha, "grad", None)) if t is not None]
 

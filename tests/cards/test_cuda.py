@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cardcases import KINDS, LENGTHS, TOLERANCE, agree, both, rankings_of, rows_of, upstream_of
+from cardcases import KINDS, LENGTHS, METHODS, TOLERANCE, agree, both, rankings_of, rows_of, upstream_of
 from onecard import IS_SIMULATED, counting_lane, run_every_operation
 
 import lapsum_cli as lapsum
 from lapsum_cli import Loss, Permute, Rank, Sort, TopK, devices
 from lapsum_cli.core import reference
+from lapsum_cli.core.errors import BadRanking
 from lapsum_cli.core.quantities import Alpha, K
 from lapsum_cli.core.rankings import Rankings
 from lapsum_cli.devices import pieces
@@ -47,6 +48,50 @@ def test_memberships_and_their_gradients(dtype, descending, kind, log):
     card, cpu = both(operation, rankings_of(rows, alphas, ks, upstream=upstream_of(rows, dtype)))
     is_float32 = dtype == "float32"  # whose gradients cancel, as do the logarithms of its distances
     agree(card, cpu, dtype, 10 if log and is_float32 else 1, of_gradients=10 if is_float32 else 1)
+
+
+@pytest.mark.parametrize(("dtype", "descending", "kind"), KINDS)
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+def test_memberships_by_other_methods_and_their_gradients(method, dtype, descending, kind, log):
+    rows = rows_of(dtype, kind, LENGTHS if IS_SIMULATED else LENGTHS[:-1])
+    alphas = np.geomspace(10, 1e-2, len(rows))
+    ks = np.array([(0.3, 0, n, 1.5, 0.25 * n, n / 2, 0.9 * n)[i % 7] for i, n in enumerate(map(len, rows))])
+    rankings = rankings_of(rows, alphas, ks, upstream=upstream_of(rows, dtype))
+    given = {"gradient": True, "grad_alpha": True, "grad_k": True, "threshold": method != "sinkhorn"}
+    card, cpu = both(TopK(method=method, descending=descending, log=log, ks=(K(1.0),), **given), rankings)
+    assert np.ptp(np.exp(next(iter(cpu.values.values()))) if log else next(iter(cpu.values.values()))) > 0.1
+    agree(card, cpu, dtype, of_gradients=10)
+
+
+def test_other_methods_across_a_wide_gap():
+    """Where all memberships are 0 or 1 but for what no float adds to 1, on either side."""
+    rows = [np.array([0.0, 1e-9, 2e-9, 50.0, 50 + 1e-9]), np.array([-40.0, np.inf, 30.0, -np.inf, 31.0, 29.5])]
+    rankings = rankings_of(rows, np.full(2, 1e-3), np.array([2.0, 3.0]), upstream=np.linspace(-1, 1, 11))
+    for method in METHODS:
+        for log in (False, True):
+            agree(*both(TopK(method=method, ks=(K(1.0),), log=log, gradient=True), rankings), "float64", 10)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_other_methods_refuse_of_scores_on_the_card(method):
+    """A NaN of what is seen there alone is for whoever does not wait."""
+    from lapsum_cli.kernels.cuda import adapter
+
+    on, each = devices.lane(), {"alpha": np.ones(2)}
+    operation = TopK(method=method, ks=(K(1.0),))
+
+    def of(values, **given):
+        return on.compute(operation, Rankings(adapter.to_card(values), np.array([0, 2, 5]), {}, {**each, **given}))
+
+    values = np.array([1.0, 2.0, -np.inf, 1e200, 3.0])
+    with pytest.raises(BadRanking, match=r"a score of 1e\+200 is too large") as error:
+        of(values)
+    assert error.value.ranking == 1
+    with pytest.raises(BadRanking, match=r"an alpha of 1e-200 is too near an end"):
+        of(np.ones(5), alpha=adapter.to_card(np.array([1.0, 1e-200])))
+    [members] = of(np.where(values == 1e200, 1e140, values)).values.values()
+    assert np.isfinite(members.copy_to_host()).all()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -141,6 +186,7 @@ def test_the_same_twice_and_beside_other_rankings_to_the_bit(monkeypatch):
     ks = np.array([0.4 * len(x) for x in rows])
     rankings = rankings_of(rows, np.full(len(rows), 0.3), ks, upstream=upstream_of(rows, "float64"))
     operations = [Rank(gradient=True), TopK(ks=(K(1.0),), gradient=True)]
+    operations += [TopK(method=method, ks=(K(1.0),), gradient=True) for method in METHODS]
     first = [both(operation, rankings)[0] for operation in operations]
     again = [both(operation, rankings)[0] for operation in operations]
     monkeypatch.setattr(pieces, "PIECE", 40)
@@ -194,7 +240,8 @@ def test_masked_scores_below_every_threshold_have_gradient_0():
 
 def test_empty_batches():
     for rows in ([], [np.empty(0)]):
-        for operation in (Rank(gradient=True), Sort(), TopK(ks=(K(1.0),), gradient=True)):
+        by_methods = [TopK(method=method, ks=(K(1.0),), gradient=True) for method in METHODS]
+        for operation in (Rank(gradient=True), Sort(), TopK(ks=(K(1.0),), gradient=True), *by_methods):
             agree(*both(operation, rankings_of(rows, upstream=np.empty(0))), "float64")
 
 
@@ -214,7 +261,10 @@ def test_every_kernel_is_launched_by_some_operation():
 
 
 @pytest.mark.parametrize("descending", [True, False])
-@pytest.mark.parametrize("operation", [Sort(), Rank(), TopK(ks=(K(50, True),))])
+@pytest.mark.parametrize(
+    "operation",
+    [Sort(), Rank(), TopK(ks=(K(50, True),)), *(TopK(method=method, ks=(K(50, True),)) for method in METHODS)],
+)
 def test_padding_of_scores_that_are_on_the_card(operation, descending):
     from lapsum_cli.kernels.cuda import adapter
 

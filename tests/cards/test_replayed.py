@@ -1,8 +1,10 @@
 """Small calls through PyTorch on a card, made again: their graphs give what their launches gave, to the bit."""
 
+import functools
 import gc
 
 import pytest
+from cardcases import METHODS
 from onecard import IS_SIMULATED
 
 torch = pytest.importorskip("torch")
@@ -11,11 +13,15 @@ if not IS_SIMULATED:  # which has no graphs, and no tensors
     import lapsum_cli.torch as soft
     from lapsum_cli.torch import replayed
 
+    def by_method(method, x, alpha, k):
+        return soft.soft_topk(x, k, alpha=alpha, method=method)
+
     FUNCTIONS = {
         "rank": lambda x, alpha, k: soft.soft_rank(x, alpha=alpha),
         "sort": lambda x, alpha, k: soft.soft_sort(x, alpha=alpha, descending=False),
         "topk": lambda x, alpha, k: soft.soft_topk(x, k, alpha=alpha),
         "log topk": lambda x, alpha, k: soft.log_soft_topk(x, k, alpha=alpha),
+        **{name: functools.partial(by_method, name) for name in METHODS},
     }
     pytestmark = [pytest.mark.cuda]
 

@@ -116,7 +116,6 @@ def knows_ends(lane: Lane, values: Array, least: float) -> bool:
     return False
 
 
-@kernel
 def _take(rankings, offsets, scores, sign, asked, whole_k, alphas, least, most, x, lengths, ks, own, tops):
     team = join(rankings)
     for r in range(team.first, team.last):

@@ -4,7 +4,7 @@ from ..method import Method
 from .rows import Rows
 
 METHOD = Method(
-    {"topk": Rows("topk", "dftopk", has_logs=True, whole_k=True).way(card_bytes=(16, 32))},
+    {"topk": Rows("topk", "dftopk", has_logs=True, whole_k=True).way(card_bytes=(28, 44))},
     promises=("keeps_order", "shift_invariant", "scale_invariant"),
     lacks=("fractions",),
 )

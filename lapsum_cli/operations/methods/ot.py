@@ -4,5 +4,5 @@ from ..method import Method
 from .rows import Rows
 
 METHOD = Method(
-    {"topk": Rows("topk", "ot", has_logs=True).way(card_bytes=(16, 32))}, promises=("sums_to_k", "keeps_order")
+    {"topk": Rows("topk", "ot", has_logs=True).way(card_bytes=(28, 44))}, promises=("sums_to_k", "keeps_order")
 )

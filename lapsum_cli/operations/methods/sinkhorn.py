@@ -6,7 +6,7 @@ from .rows import Rows, quadratic
 METHOD = Method(
     {
         **{name: Rows(name, "sinkhorn", steps=quadratic).way() for name in ("rank", "sort", "permute")},
-        "topk": Rows("topk", "sinkhorn", has_logs=True).way(card_bytes=(40, 64)),
+        "topk": Rows("topk", "sinkhorn", has_logs=True).way(card_bytes=(52, 76)),
     },
     promises=("sums_to_k", "keeps_order", "shift_invariant"),
 )
