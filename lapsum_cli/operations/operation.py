@@ -280,9 +280,9 @@ class ByMethod(Choices, Operation):
 
     def ready(self, rankings: Rankings, on: DeviceWithKernels) -> Rankings:
         """As of any operation; DeviceError for a device that the method does not know."""
-        if on.name not in self.way.devices:
-            devices = " or ".join(self.way.devices)
-            raise DeviceError(f"method {self.method} computes {self.name} on {devices}, not on {on.name}")
+        known = self.how.ways[self.name].devices
+        if on.name not in known:
+            raise DeviceError(f"method {self.method} computes {self.name} on {' or '.join(known)}, not on {on.name}")
         return super().ready(rankings, on)
 
     def work_bytes(self, itemsize: int) -> int:

@@ -142,7 +142,7 @@ def solved(x, k, alpha, iterations=2000):
     """The state of a sorted top-k of one ranking, and its order."""
     each = {"alpha": np.array([alpha]), "k": np.array([float(k)])}
     rankings = Rankings(x, np.array([0, len(x)]), {}, each)
-    given = Finite.of(rankings, True, {"iterations": iterations}, False, True).given
+    given = Finite.of(Cores(), rankings, True, {"iterations": iterations}, False, True).given
     return ot_sorted.topk(Cores(), given)[1]
 
 
