@@ -184,14 +184,15 @@ def test_the_memory_that_operations_say_they_need_on_a_card(monkeypatch):
             assert said <= 2 * needed, (operation, dtype)
 
 
-def test_the_command(tmp_path):
+@pytest.mark.parametrize("method", ["lapsum", "ot"])
+def test_the_command(tmp_path, method):
     x = np.random.default_rng(0).standard_normal((2, 6)).astype("f")
     np.save(tmp_path / "x.npy", x)
     small = "from lapsum_cli.kernels.cuda import tiles\ntiles.FEW_THREADS = 4\n"  # on a card a block is whole warps
     program = (small if IS_SIMULATED else "") + "from lapsum_cli.cli.startup import main\nmain()"
     command = [sys.executable, "-W", "ignore", "-c", program, "topk", "x.npy", "--k", "2", "--device", "cuda", "-o"]
-    subprocess.run([*command, "p.npy"], check=True, cwd=tmp_path, capture_output=True)
-    np.testing.assert_allclose(np.load(tmp_path / "p.npy"), lapsum.soft_topk(x, 2), rtol=0, atol=2e-6)
+    subprocess.run([*command, "p.npy", "--method", method], check=True, cwd=tmp_path, capture_output=True)
+    np.testing.assert_allclose(np.load(tmp_path / "p.npy"), lapsum.soft_topk(x, 2, method=method), rtol=0, atol=2e-6)
 
 
 def test_where_the_scores_are_decides():
