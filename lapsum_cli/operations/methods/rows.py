@@ -2,11 +2,13 @@
 
 A module there has a function for every operation that it computes, and one for its gradient:
 
-    topk(cores, given) -> (memberships (N,), state)
-    topk_gradient(cores, given, state, upstream) -> gradients for scores (N,), alpha (m,), k (m,)
+    topk(place, given) -> (memberships (N,), state)
+    topk_gradient(place, given, state, upstream) -> gradients for scores (N,), alpha (m,), k (m,)
 
-and likewise rank (from 1) and sort; `given` as finite.py has it. They see finite scores, of which the largest is best.
-A permutation has a state alone, rows that are made of it where they are read, and upstream a matrix for each ranking:
+and likewise rank (from 1) and sort; place is where a device's kernels run, `given` what its `finite` has. They see
+finite scores, of which the largest is best. Those whose loops are written for teams (kernels/scalars/team.py) leave
+arrays and loops to `given`, and so run on a card too; the others know cores and NumPy. A permutation has a state alone,
+rows that are made of it where they are read, and upstream a matrix for each ranking:
 
     permute(cores, given) -> state
     permute_rows(given, state, r, items) -> (len(items), n) how likely these items of a ranking are at every position
