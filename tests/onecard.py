@@ -134,12 +134,13 @@ def _run_every_operation(lane, offsets, dtype):
 def _by_methods():
     """Top-ks by every other method that knows a card, with all that they give there."""
     from lapsum_cli.core.quantities import Alpha, K
-    from lapsum_cli.operations import method_called, methods_of
+    from lapsum_cli.operations import METHODS, method_called, methods_of
     from lapsum_cli.operations.topk import TopK
 
     for name in methods_of("topk")[1:]:
         way = method_called(name, "topk").ways["topk"]
         if "cuda" in way.devices:
-            has_threshold = hasattr(way.forward.__self__._kernels, "thresholds")
+            has_threshold, ks = hasattr(way.forward.__self__._kernels, "thresholds"), (K(1.0),)
             given = {"gradient": True, "grad_alpha": True, "grad_k": True, "threshold": has_threshold}
-            yield from (TopK(method=name, alpha=Alpha(1.0), ks=(K(1.0),), log=log, **given) for log in (False, True))
+            given |= {"method": name, "alpha": Alpha(1.0), "ks": ks if METHODS[name].takes_k else ()}
+            yield from (TopK(**given, log=log) for log in (False, True))

@@ -7,9 +7,11 @@ from collections import Counter
 import numpy as np
 from onecard import IS_SIMULATED
 
-from lapsum_cli import devices
+from lapsum_cli import TopK, devices
+from lapsum_cli.core.quantities import K
 from lapsum_cli.core.rankings import Rankings, frozen
 from lapsum_cli.devices.cpu import Cpu
+from lapsum_cli.operations import METHODS as OF_METHODS
 from lapsum_cli.operations import method_called, methods_of
 from lapsum_cli.operations.operation import GRADIENT, RANKING
 
@@ -26,6 +28,13 @@ KINDS = [
 
 # Methods other than LapSum's that make a top-k on a card.
 METHODS = [name for name in methods_of("topk")[1:] if "cuda" in method_called(name, "topk").ways["topk"].devices]
+WITH_K = [name for name in METHODS if OF_METHODS[name].takes_k]
+HAVE_THRESHOLDS = ("ot", "dftopk")
+
+
+def by_method(method, ks=(K(1.0),), **given):
+    """A top-k, by a k if the method goes by one."""
+    return TopK(method=method, ks=ks if method in WITH_K else (), **given)
 
 
 def rows_of(dtype, kind, lengths=LENGTHS, seed=0):

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from cardcases import METHODS, agree, both, rankings_of, rows_of
+from cardcases import METHODS, WITH_K, agree, both, by_method, rankings_of, rows_of
 from onecard import IS_SIMULATED, counting_lane
 
 import lapsum_cli as lapsum
@@ -31,7 +31,7 @@ def test_arrays_on_the_card_stay_there():
     scores, upstream = (gpu.place.put(a.reshape(-1)) for a in (x, v))
     there = Rankings(scores, np.array([0, 20, 40]), {"upstream": upstream}, each)
     here = Rankings(x.reshape(-1), np.array([0, 20, 40]), {"upstream": v.reshape(-1)}, each)
-    by_methods = [TopK(method=method, ks=(K(1.0),), gradient=True) for method in METHODS]
+    by_methods = [by_method(method, gradient=True) for method in METHODS]
     for operation in (Rank(gradient=True), Sort(gradient=True), TopK(ks=(K(1.0),), gradient=True), *by_methods):
         on_card, expected = gpu.compute(operation, there), Cpu().compute(operation, here)
         for slot, values in expected.values.items():
@@ -168,7 +168,7 @@ def test_the_memory_that_operations_say_they_need_on_a_card(monkeypatch):
             (Sort(gradient=True), sorting),
             (TopK(ks=ks), 0),
             (TopK(ks=ks, gradient=True), 0),
-            *((TopK(method=name, ks=ks, gradient=gradient), 0) for name in METHODS for gradient in (False, True)),
+            *((by_method(name, ks, gradient=gradient), 0) for name in METHODS for gradient in (False, True)),
             *((Loss(loss=name, ks=ks * (LOSSES[name].k == "needed"), gradient=True, force=True), 0) for name in LOSSES),
         ):
             lane = counting_lane(lambda *launch: None)
@@ -236,7 +236,7 @@ OF_LAPSUM = [
     ("function", "descending", "method"),
     [
         *((*of, "lapsum") for of in OF_LAPSUM),
-        *((function, down, method) for method in METHODS for function, down in OF_LAPSUM[-2:]),
+        *((function, down, method) for method in WITH_K for function, down in OF_LAPSUM[-2:]),
     ],
 )
 def test_nothing_waits_in_pytorch(monkeypatch, function, descending, method):

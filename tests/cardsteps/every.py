@@ -9,11 +9,10 @@ import pickle
 import sys
 import time
 import zlib
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from cardcases import KINDS, METHODS, TOLERANCE, agree, rankings_of, rows_of, upstream_of
+from cardcases import KINDS, METHODS, TOLERANCE, agree, by_method, rankings_of, rows_of, upstream_of
 from common import IS_REHEARSED, either, lane, line_of
 
 from lapsum_cli import Loss, Permute, Rank, Sort, TopK
@@ -53,8 +52,8 @@ def cases():
             operation = TopK(**of_all, log=log, ks=(K(1.0),), threshold=True, grad_k=True)
             yield f"{'log ' if log else ''}topk {name}", operation, rankings_of(rows, alphas, ks, **beside)
             for method in METHODS:
-                by_method = replace(operation, method=method, threshold=False)
-                yield f"{'log ' if log else ''}{method} {name}", by_method, rankings_of(rows, alphas, ks, **beside)
+                operation = by_method(method, **of_all, log=log, grad_k=True)
+                yield f"{'log ' if log else ''}{method} {name}", operation, rankings_of(rows, alphas, ks, **beside)
     for dtype, descending, kind in KINDS[: either(2, 1)]:
         rows = rows_of(dtype, kind, either((2, 5, 33, 1000, 3000), (2, 9)))  # some losses go through all pairs
         target = np.random.default_rng(2).integers(0, 4, sum(map(len, rows))).astype(float)

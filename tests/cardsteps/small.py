@@ -1,7 +1,7 @@
 """Every kernel on small rankings, for compute-sanitizer, which makes each launch a hundred times slower."""
 
 import numpy as np
-from cardcases import METHODS, rankings_of, rows_of, upstream_of
+from cardcases import METHODS, by_method, rankings_of, rows_of, upstream_of
 from common import either, lane
 from onecard import _run_every_operation
 
@@ -16,7 +16,7 @@ for dtype in either(("float32", "float64"), ("float32",)):
         print(f"every kernel, {dtype}, rankings of {lengths}", flush=True)
     rows = rows_of(dtype, "normal", either((1, 0, 2, 5, 33, 257, 2049), (0, 2, 7)))
     rankings = rankings_of(rows, np.geomspace(0.01, 1, len(rows)), upstream=upstream_of(rows, dtype))
-    by_methods = [TopK(method=method, ks=(K(50, True),), gradient=True) for method in METHODS]
+    by_methods = [by_method(method, (K(50, True),), gradient=True) for method in METHODS]
     for operation in (Rank(gradient=True), Sort(gradient=True), TopK(ks=(K(50, True),), gradient=True), *by_methods):
         Card(lane).compute(operation, rankings)
         print(f"{operation.name} of random scores, {dtype}", flush=True)

@@ -152,6 +152,16 @@ class Finite:
         given = np.asarray(given, np.float64)
         return _own(given if self.taken is None else given[self.taken])
 
+    def logs(self, cores: parallel.Cores, members: Array) -> Array:
+        """Logarithms of memberships of finite scores."""
+        with np.errstate(divide="ignore"):
+            logs: Array = np.log(members)
+        return logs
+
+    def upstream_of_logs(self, cores: parallel.Cores, upstream: Array, members: Array) -> Array:
+        """What is upstream of memberships, of what is upstream of their logarithms: none where they are 0."""
+        return np.divide(upstream, members, out=np.zeros(len(upstream)), where=members > 0)
+
     def upstream_by_place(self, given: Array) -> Array:
         """Of an upstream gradient by place, what goes to places of finite scores."""
         given = np.asarray(given, np.float64)

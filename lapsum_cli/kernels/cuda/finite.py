@@ -12,13 +12,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...core.rankings import Array, Rankings
+from ...core.rankings import Array, Rankings, one_for_all
 from ..scalars.cut import MOST
 from ..scalars.team import join, mine, team_sums
 from .adapter import Lane, cuda, kernel, one_of
 from .doubts import Doubts
 from .teams import by_teams, fresh
 from .tiles import OnTiles
+
+NO_K = math.nan  # of rankings of which none is asked for: neither none nor all of them are in
 
 
 class Given(NamedTuple):
@@ -29,6 +31,7 @@ class Given(NamedTuple):
     lengths: Any
     alphas: Any
     ks: Any
+    choices: dict[str, Any]
     log: bool
 
     def empty(self, lane: Lane, *shape: int) -> Any:
@@ -59,13 +62,14 @@ class Finite:
     def of(
         cls, lane: Lane, rankings: Rankings, descending: bool, choices: dict[str, Any], log: bool, whole_k: bool
     ) -> Finite:
-        """Of rankings with alpha and k in `each`; whole_k: a part of a place counts as one."""
+        """Of rankings with alpha, and k if there is one, in `each`; whole_k: a part of a place counts as one."""
+        asked = rankings.each.get("k", one_for_all(NO_K, len(rankings)))
         count, sign = len(rankings), 1.0 if descending else -1.0
         scores, asked, alphas = (
             lane.put(array, name)
             for array, name in (
                 (rankings.values, "scores"),
-                (rankings.each["k"], "ks"),
+                (asked, "ks"),
                 (rankings.each["alpha"], "alphas"),
             )
         )
@@ -73,7 +77,7 @@ class Finite:
         lengths = lane.empty((count,), np.int64) if count else lane.room("no lengths", (0,), np.int64)
         made = (x, lengths, ks, own, tops)
         by_teams(lane, _take, rankings.offsets, scores, sign, asked, whole_k, alphas, 1 / MOST, MOST, *made)
-        given = Given(x, rankings.offsets, lengths, own, ks, log)
+        given = Given(x, rankings.offsets, lengths, own, ks, choices, log)
         return cls(given, scores, rankings.values, tops, sign)
 
     def members(self, lane: Lane, values: Any, dtype: str, log: bool, has_members: bool) -> Any:
@@ -94,6 +98,18 @@ class Finite:
         """An upstream gradient, 0 of infinite scores."""
         out = fresh(lane, (self.given.x.size,))
         lane.launch(_upstream, -(-out.size // 256), 256, 0, self.given.x, lane.put(given, "upstream"), out)
+        return out
+
+    def logs(self, lane: Lane, members: Any) -> Any:
+        """Logarithms of memberships of finite scores."""
+        out = fresh(lane, members.shape)
+        lane.launch(_logs, -(-out.size // 256), 256, 0, members, out)
+        return out
+
+    def upstream_of_logs(self, lane: Lane, upstream: Any, members: Any) -> Any:
+        """What is upstream of memberships, of what is upstream of their logarithms: none where they are 0."""
+        out = fresh(lane, members.shape)
+        lane.launch(_upstream_of_logs, -(-out.size // 256), 256, 0, upstream, members, out)
         return out
 
     def gradients(self, lane: Lane, found: Any, dtype: str, has_members: bool) -> Any:
@@ -127,10 +143,13 @@ def _take(rankings, offsets, scores, sign, asked, whole_k, alphas, least, most, 
             held, best = held + (1.0 if is_finite else 0.0), best + (1.0 if score == np.inf else 0.0)
         held, best = team_sums(team, (held, best))
         if team.t == 0:
-            k = math.ceil(one_of(asked, r)) if whole_k else one_of(asked, r)
-            lengths[r], ks[r] = np.int64(held), min(max(k - best, 0.0), held)
-            own[r] = min(max(one_of(alphas, r), least), most)
-            tops[r] = min(max(k / best, 0.0), 1.0) if best > 0.0 else 0.0
+            lengths[r], own[r], k = np.int64(held), min(max(one_of(alphas, r), least), most), one_of(asked, r)
+            if k != k:
+                ks[r], tops[r] = k, 1.0
+            else:
+                k = math.ceil(k) if whole_k else k
+                ks[r] = min(max(k - best, 0.0), held)
+                tops[r] = min(max(k / best, 0.0), 1.0) if best > 0.0 else 0.0
 
 
 @kernel
@@ -159,6 +178,20 @@ def _upstream(x, given, out):
     i = cuda.grid(1)
     if i < out.size:
         out[i] = given[i] if x[i] > -np.inf else 0.0
+
+
+@kernel
+def _logs(members, out):
+    i = cuda.grid(1)
+    if i < out.size:
+        out[i] = math.log(members[i]) if members[i] > 0.0 else (-np.inf if members[i] == 0.0 else np.nan)
+
+
+@kernel
+def _upstream_of_logs(upstream, members, out):
+    i = cuda.grid(1)
+    if i < out.size:
+        out[i] = upstream[i] / members[i] if members[i] > 0.0 else 0.0
 
 
 @kernel

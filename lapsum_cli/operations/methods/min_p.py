@@ -3,4 +3,6 @@
 from ..method import Method
 from .rows import Rows
 
-METHOD = Method({"topk": Rows("topk", "gates", passes="MIN_P").way()}, promises=("keeps_order", "exact_zeros"))
+METHOD = Method(
+    {"topk": Rows("topk", "gates", passes="MIN_P").way(card_bytes=(36, 44))}, promises=("keeps_order", "exact_zeros")
+)

@@ -73,8 +73,6 @@ class Rows(NamedTuple):
         self, operation: Any, rankings: Rankings, on: DeviceWithKernels, results: bool = True, keep: bool = False
     ) -> Forward:
         """As a Way has it."""
-        import numpy as np
-
         if self.steps is not None and not operation.force:
             _refuse_long(operation, rankings, self.steps)
         asks_log = self.operation == "topk" and operation.log
@@ -89,9 +87,7 @@ class Rows(NamedTuple):
             return Forward(None, State(finite, made), {operation.result: rows})
         values, kept = made
         if asks_log and not self.has_logs:
-            kept = Members(kept, values)
-            with np.errstate(divide="ignore"):
-                values = np.log(values)
+            kept, values = Members(kept, values), finite.logs(on.place, values)
         dtype = operation.dtype(rankings.dtype, rankings.longest)
         values = _PUT_BACK[self.operation](self, on, finite, values, operation, dtype)
         return Forward(values, State(finite, kept), self._thresholds(operation, on, finite, kept))
@@ -100,13 +96,10 @@ class Rows(NamedTuple):
         self, operation: Any, rankings: Rankings, state: State, upstream: Array, on: DeviceWithKernels
     ) -> Derivatives:
         """As a Way has it."""
-        import numpy as np
-
         finite, kept = state
         upstream = _UPSTREAM[self.operation](on, finite, upstream)
         if isinstance(kept, Members):
-            upstream = np.divide(upstream, kept.values, out=np.zeros(len(upstream)), where=kept.values > 0)
-            kept = kept.kept
+            upstream, kept = finite.upstream_of_logs(on.place, upstream, kept.values), kept.kept
         gradient = getattr(self._kernels, f"{self.operation}_gradient")
         found = Derivatives(*gradient(on.place, finite.given, kept, upstream))
         return finite.gradients(on.place, found, rankings.dtype, self.has_members)

@@ -3,4 +3,7 @@
 from ..method import Method
 from .rows import Rows
 
-METHOD = Method({"topk": Rows("topk", "gates", passes="THRESHOLD").way()}, promises=("keeps_order", "exact_zeros"))
+METHOD = Method(
+    {"topk": Rows("topk", "gates", passes="THRESHOLD").way(card_bytes=(36, 44))},
+    promises=("keeps_order", "exact_zeros"),
+)
