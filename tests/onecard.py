@@ -111,7 +111,7 @@ def _run_every_operation(lane, offsets, dtype):
     of_all = doubts.Doubts.of(lane)
     of_all.nan(there)
     of_all.spoil(there)
-    of_all.beyond(there, 0.0, 1.0)
+    of_all.beyond(there, 1.0)
     padding.count(lane, Rankings(there, offsets), np.inf)
     padding.put_back(lane, padding.last(lane, there), offsets, np.ones(m))
     tiles.OnTiles.of(lane, offsets).clear(np.ones(m, bool), lane.put(x))

@@ -92,11 +92,10 @@ def test_what_other_methods_refuse_of_scores_on_the_card(method):
     """A NaN of what is seen there alone is for whoever does not wait."""
     from lapsum_cli.kernels.cuda import adapter
 
-    on, each = devices.lane(), {"alpha": np.ones(2)}
-    operation = by_method(method)
+    on, operation = devices.lane(), by_method(method)
 
-    def of(values, **given):
-        return on.compute(operation, Rankings(adapter.to_card(values), np.array([0, 2, 5]), {}, {**each, **given}))
+    def of(values, operation=operation, **each):
+        return on.compute(operation, Rankings(adapter.to_card(values), np.array([0, 2, 5]), {}, each))
 
     values = np.array([1.0, 2.0, -np.inf, 1e200, 3.0])
     with pytest.raises(BadRanking, match=r"a score of 1e\+200 is too large") as error:
@@ -104,6 +103,8 @@ def test_what_other_methods_refuse_of_scores_on_the_card(method):
     assert error.value.ranking == 1
     with pytest.raises(BadRanking, match=r"an alpha of 1e-200 is too near an end"):
         of(np.ones(5), alpha=adapter.to_card(np.array([1.0, 1e-200])))
+    with pytest.raises(BadRanking, match=r"an alpha of 1.5e\+156 is too near an end"):
+        of(1e148 * np.arange(5.0), replace(operation, alpha=Alpha(3e8, "std")))
     [members] = of(np.where(values == 1e200, 1e140, values)).values.values()
     assert np.isfinite(members.copy_to_host()).all()
 

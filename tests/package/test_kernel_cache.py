@@ -179,3 +179,11 @@ def test_the_cache_is_where_its_name_says(tmp_path, monkeypatch, named, general,
         wanted = {HOME: home, HERE: here}[where[0]].joinpath(*where[1:])
     assert kernel_cache._choose_cache() == wanted / "numba" / kernel_cache.sources_digest()
     assert [path.name for path in here.iterdir()] == (["near"] if named == "near/by" else [])
+
+
+def test_sums_in_lanes_are_those_of_a_cpu():
+    """What calls them on a card would be told of all of fastmath, for which NaN and infinities are impossible."""
+    from lapsum_cli.kernels.methods import threshold
+
+    assert threshold._tails._compiler.targetoptions["fastmath"] == {"reassoc"}
+    assert "fastmath" not in threshold._tails.targetoptions

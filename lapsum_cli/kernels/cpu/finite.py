@@ -207,8 +207,13 @@ class Finite:
 _NONE, _ALL = {False: 0.0, True: float("-inf")}, {False: 1.0, True: 0.0}  # by whether logarithms are asked for
 
 
-def knows_ends(cores: parallel.Cores, values: Array, least: float) -> bool:
-    """Whether it is to be seen here if a number is less than the least, or more than MOST: what is in memory is."""
+def sees_scores(cores: parallel.Cores, scores: Array) -> bool:
+    """Whether it is to be seen here if a score is more than MOST: what is in memory is."""
+    return True
+
+
+def sees_alphas(cores: parallel.Cores, alphas: Array) -> bool:
+    """The same of alphas, from 1 / MOST to MOST."""
     return True
 
 

@@ -36,9 +36,9 @@ class Doubts:
         """It is wrong unless all of the numbers (m,), on the card, are from the least to the most."""
         self.lane.launch(_note_outside, -(-values.size // 256), 256, 0, values, least, most, self.flag)
 
-    def beyond(self, values: Array, least: float, most: float) -> None:
-        """It is wrong if any of the numbers, on the card, is finite and not from the least to the most in magnitude."""
-        self.lane.launch(_note_beyond, min(-(-values.size // 256), 4096), 256, 0, values, least, most, self.flag)
+    def beyond(self, values: Array, most: float) -> None:
+        """It is wrong if the magnitude of any of the values (N,), on the card, is more than the most, and finite."""
+        self.lane.launch(_note_beyond, min(-(-values.size // 256), 4096), 256, 0, values, most, self.flag)
 
     def spoil(self, values: Array) -> None:
         """Make all values, a flat array on the card, NaN if anything is wrong."""
@@ -64,9 +64,9 @@ def _note_outside(values, least, most, flag):
 
 
 @kernel
-def _note_beyond(values, least, most, flag):
+def _note_beyond(values, most, flag):
     for i in range(cuda.grid(1), values.size, cuda.gridsize(1)):
-        if abs(values[i]) < np.inf and not least <= abs(values[i]) <= most:
+        if most < abs(values[i]) < np.inf:
             flag[0] = 1
 
 

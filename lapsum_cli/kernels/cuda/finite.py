@@ -122,14 +122,22 @@ class Finite:
         return found._replace(scores=out)
 
 
-def knows_ends(lane: Lane, values: Array, least: float) -> bool:
-    """Whether it is to be seen here if a number is less than the least, or more than MOST. Where it is not, as those on
-    a card are not waited for, the call is in doubt if one is.
+def sees_scores(lane: Lane, scores: Array) -> bool:
+    """Whether it is to be seen here if a score is more than MOST. Those on a card are not waited for: where they are
+    not seen, the call is in doubt if one is.
     """
-    if isinstance(values, np.ndarray) or lane.knows_alphas:
-        return True
-    Doubts.of(lane).beyond(values, least, MOST)
-    return False
+    is_seen = isinstance(scores, np.ndarray) or lane.knows_alphas
+    if not is_seen:
+        Doubts.of(lane).beyond(scores, MOST)
+    return is_seen
+
+
+def sees_alphas(lane: Lane, alphas: Array) -> bool:
+    """The same of alphas, from 1 / MOST to MOST."""
+    is_seen = isinstance(alphas, np.ndarray) or lane.knows_alphas
+    if not is_seen:
+        Doubts.of(lane).outside(alphas, 1 / MOST, MOST)
+    return is_seen
 
 
 def _take(rankings, offsets, scores, sign, asked, whole_k, alphas, least, most, x, lengths, ks, own, tops):

@@ -156,7 +156,7 @@ def _refuse_ends(operation: Any, rankings: Rankings, on: DeviceWithKernels) -> N
 
     from ...kernels.scalars.cut import MOST
 
-    if rankings.dtype == "float64" and on.kernels.finite.knows_ends(on.place, rankings.values, 0.0):
+    if rankings.dtype == "float64" and on.kernels.finite.sees_scores(on.place, rankings.values):
         x = on.here_array(rankings.values)
         wrong = (np.abs(x) > MOST) & (np.abs(x) < np.inf)
         if wrong.any():
@@ -164,7 +164,7 @@ def _refuse_ends(operation: Any, rankings: Rankings, on: DeviceWithKernels) -> N
             r = int(np.searchsorted(rankings.offsets, at, "right")) - 1
             raise BadRanking(r, f"a score of {x[at]:.3g} is too large for {operation.method}; divide scores and alpha")
     alphas = rankings.each["alpha"]
-    if not on.kernels.finite.knows_ends(on.place, alphas, 1 / MOST):
+    if not on.kernels.finite.sees_alphas(on.place, alphas):
         return
     alphas = on.here_array(alphas)
     of_constant = on.here_array(rankings.each.get("constant", np.asarray(alphas == operation.of_constant)))
