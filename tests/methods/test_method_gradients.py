@@ -1,5 +1,6 @@
 """Gradients of the methods against central differences in float64: for scores, alpha, and k where it may be a part."""
 
+import math
 from functools import partial
 
 import numpy as np
@@ -128,3 +129,14 @@ def test_nothing_is_nan_at_ties_zeros_and_gaps(method, alpha, x):
         for function in (lapsum.soft_rank_vjp, lapsum.soft_sort_vjp):
             got = function(x, np.arange(1.0, len(x) + 1), alpha=alpha, method="isotonic", regularization=by)
             assert not any(np.isnan(part).any() for part in got)
+
+
+@pytest.mark.parametrize("method", ["ot", "dftopk"])
+def test_a_threshold_far_away_costs_the_gradient_for_alpha_no_digit(method):
+    """Transport sees how far scores are from 0: at 1e5 its threshold is millions of their deviations away."""
+    rng = np.random.default_rng(0)
+    x, v = 1e5 + rng.standard_normal(200), rng.standard_normal(200)
+    found = lapsum.soft_topk_vjp(x, 60, v, alpha=1.0, method=method)
+    expected = -math.fsum(found.scores * (x - x[0]))
+    assert abs(found.alpha - expected) <= 1e-9 * abs(expected)
+    assert abs(expected) > 0

@@ -196,7 +196,7 @@ def _gradient_at_sum(rankings, offsets, x, anchors, steps, taus, scales, log, up
         else:
             for i in mine(team, b - a):
                 out[a + i] *= largest * (upstream[a + i] - mean) / taus[r]
-        along = _along(*place, out[a:b])
+        along = _along(team, x[a:b], anchors[r], taus[r], out[a:b])
         if team.t == 0:
             to_alpha[r], to_k[r] = scales[r] * along, mean
 
@@ -266,17 +266,19 @@ def _less_their_share(team, x, anchor, step, tau, upstream, each, out):
 
 
 @inner
-def _along(team, x, anchor, step, tau, out):
-    """The gradient for tau of what depends on scores less a threshold over tau alone."""
-    (total,) = team_sums(team, (_moment(team, x, anchor, step, out),))
+def _along(team, x, anchor, tau, out):
+    """The gradient for tau of what depends on scores less a threshold over tau alone. Those for scores sum to 0: so it
+    is the same from wherever these are seen, and has most digits from one of them, as a threshold may be far away.
+    """
+    (total,) = team_sums(team, (_moment(team, x, anchor, out),))
     return -total / tau
 
 
 @block_sum
-def _moment(team, x, anchor, step, out):
+def _moment(team, x, anchor, out):
     total = 0.0
     for i in mine(team, x.size):
-        total += out[i] * ((x[i] - anchor) - step) if takes_part(team, x[i]) else 0.0
+        total += out[i] * (x[i] - anchor) if takes_part(team, x[i]) else 0.0
     return total
 
 
@@ -321,7 +323,7 @@ def _gradient_at_middle(rankings, offsets, x, anchors, steps, taus, log, between
         place = (team, x[a:b], anchors[r], steps[r], taus[r])
         total = _slopes(*place, log, upstream[a:b], out[a:b])
         _take(team, x[a:b], between[r, 0], between[r, 1], 0.5 * total, out[a:b])
-        along = _along(*place, out[a:b])
+        along = _along(team, x[a:b], anchors[r], taus[r], out[a:b])
         if team.t == 0:
             to_alpha[r], to_k[r] = along, 0.0
 
