@@ -59,7 +59,7 @@ def soft_rank(order, alphas, base=1, dtype=None, upstream=None, results=True):
     def work(first, last):
         scores, places = order.sorted(first, last)
         v = None if upstream is None else workspace.array("v", (len(scores),), upstream.dtype)
-        given = (scores, places, offsets, first, last, rates, float(base), descending, upstream, v, _buffers(workspace))
+        given = (scores, places, offsets, first, last, rates, float(base), descending, upstream, v, buffers_of(workspace))
         out = (ranks, gradient, alpha_gradient)
         _rank_block(*given, *out)
         if order.rankings.longest > BLOCK:
@@ -79,7 +79,7 @@ def soft_rank(order, alphas, base=1, dtype=None, upstream=None, results=True):
     return (ranks if results else None), gradient, alpha_gradient
 
 
-def _buffers(workspace):
+def buffers_of(workspace):
     """Factors; weights, the first of which is 1; sums before and behind; rates and places: rows for a block."""
     buffers = workspace.array("buffers", (9, BLOCK), np.float64)
     buffers[1] = 1.0
@@ -93,22 +93,22 @@ def _rank_of_parts(scores, places, rate, base, descending, upstream, ranks, grad
     _tied(places, ranks, stop, len(scores), base)
     y, place, base = scores[start:stop], places[start:stop], base + start
     v = None if upstream is None else np.empty(len(y), upstream.dtype)
-    common, workspace = None if upstream is None else _common(upstream), parallel.Workspace()
+    common, workspace = None if upstream is None else common_of(upstream), parallel.Workspace()
 
     def begin(part, _):
         if v is not None:
             _put_in_order(upstream, place, part.begin, part.end, v)
             _take_off(common, v[part.begin : part.end])
         sums = np.empty((2, 2))
-        approach(y, part.begin, part.end, rate, v, part.ahead, _buffers(workspace), sums)
+        approach(y, part.begin, part.end, rate, v, part.ahead, buffers_of(workspace), sums)
         return Summary(y[part.end - 1], sums)
 
-    def finish(part, outside):
-        given = (rate, base, descending, v, part.ahead, outside, _buffers(workspace), ranks, gradient)
-        return _finish(y, place, part.begin, part.end, *given)
+    def of_part(part, outside):
+        given = (rate, base, descending, v, part.ahead, outside, buffers_of(workspace), ranks, gradient)
+        return finish(y, place, part.begin, part.end, *given)
 
     only = parts.Round(begin, lambda summaries: merge(summaries, rate))
-    return np.sum(parts.run(stretches(y, cores.part, 2), [only], finish, parallel.each(cores.threads)))
+    return np.sum(parts.run(stretches(y, cores.part, 2), [only], of_part, parallel.each(cores.threads)))
 
 
 @uncounted
@@ -181,10 +181,10 @@ def _rank_longer(
             finite = slice(start, stop)
             y, mine = scores[finite], of_these(v, finite)
             if v is not None:
-                _take_off(_common(mine), mine)
+                _take_off(common_of(mine), mine)
             approach(y, 0, y.size, rates[r], mine, ahead, buffers, outside[:0])
             given = (rates[r], base + start - at, descending, mine, ahead, outside, buffers, out, slope)
-            total = _finish(y, places[finite], 0, y.size, *given)
+            total = finish(y, places[finite], 0, y.size, *given)
             if v is not None:
                 alpha_gradient[r] = -total * rates[r]
 
@@ -232,7 +232,7 @@ def _weigh(y, offsets, first, last, descending, v, weight):
     for r in range(first, last):
         at, start, stop, end = finite_span(y, offsets, first, r, descending)
         mine = v[start:stop]
-        _take_off(_common(mine), mine)
+        _take_off(common_of(mine), mine)
         v[at:start], v[stop:end] = 0, 0
     copy(v, weight)
 
@@ -280,7 +280,7 @@ def _put_in_order(upstream, place, begin, end, v):
 
 
 @uncounted
-def _common(v):
+def common_of(v):
     """What is taken off an upstream gradient: its number nearest to 0, if all are on one side and none is beyond twice
     that; else 0.
 
@@ -304,7 +304,7 @@ def _take_off(common, v):
 
 
 @uncounted
-def _finish(y, place, begin, end, rate, base, descending, v, ahead, sums, buffers, ranks, gradient):
+def finish(y, place, begin, end, rate, base, descending, v, ahead, sums, buffers, ranks, gradient):
     """Ranks of a part and, unless v is None, gradients; returns sum gradient_i x_i.
 
     sums: what lies outside the part, as sweeps.merge tells it.

@@ -36,21 +36,23 @@ def neighbours(x, k, finite, alpha, rate, sign, inside, buffers, sample):
         low, high = pivots(x, k, alpha, sign, sample)
         over, above, below, size = collapse(x, sign, low, high, rate, inside, buffers)
         outside = (low, high, over, above, below)
-        is_found, found = neighbours_within(inside[:size], outside, k, alpha, rate, buffers)
+        is_found, found, _, _ = neighbours_within(inside[:size], outside, k, alpha, rate, False, buffers)
         if is_found:
             return found
     return neighbours_of_all(x, k, finite, alpha, rate, sign, inside, buffers)
 
 
 @kernel
-def neighbours_within(candidates, outside, k, alpha, rate, buffers):
+def neighbours_within(candidates, outside, k, alpha, rate, is_sure, buffers):
     """Whether a bracket holds the threshold, and then `neighbours`, from the scores strictly inside and what `collapse`
-    found of the others: outside = (low, high, over, above, below).
+    found of the others, outside = (low, high, over, above, below); and the soft counts at both ends.
+
+    is_sure: it is known to hold it
     """
-    at_low, at_high = _ends(candidates, outside, alpha, rate, buffers)
-    if at_high < k <= at_low:
-        return True, _between(candidates, outside, at_low, at_high, k, alpha, rate, buffers)
-    return False, (0.0, 0.0, 0.0, 0.0, 0.0)
+    at_low, at_high = counts_at_ends(candidates, outside, alpha, rate, buffers)
+    if is_sure or at_high < k <= at_low:
+        return True, _between(candidates, outside, at_low, at_high, k, alpha, rate, buffers), at_low, at_high
+    return False, (0.0, 0.0, 0.0, 0.0, 0.0), at_low, at_high
 
 
 @kernel
@@ -74,13 +76,23 @@ def pivots(x, k, alpha, sign, sample):
     The sample's soft count at each of its scores has a deviation of at most that of a sum of F's; at a large alpha it
     is far smaller than that of a hard count, and so is the bracket.
     """
-    n, deviations = x.size, 3.0 if x.size > LONG else 1.5
+    n = x.size
     size = sample_size(n)
-    y, below, below_squares = sample[0, :size], sample[1], sample[2]
-    stride = n // size
+    y, stride = sample[0, :size], n // size
     for i in range(size):  # a stride, with a jitter against periodic data
         y[i] = sign * x[i * n // size + (i * 2654435761 >> 8) % stride]
     sort(y)
+    return pivots_among(sample, size, n, (-np.inf, np.inf, 0, 0.0, 0.0), k, alpha)
+
+
+@kernel
+def pivots_among(sample, size, n, outside, k, alpha):
+    """`pivots`, given a sorted sample of this size, of n scores, in the first of three rows, and what `collapse` found
+    of all others.
+    """
+    low_end, high_end, over, sum_above, sum_below = outside
+    y, below, below_squares = sample[0, :size], sample[1], sample[2]
+    deviations = 3.0 if n > LONG else 1.5
     weight = n / size
     carry, carry_squares = 0.0, 0.0
     for i in range(size):
@@ -98,11 +110,13 @@ def pivots(x, k, alpha, sign, sample):
         soft = soft_count(j, carry - 1.0, below[i])  # of the score itself a half counts
         squares = j + 0.25 - carry + 0.25 * (carry_squares + below_squares[i])
         margin = deviations * n * sample_deviation(soft, squares, size) + weight
-        if weight * soft < k:
+        others = faded(sum_above, high_end - y[i], alpha), faded(sum_below, y[i] - low_end, alpha)
+        soft = weight * soft + soft_count(over, others[0], others[1])
+        if soft < k:
             middle = y[i]
-        if weight * soft + margin < k:
+        if soft + margin < k:
             high = y[i]
-        if weight * soft - margin > k:
+        if soft - margin > k:
             low = y[i]
             break
     return (middle, middle) if low == -np.inf and high == np.inf else (low, high)
@@ -122,10 +136,10 @@ def collapse(x, sign, low, high, rate, inside, buffers):
     return over, above, below, size
 
 
-@inner
-def _ends(candidates, outside, alpha, rate, buffers):
+@kernel
+def counts_at_ends(candidates, outside, alpha, rate, buffers):
     """The soft counts at low and at high, given the scores strictly between and what `collapse` found on either side:
-    outside = (low, high, over, above, below).
+    outside = (low, high, over, above, below). Those of parts add up to those of all.
     """
     low, high, over, above, below = outside
     one = candidates.dtype.type(1)

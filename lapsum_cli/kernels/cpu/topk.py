@@ -5,8 +5,8 @@ finds b; what is kept of it, its `cut`, are the scores on either side and the lo
 lose across it: no absolute coordinate, and nothing that underflows across a wide gap.
 
 Short rankings are sorted, many at a time (columns.py). A long one is read twice, for its infinities and for what lies
-outside and inside a bracket, and a third time as the memberships are written; what is inside, 1 or 2 %, is read a few
-times more. topk_gradient.py makes gradients of the cut.
+outside and inside a bracket (topk_parts.py), and a third time as the memberships are written; what is inside, 1 or 2 %,
+is read a few times more. topk_gradient.py makes gradients of the cut.
 """
 
 import math
@@ -14,7 +14,6 @@ import math
 import numpy as np
 
 from ...core.rankings import Rankings
-from .. import parts
 from ..jit import inner, kernel, uncounted, within
 from ..scalars.cut import beyond_float32, hard_cut, log_membership, log_share, membership, rates_of, thresholds_of
 from ..scalars.functions import exp_nonpositive
@@ -22,15 +21,9 @@ from ..scalars.laplace import LARGEST_GAP, log_nearness, log_or_minus_inf, log_s
 from . import parallel
 from .columns import AT_ONCE, LONGEST, neighbours_of_columns, room_for
 from .order import LANES
-from .threshold import (
-    collapse,
-    neighbours,
-    neighbours_of_all,
-    neighbours_within,
-    pivots,
-    sample_size,
-)
+from .threshold import neighbours, sample_size
 from .topk_gradient import topk_gradient
+from .topk_parts import Whole, neighbours_of_parts
 from .vectors import BLOCK, count_infinite
 
 __all__ = ["soft_topk", "thresholds", "topk_gradient"]
@@ -77,49 +70,24 @@ def soft_topk(cores, rankings, ks, alphas, largest=True, log=False, upstream=Non
 
 
 def _topk_of_parts(x, k, alpha, rate, sign, log, p, cut, cores):
-    """One long ranking, every pass over it in parts: count infinities, collapse to a bracket, write; cut is filled in.
+    """One long ranking, every pass over it in parts; cut is filled in."""
+    places, each = parallel.parts(len(x), cores.part), parallel.each(cores.threads)
+    whole = Whole(len(x), x.dtype)
+    found, *which = cut_of_parts(lambda of_part: each(lambda at: of_part(at.start, x[at]), places), whole, k, alpha, sign)
+    cut[:] = found
+    each(lambda at: write_part(x[at], sign, k, *which, cut, rate, log, p[at] if len(p) else p), places)
 
-    Where infinities stand among the scores, or the bracket misses, all scores are gathered in memory.
+
+def cut_of_parts(of_parts, whole, k, alpha, sign):
+    """The cut (4,) of a ranking of which parts are at hand (topk_parts), and of its scores how many are +inf, times the
+    sign, and how many finite: what write_part goes by.
     """
-    workspace, top, finite = parallel.Workspace(), 0, len(x)
-
-    def count(here, _):
-        return count_infinite(x[here], sign * x.dtype.type(np.inf))
-
-    def bracket(counts):
-        nonlocal top, finite
-        top, masked = np.sum(counts, axis=0).tolist()
-        finite = len(x) - top - masked
-        is_soft = finite == len(x) and 0 < k < finite
-        return [pivots(x, k, alpha, sign, _sample(len(x), parallel.Workspace())) if is_soft else None] * len(counts)
-
-    def outside_of(here, ends):
-        if ends is None:
-            return None
-        inside, buffers = _room(here.stop - here.start, x.dtype, workspace)
-        *sums, size = collapse(x[here], sign, *ends, rate, inside, buffers)
-        return ends, sums, inside[:size].copy()
-
-    def settle(summaries):
-        if top < k < top + finite:
-            cut[:] = _cut(found(summaries), alpha)
-        return [None] * len(summaries)
-
-    def found(summaries):
-        if summaries[0] is not None:
-            ends, sums, inside = zip(*summaries, strict=True)
-            over, above, below = np.sum(sums, axis=0)
-            given = (np.concatenate(inside), (*ends[0], int(over), above, below))
-            is_found, neighbours = neighbours_within(*given, k, alpha, rate, _room(0, x.dtype, workspace)[1])
-            if is_found:
-                return neighbours
-        return neighbours_of_all(x, k - top, finite, alpha, rate, sign, *_room(len(x), x.dtype, parallel.Workspace()))
-
-    def write(here, _):
-        _write_long(x[here], sign, k, top, finite, cut, rate, log, p[here] if len(p) else p)
-
-    rounds = [parts.Round(count, bracket), parts.Round(outside_of, settle)]
-    parts.run(parallel.parts(len(x), cores.part), rounds, write, parallel.each(cores.threads))
+    rate = rates_of(np.array([alpha]), whole.dtype)[0]
+    found, top, finite = neighbours_of_parts(of_parts, whole, k, alpha, rate, sign)
+    cut = np.full(4, -np.inf)
+    if found is not None:
+        cut[:] = _cut(found, alpha)
+    return cut, top, finite
 
 
 def thresholds(cores: parallel.Cores, cuts, alphas, largest=True):
@@ -158,11 +126,11 @@ def _topk_longer(values, offsets, first, last, ks, alphas, rates, sign, log, ins
                 given = (alphas[r], rates[r], sign, inside, buffers, sample)
                 # One by one: how Numba assigns a tuple to a part of an array takes a second to compile.
                 cut[0], cut[1], cut[2], cut[3] = _cut(neighbours(x, k - top, finite, *given), alphas[r])
-            _write_long(x, sign, k, top, finite, cut, rates[r], log, out[here] if out.size > 0 else out)
+            write_part(x, sign, k, top, finite, cut, rates[r], log, out[here] if out.size > 0 else out)
 
 
 @uncounted
-def _write_long(x, sign, k, top, finite, cut, rate, log, p):
+def write_part(x, sign, k, top, finite, cut, rate, log, p):
     """As `_write`, which is a part of its caller."""
     _write(x, sign, k, top, finite, cut, (math.exp(cut[2]), math.exp(cut[3])), rate, log, p)
 

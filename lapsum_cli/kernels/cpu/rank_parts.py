@@ -1,0 +1,182 @@
+"""Soft ranks and their gradients of one long ranking of which only parts are at hand (bands.py).
+
+Each band is sorted alone, with its cuts at its ends, and swept as any part of a ranking is. Ranks leave a band in the
+order in which its scores came, so that nobody need know where they came from: whoever goes through the parts again
+takes from each band the next one for every score that belongs there. A score that is a cut has its rank from the sums
+there.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...core.rankings import Rankings
+from ..jit import uncounted
+from . import parallel
+from .bands import Bands, Store, Work, band_of
+from .order import Order
+from .rank import buffers_of, finish
+from .sweeps import approach, blocks_of, fade
+
+
+class OfCuts(NamedTuple):
+    """What scores that are a cut have in common: (m,) ranks; and slopes (4, m), of which a score with the weight v has
+    the gradient slopes[0] - v slopes[1] by other scores, and by its ties slopes[2] - v slopes[3]: of a single one
+    exactly nothing.
+    """
+
+    ranks: np.ndarray
+    slopes: np.ndarray
+
+
+class Ranked(NamedTuple):
+    """Ranks, and gradients unless they are None, that wait to be taken, part by part.
+
+    total  the sum of gradient times score, from some score: what the gradient for alpha is made of
+    """
+
+    bands: Bands
+    of_cuts: OfCuts
+    common: float
+    ranks: Store
+    gradient: Store | None
+    total: float
+
+
+def rank_bands(work: Work, bands: Bands, rate, base, descending, dtype, common=0.0) -> Ranked:
+    """Every band sorted and swept. common: what was taken off all weights."""
+    m, workspace = len(bands.cuts), parallel.Workspace()
+    of_cuts = _of_cuts(bands, rate, base, descending)
+    ranks = work.store(m, dtype)
+    gradient = None if bands.weights is None else work.store(m, bands.weights.dtype)
+    middle = 0.5 * float(bands.cuts[m // 2]) if np.isfinite(bands.cuts[m // 2]) else 0.0
+
+    def of_band(band):
+        v = None if bands.weights is None else bands.weights.take(band)
+        return band, *_of_band(bands, band, v, rate, base, descending, dtype, middle, workspace)
+
+    total = _total_of_cuts(bands, of_cuts, middle, descending)
+    for band, mine, slopes, more in work.over(of_band, np.flatnonzero(bands.sizes).tolist()):
+        ranks.put(band, mine)
+        if gradient is not None:
+            gradient.put(band, slopes)
+        total += more
+    return Ranked(bands, of_cuts, common, ranks, gradient, total)
+
+
+def _of_band(bands, band, v, rate, base, descending, dtype, middle, workspace):
+    """Ranks of a band, in the order in which its scores came, gradients or None, and the sum of gradient times score,
+    from the middle.
+    """
+    sign = 1 if descending else -1
+    x = bands.scores.take(band)
+    scores, places = Order(parallel.Cores(1), Rankings(x, np.array([0, len(x)])), True).sorted(0, 1)
+    before, after = bands.near(band)
+    y = np.concatenate([before, scores, after]).astype(x.dtype)
+    begin, end = len(before), len(before) + len(x)
+    place = np.zeros(len(y), places.dtype)
+    place[begin:end] = places
+    pulls = None
+    if v is not None:
+        pulls = np.zeros(len(y), v.dtype)
+        pulls[begin:end] = v[places]
+    kinds = len(bands.ups)
+    outside = np.zeros((2, 2))
+    if begin:
+        outside[:kinds, 0] = bands.ups[:, band] + bands.of_cuts[:, band]
+    if end < len(y):
+        outside[:kinds, 1] = (bands.downs + bands.of_cuts)[:, band - 1] * fade(y, end - 1, end, rate)
+    ahead, buffers = np.empty((2, blocks_of(len(x)))), buffers_of(workspace)
+    approach(y, begin, end, rate, pulls, ahead, buffers, np.empty((0, 2)))
+    ranks, gradient = np.empty(len(x), dtype), None if v is None else np.empty(len(x), v.dtype)
+    first = base + float(bands.above[band] + bands.at[band]) - begin
+    total = finish(y, place, begin, end, rate, first, True, pulls, ahead, outside, buffers, ranks, gradient)
+    if gradient is None:
+        return ranks, None, 0.0
+    # `finish` summed from the middle of y.
+    total += float(gradient.sum(dtype=np.float64)) * (float(y[len(y) // 2]) - 2.0 * middle)
+    if sign < 0:
+        np.negative(gradient, out=gradient)
+    return ranks, gradient, total
+
+
+def _of_cuts(bands, rate, base, descending) -> OfCuts:
+    ups, downs, at = bands.ups, bands.downs, bands.at
+    slopes = np.zeros((4, len(at)))
+    if bands.weights is not None:
+        half = 0.5 * rate if descending else -0.5 * rate
+        slopes[:2], slopes[2:] = half * (ups + downs)[::-1], half * bands.of_cuts[::-1]
+    return OfCuts(base + bands.above + 0.5 * (at - 1.0) + 0.5 * (downs - ups)[0], slopes)
+
+
+def _total_of_cuts(bands, of_cuts, middle, descending) -> float:
+    """The sum of gradient times score, from the middle, of the scores that are cuts."""
+    if bands.weights is None:
+        return 0.0
+    sign, finite = (1.0 if descending else -1.0), np.isfinite(bands.cuts)
+    gradients = of_cuts.slopes[0] * bands.at - of_cuts.slopes[1] * bands.of_cuts[1]  # and those of ties are 0
+    far = np.where(finite, bands.cuts.astype(np.float64), 0.0) - 2.0 * middle
+    return float((gradients * far)[finite].sum()) * sign
+
+
+def places_of(ranked: Ranked, x, sign):
+    """For the scores of a part: the band of each, and how many of each band there are: what `taken` goes by."""
+    cuts, m = ranked.bands.cuts, len(ranked.bands.cuts)
+    padded = np.full(1 << (m - 1).bit_length(), np.inf, cuts.dtype)
+    padded[:m] = cuts
+    places, counts = np.empty(len(x), np.uint16), np.zeros(m, np.int64)
+    band_of(x, x.dtype.type(sign), padded, places)
+    _count(x, x.dtype.type(sign), cuts, places, counts)
+    return places, counts
+
+
+def take(ranked: Ranked, x, v, sign, places, counts) -> tuple[Any, Any]:
+    """The ranks of the scores of the next part, and their gradients, or None; v: their weights."""
+    bands, sign = ranked.bands, x.dtype.type(sign)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    ranks = _together(ranked.ranks, counts, starts)
+    out, gradient = np.empty(len(x), ranks.dtype), None
+    given = (x, sign, bands.cuts, places)
+    _put_down(*given, starts[:-1].copy(), ranks, ranked.of_cuts.ranks, out)
+    if ranked.gradient is not None:
+        slopes = _together(ranked.gradient, counts, starts)
+        gradient, v = np.empty(len(x), slopes.dtype), np.array(v)
+        v -= v.dtype.type(ranked.common)
+        _put_down_slopes(*given, starts[:-1].copy(), slopes, ranked.of_cuts.slopes, v, gradient)
+    return out, gradient
+
+
+def _together(store, counts, starts):
+    out = np.empty(int(starts[-1]), store.dtype)
+    for band in np.flatnonzero(counts).tolist():
+        out[starts[band] : starts[band + 1]] = store.next(band, int(counts[band]))
+    return out
+
+
+@uncounted
+def _count(x, sign, cuts, bands, counts):
+    for i in range(x.size):
+        counts[bands[i]] += sign * x[i] != cuts[bands[i]]
+
+
+@uncounted
+def _put_down(x, sign, cuts, bands, at, ranks, of_cuts, out):
+    for i in range(x.size):
+        band = bands[i]
+        if sign * x[i] == cuts[band]:
+            out[i] = of_cuts[band]
+        else:
+            out[i] = ranks[at[band]]
+            at[band] += 1
+
+
+@uncounted
+def _put_down_slopes(x, sign, cuts, bands, at, slopes, of_cuts, v, out):
+    for i in range(x.size):
+        band = bands[i]
+        if sign * x[i] == cuts[band]:
+            by_others = of_cuts[0, band] - v[i] * of_cuts[1, band]
+            out[i] = by_others + (of_cuts[2, band] - v[i] * of_cuts[3, band]) + 0.0
+        else:
+            out[i] = slopes[at[band]]
+            at[band] += 1
