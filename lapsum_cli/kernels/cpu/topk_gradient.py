@@ -12,6 +12,8 @@ Where many share q, c is 0: <h, v> is a mean of many, mostly smaller than one of
 The first pass sums h_i v_i - c e_i and e_i (_pull), the second makes the gradient of them (_settle).
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from ...core.rankings import Rankings, frozen
@@ -79,6 +81,80 @@ def _topk_gradient(values, offsets, first, last, upstream, cuts, rates, sign, sl
         ends[0, r] = to_k / density if to_k != 0.0 else 0.0
         moment = _settle(x, n, sign, cut, shares, rates[r], unit, mean, buffers, g)
         ends[1, r] = -moment * unit * rates[r]
+
+
+class OfParts(NamedTuple):
+    """The gradient of one ranking of which parts are at hand: what the passes over all of them have summed.
+
+    how: scale, slope, least and share, as `_pull` takes them
+    """
+
+    cut: np.ndarray
+    rate: Any
+    sign: Any
+    how: tuple[Any, ...]
+    mean: float
+
+    @property
+    def to_k(self) -> float:
+        """The gradient for k."""
+        scale, slope, least, share = self.how
+        to_k, density = self.mean + least + share, 1.0 if slope == MEMBERSHIP else scale
+        return float(to_k / density) if to_k != 0.0 else 0.0
+
+    def of_part(self, x, v):
+        """The gradient for the scores of a part, and what these give to that for alpha."""
+        out, buffers = np.empty(len(x), x.dtype), np.empty((3, BLOCK), x.dtype)
+        unit = self.how[0] if self.how[1] == MEMBERSHIP else 1.0
+        moment = _settle_part(x, self.sign, self.cut, self.rate, v, self.how, unit, self.mean, buffers, out)
+        return out, -float(moment) * unit * float(self.rate)
+
+
+def gradient_of_parts(of_parts, cut, rate, sign, slope) -> OfParts | None:
+    """What the gradients of a ranking in parts are made of, given its cut; None where all are 0.
+
+    of_parts  function(first, x, v) for every part: the place of its first score, its scores, and the upstream gradient
+              beside them; what it returns, in their order
+    """
+    if cut[2] == -np.inf and cut[3] == -np.inf:
+        return None
+    _, _, scale = to_the_larger(cut[2], cut[3])
+    how = scale, slope, sign.dtype.type(0), sign.dtype.type(0)
+    pulled, total = _sums_of_parts(of_parts, cut, rate, sign, how)
+    if total < FEW:
+        is_above = cut[3] > cut[2]
+        nearest = sign * sign.dtype.type(cut[1] if is_above else cut[0])
+        found = [v for v in of_parts(lambda _, x, v: _beside(x, v, nearest)) if v is not None]
+        how = scale, slope, *taken_off(found[0], is_above, sign.dtype.type(scale), slope)
+        pulled, total = _sums_of_parts(of_parts, cut, rate, sign, how)
+    return OfParts(cut, rate, sign, how, pulled / total)
+
+
+def _sums_of_parts(of_parts, cut, rate, sign, how):
+    def sums(_, x, v):
+        return _pull_part(x, sign, cut, rate, v, how, np.empty((3, BLOCK), x.dtype), np.empty(len(x), x.dtype))
+
+    return np.sum(list(of_parts(sums)), axis=0)
+
+
+def _beside(x, v, score):
+    """What is beside the first that is such a score; None where there is none."""
+    at = np.flatnonzero(x == score)
+    return v[at[0]] if len(at) else None
+
+
+@uncounted
+def _pull_part(x, sign, cut, rate, v, how, buffers, h):
+    share_below, share_above, _ = to_the_larger(cut[2], cut[3])
+    return _pull(x, x.size, sign, cut, (share_below, share_above), rate, v, how, buffers, h)
+
+
+@uncounted
+def _settle_part(x, sign, cut, rate, v, how, unit, mean, buffers, h):
+    share_below, share_above, _ = to_the_larger(cut[2], cut[3])
+    shares = share_below, share_above
+    _pull(x, x.size, sign, cut, shares, rate, v, how, buffers, h)
+    return _settle(x, x.size, sign, cut, shares, rate, unit, mean, buffers, h)
 
 
 @within
