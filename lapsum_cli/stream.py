@@ -12,10 +12,12 @@ from .core.spelling import in_python
 from .flow.ahead import ahead
 from .flow.batching import Batch, whole_rankings
 from .flow.budget import Budget
+from .flow.giant import Giant
 from .formats.sinks import Sink
 from .formats.sources import Rows
 from .operations.operation import Operation
 from .operations.suspicions import of_padding
+from .tables.giants import Giants
 from .tables.results import Counts, Table
 
 
@@ -42,18 +44,28 @@ class Silent:
 
 
 def run(
-    source: Rows, operation: Operation, table: Table, out: Sink, how: dict, on: Device, budget: Budget, words: Silent
+    source: Rows,
+    operation: Operation,
+    table: Table,
+    out: Sink,
+    how: dict,
+    on: Device,
+    budget: Budget,
+    words: Silent,
+    temp_dir: str | None = None,
 ) -> Counts:
     """Apply the operation to every ranking of a source and write what the table makes of it, within the budget.
 
-    how  the record of how the result is made, to which is added what it was made of
+    how       the record of how the result is made, to which is added what it was made of
+    temp_dir  where a ranking that is larger than the budget has its temporary files, by default the system's
     """
     counts = Counts(without_score=table.without_score, called=operation.called)
     total = source.rows if table.keeps_rows else None
     try:
         words.read(source.share(0))
-        batches = ahead(whole_rankings(source.chunks(), table.layout, table.cost, budget), budget)
-        for rows, freed in ahead(results(operation, table, batches, on, counts), budget):
+        giants = Giants(source, operation, table, on, budget, temp_dir, lambda line: words.say(words.spell(line)))
+        batches = ahead(whole_rankings(source.chunks(), table.layout, table.cost, budget, giants), budget)
+        for rows, freed in ahead(results(operation, table, batches, on, counts, giants), budget):
             if rows is not None:
                 out.write(rows)
                 counts.written += len(rows)
@@ -70,10 +82,22 @@ def run(
 
 
 def results(
-    operation: Operation, table: Table, batches: Iterable[Batch], on: Device, counts: Counts
+    operation: Operation,
+    table: Table,
+    batches: Iterable[Batch],
+    on: Device,
+    counts: Counts,
+    giants: Giants | None = None,
 ) -> Iterator[tuple[pa.Table | None, int]]:
     """The rows of the result, and behind those of a batch how much of the budget is free once they are written."""
     for batch in batches:
+        if isinstance(batch, Giant):
+            assert giants is not None
+            for rows in giants.results(batch, counts):
+                yield rows, 0
+                del rows
+            yield None, batch.cost
+            continue
         rankings = operation.numbered(table.rankings(batch), counts.rankings)
         try:
             result = on.compute(operation, rankings)

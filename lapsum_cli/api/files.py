@@ -298,7 +298,7 @@ def _run_shard(job: Job, shard: Shard) -> Counts:
             out, rows = out or open_sink(opened.enter_context(output), made), cast(Rows, source)
             if job.sort_groups:
                 rows, table, out = gathered(source, table, out, budget, job.temp_dir, job.words.read)
-            return run(rows, job.operation, table, out, how, table.on, budget, job.words)
+            return run(rows, job.operation, table, out, how, table.on, budget, job.words, job.temp_dir)
 
 
 def _count_losses(job: Job, sources: list[str | Frame]) -> list[int]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,9 @@ class Batch:
     starts: np.ndarray
     cost: int
     valid: np.ndarray | None = None  # which scores take part, where some are left out
+    # Where the rows are a piece of one ranking: how many of its rows, and of its scores, came before.
+    first: int = 0
+    before: int = 0
 
     @property
     def rows(self) -> int:
@@ -44,23 +47,36 @@ class Batch:
         raise IndexError(row)
 
 
-def whole_rankings(chunks: Iterable[Chunk], layout: Any, score_cost: int, budget: Budget) -> Iterator[Batch]:
+def whole_rankings(
+    chunks: Iterable[Chunk], layout: Any, score_cost: int, budget: Budget, giants: Giants | None = None
+) -> Iterator[Any]:
     """Batches of whole rankings, of about `budget.batch` bytes or one ranking.
 
     score_cost: bytes of work and result for every score. The last ranking of a long table stays open until the next
-    begins.
+    begins. giants: makes something of a ranking that no batch holds, which takes its place; without, it is refused.
     """
     rows_of = _Reader(layout, score_cost, layout.seen(budget.size // 4))
     whole, open_ranking = _Pieces(), _Pieces()
-    chunks = rows_of.split(chunks, budget.batch)
-    for chunk in chunks:
-        starts, cost = rows_of.starts(chunk), rows_of.cost(chunk)
+    chunks = _Unread(rows_of, rows_of.split(chunks, budget.batch))
+    for chunk, starts in chunks:
+        cost = rows_of.cost(chunk)
         held = whole.cost + open_ranking.cost
         if whole.chunks and held + cost > budget.batch:
             yield whole.flush()
             held = open_ranking.cost
         if not budget.take(cost, held):
-            raise _too_large(rows_of.refused(open_ranking, chunk, starts, chunks), budget)
+            refusal = giants.refusal if giants is not None else ""
+            if giants is None or refusal or layout.closes_with_row:
+                raise _too_large(rows_of.refused(open_ranking, chunk, starts, chunks), budget, refusal)
+            budget.give(open_ranking.cost)
+            name = rows_of.name(open_ranking.chunks[0] if open_ranking.chunks else chunk)
+            chunks.back(chunk, starts)
+            giant = giants.made(name, chunks.until_next(open_ranking))
+            yield giant
+            if giant.ends_input:
+                return
+            open_ranking = _Pieces()
+            continue
         if len(starts):  # whatever lies before the last start is whole
             rows = chunk.batch.num_rows
             cut = rows if layout.closes_with_row else int(starts[-1])
@@ -78,6 +94,53 @@ def whole_rankings(chunks: Iterable[Chunk], layout: Any, score_cost: int, budget
     whole.extend(open_ranking)
     if whole.chunks:
         yield whole.flush()
+
+
+class Giants(Protocol):
+    """What makes something of rankings that no batch holds."""
+
+    @property
+    def refusal(self) -> str | None:
+        """Why it cannot; None where it can."""
+
+    def made(self, name: str, chunks: Iterator[Chunk]) -> Any:
+        """What takes the place of a batch, of a ranking's name and chunks; `ends_input`: whether it is the last."""
+
+
+class _Unread:
+    """Chunks, each with the rows of it at which rankings begin; some may come again."""
+
+    def __init__(self, rows_of: _Reader, chunks: Iterator[Chunk]):
+        self.rows_of, self.chunks = rows_of, chunks
+        self.returned: list[tuple[Chunk, np.ndarray]] = []
+
+    def __iter__(self) -> Iterator[tuple[Chunk, np.ndarray]]:
+        return self
+
+    def __next__(self) -> tuple[Chunk, np.ndarray]:
+        if self.returned:
+            return self.returned.pop()
+        chunk = next(self.chunks)
+        return chunk, self.rows_of.starts(chunk)
+
+    def back(self, chunk: Chunk, starts: np.ndarray) -> None:
+        """Have this come next."""
+        self.returned.append((chunk, starts))
+
+    def until_next(self, held: _Pieces) -> Iterator[Chunk]:
+        """The chunks of the open ranking, of which some are held, until the next begins."""
+        rows, held.chunks = held.rows, [*reversed(held.chunks)]
+        while held.chunks:
+            yield held.chunks.pop()
+        for chunk, starts in self:
+            later = starts[starts > 0] if rows == 0 else starts
+            stop = int(later[0]) if len(later) else chunk.batch.num_rows
+            rows += stop
+            if stop:
+                yield chunk.slice(0, stop)
+            if len(later):
+                self.back(chunk.slice(stop, chunk.batch.num_rows), starts[starts >= stop] - stop)
+                return
 
 
 class _Pieces:
@@ -142,7 +205,7 @@ class _Reader:
             for start, stop in cut(sizes_before(costs), most):
                 yield chunk.slice(start, stop)
 
-    def refused(self, held: _Pieces, chunk: Chunk, starts: np.ndarray, rest: Iterator[Chunk]) -> _Refused:
+    def refused(self, held: _Pieces, chunk: Chunk, starts: np.ndarray, rest: _Unread) -> _Refused:
         """The ranking for which there is no room: the longest row of a chunk with a ranking in each, or the open one,
         for which the input is read to that ranking's end, and nothing of it kept.
         """
@@ -150,25 +213,22 @@ class _Reader:
             lengths = self.layout.lengths(chunk.batch)
             row = int(lengths.argmax())
             alone = chunk.slice(row, row + 1)
-            return _Refused(self._name(alone), int(lengths[row]), self.cost(alone))
-        first = held.chunks[0] if held.chunks else chunk
-        cost, rows = held.cost, held.rows
-        current: Chunk | None = chunk
-        while current is not None:
-            later = starts[starts > 0] if rows == 0 else starts
-            stop = int(later[0]) if len(later) else current.batch.num_rows
-            cost += self.cost(current.slice(0, stop))
-            rows += stop
-            current = None if len(later) else next(rest, None)
-            starts = self.starts(current) if current is not None else starts
-        return _Refused(self._name(first), rows, cost)
+            return _Refused(self.name(alone), int(lengths[row]), self.cost(alone))
+        name, rows, cost = self.name(held.chunks[0] if held.chunks else chunk), 0, 0
+        rest.back(chunk, starts)
+        for part in rest.until_next(held):
+            rows += part.batch.num_rows
+            cost += self.cost(part)
+        return _Refused(name, rows, cost)
 
-    def _name(self, chunk: Chunk) -> str:
+    def name(self, chunk: Chunk) -> str:
         """What the ranking is called with which the chunk begins."""
         return self.layout.name(Batch([chunk], np.zeros(1, np.int64), 0), 0)
 
 
-def _too_large(refused: _Refused, budget: Budget) -> RankingTooLarge:
-    """The refusal of a ranking that no budget holds, by its name and with what it would need."""
+def _too_large(refused: _Refused, budget: Budget, why: str | None) -> RankingTooLarge:
+    """The refusal of a ranking that no budget holds, by its name and with what it would need, and why there is no way
+    around.
+    """
     needs = budget.refusal(refused.cost, "while it is computed")
-    return RankingTooLarge(f"{refused.name}: a ranking of {refused.scores} scores {needs}")
+    return RankingTooLarge(f"{refused.name}: a ranking of {refused.scores} scores {needs}{f' ({why})' if why else ''}")

@@ -245,6 +245,19 @@ class Sources:
             self.shares.ended(file, earlier)
             file.close()
 
+    @property
+    def can_be_read_again(self) -> bool:
+        """Whether another pass costs no more than reading: of arrays in files."""
+        return self.is_array and all(file.is_regular for file in (*self.inputs, *self.beside.values()))  # type: ignore[union-attr]
+
+    def again(self) -> Iterator[Chunk]:
+        """All rows, once more, from the first; whoever was reading them is not to go on."""
+        for file in (*self.inputs, *self.beside.values()):
+            file.close()
+        self.first = self._open(self.inputs[0])
+        self.read.clear()
+        return self.chunks()
+
     def _check_columns(self, schema: pa.Schema, file: str) -> None:
         """Raise DataError where the columns of an input whose types were not known before are not those of all."""
         first = self.inputs[0].name

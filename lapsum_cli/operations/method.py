@@ -16,6 +16,7 @@ class Way:
     work_bytes(itemsize, gradient), card_bytes(itemsize, gradient): bytes per score, as those of an Operation
     steps(choices, lengths, ks): (m,) how many steps rankings take where these are not linear; None where they are
     devices: by name, those that it is computed on
+    in_parts(operation, ranking) -> giant.LastPass: of one that no memory holds (giant.py); None where there is no such way
     """
 
     forward: Callable[..., Any]
@@ -24,6 +25,7 @@ class Way:
     card_bytes: Callable[[int, bool], int] = lambda itemsize, gradient: 0
     steps: Callable[..., Any] | None = None
     devices: tuple[str, ...] = ("cpu",)
+    in_parts: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True)

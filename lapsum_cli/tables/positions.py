@@ -50,7 +50,7 @@ class ByPosition(Table):
 
     def put_back(self, batch: Batch, rankings: Rankings, result: Result) -> Iterator[pa.Table]:
         rows = batch.table()
-        columns = {COLUMN: pa.array(_positions(rankings))}
+        columns = {COLUMN: pa.array(_positions(rankings) + batch.before)}
         of_ranking = rows.select(list(dict.fromkeys(self.layout.keys)))
         if batch.valid is not None:
             of_ranking = of_ranking.filter(pa.array(batch.valid))

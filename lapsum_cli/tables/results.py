@@ -81,6 +81,12 @@ class Counts:
             for total, losses in zip(self.totals, each, strict=True):
                 total.add(losses[~np.isnan(losses)])
 
+    def add_piece(self, batch: Batch, rankings: Rankings) -> None:
+        """What was computed of a piece of a ranking that no batch holds."""
+        self.rows += batch.rows
+        self.scores += len(rankings.values)
+        self.nan += 0 if batch.valid is None else int(len(batch.valid) - batch.valid.sum())
+
     @property
     def loss(self) -> float:
         """The sum of the losses, of several those of the first."""

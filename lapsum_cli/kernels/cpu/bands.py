@@ -31,6 +31,9 @@ class Store(Protocol):
     def take(self, row: int) -> np.ndarray:
         """All of a row."""
 
+    def some(self, row: int, count: int) -> np.ndarray:
+        """About so many of a row, from all over it."""
+
     def next(self, row: int, count: int) -> np.ndarray:
         """The next so many of a row."""
 
@@ -102,6 +105,14 @@ def cuts_of(some: np.ndarray, length: int, room: int) -> np.ndarray:
     at = np.arange(1, wanted) * len(some) // wanted
     found = np.unique(some[at]) if len(some) else some
     return np.concatenate([[-np.inf], found, [np.inf]]).astype(some.dtype)
+
+
+def more_cuts(bands: Bands, room: int, size: int) -> np.ndarray:
+    """The cuts, and others in every band that has not enough room, by a sample of this size of its own."""
+    found = [bands.cuts]
+    for band in np.flatnonzero(bands.sizes > room).tolist():
+        found.append(cuts_of(bands.scores.some(band, size), int(bands.sizes[band]), room))
+    return np.unique(np.concatenate(found))
 
 
 def part(work: Work, cuts: np.ndarray, rate: float, sign: float, common: float = 0.0) -> Bands:
@@ -208,7 +219,8 @@ def _summarise(moved, weights, cuts, starts, rate, buffers, sums):
         for start in range(starts[band], starts[band + 1], BLOCK):
             stop = min(start + BLOCK, starts[band + 1])
             block, to_high, to_low = moved[start:stop], buffers[0, : stop - start], buffers[1, : stop - start]
-            _fades(block, high, low, rate, to_high, to_low)
+            _fades(block, high, -rate, to_high)
+            _fades(block, low, rate, to_low)
             sums[0, 0, band] += _total(to_high)
             sums[1, 0, band] += _total(to_low)
             if weights is not None:
@@ -217,11 +229,10 @@ def _summarise(moved, weights, cuts, starts, rate, buffers, sums):
 
 
 @inner
-def _fades(x, high, low, rate, to_high, to_low):
+def _fades(x, cut, rate, out):
+    """e^-distance/alpha to a cut; the rate is negative for scores below it."""
     for i in range(x.size):
-        to_high[i] = exp_nonpositive(-(high - np.float64(x[i])) * rate)
-    for i in range(x.size):
-        to_low[i] = exp_nonpositive(-(np.float64(x[i]) - low) * rate)
+        out[i] = exp_nonpositive(-(np.float64(x[i]) - cut) * rate)
 
 
 @block_sum

@@ -74,9 +74,35 @@ def _standard_deviations(values, offsets, first, last, out):
         out[r] = _standard_deviation(values[offsets[r] : offsets[r + 1]])
 
 
+def deviation_of_parts(found):
+    """The population standard deviation of a ranking, from the `moments` of its parts (p, 3): their squares about the
+    mean of all, scaled so that none overflows.
+    """
+    counts, means, deviations = np.array(found, np.float64).T
+    if not counts.sum():
+        return 0.0
+    middle = means[counts > 0][0]
+    off = means - middle
+    off -= (counts * off).sum() / counts.sum()
+    farthest = max(np.abs(off[counts > 0]).max(), deviations.max())
+    if not farthest > 0.0:
+        return 0.0
+    squares = (deviations / farthest) ** 2 + (np.where(counts > 0, off, 0.0) / farthest) ** 2
+    return float(2.0 * farthest * np.sqrt((counts * squares).sum() / counts.sum()))
+
+
 @inner
 def _standard_deviation(x):
-    """Of one ranking: (n,) scores -> float64, in the unit of the scores; three passes, in blocks."""
+    """Of one ranking: (n,) scores -> float64, in the unit of the scores."""
+    _, _, half = moments(x)
+    return 2.0 * half
+
+
+@kernel
+def moments(x):
+    """How many scores (n,) are finite, half of their mean, and half of their population standard deviation; three
+    passes, in blocks.
+    """
     anchor = np.inf
     for i in range(x.size):
         if np.isfinite(x[i]):
@@ -86,7 +112,7 @@ def _standard_deviation(x):
     for start in range(0, x.size, BLOCK):
         farthest = max(farthest, _block_farthest(x[start : start + BLOCK], anchor))
     if not farthest > 0.0:
-        return 0.0
+        return _count_finite(x), anchor if anchor < np.inf else 0.0, 0.0
     scale = 1.0 / farthest if farthest > 1e-300 else 1e300
     total, count, squares = 0.0, 0, 0.0
     for start in range(0, x.size, BLOCK):
@@ -96,7 +122,15 @@ def _standard_deviation(x):
     mean = total / count
     for start in range(0, x.size, BLOCK):
         squares += _block_squares(x[start : start + BLOCK], anchor, scale, mean)
-    return 2.0 * np.sqrt(squares / count) / scale
+    return count, anchor + mean / scale, np.sqrt(squares / count) / scale
+
+
+@block_sum
+def _count_finite(x):
+    count = 0
+    for i in range(x.size):
+        count += np.isfinite(x[i])
+    return count
 
 
 # Halves, because the difference of two finite scores may overflow. An infinite score is no part of the spread.

@@ -94,13 +94,18 @@ def neighbours_of_parts(of_parts: OfParts, whole: Whole, k, alpha, rate, sign):
 
 
 def _first_look(first, x, whole, sign):
-    """How many scores of a part are either infinity, and those of a sample of the whole that are its own and finite."""
-    size = whole.sampled
-    stride = whole.length // size
-    i = np.arange(max(first * size // whole.length - 1, 0), min((first + len(x)) * size // whole.length + 2, size))
-    at = i * whole.length // size + (i * 2654435761 >> 8) % stride - first  # a jitter against periodic data
-    some = sign * x[at[(at >= 0) & (at < len(x))]]
-    return count_infinite(x, sign * x.dtype.type(np.inf)), some[np.isfinite(some)]
+    """How many scores of a part are either infinity, and what it has of a sample."""
+    some = sample_of_part(first, x, whole.length, whole.sampled, sign)
+    return count_infinite(x, sign * x.dtype.type(np.inf)), some
+
+
+def sample_of_part(first, x, length, size, sign):
+    """Of a sample of this size of all scores, times the sign, those of a part that are finite; first: its first."""
+    stride = max(1, length // size)
+    i = np.arange(max(first * size // length - 1, 0), min((first + len(x)) * size // length + 2, size))
+    at = i * length // size + (i * 2654435761 >> 8) % stride - first  # a jitter against periodic data
+    some = x.dtype.type(sign) * x[at[(at >= 0) & (at < len(x))]]
+    return some[np.isfinite(some)]
 
 
 def _propose(some, n, outside, k, alpha):

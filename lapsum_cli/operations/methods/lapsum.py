@@ -7,6 +7,7 @@ top-k. The arithmetic is in the kernels of a device (`on.kernels`), which have o
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ...core.device import DeviceWithKernels
@@ -104,6 +105,17 @@ def _permute_gradient(
     return Derivatives(*on.kernels.permute.matrix_gradient(*state, upstream))
 
 
+def _in_parts(name: str) -> Callable[..., Any]:
+    """The way of an operation over a ranking that no memory holds."""
+
+    def passes(operation: Any, ranking: Any) -> Any:
+        from . import lapsum_parts
+
+        return getattr(lapsum_parts, name)(operation, ranking)
+
+    return passes
+
+
 def sorting_bytes(itemsize: int) -> int:
     """Bytes per score of sorting: the scores and their places, to and fro; a short float64 row has an index besides."""
     return 2 * (itemsize + 4) + (8 if itemsize == 8 else 0)
@@ -119,6 +131,7 @@ METHOD = Method(
             lambda itemsize, gradient: sorting_bytes(itemsize) + (itemsize if gradient else 0),
             lambda itemsize, gradient: 32 + 6 * itemsize + (4 + 2 * itemsize if gradient else 0),
             devices=_DEVICES,
+            in_parts=_in_parts("rank"),
         ),
         # Beside sorting: a score and a step in float64, and for a gradient as much again.
         "sort": Way(
@@ -127,6 +140,7 @@ METHOD = Method(
             lambda itemsize, gradient: sorting_bytes(itemsize) + (32 if gradient else 16),
             lambda itemsize, gradient: 104 + 4 * itemsize + (120 + 2 * itemsize if gradient else 0),
             devices=_DEVICES,
+            in_parts=_in_parts("sort"),
         ),
         # The scores inside the bracket.
         "topk": Way(
@@ -135,6 +149,7 @@ METHOD = Method(
             lambda itemsize, gradient: itemsize,
             lambda itemsize, gradient: 5 * itemsize + (2 * itemsize if gradient else 0),
             devices=_DEVICES,
+            in_parts=_in_parts("topk"),
         ),
         # Beside sorting: boundaries, a score and a step in float64; the widths of rows; a row of the result.
         "permute": Way(

@@ -1,0 +1,149 @@
+"""One ranking that no budget holds: its rows are read again for every pass, from the input or from a temporary file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from ..core.errors import OptionError
+from ..formats.files import writing
+from ..formats.sources import Chunk
+from .ahead import ahead
+from .batching import Batch
+from .budget import Budget, in_mib
+from .shelves import Shelves, place_of, refuse_without_space
+
+
+class Again(Protocol):
+    """Rows that can be read as often as one likes."""
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All of them."""
+
+
+class Spool:
+    """Rows in a temporary file, which goes with the process."""
+
+    def __init__(self, schema: pa.Schema, folder: str | None):
+        if folder is not None and not os.path.isdir(folder):
+            raise OptionError(f"⟨temp_dir={folder}⟩ is no directory")
+        self.name = f"a temporary file in {place_of(folder)}"
+        with writing(self.name):
+            self.file = tempfile.TemporaryFile(dir=folder, prefix="lapsum-")  # noqa: SIM115  ends with this object
+            options = pa.ipc.IpcWriteOptions(compression="lz4")
+            self.writer = pa.ipc.new_file(pa.PythonFile(self.file, "w"), schema, options=options)
+        self.places: list[tuple[str, int]] = []  # the file of each chunk, and its first row there
+
+    def add(self, chunk: Chunk) -> None:
+        """Some more rows."""
+        with writing(self.name):
+            self.writer.write_batch(chunk.batch)
+        self.places.append((chunk.file, chunk.row))
+
+    def end(self) -> None:
+        """There are no more."""
+        with writing(self.name):
+            self.writer.close()
+            self.file.flush()
+
+    def chunks(self) -> Iterator[Chunk]:
+        """As Again has it."""
+        with writing(self.name):
+            reader = pa.ipc.open_file(pa.PythonFile(self.file, "r"))
+        for i, (file, row) in enumerate(self.places):
+            with writing(self.name):
+                batch = reader.get_batch(i)
+            yield Chunk(batch, file, row)
+            del batch
+
+    def __del__(self) -> None:
+        if hasattr(self, "file"):
+            self.file.close()
+
+
+class Giant:
+    """A ranking that outgrows the budget, all of which is its own until it is done.
+
+    name        for a message
+    rows        those that can be read again
+    ends_input  whether the input has no other ranking, and is not read on
+    cost        bytes of the budget that it gives back
+    """
+
+    def __init__(self, name: str, rows: Again, ends_input: bool, cost: int):
+        self.name, self.rows, self.ends_input, self.cost = name, rows, ends_input, cost
+
+    def batches(self) -> Iterator[Batch]:
+        """Its rows, once, in pieces."""
+        first = 0
+        for chunk in self.rows.chunks():
+            yield Batch([chunk], np.zeros(1, np.int64), 0, first=first)
+            first += chunk.batch.num_rows
+
+
+def over(function: Callable[[Any], Any], items: Iterable, threads: int) -> Iterator[Any]:
+    """What the function returns for every item, in their order: so many are at work while the next is made."""
+    waiting: deque[Future] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                del item
+                while len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+class Pieces:
+    """A giant's scores, for passes over all of them (operations.giant.Pieces).
+
+    rankings  what a table makes of a batch of rows; say: who is told what will be on the disk
+    """
+
+    def __init__(
+        self,
+        giant: Giant,
+        rankings: Callable[[Batch], Any],
+        budget: Budget,
+        threads: int,
+        folder: str | None,
+        say: Callable[[str], None],
+    ):
+        self.giant, self.rankings, self.budget = giant, rankings, budget
+        self.threads, self.folder, self.say = max(1, threads), folder, say
+
+    def of_parts(self, function: Callable[[int, Any], Any]) -> Iterator[Any]:
+        """What function(first, rankings) returns for every piece, in order; first: rows that came before."""
+        return self.over(lambda batch: function(batch.first, self.rankings(batch)), self.batches())
+
+    def batches(self) -> Iterator[Batch]:
+        """The rows, once, read ahead of who asks."""
+        return ahead(self.giant.batches(), self.budget)
+
+    def over(self, function: Callable[[Any], Any], items: Iterable) -> Iterator[Any]:
+        """As above."""
+        return over(function, items, self.threads)
+
+    def store(self, rows: int, dtype: Any) -> Shelves:
+        """Room on the disk, with a tenth of the budget for what waits to be written."""
+        return Shelves(rows, dtype, self.folder, self.budget.size // 10)
+
+    def room(self, bytes_each: int, share: float) -> int:
+        """For how many numbers of so many bytes there is room in a share of the budget."""
+        return max(1, int(self.budget.size * share) // bytes_each)
+
+    def will_spill(self, wanted: int) -> None:
+        """Say that so many bytes will be in temporary files; IOFailed where the disk has no room for them."""
+        refuse_without_space(self.giant.name, wanted, self.folder)
+        self.say(f"{self.giant.name}: is larger than ⟨memory⟩; {in_mib(wanted)} MiB go to {place_of(self.folder)}")

@@ -1,0 +1,197 @@
+"""An operation on one ranking that no memory holds, in passes over pieces of it.
+
+The first tells how long it is, and alpha and k; a method's way (Way.in_parts) goes over it as often as it needs to; the
+last pass gives what belongs to each piece, while its rows are at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from ..core.errors import BadRanking
+from ..core.rankings import Rankings, one_for_all
+from .operation import GRADIENT, ByMethod, Operation, Result
+from .placed import Placed
+
+MODERATE = 2.0**900  # alphas and scores from its inverse up to which there is no need for a unit of a ranking's own
+
+
+class Pieces(Protocol):
+    """A ranking of which pieces are at hand, one after another, and what there is to work on it with (flow.giant)."""
+
+    threads: int
+
+    def of_parts(self, function: Callable[[int, Rankings], Any]) -> Iterator[Any]:
+        """What function(first, rankings) returns for every piece, side by side, in their order; first: about how many
+        scores came before.
+        """
+
+    def over(self, function: Callable[[Any], Any], items: Iterable) -> Iterator[Any]:
+        """The same for other items."""
+
+    def store(self, rows: int, dtype: Any) -> Any:
+        """Rows of numbers on a disk (kernels.cpu.bands.Store)."""
+
+    def room(self, bytes_each: int, share: float) -> int:
+        """For how many numbers of so many bytes there is room in a share of what it may take."""
+
+    def will_spill(self, wanted: int) -> None:
+        """Say that so many bytes will be on the disk, or refuse where it has no room for them."""
+
+
+class LastPass(NamedTuple):
+    """What makes the results of a piece.
+
+    look(rankings)               whatever takes long, side by side; called for every piece
+    give(first, rankings, seen)  values by the name of their slot, in order: first, how many scores came before, and what
+                                 `look` has seen
+    numbers                      of the ranking, by the name of their slot
+    """
+
+    look: Callable[[Rankings], Any]
+    give: Callable[[int, Rankings, Any], dict[str, Any]]
+    numbers: dict[str, float]
+
+
+@dataclass
+class Giant:
+    """What is known of it once all of it was seen.
+
+    length, items  scores, and those that are no padding; moved: padding that was -inf in ascending order
+    alpha          in the unit of the scores; constant: whether all scores are one
+    common         what all upstream gradients have in common, which ranks do not see
+    each           k, if there is one
+    """
+
+    pieces: Pieces
+    length: int
+    items: int
+    moved: int
+    alpha: float
+    constant: bool
+    dtype: np.dtype
+    least: float
+    most: float
+    each: dict[str, np.ndarray]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """As those of rankings."""
+        return np.array([self.length])
+
+    def same(self, value: float) -> np.ndarray:
+        """As that of rankings."""
+        return one_for_all(value, 1)
+
+    def with_each(self, each: dict[str, np.ndarray]) -> Giant:
+        """As that of rankings."""
+        return Giant(**{**self.__dict__, "each": each})
+
+
+class _Seen(NamedTuple):
+    """Of a piece: its scores, how many are padding, and were moved there; moments; alpha and k beside it; the ends of
+    the upstream gradient.
+    """
+
+    length: int
+    padded: int
+    moved: float
+    moments: tuple[int, float, float]
+    each: dict[str, float]
+    ends: tuple[float, float]
+    dtype: np.dtype
+
+
+def refusal(operation: Operation, device: str) -> str | None:
+    """Why a ranking that no memory holds cannot be computed by an operation; None where it can."""
+    if not isinstance(operation, ByMethod):
+        return f"{operation.name} needs all of it in memory"
+    if operation.way.in_parts is None:
+        return f"{operation.name} by {operation.method} needs all of it in memory"
+    if device != "cpu":
+        return "on a GPU it needs all of it there; leave out ⟨device⟩"
+    if isinstance(operation, Placed) and operation.asks_places:
+        return "⟨hard⟩, ⟨order⟩ and ⟨only_top⟩ need all of it in memory"
+    if operation.alpha.is_robust:
+        return f"an alpha in {operation.alpha.unit} needs all of it in memory; give it in std or in the unit of the scores"
+    if operation.name == "sort" and operation.gradient:
+        return "the gradient of a sort needs all of it in memory"
+    return None
+
+
+def begin(operation: ByMethod, pieces: Pieces, on: Any) -> Giant:
+    """All of it seen once; BadRanking where alpha cannot be used, or changes."""
+    seen = list(pieces.of_parts(lambda first, rankings: _seen(operation, rankings)))
+    length = sum(one.length for one in seen)
+    each: dict[str, Any] = {}
+    for name in seen[0].each:
+        values = {one.each[name] for one in seen}
+        if len(values) > 1:
+            raise BadRanking(0, f"{name} changes within it, from {min(values):g} to {max(values):g}; it must be one value")
+        each[name] = np.array([values.pop()])
+    alpha, constant = _alpha_of(operation, each, [one.moments for one in seen], on)
+    items = length - sum(one.padded for one in seen)
+    ends = [one.ends for one in seen]
+    least, most = min(low for low, _ in ends), max(high for _, high in ends)
+    moved = int(sum(one.moved for one in seen))
+    each["items"] = np.array([float(items)])
+    return Giant(pieces, length, items, moved, alpha, constant, seen[0].dtype, least, most, each)
+
+
+def _seen(operation: ByMethod, rankings: Rankings) -> _Seen:
+    from ..kernels.cpu.deviations import moments
+    from . import padding
+
+    rankings = operation.seen(rankings)
+    x = rankings.values
+    padded = np.count_nonzero(x == (-np.inf if operation.descending else np.inf))
+    moved = rankings.each.get(padding.MOVED, np.zeros(1))[0]
+    found = moments(x) if operation.alpha.relative and "alpha" not in rankings.each else (0, 0.0, 0.0)
+    each = {name: float(rankings.each[name][0]) for name in ("alpha", "k") if name in rankings.each}
+    v = rankings.beside.get("upstream")
+    ends = (0.0, 0.0) if v is None or not len(v) else (float(v.min()), float(v.max()))
+    return _Seen(len(x), int(padded), moved, found, each, ends, x.dtype)
+
+
+def _alpha_of(operation: ByMethod, each: dict[str, Any], moments: Any, on: Any) -> tuple[float, bool]:
+    """Alpha in the unit of the scores, and whether all scores are one: then it is 1."""
+    alpha, constant = operation.alpha.value, False
+    if "alpha" in each:
+        alpha = float(each["alpha"][0])
+        if not 0 < alpha < np.inf:
+            raise BadRanking(0, f"alpha must be positive and finite, got {alpha:g}")
+    elif operation.alpha.relative:
+        deviation = on.kernels.deviations.deviation_of_parts(moments)
+        alpha, constant = (alpha * deviation, False) if deviation > 0 else (1.0, True)
+    if not 1 / MODERATE < alpha < MODERATE:
+        raise BadRanking(0, f"an alpha of {alpha:.3g} is too near an end of the floats for a ranking of this size")
+    return alpha, constant
+
+
+def passes(operation: ByMethod, ranking: Giant) -> dict[str, LastPass]:
+    """Everything but the last pass: what makes results, for each k that was asked for, by its name."""
+    way = operation.way.in_parts
+    assert way is not None
+    return {name: way(operation, of_k) for name, of_k in operation.by_k(ranking)}  # type: ignore[arg-type]
+
+
+def look(operation: ByMethod, rankings: Rankings, last: dict[str, LastPass]) -> Any:
+    """What is made of a piece, whatever came before."""
+    rankings = operation.seen(rankings)
+    return rankings, {name: of_k.look(rankings) for name, of_k in last.items()}
+
+
+def give(operation: ByMethod, ranking: Giant, first: int, looked: Any, last: dict[str, LastPass]) -> Result:
+    """The results of a piece, after those of all before it."""
+    rankings, seen = looked
+    values: dict[Any, Any] = dict.fromkeys(operation.gives)
+    for name, of_k in last.items():
+        found = of_k.give(first, rankings, seen[name]) | {key: np.array([v]) for key, v in of_k.numbers.items()}
+        if ranking.constant and GRADIENT in found:
+            found[GRADIENT] = np.zeros_like(found[GRADIENT])
+        values |= {slot: found[slot.name] for slot in values if slot.k == name}
+    return Result(values)

@@ -1,0 +1,86 @@
+"""Rankings that no budget holds: a run makes passes over them, from where their rows are read again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import pyarrow as pa
+
+from ..core.device import DeviceWithKernels
+from ..core.errors import BadRanking, DataError
+from ..flow.batching import Batch
+from ..flow.budget import Budget
+from ..flow.giant import Giant, Pieces, Spool
+from ..formats.sources import Chunk, Rows
+from ..operations import giant as of_giants
+from ..operations.operation import ByMethod, Operation
+from .results import Counts, Table
+
+
+class _Array:
+    """An array in a file, which is one ranking."""
+
+    def __init__(self, source: Any):
+        self.source = source
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All of it."""
+        found: Iterator[Chunk] = self.source.again()
+        return found
+
+
+@dataclass
+class Giants:
+    """What a run does with them."""
+
+    source: Rows
+    operation: Operation
+    table: Table
+    on: DeviceWithKernels
+    budget: Budget
+    temp_dir: str | None
+    say: Callable[[str], None]
+
+    @property
+    def refusal(self) -> str | None:
+        """Why there can be none; None where there can."""
+        return of_giants.refusal(self.operation, self.on.name)
+
+    def made(self, name: str, chunks: Iterator[Chunk]) -> Giant:
+        """A ranking that was found, and its chunks, of which the rest is still to be read."""
+        if getattr(self.source, "can_be_read_again", False):
+            rows: Any = _Array(self.source)
+        else:
+            rows = Spool(self.table.input, self.temp_dir)
+            self.say(f"{name}: is larger than ⟨memory⟩; its rows wait in {rows.name} for one pass after another")
+            for chunk in chunks:
+                rows.add(chunk)
+            rows.end()
+        self.budget.take(self.budget.size, 0)
+        return Giant(name, rows, isinstance(rows, _Array), self.budget.size)
+
+    def results(self, giant: Giant, counts: Counts) -> Iterator[pa.Table]:
+        """The rows of the result."""
+        operation = cast(ByMethod, self.operation)
+        pieces = Pieces(giant, self.table.rankings, self.budget, self.table.asked.threads, self.temp_dir, self.say)
+        try:
+            ranking = of_giants.begin(operation, pieces, self.on)
+            last = of_giants.passes(operation, ranking)
+        except BadRanking as error:
+            raise DataError(f"{giant.name}: {error.problem}") from None
+        counts.rankings += 1
+        counts.short += operation.short(cast(Any, ranking))
+        before = 0
+        for batch, rankings, looked in pieces.over(partial(self._look, last), pieces.batches()):
+            batch.before = before
+            result = of_giants.give(operation, ranking, before, looked, last)
+            before += len(rankings.values)
+            counts.add_piece(batch, rankings)
+            yield from self.table.put_back(batch, rankings, result)
+
+    def _look(self, last: Any, batch: Batch) -> Any:
+        rankings = self.table.rankings(batch)
+        return batch, rankings, of_giants.look(cast(ByMethod, self.operation), rankings, last)
