@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pyarrow as pa
 
@@ -53,17 +53,19 @@ def run(
     budget: Budget,
     words: Silent,
     temp_dir: str | None = None,
+    settle: Callable[[], None] = lambda: None,
 ) -> Counts:
     """Apply the operation to every ranking of a source and write what the table makes of it, within the budget.
 
     how       the record of how the result is made, to which is added what it was made of
     temp_dir  where a ranking that is larger than the budget has its temporary files, by default the system's
+    settle    measures again what the budget may take, when more is loaded that stays
     """
     counts = Counts(without_score=table.without_score, called=operation.called)
     total = source.rows if table.keeps_rows else None
     try:
         words.read(source.share(0))
-        giants = Giants(source, operation, table, on, budget, temp_dir, lambda line: words.say(words.spell(line)))
+        giants = Giants(source, operation, table, on, budget, temp_dir, lambda line: words.say(words.spell(line)), settle)
         batches = ahead(whole_rankings(source.chunks(), table.layout, table.cost, budget, giants), budget)
         for rows, freed in ahead(results(operation, table, batches, on, counts, giants), budget):
             if rows is not None:

@@ -286,7 +286,8 @@ def _run_shard(job: Job, shard: Shard) -> Counts:
         warm(job.operation, str(table.dtype), table.on, job.wait)  # kernels stay: memory is measured with them
         if table.asks_places:
             warm_places(str(table.dtype), job.wait)
-        settle(budget, table.on.batch)
+        measured = partial(settle, budget, table.on.batch)
+        measured()
         with contextlib.closing(budget), contextlib.ExitStack() as opened:
             how, count = job.how(table), source.rows if table.keeps_rows else None
             made = Made(format, table.schema, table.results, count, how, table.of_matrices)
@@ -298,7 +299,8 @@ def _run_shard(job: Job, shard: Shard) -> Counts:
             out, rows = out or open_sink(opened.enter_context(output), made), cast(Rows, source)
             if job.sort_groups:
                 rows, table, out = gathered(source, table, out, budget, job.temp_dir, job.words.read)
-            return run(rows, job.operation, table, out, how, table.on, budget, job.words, job.temp_dir)
+            how_run = (table.on, budget, job.words, job.temp_dir, measured)
+            return run(rows, job.operation, table, out, how, *how_run)
 
 
 def _count_losses(job: Job, sources: list[str | Frame]) -> list[int]:

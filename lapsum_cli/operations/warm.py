@@ -8,12 +8,15 @@ from typing import Any, cast
 
 from ..core.device import Device
 from ..core.quantities import Alpha, K
-from . import LOSSES, METHODS, OPERATIONS, method_called, operation_called
+from . import LOSSES, METHODS, OPERATIONS, giant, method_called, operation_called
 from .loss import Loss
 from .operation import ByMethod, Operation
 from .placed import places
 from .rank import Rank
 from .stages import STAGE
+
+# Scores whose bands are longer than a block, and sorted as long rankings are; and of a part of them.
+_IN_PARTS, _PART = 5000, 3000
 
 _READY: set[tuple[str, str, str]] = set()  # kernels, unit of alpha, dtype: asked for at every call
 
@@ -37,6 +40,17 @@ def warm(operation: Operation, dtype: str, on: Device, notice: Callable[[str], N
 def warm_places(dtype: str, notice: Callable[[str], None] = on_terminal) -> None:
     """Likewise for hard places, which the CPU finds."""
     _have(("places", "", dtype), lambda: places(_rankings(dtype, Rank()), 1), notice)
+
+
+def warm_in_parts(
+    operation: ByMethod, dtype: str, on: Device, notice: Callable[[str], None] = on_terminal
+) -> None:
+    """Likewise for a ranking that no memory holds."""
+    from .pieces import OfArray, compute
+
+    which = (f"{operation.kernels} of rankings larger than memory", operation.alpha.unit, dtype)
+    plain = operation.on_a_tiny_ranking()
+    _have(which, lambda: compute(plain, OfArray(_rankings(dtype, plain, _IN_PARTS), _PART, _PART), on), notice)
 
 
 def _have(which: tuple[str, str, str], run: Callable[[], object], notice: Callable[[str], None]) -> None:
@@ -81,6 +95,8 @@ def compile_all(dtype: str, cpu: Any, in_parts: Any) -> None:
         warm(operation, dtype, cpu)
         operation.run_once(_rankings(dtype, operation, 1, 2, 40, *((600, 5000) if _is_linear(operation) else ())), cpu)
         operation.run_once(_rankings(dtype, operation, 5), in_parts)
+        if giant.refusal(operation, cpu.name) is None:
+            warm_in_parts(cast(ByMethod, operation), dtype, cpu)
     warm_places(dtype)
     places(_rankings(dtype, Rank(), 40, 600, 5000), 1)
     robust = Rank(Alpha(1.0, "mad"))

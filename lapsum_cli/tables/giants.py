@@ -17,6 +17,7 @@ from ..flow.giant import Giant, Pieces, Spool
 from ..formats.sources import Chunk, Rows
 from ..operations import giant as of_giants
 from ..operations.operation import ByMethod, Operation
+from ..operations.warm import warm_in_parts
 from .results import Counts, Table
 
 
@@ -34,7 +35,7 @@ class _Array:
 
 @dataclass
 class Giants:
-    """What a run does with them."""
+    """What a run does with them. settle: measures what the budget may take, once all that stays is loaded."""
 
     source: Rows
     operation: Operation
@@ -43,6 +44,7 @@ class Giants:
     budget: Budget
     temp_dir: str | None
     say: Callable[[str], None]
+    settle: Callable[[], None] = lambda: None
 
     @property
     def refusal(self) -> str | None:
@@ -51,6 +53,8 @@ class Giants:
 
     def made(self, name: str, chunks: Iterator[Chunk]) -> Giant:
         """A ranking that was found, and its chunks, of which the rest is still to be read."""
+        warm_in_parts(cast(ByMethod, self.operation), str(self.table.dtype), self.on, self.say)
+        self.settle()  # kernels stay: memory is measured with them
         if getattr(self.source, "can_be_read_again", False):
             rows: Any = _Array(self.source)
         else:
@@ -59,8 +63,9 @@ class Giants:
             for chunk in chunks:
                 rows.add(chunk)
             rows.end()
-        self.budget.take(self.budget.size, 0)
-        return Giant(name, rows, isinstance(rows, _Array), self.budget.size)
+        size = self.budget.size
+        self.budget.take(size, 0)
+        return Giant(name, rows, isinstance(rows, _Array), size)
 
     def results(self, giant: Giant, counts: Counts) -> Iterator[pa.Table]:
         """The rows of the result."""

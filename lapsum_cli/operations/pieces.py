@@ -1,0 +1,97 @@
+"""A ranking in memory as pieces of it, with what operations.giant asks of them: to have its kernels ready, and to
+compare what comes of pieces with what comes of all at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..core.rankings import Rankings
+from . import giant
+from .operation import ByMethod, Result
+
+
+class Rows:
+    """Rows of numbers, as kernels.cpu.bands.Store has them."""
+
+    def __init__(self, rows: int, dtype: Any):
+        self.dtype = np.dtype(dtype)
+        self.rows: list[list[np.ndarray]] = [[] for _ in range(rows)]
+        self.given = [0] * rows
+
+    def put(self, row: int, values: np.ndarray) -> None:
+        """Some more of a row."""
+        self.rows[row].append(values.copy())
+
+    def take(self, row: int) -> np.ndarray:
+        """All of a row."""
+        return np.concatenate([np.empty(0, self.dtype), *self.rows[row]])
+
+    def some(self, row: int, count: int) -> np.ndarray:
+        """About so many of a row, from all over it."""
+        whole = self.take(row)
+        return whole[:: max(1, len(whole) // count)]
+
+    def next(self, row: int, count: int) -> np.ndarray:
+        """The next so many of a row."""
+        start = self.given[row]
+        self.given[row] += count
+        return self.take(row)[start : start + count]
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class OfArray:
+    """The pieces of one ranking, of `size` scores each; held: for how many numbers there is room."""
+
+    threads = 1
+
+    def __init__(self, rankings: Rankings, size: int, held: int):
+        self.rankings, self.size, self.held = rankings, size, held
+
+    def pieces(self) -> Iterator[tuple[int, Rankings]]:
+        """Each with the place of its first score."""
+        whole = self.rankings
+        for first in range(0, len(whole.values), self.size):
+            here = slice(first, first + self.size)
+            beside = {name: values[here] for name, values in whole.beside.items()}
+            values = whole.values[here]
+            yield first, Rankings(values, np.array([0, len(values)]), beside, whole.each)
+
+    def of_parts(self, function: Callable[[int, Rankings], Any]) -> Iterator[Any]:
+        """As giant.Pieces has it."""
+        return (function(*piece) for piece in self.pieces())
+
+    def over(self, function: Callable[[Any], Any], items: Iterable) -> Iterator[Any]:
+        """As giant.Pieces has it."""
+        return map(function, items)
+
+    def store(self, rows: int, dtype: Any) -> Rows:
+        """As giant.Pieces has it."""
+        return Rows(rows, dtype)
+
+    def room(self, bytes_each: int, share: float) -> int:
+        """As giant.Pieces has it: the same for all."""
+        return self.held
+
+    def will_spill(self, wanted: int) -> None:
+        """As giant.Pieces has it: nothing does."""
+
+
+def compute(operation: ByMethod, pieces: OfArray, on: Any) -> Result:
+    """What an operation gives for a ranking, piece by piece: as Operation.compute gives it for the whole."""
+    ranking = giant.begin(operation, pieces, on)
+    last = giant.passes(operation, ranking)
+    found = [
+        giant.give(operation, ranking, first, giant.look(operation, rankings, last), last)
+        for first, rankings in pieces.pieces()
+    ]
+    values = {
+        slot: np.concatenate([one.values[slot] for one in found]) if slot.per != "ranking" else found[0].values[slot]
+        for slot in found[0].values
+    }
+    return Result(values)
