@@ -158,18 +158,20 @@ def _seen(operation: ByMethod, rankings: Rankings) -> _Seen:
 
 
 def _alpha_of(operation: ByMethod, each: dict[str, Any], moments: Any, on: Any) -> tuple[float, bool]:
-    """Alpha in the unit of the scores, and whether all scores are one: then it is 1."""
-    alpha, constant = operation.alpha.value, False
+    """Alpha in the unit of the scores, and whether all scores are one, so that none has a gradient."""
+    alpha = operation.alpha.value
     if "alpha" in each:
         alpha = float(each["alpha"][0])
         if not 0 < alpha < np.inf:
             raise BadRanking(0, f"alpha must be positive and finite, got {alpha:g}")
     elif operation.alpha.relative:
         deviation = on.kernels.deviations.deviation_of_parts(moments)
-        alpha, constant = (alpha * deviation, False) if deviation > 0 else (1.0, True)
+        if not deviation > 0:
+            return operation.of_constant or 1.0, operation.of_constant is None
+        alpha *= deviation
     if not 1 / MODERATE < alpha < MODERATE:
         raise BadRanking(0, f"an alpha of {alpha:.3g} is too near an end of the floats for a ranking of this size")
-    return alpha, constant
+    return alpha, False
 
 
 def passes(operation: ByMethod, ranking: Giant) -> dict[str, LastPass]:

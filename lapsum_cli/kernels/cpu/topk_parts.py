@@ -74,18 +74,18 @@ def neighbours_of_parts(of_parts: OfParts, whole: Whole, k, alpha, rate, sign):
         ends = (float(np.finfo(whole.dtype).min), float(np.finfo(whole.dtype).max))
     outside = _Outside(*ends, top, 0.0, 0.0)
     some, inside = np.concatenate(samples), finite
-    bracket = _propose(some, inside, outside, k, alpha)
-    is_sure = False
+    bracket, is_sure = _propose(some, inside, outside, k, alpha), False
     while True:
         expected = np.count_nonzero((some > bracket[0]) & (some < bracket[1])) * inside // max(len(some), 1)
         look = _look(of_parts, whole, bracket, max(1, expected // whole.sampled), alpha, rate, sign)
-        if look.is_all:
+        is_one = bracket[0] == bracket[1]  # then it holds nothing, and tells the sides apart
+        if look.is_all and (is_sure or not is_one):
             buffers = np.empty((2, BLOCK), whole.dtype)
             given = (look.some, tuple(look.outside), k, alpha, rate, is_sure, buffers)
             is_found, found, _, _ = neighbours_within(*given)
             if is_found:
                 return _without_ends(found, ends), top, finite
-        if is_sure or look.at_high < k <= look.at_low:
+        if is_sure or (look.at_high < k <= look.at_low and not is_one):
             outside, some, inside, is_sure = look.outside, look.some, look.inside, False
             bracket = _propose(some, inside, outside, k, alpha)
         else:
@@ -115,20 +115,21 @@ def _propose(some, n, outside, k, alpha):
     rows = np.empty((3, len(some)))
     rows[0] = np.sort(some)
     low, high = pivots_among(rows, len(some), n, tuple(outside), k, alpha)
-    if low == high:  # what is at either end is told apart from what is beyond, and so they are two
-        low = float(np.nextafter(some.dtype.type(high), some.dtype.type(-np.inf)))
     return max(low, outside.low), min(high, outside.high)
 
 
 def _look(of_parts, whole, bracket, stride, alpha, rate, sign):
-    """Two ends and what is between them."""
+    """Two ends, of which both are scores or infinite, and what is between them."""
+    low, high = bracket
+    if low == high:  # ties at the pivot belong above either end
+        low = float(np.nextafter(whole.dtype.type(high), whole.dtype.type(-np.inf)))
     held, workspace = [0], parallel.Workspace()
 
     def of_part(_, x):
         inside = workspace.array("inside", (len(x),), x.dtype)
         buffers = workspace.array("buffers", (2, BLOCK), x.dtype)
-        *sums, size = collapse(x, sign, *bracket, rate, inside, buffers)
-        at_ends = counts_at_ends(inside[:size], (*bracket, *sums), alpha, rate, buffers)
+        *sums, size = collapse(x, sign, low, high, rate, inside, buffers)
+        at_ends = counts_at_ends(inside[:size], (low, high, *sums), alpha, rate, buffers)
         held[0] += size
         fits = held[0] <= whole.room
         return sums, size, (inside[:size] if fits else inside[stride // 2 : size : stride]).copy(), fits, at_ends
@@ -138,7 +139,7 @@ def _look(of_parts, whole, bracket, stride, alpha, rate, sign):
     if not is_all:
         some = [own[stride // 2 :: stride] if whole_part else own for own, whole_part in zip(some, fits, strict=True)]
     over, above, below = np.sum(sums, axis=0)
-    outside = _Outside(*bracket, int(over), above, below)
+    outside = _Outside(low, high, int(over), above, below)
     return _Look(outside, inside, np.concatenate(some), is_all, *np.sum(at_ends, axis=0))
 
 

@@ -1,0 +1,145 @@
+"""A ranking that no memory holds is computed in pieces: they change nothing but the last digits, however it is cut,
+whatever ties lie across the cuts, and however little there is room for.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lapsum_cli.core.quantities import Alpha, K
+from lapsum_cli.core.rankings import Rankings
+from lapsum_cli.devices.cpu import Cpu
+from lapsum_cli.kernels.cpu import bands
+from lapsum_cli.operations import giant, operation_called
+from lapsum_cli.operations.pieces import OfArray, Rows, compute
+
+CPU = Cpu()
+TOLERANCE = {"float32": 3e-6, "float64": 1e-9}
+SHAPES = {
+    "any": lambda rng, n: rng.standard_normal(n),
+    "coarse": lambda rng, n: np.round(rng.standard_normal(n)),
+    "equal": lambda rng, n: np.full(n, 0.3),
+    "rising": lambda rng, n: np.sort(rng.standard_normal(n)),
+    "falling in steps": lambda rng, n: -np.sort(np.round(3 * rng.standard_normal(n))),
+    "far apart": lambda rng, n: rng.standard_cauchy(n) * 10 ** rng.uniform(-3, 6),
+}
+sizes = st.sampled_from([1, 7, 100, 1024])
+held = st.sampled_from([3, 20, 100, 4000])
+
+
+@st.composite
+def rankings(draw):
+    """One ranking, with an upstream gradient that may be near a constant."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    n = draw(st.sampled_from([1, 2, 5, 40, 300, 3000]))
+    x = SHAPES[draw(st.sampled_from(list(SHAPES)))](rng, n)
+    for infinity in (-np.inf, np.inf):
+        x[rng.random(n) < draw(st.sampled_from([0, 0, 0.3]))] = infinity
+    v = rng.standard_normal(n) + draw(st.sampled_from([0, 50]))
+    dtype = draw(st.sampled_from(["float32", "float64"]))
+    return Rankings(x.astype(dtype), np.array([0, n]), {"upstream": v.astype(dtype)})
+
+
+alphas = st.one_of(st.floats(1e-3, 1e2).map(Alpha), st.floats(1e-2, 2).map(lambda value: Alpha(value, "std")))
+
+
+def agree(operation, x, size, held):
+    """What comes of pieces, and of all at once; the tolerance of each slot is that of its largest value."""
+    whole = operation.compute(x, CPU).values
+    n = len(x.values)
+    found = compute(operation, OfArray(x, max(size, n // 20), max(held, n // 100)), CPU).values
+    assert list(found) == list(whole)
+    finite = np.abs(x.values[np.isfinite(x.values)]).max(initial=0.0)
+    for slot, wanted in whole.items():
+        got = found[slot]
+        assert (got.dtype, got.shape) == (wanted.dtype, wanted.shape), slot
+        is_number = np.isfinite(wanted)
+        np.testing.assert_array_equal(got[~is_number], wanted[~is_number])
+        least = finite if slot.name in ("soft_sort", "threshold") else 0.0
+        scale = max(np.abs(wanted[is_number]).max(initial=0.0), least, _least(operation, x, slot))
+        np.testing.assert_allclose(got[is_number], wanted[is_number], rtol=0, atol=scale * TOLERANCE[x.dtype])
+
+
+def _least(operation, x, slot):
+    """Below which nothing of a slot is told: gradients cancel, and those for alpha are sums of such times scores."""
+    if not slot.name.startswith("grad"):
+        return 1e-30
+    with np.errstate(over="ignore"):
+        alpha = operation.ready(x, CPU).each["alpha"][0]
+    pull = np.abs(x.beside["upstream"]).max(initial=0.0)
+    if slot.name == "grad_alpha":
+        spread = np.ptp(x.values[np.isfinite(x.values)].astype(float)) if np.isfinite(x.values).any() else 0.0
+        return pull * len(x.values) * min(1 + spread / alpha, 100) / alpha
+    return pull * 1e-3 / alpha
+
+
+@given(rankings(), alphas, st.booleans(), st.booleans(), st.booleans(), sizes, held)
+def test_memberships_of_pieces(x, alpha, largest, log, gradient, size, held):
+    n = len(x.values)
+    operation = operation_called("topk")(
+        alpha, largest, gradient, gradient, ks=(K(0.3 * n), K(40.0, True), K(1.0)), log=log, threshold=True,
+        grad_k=gradient,
+    )
+    agree(operation, x, size, held)
+
+
+@given(rankings(), alphas, st.booleans(), st.booleans(), st.sampled_from([0, 1]), sizes, held)
+def test_ranks_of_pieces(x, alpha, descending, gradient, base, size, held):
+    agree(operation_called("rank")(alpha, descending, gradient, gradient, base=base), x, size, held)
+
+
+@given(rankings(), alphas, st.booleans(), sizes, held)
+def test_sorted_scores_of_pieces(x, alpha, descending, size, held):
+    agree(operation_called("sort")(alpha, descending), x, size, held)
+
+
+@given(rankings(), alphas, sizes, held)
+def test_magnitudes_of_pieces(x, alpha, size, held):
+    agree(operation_called("topk")(alpha, gradient=True, ks=(K(2.0),), by="magnitude"), x, size, held)
+
+
+def test_a_sample_that_misleads_costs_a_pass_and_no_digit():
+    """Every score that the sample sees is one of few, and all others are far from these."""
+    n, size = 40_000, 1000
+    x = np.random.default_rng(0).standard_normal(n)
+    seen = np.arange(size) * n // size + (np.arange(size) * 2654435761 >> 8) % (n // size)
+    x[seen] = 1e3 + np.arange(size) % 3
+    rankings = Rankings(x, np.array([0, n]), {"upstream": x})
+    for kind, options in (("rank", {}), ("sort", {}), ("topk", {"ks": (K(2.0 * size),)})):
+        agree(operation_called(kind)(Alpha(0.1), **options), rankings, 1000, size)
+
+
+def test_a_band_without_room_is_cut_again():
+    """Of a thousand scores in one band a sample of ten says where more cuts are to be."""
+    x = np.random.default_rng(1).standard_normal(1000)
+    work = bands.Work(lambda of: iter([of(0, x, None)]), map, Rows, 1000, x.dtype, None, 100)
+    made = bands.part(work, np.array([-np.inf, np.inf]), 1.0, 1.0)
+    cuts = bands.more_cuts(made, 100, 1000)
+    assert made.sizes.max() == 1000 and bands.part(work, cuts, 1.0, 1.0).sizes.max() <= 100
+
+
+def test_what_needs_all_of_it_says_so():
+    topk = operation_called("topk")(ks=(K(1.0),))
+    assert giant.refusal(topk, "cpu") is None
+    for operation, word in (
+        (replace(topk, order=True), "order"),
+        (replace(topk, alpha=Alpha(1.0, "mad")), "mad"),
+        (replace(topk, method="sparse"), "sparse"),
+        (operation_called("sort")(gradient=True), "gradient"),
+        (operation_called("permute")(), "permute"),
+        (operation_called("loss")(loss="ndcg"), "loss"),
+    ):
+        assert word in giant.refusal(operation, "cpu")
+    assert "GPU" in giant.refusal(topk, "cuda")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_ties_take_one_rank_across_cuts(shape):
+    x = np.round(SHAPES[shape](np.random.default_rng(2), 3000), 1)
+    rank = operation_called("rank")(Alpha(0.1))
+    [found] = compute(rank, OfArray(Rankings(x, np.array([0, 3000])), 100, 20), CPU).values.values()
+    for value in np.unique(x):
+        assert len(np.unique(found[x == value])) == 1
