@@ -8,6 +8,7 @@ the scores of a band, sorted alone, need of the others.
 Scores here are times the sign with which the largest is best.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
@@ -261,7 +262,7 @@ def _merge(cuts, rate, downs, ups, of_cuts):
         down, up, own = downs[kind], ups[kind], of_cuts[kind]
         down[0], carry = 0.0, 0.0
         for j in range(1, last):
-            fade = exp_nonpositive(-(cuts[j] - cuts[j - 1]) * rate) if j > 1 else 0.0
+            fade = math.exp(-(cuts[j] - cuts[j - 1]) * rate) if j > 1 else 0.0
             down[j] = merged(down[j], carry, fade)
             carry = down[j] + own[j]
         down[last], carry = 0.0, 0.0
@@ -269,6 +270,6 @@ def _merge(cuts, rate, downs, ups, of_cuts):
             up[j - 1] = up[j]
         up[last - 1], up[last], up[0] = up[last], 0.0, 0.0
         for j in range(last - 1, 0, -1):
-            fade = exp_nonpositive(-(cuts[j + 1] - cuts[j]) * rate) if j < last - 1 else 0.0
+            fade = math.exp(-(cuts[j + 1] - cuts[j]) * rate) if j < last - 1 else 0.0
             up[j] = merged(up[j], carry, fade)
             carry = up[j] + own[j]
