@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import cast
 
 import pyarrow as pa
 
-from .core.device import Device
+from .core.device import Device, DeviceWithKernels
 from .core.errors import BadRanking, DataError
 from .core.spelling import in_python
 from .flow.ahead import ahead
@@ -17,7 +18,7 @@ from .formats.sinks import Sink
 from .formats.sources import Rows
 from .operations.operation import Operation
 from .operations.suspicions import of_padding
-from .tables.giants import Giants
+from .tables.giants import Giants, Told
 from .tables.results import Counts, Table
 
 
@@ -65,7 +66,8 @@ def run(
     total = source.rows if table.keeps_rows else None
     try:
         words.read(source.share(0))
-        giants = Giants(source, operation, table, on, budget, temp_dir, lambda line: words.say(words.spell(line)), settle)
+        told = Told(lambda line: words.say(words.spell(line)), settle, temp_dir)
+        giants = Giants(source, operation, table, cast(DeviceWithKernels, on), budget, told)
         batches = ahead(whole_rankings(source.chunks(), table.layout, table.cost, budget, giants), budget)
         for rows, freed in ahead(results(operation, table, batches, on, counts, giants), budget):
             if rows is not None:

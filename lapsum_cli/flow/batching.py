@@ -57,8 +57,8 @@ def whole_rankings(
     """
     rows_of = _Reader(layout, score_cost, layout.seen(budget.size // 4))
     whole, open_ranking = _Pieces(), _Pieces()
-    chunks = _Unread(rows_of, rows_of.split(chunks, budget.batch))
-    for chunk, starts in chunks:
+    unread = _Unread(rows_of, rows_of.split(chunks, budget.batch))
+    for chunk, starts in unread:
         cost = rows_of.cost(chunk)
         held = whole.cost + open_ranking.cost
         if whole.chunks and held + cost > budget.batch:
@@ -67,11 +67,11 @@ def whole_rankings(
         if not budget.take(cost, held):
             refusal = giants.refusal if giants is not None else ""
             if giants is None or refusal or layout.closes_with_row:
-                raise _too_large(rows_of.refused(open_ranking, chunk, starts, chunks), budget, refusal)
+                raise _too_large(rows_of.refused(open_ranking, chunk, starts, unread), budget, refusal)
             budget.give(open_ranking.cost)
             name = rows_of.name(open_ranking.chunks[0] if open_ranking.chunks else chunk)
-            chunks.back(chunk, starts)
-            giant = giants.made(name, chunks.until_next(open_ranking))
+            unread.back(chunk, starts)
+            giant = giants.made(name, unread.until_next(open_ranking))
             yield giant
             if giant.ends_input:
                 return

@@ -29,7 +29,9 @@ class Shelves:
         with writing(self.name):
             self.file = tempfile.TemporaryFile(dir=folder, prefix="lapsum-")  # noqa: SIM115  ends with this object
         self.end = 0
-        self.places: list[list[tuple[int, int]]] = [[] for _ in range(rows)]  # of the blocks of each row, and their bytes
+        self.places: list[list[tuple[int, int]]] = [
+            [] for _ in range(rows)
+        ]  # of the blocks of each row, and their bytes
         self.waiting: list[list[np.ndarray]] = [[] for _ in range(rows)]
         self.bytes = [0] * rows
         self.read = [(0, 0)] * rows  # blocks of each row that `next` has read, and bytes of the next
@@ -128,6 +130,6 @@ def refuse_without_space(name: str, wanted: int, folder: str | None) -> None:
         free = shutil.disk_usage(place_of(folder)).free
     if wanted > free:
         raise IOFailed(
-            f"{name}: needs {in_mib(wanted)} MiB of temporary files, and {place_of(folder)} has {in_mib(free)} MiB left; "
-            "name another folder with ⟨temp_dir⟩"
+            f"{name}: needs {in_mib(wanted)} MiB of temporary files, and {place_of(folder)} has {in_mib(free)} MiB "
+            "left; name another folder with ⟨temp_dir⟩"
         )

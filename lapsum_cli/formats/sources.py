@@ -248,7 +248,7 @@ class Sources:
     @property
     def can_be_read_again(self) -> bool:
         """Whether another pass costs no more than reading: of arrays in files."""
-        return self.is_array and all(file.is_regular for file in (*self.inputs, *self.beside.values()))  # type: ignore[union-attr]
+        return self.is_array and all(file.is_regular for file in (*self.inputs, *self.beside.values()))
 
     def again(self) -> Iterator[Chunk]:
         """All rows, once more, from the first; whoever was reading them is not to go on."""

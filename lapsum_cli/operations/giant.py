@@ -47,8 +47,8 @@ class LastPass(NamedTuple):
     """What makes the results of a piece.
 
     look(rankings)               whatever takes long, side by side; called for every piece
-    give(first, rankings, seen)  values by the name of their slot, in order: first, how many scores came before, and what
-                                 `look` has seen
+    give(first, rankings, seen)  values by the name of their slot, in order; first: how many scores came before; seen:
+                                 what `look` has
     numbers                      of the ranking, by the name of their slot
     """
 
@@ -117,7 +117,9 @@ def refusal(operation: Operation, device: str) -> str | None:
     if isinstance(operation, Placed) and operation.asks_places:
         return "⟨hard⟩, ⟨order⟩ and ⟨only_top⟩ need all of it in memory"
     if operation.alpha.is_robust:
-        return f"an alpha in {operation.alpha.unit} needs all of it in memory; give it in std or in the unit of the scores"
+        return (
+            f"an alpha in {operation.alpha.unit} needs all of it in memory; give it in std or in the unit of the scores"
+        )
     if operation.name == "sort" and operation.gradient:
         return "the gradient of a sort needs all of it in memory"
     return None
@@ -131,7 +133,9 @@ def begin(operation: ByMethod, pieces: Pieces, on: Any) -> Giant:
     for name in seen[0].each:
         values = {one.each[name] for one in seen}
         if len(values) > 1:
-            raise BadRanking(0, f"{name} changes within it, from {min(values):g} to {max(values):g}; it must be one value")
+            raise BadRanking(
+                0, f"{name} changes within it, from {min(values):g} to {max(values):g}; it must be one value"
+            )
         each[name] = np.array([values.pop()])
     alpha, constant = _alpha_of(operation, each, [one.moments for one in seen], on)
     items = length - sum(one.padded for one in seen)

@@ -16,7 +16,7 @@ class Way:
     work_bytes(itemsize, gradient), card_bytes(itemsize, gradient): bytes per score, as those of an Operation
     steps(choices, lengths, ks): (m,) how many steps rankings take where these are not linear; None where they are
     devices: by name, those that it is computed on
-    in_parts(operation, ranking) -> giant.LastPass: of one that no memory holds (giant.py); None where there is no such way
+    in_parts(operation, ranking) -> giant.LastPass: of one that no memory holds (giant.py); None where there is no way
     """
 
     forward: Callable[..., Any]

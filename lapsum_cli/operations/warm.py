@@ -42,9 +42,7 @@ def warm_places(dtype: str, notice: Callable[[str], None] = on_terminal) -> None
     _have(("places", "", dtype), lambda: places(_rankings(dtype, Rank()), 1), notice)
 
 
-def warm_in_parts(
-    operation: ByMethod, dtype: str, on: Device, notice: Callable[[str], None] = on_terminal
-) -> None:
+def warm_in_parts(operation: ByMethod, dtype: str, on: Device, notice: Callable[[str], None] = on_terminal) -> None:
     """Likewise for a ranking that no memory holds."""
     from .pieces import OfArray, compute
 

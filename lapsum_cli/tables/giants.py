@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
 
@@ -33,18 +33,26 @@ class _Array:
         return found
 
 
+class Told(NamedTuple):
+    """What a run tells of itself: whom to say a line to; what measures the budget again, once more is loaded that
+    stays; where temporary files go, by default the system's place.
+    """
+
+    say: Callable[[str], None]
+    settle: Callable[[], None]
+    temp_dir: str | None
+
+
 @dataclass
 class Giants:
-    """What a run does with them. settle: measures what the budget may take, once all that stays is loaded."""
+    """What a run does with them."""
 
     source: Rows
     operation: Operation
     table: Table
     on: DeviceWithKernels
     budget: Budget
-    temp_dir: str | None
-    say: Callable[[str], None]
-    settle: Callable[[], None] = lambda: None
+    told: Told
 
     @property
     def refusal(self) -> str | None:
@@ -53,13 +61,13 @@ class Giants:
 
     def made(self, name: str, chunks: Iterator[Chunk]) -> Giant:
         """A ranking that was found, and its chunks, of which the rest is still to be read."""
-        warm_in_parts(cast(ByMethod, self.operation), str(self.table.dtype), self.on, self.say)
-        self.settle()  # kernels stay: memory is measured with them
+        warm_in_parts(cast(ByMethod, self.operation), str(self.table.dtype), self.on, self.told.say)
+        self.told.settle()  # kernels stay: memory is measured with them
         if getattr(self.source, "can_be_read_again", False):
             rows: Any = _Array(self.source)
         else:
-            rows = Spool(self.table.input, self.temp_dir)
-            self.say(f"{name}: is larger than ⟨memory⟩; its rows wait in {rows.name} for one pass after another")
+            rows = Spool(self.table.input, self.told.temp_dir)
+            self.told.say(f"{name}: is larger than ⟨memory⟩; its rows wait in {rows.name} for one pass after another")
             for chunk in chunks:
                 rows.add(chunk)
             rows.end()
@@ -70,7 +78,9 @@ class Giants:
     def results(self, giant: Giant, counts: Counts) -> Iterator[pa.Table]:
         """The rows of the result."""
         operation = cast(ByMethod, self.operation)
-        pieces = Pieces(giant, self.table.rankings, self.budget, self.table.asked.threads, self.temp_dir, self.say)
+        pieces = Pieces(
+            giant, self.table.rankings, self.budget, self.table.asked.threads, self.told.temp_dir, self.told.say
+        )
         try:
             ranking = of_giants.begin(operation, pieces, self.on)
             last = of_giants.passes(operation, ranking)

@@ -80,7 +80,13 @@ def _least(operation, x, slot):
 def test_memberships_of_pieces(x, alpha, largest, log, gradient, size, held):
     n = len(x.values)
     operation = operation_called("topk")(
-        alpha, largest, gradient, gradient, ks=(K(0.3 * n), K(40.0, True), K(1.0)), log=log, threshold=True,
+        alpha,
+        largest,
+        gradient,
+        gradient,
+        ks=(K(0.3 * n), K(40.0, True), K(1.0)),
+        log=log,
+        threshold=True,
         grad_k=gradient,
     )
     agree(operation, x, size, held)
@@ -118,7 +124,8 @@ def test_a_band_without_room_is_cut_again():
     work = bands.Work(lambda of: iter([of(0, x, None)]), map, Rows, 1000, x.dtype, None, 100)
     made = bands.part(work, np.array([-np.inf, np.inf]), 1.0, 1.0)
     cuts = bands.more_cuts(made, 100, 1000)
-    assert made.sizes.max() == 1000 and bands.part(work, cuts, 1.0, 1.0).sizes.max() <= 100
+    assert made.sizes.max() == 1000
+    assert bands.part(work, cuts, 1.0, 1.0).sizes.max() <= 100
 
 
 def test_what_needs_all_of_it_says_so():

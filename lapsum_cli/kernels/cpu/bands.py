@@ -100,7 +100,7 @@ class Bands(NamedTuple):
 
 
 def cuts_of(some: np.ndarray, length: int, room: int) -> np.ndarray:
-    """Cuts, of a sample of the finite scores, between which bands likely have room: of seven tenths of it on average."""
+    """Cuts, of a sample of the finite scores, between which bands likely have room: they take seven tenths of it."""
     wanted = -(-length * 10 // (room * 7))
     some = np.sort(some)
     at = np.arange(1, wanted) * len(some) // wanted

@@ -59,7 +59,19 @@ def soft_rank(order, alphas, base=1, dtype=None, upstream=None, results=True):
     def work(first, last):
         scores, places = order.sorted(first, last)
         v = None if upstream is None else workspace.array("v", (len(scores),), upstream.dtype)
-        given = (scores, places, offsets, first, last, rates, float(base), descending, upstream, v, buffers_of(workspace))
+        given = (
+            scores,
+            places,
+            offsets,
+            first,
+            last,
+            rates,
+            float(base),
+            descending,
+            upstream,
+            v,
+            buffers_of(workspace),
+        )
         out = (ranks, gradient, alpha_gradient)
         _rank_block(*given, *out)
         if order.rankings.longest > BLOCK:

@@ -14,7 +14,7 @@ from . import parallel
 from .bands import Bands, Work
 from .inversion import buffers_of, invert
 from .order import Order
-from .sweeps import approach, blocks_of, fade
+from .sweeps import approach, blocks_of
 
 
 def sort_bands(work: Work, bands: Bands, alpha, descending) -> Iterator[np.ndarray]:

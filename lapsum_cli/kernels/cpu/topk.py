@@ -73,8 +73,11 @@ def _topk_of_parts(x, k, alpha, rate, sign, log, p, cut, cores):
     """One long ranking, every pass over it in parts; cut is filled in."""
     places, each = parallel.parts(len(x), cores.part), parallel.each(cores.threads)
     whole = Whole(len(x), x.dtype)
-    found, *which = cut_of_parts(lambda of_part: each(lambda at: of_part(at.start, x[at]), places), whole, k, alpha, sign)
-    cut[:] = found
+
+    def of_parts(function):
+        return each(lambda at: function(at.start, x[at]), places)
+
+    cut[:], *which = cut_of_parts(of_parts, whole, k, alpha, sign)
     each(lambda at: write_part(x[at], sign, k, *which, cut, rate, log, p[at] if len(p) else p), places)
 
 
@@ -85,7 +88,9 @@ def cut_of_parts(of_parts, whole, k, alpha, sign):
     rate = rates_of(np.array([alpha]), whole.dtype)[0]
     found, top, finite = neighbours_of_parts(of_parts, whole, k, alpha, rate, sign)
     cut = np.full(4, -np.inf)
-    if found is not None:
+    if found is None:
+        cut[:2] = hard_cut(k, top)[0]
+    else:
         cut[:] = _cut(found, alpha)
     return cut, top, finite
 

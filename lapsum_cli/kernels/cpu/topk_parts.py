@@ -1,9 +1,9 @@
 """The threshold of one long ranking, in passes over parts of it: stretches of an array, or pieces that are read again.
 
 A look at a bracket tells of every part what lies outside it, as sums, and what lies inside: the scores themselves, or
-some of them where all are more than there is room for. What is outside is known exactly then, so that a sample only ever
-says where to look next: another bracket inside, or the side on which the exact soft counts put the threshold. Two looks
-are usual, the first of which is at a sample alone.
+some of them where all are more than there is room for. What is outside is known exactly then, so that a sample only
+ever says where to look next: another bracket inside, or the side on which the exact soft counts put the threshold. Two
+looks are usual, the first of which is at a sample alone.
 """
 
 from collections.abc import Callable

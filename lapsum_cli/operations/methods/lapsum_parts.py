@@ -38,7 +38,7 @@ def topk(operation: Any, ranking: Giant) -> LastPass:
     cut, top, finite = kernels.cut_of_parts(of_parts, whole, k, ranking.alpha, sign)
     numbers = {}
     if operation.threshold:
-        found = kernels.thresholds(None, cut[None], np.array([ranking.alpha]), operation.descending)
+        found = cuts.thresholds_of(cut[None], np.array([ranking.alpha]), operation.descending)
         numbers["threshold"] = float(found[0])
     made = None
     if operation.gradient:
@@ -48,7 +48,7 @@ def topk(operation: Any, ranking: Giant) -> LastPass:
     def look(rankings: Rankings) -> dict[str, Any]:
         x = scores(rankings)
         p = np.empty(len(x), dtype)
-        kernels.write_part(x, sign, k, top, finite, cut.copy(), rate, logs, p)
+        kernels.write_part(x, sign, k, top, finite, cut, rate, logs, p)
         found = {operation.result: p.astype(ranking.dtype, copy=False)}
         if operation.gradient:
             v = frozen(rankings.beside["upstream"])
@@ -74,7 +74,7 @@ def _gradient(operation: Any, ranking: Giant, scores: Any, cut: Any, rate: Any, 
     slope = cuts.LOGARITHM if operation.log else cuts.MEMBERSHIP
     made = gradient_of_parts(of_parts, cut, rate, sign, slope)
     if operation.grad_k:
-        numbers["grad_k"] = made.to_k if made is not None and not ranking.constant else 0.0
+        numbers["grad_k"] = made.to_k if made is not None else 0.0
     if operation.grad_alpha:
         moments = of_parts(lambda _, x, v: made.of_part(x, v)[1]) if made is not None else ()
         numbers["grad_alpha"] = 0.0 if ranking.constant else float(sum(moments))
