@@ -31,19 +31,21 @@ class Again(Protocol):
 class Spool:
     """Rows in a temporary file, which goes with the process."""
 
-    def __init__(self, schema: pa.Schema, folder: str | None):
+    def __init__(self, folder: str | None):
         if folder is not None and not os.path.isdir(folder):
             raise OptionError(f"⟨temp_dir={folder}⟩ is no directory")
         self.name = f"a temporary file in {place_of(folder)}"
         with writing(self.name):
             self.file = tempfile.TemporaryFile(dir=folder, prefix="lapsum-")  # noqa: SIM115  ends with this object
-            options = pa.ipc.IpcWriteOptions(compression="lz4")
-            self.writer = pa.ipc.new_file(pa.PythonFile(self.file, "w"), schema, options=options)
+        self.writer: Any = None
         self.places: list[tuple[str, int]] = []  # the file of each chunk, and its first row there
 
     def add(self, chunk: Chunk) -> None:
         """Some more rows."""
         with writing(self.name):
+            if self.writer is None:
+                options = pa.ipc.IpcWriteOptions(compression="lz4")
+                self.writer = pa.ipc.new_file(pa.PythonFile(self.file, "w"), chunk.batch.schema, options=options)
             self.writer.write_batch(chunk.batch)
         self.places.append((chunk.file, chunk.row))
 

@@ -171,6 +171,11 @@ class Input:
         """Bytes of a file; None for a pipe."""
         return os.path.getsize(self.name) if self.is_regular else None
 
+    def stamp(self) -> tuple[int, int]:
+        """What changes of a file when it is written to: its bytes, and the time of the last change."""
+        found = os.stat(self.name)
+        return found.st_size, found.st_mtime_ns
+
     def position(self) -> int:
         """How many bytes were read of `stream`."""
         return self.stream.tell() if "stream" in self.__dict__ else 0

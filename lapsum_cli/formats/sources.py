@@ -144,6 +144,7 @@ class Sources:
         self.rows = self.first.rows if len(self.inputs) == 1 else None
         self.read: list[tuple[str, int]] = []  # (name, rows) of every input read so far
         self.shares = Shares(self.inputs)
+        self.stamps: list[tuple[int, int]] = []
 
     @property
     def is_array(self) -> bool:
@@ -251,12 +252,19 @@ class Sources:
         return self.is_array and all(file.is_regular for file in (*self.inputs, *self.beside.values()))
 
     def again(self) -> Iterator[Chunk]:
-        """All rows, once more, from the first; whoever was reading them is not to go on."""
-        for file in (*self.inputs, *self.beside.values()):
+        """All rows, once more, from the first; whoever was reading them is not to go on. DataError where a file is not
+        what it was at the first time.
+        """
+        files = [file for file in (*self.inputs, *self.beside.values()) if isinstance(file, Input)]
+        before = self.stamps = self.stamps or [file.stamp() for file in files]
+        for file in files:
             file.close()
         self.first = self._open(self.inputs[0])
         self.read.clear()
-        return self.chunks()
+        yield from self.chunks()
+        for file, stamp in zip(files, before, strict=True):
+            if file.stamp() != stamp:
+                raise DataError(f"{file.name}: was written to while it was read; run again when it is whole")
 
     def _check_columns(self, schema: pa.Schema, file: str) -> None:
         """Raise DataError where the columns of an input whose types were not known before are not those of all."""

@@ -66,7 +66,7 @@ class Giants:
         if getattr(self.source, "can_be_read_again", False):
             rows: Any = _Array(self.source)
         else:
-            rows = Spool(self.table.input, self.told.temp_dir)
+            rows = Spool(self.told.temp_dir)
             self.told.say(f"{name}: is larger than ⟨memory⟩; its rows wait in {rows.name} for one pass after another")
             for chunk in chunks:
                 rows.add(chunk)

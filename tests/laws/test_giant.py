@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lapsum_cli.core.errors import BadRanking
 from lapsum_cli.core.quantities import Alpha, K
 from lapsum_cli.core.rankings import Rankings
 from lapsum_cli.devices.cpu import Cpu
@@ -141,6 +142,17 @@ def test_what_needs_all_of_it_says_so():
     ):
         assert word in giant.refusal(operation, "cpu")
     assert "GPU" in giant.refusal(topk, "cuda")
+
+
+def test_an_alpha_that_changes_from_piece_to_piece_is_refused():
+    class Changing(OfArray):
+        def pieces(self):
+            for first, rankings in super().pieces():
+                yield first, rankings.with_each({"alpha": np.array([1.0 + first])})
+
+    x = Rankings(np.arange(10.0), np.array([0, 10]))
+    with pytest.raises(BadRanking, match="alpha changes within it, from 1 to 9; it must be one value"):
+        compute(operation_called("rank")(), Changing(x, 4, 4), CPU)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

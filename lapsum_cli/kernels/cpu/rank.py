@@ -34,6 +34,7 @@ from .sweeps import (
     stretches,
     together,
 )
+from .upstream import common_of, put_in_order, take_off
 from .vectors import BLOCK, copy
 
 _PLACES = np.arange(BLOCK, dtype=np.float64)  # integers become floats one by one, and floats are copied in SIMD
@@ -106,18 +107,19 @@ def _rank_of_parts(scores, places, rate, base, descending, upstream, ranks, grad
     y, place, base = scores[start:stop], places[start:stop], base + start
     v = None if upstream is None else np.empty(len(y), upstream.dtype)
     common, workspace = None if upstream is None else common_of(upstream), parallel.Workspace()
+    middle = 0.5 * float(y[len(y) // 2]) if len(y) else 0.0
 
     def begin(part, _):
         if v is not None:
-            _put_in_order(upstream, place, part.begin, part.end, v)
-            _take_off(common, v[part.begin : part.end])
+            put_in_order(upstream, place, part.begin, part.end, v)
+            take_off(common, v[part.begin : part.end])
         sums = np.empty((2, 2))
         approach(y, part.begin, part.end, rate, v, part.ahead, buffers_of(workspace), sums)
         return Summary(y[part.end - 1], sums)
 
     def of_part(part, outside):
         given = (rate, base, descending, v, part.ahead, outside, buffers_of(workspace), ranks, gradient)
-        return finish(y, place, part.begin, part.end, *given)
+        return finish(y, place, part.begin, part.end, *given, middle)
 
     only = parts.Round(begin, lambda summaries: merge(summaries, rate))
     return np.sum(parts.run(stretches(y, cores.part, 2), [only], of_part, parallel.each(cores.threads)))
@@ -149,7 +151,7 @@ def _rank_block(
     begin, here, r = offsets[first], slice(offsets[first], offsets[last]), first
     out, slope = ranks[here] if ranks.size > 0 else ranks, of_these(gradient, here)
     if v is not None:
-        _put_in_order(upstream[here], places, 0, v.size, v)
+        put_in_order(upstream[here], places, 0, v.size, v)
     while r < last:
         stop = together(offsets, r, last)
         swept = slice(offsets[r] - begin, offsets[stop] - begin)
@@ -193,10 +195,10 @@ def _rank_longer(
             finite = slice(start, stop)
             y, mine = scores[finite], of_these(v, finite)
             if v is not None:
-                _take_off(common_of(mine), mine)
+                take_off(common_of(mine), mine)
             approach(y, 0, y.size, rates[r], mine, ahead, buffers, outside[:0])
             given = (rates[r], base + start - at, descending, mine, ahead, outside, buffers, out, slope)
-            total = finish(y, places[finite], 0, y.size, *given)
+            total = finish(y, places[finite], 0, y.size, *given, _middle(y))
             if v is not None:
                 alpha_gradient[r] = -total * rates[r]
 
@@ -244,7 +246,7 @@ def _weigh(y, offsets, first, last, descending, v, weight):
     for r in range(first, last):
         at, start, stop, end = finite_span(y, offsets, first, r, descending)
         mine = v[start:stop]
-        _take_off(common_of(mine), mine)
+        take_off(common_of(mine), mine)
         v[at:start], v[stop:end] = 0, 0
     copy(v, weight)
 
@@ -286,44 +288,13 @@ def _tied(place, ranks, start, stop, base):
 
 
 @uncounted
-def _put_in_order(upstream, place, begin, end, v):
-    for i in range(begin, end):
-        v[i] = upstream[place[i]]
+def finish(y, place, begin, end, rate, base, descending, v, ahead, sums, buffers, ranks, gradient, middle):
+    """Ranks of a part and, unless v is None, gradients; returns sum gradient_i x_i, from twice the middle.
 
-
-@uncounted
-def common_of(v):
-    """What is taken off an upstream gradient: its number nearest to 0, if all are on one side and none is beyond twice
-    that; else 0.
-
-    Ranks have a sum that no score moves, so gradients do not see it, and that difference is exact: of numbers that are
-    nearly alike the sums that cancel would leave little more than their rounding.
-    """
-    zero = v.dtype.type(0)
-    near = far = v[0] if v.size > 0 else zero
-    for i in range(v.size):
-        near = v[i] if abs(v[i]) < abs(near) else near
-        far = v[i] if abs(v[i]) > abs(far) else far
-        if not near * v[i] > zero or abs(far) > abs(near + near):
-            return zero
-    return near
-
-
-@uncounted
-def _take_off(common, v):
-    for i in range(v.size if common != 0 else 0):
-        v[i] -= common
-
-
-@uncounted
-def finish(y, place, begin, end, rate, base, descending, v, ahead, sums, buffers, ranks, gradient):
-    """Ranks of a part and, unless v is None, gradients; returns sum gradient_i x_i.
-
-    sums: what lies outside the part, as sweeps.merge tells it.
+    sums: what lies outside the part, as sweeps.merge tells it. As gradients sum to 0, any middle will do for all parts.
     """
     factor, weights, before, behind = buffers[0], buffers[1:3], buffers[3:5], buffers[5:7]
     carry, carry_v, total, last, rank = sums[0, 0], sums[1, 0], 0.0, np.nan, 0.0
-    middle = 0.5 * np.float64(y[y.size // 2]) if y.size > 0 else 0.0
     half = 0.5 * rate if descending else -0.5 * rate
     for b in range((end - begin + BLOCK - 1) // BLOCK):
         start, size = begin + b * BLOCK, min(BLOCK, end - begin - b * BLOCK)
@@ -342,6 +313,11 @@ def finish(y, place, begin, end, rate, base, descending, v, ahead, sums, buffers
             last, rank = _ranks(here, base + start, before[0], behind[0], last, rank)
             _scatter(before[0, :size], origin, ranks)
     return total * (2.0 * half)
+
+
+@inner
+def _middle(y):
+    return 0.5 * np.float64(y[y.size // 2]) if y.size > 0 else 0.0
 
 
 @inner

@@ -66,9 +66,8 @@ def rank_bands(work: Work, bands: Bands, rate, base, descending, dtype, common=0
 
 def _of_band(bands, band, v, rate, base, descending, dtype, middle, workspace):
     """Ranks of a band, in the order in which its scores came, gradients or None, and the sum of gradient times score,
-    from the middle.
+    from twice the middle.
     """
-    sign = 1 if descending else -1
     x = bands.scores.take(band)
     scores, places = Order(parallel.Cores(1), Rankings(x, np.array([0, len(x)])), True).sorted(0, 1)
     before, after = bands.near(band)
@@ -90,12 +89,10 @@ def _of_band(bands, band, v, rate, base, descending, dtype, middle, workspace):
     approach(y, begin, end, rate, pulls, ahead, buffers, np.empty((0, 2)))
     ranks, gradient = np.empty(len(x), dtype), None if v is None else np.empty(len(x), v.dtype)
     first = base + float(bands.above[band] + bands.at[band]) - begin
-    total = finish(y, place, begin, end, rate, first, True, pulls, ahead, outside, buffers, ranks, gradient)
+    total = finish(y, place, begin, end, rate, first, True, pulls, ahead, outside, buffers, ranks, gradient, middle)
     if gradient is None:
         return ranks, None, 0.0
-    # `finish` summed from the middle of y.
-    total += float(gradient.sum(dtype=np.float64)) * (float(y[len(y) // 2]) - 2.0 * middle)
-    if sign < 0:
+    if not descending:
         np.negative(gradient, out=gradient)
     return ranks, gradient, total
 
