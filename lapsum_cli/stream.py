@@ -35,6 +35,9 @@ class Silent:
     def read(self, share: float | None) -> None:
         """How much of the input these rows are of, from 0 to 1; None where it is a pipe, whose end nobody knows."""
 
+    def files(self, done: int, total: int) -> None:
+        """So many files of a data set are finished, of so many."""
+
     def preview(self, schema: pa.Schema, results: list[str], found: list[str]) -> Sink | None:
         """What shows a result, with these new columns and those that were found in the input, groups and scores, that
         was given no place to go, in place of standard output; None for standard output.
@@ -74,7 +77,7 @@ def results(
 ) -> Iterator[tuple[pa.Table | None, int]]:
     """The rows of the result, and behind those of a batch how much of the budget is free once they are written."""
     for batch in batches:
-        rankings = operation.numbered(table.rankings(batch), counts.rankings)
+        rankings = operation.numbered(table.rankings(batch), table.asked.before + counts.rankings)
         try:
             result = on.compute(operation, rankings)
         except BadRanking as error:

@@ -1,8 +1,12 @@
-"""Who runs the shards of a job: an engine by its name, as a module with
+"""Who runs the shards of a job, and what a data set's shards are (plan.py) and which of them are done (manifest.py).
 
-    run(task, shards) -> list      what task(shard) gives, for every shard, in order
+An engine is a name and a module with
 
-A new engine is its file and its line.
+    run(task, shards, workers) -> iterable      what task(shard) gives, for every shard, as they are finished
+    APART = True                                where its workers are processes of this machine: a job's memory and
+                                                threads are divided among them, and what they are given is pickled
+
+A new engine is its file and its line. What it is given holds all that a worker needs: a task, and a shard.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from types import ModuleType
 
 from ..core.errors import OptionError
 
-ENGINES = {"threads": "lapsum_cli.engines.threads"}
+ENGINES = {"threads": "lapsum_cli.engines.threads", "processes": "lapsum_cli.engines.processes"}
 
 
 def engine_called(name: str) -> ModuleType:
@@ -20,3 +24,8 @@ def engine_called(name: str) -> ModuleType:
     if name not in ENGINES:
         raise OptionError(f"⟨engine⟩ must be {' or '.join(ENGINES)}, got {name!r}")
     return importlib.import_module(ENGINES[name])
+
+
+def is_apart(engine: ModuleType) -> bool:
+    """Whether its workers are other processes of this machine."""
+    return bool(getattr(engine, "APART", False))
