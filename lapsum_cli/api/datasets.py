@@ -19,7 +19,7 @@ import numpy as np
 from ..core.errors import DataError, LapsumError, OutputError
 from ..devices import machine
 from ..engines import engine_called, is_apart
-from ..engines.manifest import SHARD, Manifest
+from ..engines.manifest import SHARD, Manifest, has_begun
 from ..formats.files import MANIFEST
 from ..formats.temporary import remove_dead
 from ..operations.how_soft import HowSoft
@@ -51,6 +51,7 @@ def run_dataset(job: Job, sources: list[Any], directory: str | None, how: How) -
     """Apply a job to a data set, a file of results for each of its files; of a dry run, the plan."""
     engine = engine_called(how.engine)
     directory = directory_of(job, sources, directory, how, engine)
+    _refuse_place(directory, is_new=not (how.resume or job.force))
     with job.opened(Shard(sources, None)) as (source, table, _, _):
         shards = planned(job, source, table, sources, directory)
         workers = min(how.workers or machine.cores(), len(shards)) if is_apart(engine) else 1
@@ -75,7 +76,6 @@ def _opened(plan: Plan, line: Mapping[str, Any], how: How, force: bool) -> Itera
     OutputError where files are in the way, or what was done was of another kind.
     """
     directory, is_new = plan.directory, not os.path.isdir(plan.directory)
-    _refuse_place(directory)
     if how.dry_run and not os.path.exists(os.path.join(directory, MANIFEST)):
         _refuse_in_the_way(plan, force)
         yield plan, None
@@ -91,9 +91,6 @@ def _opened(plan: Plan, line: Mapping[str, Any], how: How, force: bool) -> Itera
             if goes_on:
                 manifest.check(line)
                 plan = _with_done(plan, manifest)
-            elif manifest.begun is not None and not force:
-                ways = "pass ⟨resume=True⟩ to go on with it, or ⟨force=True⟩ to replace it"
-                raise OutputError(f"{directory}: holds a data set; {ways}")
             else:
                 _refuse_in_the_way(plan, force)
             if how.dry_run:
@@ -112,13 +109,16 @@ def _opened(plan: Plan, line: Mapping[str, Any], how: How, force: bool) -> Itera
             raise
 
 
-def _refuse_place(directory: str) -> None:
-    """OutputError where there can be no such directory."""
+def _refuse_place(directory: str, is_new: bool) -> None:
+    """OutputError where there can be no such directory, or where it holds a data set and should be new."""
     above = os.path.dirname(os.path.abspath(directory))
     if not os.path.isdir(above):
         raise OutputError(f"{directory}: the directory {above} does not exist; make it first")
     if not os.path.isdir(directory) and os.path.lexists(directory.rstrip("/")):
         raise OutputError(f"{directory}: is no directory; name another")
+    if is_new and has_begun(directory):
+        ways = "pass ⟨resume=True⟩ to go on with it, or ⟨force=True⟩ to replace it"
+        raise OutputError(f"{directory}: holds a data set; {ways}")
 
 
 def _refuse_in_the_way(plan: Plan, force: bool) -> None:

@@ -17,6 +17,15 @@ from ..formats.temporary import is_locked_by_another
 SHARD, END = "shard", "complete"  # what the lines are known by
 
 
+def has_begun(directory: str) -> bool:
+    """Whether a directory has a manifest with its first line."""
+    try:
+        with open(os.path.join(directory, MANIFEST), "rb") as file:
+            return file.readline().endswith(b"\n")
+    except OSError:
+        return False
+
+
 class Manifest:
     """The manifest of a directory, open for a run: `done` has the lines of finished shards by name. No other run may
     have it open meanwhile.
@@ -81,6 +90,7 @@ class Manifest:
         """It was never begun."""
         self.done, self.good = {}, 0
         self._cut()
+        os.unlink(self.path)
 
     def add(self, line: Mapping[str, Any]) -> None:
         """A shard is finished, and its files have their names."""

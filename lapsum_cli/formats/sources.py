@@ -289,6 +289,8 @@ class Sources:
 
     def rows_of(self, file: Input | Frame) -> int | None:
         """How many rows an input has, where it says so."""
+        if file is self.inputs[0] or FORMATS[self.format_of(file)].is_text:
+            return self.first.rows if file is self.inputs[0] else None
         again = file if isinstance(file, Frame) else Input(file.name)
         with contextlib.closing(again):
             return self._open(again).rows
