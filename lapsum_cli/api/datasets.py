@@ -103,7 +103,7 @@ def _opened(plan: Plan, line: Mapping[str, Any], how: How, force: bool) -> Itera
                 manifest.begin({**line, "shards": len(plan.shards)})
             yield plan, manifest
         except BaseException:
-            if is_new and not manifest.done:
+            if is_new and not manifest.done and not any(_made(plan)):
                 manifest.forget()
                 _remove_folders(plan)
             raise
@@ -121,12 +121,17 @@ def _refuse_place(directory: str, is_new: bool) -> None:
         raise OutputError(f"{directory}: holds a data set; {ways}")
 
 
+def _made(plan: Plan) -> Iterator[str]:
+    """The files of results that are there, finished or not."""
+    paths = (os.path.join(plan.directory, name) for shard in plan.shards for name in shard.files)
+    return filter(os.path.lexists, paths)
+
+
 def _refuse_in_the_way(plan: Plan, force: bool) -> None:
-    for name in (name for shard in plan.shards for name in shard.files):
-        path = os.path.join(plan.directory, name)
+    for path in _made(plan):
         if os.path.isdir(path):
             raise OutputError(f"{path}: is a directory; name another ⟨sink⟩")
-        if os.path.lexists(path) and not force:
+        if not force:
             raise OutputError(f"{path}: exists already; pass ⟨force=True⟩ to replace it")
 
 

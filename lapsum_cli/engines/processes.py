@@ -56,6 +56,19 @@ def run(task: Callable[[Any], Any], shards: Sequence[Any], workers: int = 1) -> 
                     pool.end(worker)
 
 
+@contextlib.contextmanager
+def _signals_as_they_are() -> Iterator[None]:
+    """Which signals this thread blocks: multiprocessing, when it starts its first process, has it take some again."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Worker:
     """A process, the pipe to it, and the shard that it has, for the so-manieth time."""
 
@@ -63,7 +76,8 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, task), daemon=True)
-        self.process.start()
+        with _signals_as_they_are():
+            self.process.start()
         theirs.close()
         self.send(shard, tries)
 
