@@ -5,6 +5,7 @@ a run that goes on where another has stopped.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import time
@@ -12,9 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from ..core.errors import DataError, LapsumError, OutputError
 from ..devices import machine
@@ -28,7 +30,7 @@ from ..operations.losses import Losses
 from ..operations.warm import warm
 from ..stream import Silent
 from ..tables.groups import key_hashes, run_starts
-from ..tables.groupsfile import Returned, mixed, returned
+from ..tables.groupsfile import Returned, mixed, returned, sharing
 from ..tables.keys import comparable
 from ..tables.long import Long
 from ..tables.results import Counts, Table, Total
@@ -282,41 +284,56 @@ class _Run:
 
     def _refuse_returned(self) -> None:
         """DataError where a group is in two shards, whose files are not right, and go."""
-        found = returned([_groups_of(self.plan.directory, i) for i in range(len(self.plan.shards))])
-        if found is None:
+        kept = [_groups_of(self.plan.directory, i) for i in range(len(self.plan.shards))]
+        first, second = next(filter(None, map(self._twice, returned(kept))), (None, None))
+        if first is None or second is None:
             return
-        where = self._where(found)
-        lines = [self.manifest.done.pop(self.plan.shards[i].name) for i in found.files]
+        lines = [self.manifest.done.pop(self.plan.shards[i].name) for i in sharing(kept)]
         _remove(self.plan.directory, [file["name"] for line in lines for file in line["files"]])
-        first = self.plan.shards[found.first].piece.parts[0].path
         by = ",".join(self.table.layout.keys)
         raise DataError(
-            f'{where} appears again after its ranking was closed, which began in {first}; sort by "{by}" first, or '
-            f"write one file with ⟨sort_groups=True⟩; {len(lines)} files of such rankings were removed"
+            f"{second.place}: {second.name} appears again after its ranking was closed, which began at {first.place}; "
+            f'sort by "{by}" first, or write one file with ⟨sort_groups=True⟩; {len(lines)} files of such rankings '
+            "were removed"
         )
 
-    def _where(self, found: Returned) -> str:
-        """The file and the row at which a group is for the second time, and what it is called."""
-        with self.job.opened(Shard(self.plan.shards[found.second].piece.parts, None)) as (source, table, _, _):
+    def _twice(self, found: Returned) -> tuple[_Place, _Place] | None:
+        """Where a group begins, twice; None where it is several that have the same 64 bits."""
+        seen: dict[str, _Place] = {}
+        for place in itertools.chain.from_iterable(self._places(i, found.group) for i in found.files):
+            if place.name in seen:
+                return seen[place.name], place
+            seen[place.name] = place
+        return None
+
+    def _places(self, i: int, group: int | None) -> Iterator[_Place]:
+        """Where in a shard groups with these 64 bits begin, and what they are called."""
+        with self.job.opened(Shard(self.plan.shards[i].piece.parts, None)) as (source, table, _, _):
             layout, previous = table.layout, None
             assert isinstance(layout, Long)
             for chunk in source.chunks():
                 keys = [comparable(chunk.batch.column(name)) for name in layout.group]
                 starts = run_starts(keys, previous)
                 previous = [key[-1:] for key in keys]
-                for row in starts[self._is(found, [key.take(starts) for key in keys])]:
-                    return f"{chunk.file}, row {chunk.row + int(row)}: {layout.key(chunk.batch, int(row))}"
-        return self.plan.shards[found.second].piece.parts[0].path
+                for row in starts[_is_group(group, [key.take(pa.array(starts)) for key in keys])]:
+                    yield _Place(layout.where(chunk, int(row)), layout.key(chunk.batch, int(row)))
 
-    @staticmethod
-    def _is(found: Returned, keys: list[Any]) -> np.ndarray:
-        """Which of the groups is the one that was found."""
-        hashes, is_null = key_hashes(keys)
-        if found.group is None:
-            return is_null
-        which = np.zeros(len(is_null), bool)
-        which[~is_null] = mixed(hashes) == np.uint64(found.group)
-        return which
+
+class _Place(NamedTuple):
+    """Where a group begins, and what it is called."""
+
+    place: str
+    name: str
+
+
+def _is_group(group: int | None, keys: list[pa.Array]) -> np.ndarray:
+    """Which of some groups is the one with these 64 bits, or null."""
+    hashes, is_null = key_hashes(keys)
+    if group is None:
+        return is_null
+    which = np.zeros(len(is_null), bool)
+    which[~is_null] = mixed(hashes) == np.uint64(group)
+    return which
 
 
 class _Progress(Silent):

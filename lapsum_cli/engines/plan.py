@@ -86,7 +86,8 @@ def _piece(files: list[_File], i: int, before: int) -> Piece:
     if own.is_whole:
         return Piece((Part(own.name, 0, 0),), 0, before)
     parts, rows = [Part(own.name, own.head)], None if own.rows is None else own.rows - own.head
-    for file in files[i + 1 :]:
+    for j in range(i + 1, len(files)):
+        file = files[j]
         if file.head:
             parts.append(Part(file.name, 0, file.head))
             rows = None if rows is None else rows + file.head

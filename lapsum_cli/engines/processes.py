@@ -198,13 +198,12 @@ def _end_with_parent() -> None:
             parent.join()
         end(1)
 
-    threading.Thread(target=with_parent, daemon=True).start()
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        signal.signal(signal.SIGTERM, lambda number, frame: end(128 + number))
-        return
-
     def when_told() -> None:
         end(128 + signal.sigwait([signal.SIGTERM]))
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-    threading.Thread(target=when_told, daemon=True).start()
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # in this thread, and so in all that it starts
+        threading.Thread(target=when_told, daemon=True).start()
+    else:  # Windows
+        signal.signal(signal.SIGTERM, lambda number, frame: end(128 + number))
+    threading.Thread(target=with_parent, daemon=True).start()

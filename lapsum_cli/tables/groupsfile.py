@@ -62,38 +62,43 @@ def mixed(hashes: np.ndarray) -> np.ndarray:
 
 
 class Returned(NamedTuple):
-    """A group that several files have: the first two of these; and all files that share some group with another.
-
-    group: its 64 bits as `mixed` has them, None for null
+    """What may be a group of several files: its 64 bits as `mixed` has them, None for null, and the places of these
+    files. Two groups of text may have the same.
     """
 
     group: int | None
-    first: int
-    second: int
     files: list[int]
 
 
-def returned(paths: Sequence[str], piece: int = _PIECE) -> Returned | None:
-    """A group that two of the files have; None where there is none. piece: groups that are in memory at a time."""
+def returned(paths: Sequence[str], piece: int = _PIECE) -> Iterator[Returned]:
+    """What may be a group of several of the files, for each that may. piece: groups that are in memory at a time."""
     nulls = [i for i, path in enumerate(paths) if _has_null(path)]
-    found: set[int] = set(nulls if len(nulls) > 1 else ())
-    example: tuple[int | None, int, int] | None = (None, nulls[0], nulls[1]) if len(nulls) > 1 else None
+    if len(nulls) > 1:
+        yield Returned(None, nulls)
+    for low, high, twice in _twice(paths, piece):
+        for group in twice:
+            yield Returned(int(group), [i for i, of_it in enumerate(_between(paths, low, high)) if group in of_it])
+
+
+def sharing(paths: Sequence[str], piece: int = _PIECE) -> list[int]:
+    """The files that may have a group of another, by their places."""
+    nulls = [i for i, path in enumerate(paths) if _has_null(path)]
+    found = set(nulls if len(nulls) > 1 else ())
+    for low, high, twice in _twice(paths, piece):
+        found.update(i for i, of_it in enumerate(_between(paths, low, high)) if np.isin(of_it, twice).any())
+    return sorted(found)
+
+
+def _twice(paths: Sequence[str], piece: int) -> Iterator[tuple[int, int, np.ndarray]]:
+    """The groups that are there twice, in ascending order, and between which bounds they were looked for."""
     total = sum((os.path.getsize(path) - _HEAD) // 8 for path in paths)
     pieces = max(1, -(-total // piece))
     bounds = [i * 2**64 // pieces for i in range(pieces + 1)]
     for low, high in itertools.pairwise(bounds):
         groups = np.sort(np.concatenate([np.empty(0, np.uint64), *_between(paths, low, high)]))
-        twice = groups[1:][groups[1:] == groups[:-1]]
-        if not len(twice):
-            continue
-        del groups
-        holders = [i for i, of_it in enumerate(_between(paths, low, high)) if np.isin(of_it, twice).any()]
-        found.update(holders)
-        if example is None:
-            group = int(twice[0])
-            first, second = [i for i, of_it in enumerate(_between(paths, low, high)) if group in of_it][:2]
-            example = (group, first, second)
-    return None if example is None else Returned(*example, sorted(found))
+        twice = np.unique(groups[1:][groups[1:] == groups[:-1]])
+        if len(twice):
+            yield low, high, twice
 
 
 def _has_null(path: str) -> bool:

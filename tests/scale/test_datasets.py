@@ -201,7 +201,7 @@ def test_a_group_that_returns_in_another_file_is_refused(tmp_path, format, dtype
     said = str(error.value)
     assert f"p001.{format}, row 4: " in said
     assert "2 files of such rankings were removed" in said
-    assert f"which began in {inputs[0]}" in said
+    assert f"which began at {inputs[0]}, row 1; sort by" in said
     assert [path.name for path in files(tmp_path / "out", format)] == [f"p002.{format}"]
     with pytest.raises(DataError, match="appears again"):  # as often as it is tried
         run_file("rank", inputs, f"{tmp_path}/out/", resume=True, **options)

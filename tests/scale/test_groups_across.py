@@ -5,10 +5,11 @@ import pyarrow as pa
 import pytest
 from datasets import scored, written
 
-from lapsum_cli import run_file
+from lapsum_cli import DataError, run_file
+from lapsum_cli.api import datasets
 from lapsum_cli.formats import text
 from lapsum_cli.tables import groupsfile
-from lapsum_cli.tables.groupsfile import GroupsFile, returned
+from lapsum_cli.tables.groupsfile import GroupsFile, returned, sharing
 
 
 @pytest.fixture
@@ -37,27 +38,42 @@ def test_a_group_of_two_files_is_found(kept, piece):
     drawn = np.random.default_rng(0)
     groups = drawn.permutation(200)
     shards = [[[part] for part in np.split(some, [3, 20])] for some in np.split(groups, [50, 51, 120])]
-    assert returned(kept(*shards), piece) is None
+    assert not [*returned(kept(*shards), piece)]
     shards[2].append([[int(groups[10])]])
-    found = returned(kept(*shards), piece)
-    assert (found.first, found.second, found.files) == (0, 2, [0, 2])
-    assert found.group == groupsfile.mixed(np.array([groups[10]])).item()
+    paths = kept(*shards)
+    assert [*returned(paths, piece)] == [(groupsfile.mixed(np.array([groups[10]])).item(), [0, 2])]
+    assert sharing(paths, piece) == [0, 2]
     shards[3].append([[int(groups[50])]])
-    assert returned(kept(*shards), piece).files == [0, 1, 2, 3]
+    assert sharing(kept(*shards), piece) == [0, 1, 2, 3]
 
 
 def test_a_null_is_a_group_and_no_number_is_one(kept):
     numbers = [-1, 0, 2**63 - 1, -(2**63)]
-    assert returned(kept([[numbers]], [[[None, 5]]])) is None
-    assert returned(kept([[numbers]], [[[None]]], [[[7, None]]])) == (None, 1, 2, [1, 2])
-    assert returned(kept([[["a", None]]], [[["b"]]])) is None
-    assert returned(kept([[["a", "b"], [1, 1]]], [[["a", "b"], [2, 3]]])) is None
-    assert returned(kept([[["a", "b"], [1, 1]]], [[["c", "b"], [2, 1]]])).files == [0, 1]
+    assert not [*returned(kept([[numbers]], [[[None, 5]]]))]
+    assert [*returned(kept([[numbers]], [[[None]]], [[[7, None]]]))] == [(None, [1, 2])]
+    assert not [*returned(kept([[["a", None]]], [[["b"]]]))]
+    assert not [*returned(kept([[["a", "b"], [1, 1]]], [[["a", "b"], [2, 3]]]))]
+    assert sharing(kept([[["a", "b"], [1, 1]]], [[["c", "b"], [2, 1]]])) == [0, 1]
 
 
 def test_files_without_a_group_are_as_good_as_none(kept):
-    assert returned(kept([], [[[]]], [[[1]]])) is None
-    assert returned([]) is None
+    assert not [*returned(kept([], [[[]]], [[[1]]]))]
+    assert not [*returned([])]
+
+
+def test_groups_that_share_64_bits_are_told_apart(tmp_path, monkeypatch):
+    """Here all have the same, and one returns behind another that does not."""
+
+    def alike(keys):
+        return np.zeros(len(keys[0]), np.int64), np.zeros(len(keys[0]), bool)
+
+    for module in (groupsfile, datasets):
+        monkeypatch.setattr(module, "key_hashes", alike)
+    table = scored([3, 3, 3, 3])
+    assert run_file("rank", written(table, tmp_path / "in", [3, 6]), f"{tmp_path}/out/").rankings == 4
+    table = table.set_column(0, "qid", [list("aaabbbcccbbb")])
+    with pytest.raises(DataError, match=r'p002\.parquet, row 4: qid "b" appears again .* at .*p001\.parquet, row 1; sort'):
+        run_file("rank", written(table, tmp_path / "again", [3, 6]), f"{tmp_path}/none/")
 
 
 @pytest.mark.parametrize("format", ["csv", "tsv", "jsonl", "parquet", "arrow"])
