@@ -51,8 +51,8 @@ class DataSet(Counts):
 
 def run_dataset(job: Job, sources: list[Any], directory: str | None, how: How) -> DataSet | Plan:
     """Apply a job to a data set, a file of results for each of its files; of a dry run, the plan."""
-    engine = engine_called(how.engine)
-    directory = directory_of(job, sources, directory, how, engine)
+    engine = engine_called(how.engine, how.workers)
+    directory = directory_of(job, sources, directory)
     _refuse_place(directory, is_new=not (how.resume or job.force))
     with job.opened(Shard(sources, None)) as (source, table, _, _):
         shards = planned(job, source, table, sources, directory)
@@ -105,9 +105,9 @@ def _opened(plan: Plan, line: Mapping[str, Any], how: How, force: bool) -> Itera
                 manifest.begin({**line, "shards": len(plan.shards)})
             yield plan, manifest
         except BaseException:
-            if is_new and not manifest.done and not any(_made(plan)):
+            if not (how.resume or how.dry_run or manifest.done or any(_made(plan))):
                 manifest.forget()
-                _remove_folders(plan)
+                _remove_folders(plan, with_own=is_new)
             raise
 
 
@@ -179,10 +179,10 @@ def _folders(plan: Plan) -> list[str]:
     return sorted(found, key=len, reverse=True)
 
 
-def _remove_folders(plan: Plan) -> None:
-    """The directories that are empty."""
+def _remove_folders(plan: Plan, with_own: bool) -> None:
+    """The directories that are empty, that of the data set among them or not."""
     shutil.rmtree(os.path.join(plan.directory, _GROUPS), ignore_errors=True)
-    for folder in _folders(plan):
+    for folder in _folders(plan)[: None if with_own else -1]:
         with contextlib.suppress(OSError):
             os.rmdir(folder)
 

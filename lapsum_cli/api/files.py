@@ -13,7 +13,7 @@ from typing import Any, cast
 from .. import __version__, devices
 from ..core.errors import OptionError
 from ..devices import machine
-from ..engines import engine_called
+from ..engines import engine_called, is_apart
 from ..flow.batching import whole_rankings
 from ..flow.budget import Budget
 from ..flow.process import held_besides, memory_budget, memory_size, returning_memory, settle
@@ -117,7 +117,7 @@ def run_file(
     engine     who computes the files of a directory: "threads" of this process, or `workers` "processes", among which
                memory and threads are divided
     resume     go on with a directory where an earlier run has stopped
-    dry_run    return the plan of a directory (api.datasets.Plan), and compute nothing
+    dry_run    return the plan of a directory (api.planned.Plan), and compute nothing
     words      who is told what was detected and how far it is: an object such as stream.Silent
     options    those of the operation, as its class in operations has them; descending=False puts the smallest score
                first, and of a topk largest=False
@@ -152,7 +152,10 @@ def run_file(
         return run_dataset(job, sources, path, How(engine, workers, resume, dry_run))
     if reduction == "mean" and isinstance(made, Loss | Losses) and made.gradient:
         job = replace(job, operation=made.scaled(count_losses(job, sources)))
-    [counts] = engine_called(engine).run(partial(run_shard, job), [Shard(sources, held or path)], 1)
+    runs = engine_called(engine, workers)
+    if is_apart(runs):
+        job.say("one output is computed by this process; a directory of them by several")
+    [counts] = runs.run(partial(run_shard, job), [Shard(sources, held or path)], 1)
     return held.table if held else counts
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from types import ModuleType
 from typing import Any
 
 from .. import __version__
 from ..core.errors import OptionError, OutputError
 from ..devices import machine
-from ..engines import is_apart
 from ..engines.plan import Piece, pieces
 from ..flow.budget import MIB
 from ..flow.process import LEAST, memory_size
@@ -69,7 +67,7 @@ class Plan:
         return [shard for shard in self.shards if shard.name not in self.done]
 
 
-def directory_of(job: Job, sources: Sequence[Any], directory: str | None, how: How, engine: ModuleType) -> str:
+def directory_of(job: Job, sources: Sequence[Any], directory: str | None) -> str:
     """The directory; OptionError for what a directory cannot have."""
     if directory is None or not is_directory(directory):
         raise OptionError("⟨resume=True⟩ and ⟨dry_run=True⟩ are for a ⟨sink⟩ that is a directory, such as out/")
@@ -81,8 +79,6 @@ def directory_of(job: Job, sources: Sequence[Any], directory: str | None, how: H
         raise OptionError(
             f"{directory}: ⟨reduction={job.asked.reduction}⟩ gives one row of all rankings; name one file with ⟨sink⟩"
         )
-    if how.workers is not None and not is_apart(engine):
-        raise OptionError(f"⟨workers⟩ are those of ⟨engine=processes⟩, and this is {how.engine}; pass ⟨threads⟩")
     for one in sources:
         within = os.path.commonpath([os.path.abspath(directory), os.path.abspath(one)]) == os.path.abspath(one)
         if os.path.isdir(one) and within:

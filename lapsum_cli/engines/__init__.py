@@ -19,11 +19,14 @@ from ..core.errors import OptionError
 ENGINES = {"threads": "lapsum_cli.engines.threads", "processes": "lapsum_cli.engines.processes"}
 
 
-def engine_called(name: str) -> ModuleType:
-    """The engine of this name; OptionError names those that are known."""
+def engine_called(name: str, workers: int | None = None) -> ModuleType:
+    """The engine of this name, with so many workers, None for its default; OptionError where there is no such."""
     if name not in ENGINES:
         raise OptionError(f"⟨engine⟩ must be {' or '.join(ENGINES)}, got {name!r}")
-    return importlib.import_module(ENGINES[name])
+    engine = importlib.import_module(ENGINES[name])
+    if workers is not None and not is_apart(engine):
+        raise OptionError(f"⟨workers⟩ are those of ⟨engine=processes⟩, and this is {name}; pass ⟨threads⟩")
+    return engine
 
 
 def is_apart(engine: ModuleType) -> bool:

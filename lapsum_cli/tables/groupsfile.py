@@ -16,7 +16,7 @@ from .groups import key_hashes
 
 _RUN = 1 << 18  # groups that are sorted together
 _HEAD = 8  # bytes before the first run: whether a null is a group
-_PIECE = 1 << 22  # groups that are compared at a time
+_PIECE = 1 << 21  # groups that are compared at a time
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio, odd: what is different stays so, and spreads
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from datasets import LENGTHS, SHAPES, files, scored, together, written
+from cut_tables import LENGTHS, SHAPES, files, scored, together, written
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from tables import TABLES, get, put

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from datasets import scored, written
+from cut_tables import scored, written
 
 from lapsum_cli import DataError, run_file
 from lapsum_cli.api import datasets
@@ -72,7 +72,9 @@ def test_groups_that_share_64_bits_are_told_apart(tmp_path, monkeypatch):
     table = scored([3, 3, 3, 3])
     assert run_file("rank", written(table, tmp_path / "in", [3, 6]), f"{tmp_path}/out/").rankings == 4
     table = table.set_column(0, "qid", [list("aaabbbcccbbb")])
-    with pytest.raises(DataError, match=r'p002\.parquet, row 4: qid "b" appears again .* at .*p001\.parquet, row 1; sort'):
+    with pytest.raises(
+        DataError, match=r'p002\.parquet, row 4: qid "b" appears again .* at .*p001\.parquet, row 1; sort'
+    ):
         run_file("rank", written(table, tmp_path / "again", [3, 6]), f"{tmp_path}/none/")
 
 

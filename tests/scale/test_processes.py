@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from commands import LAPSUM, contents, run
-from datasets import SHAPES, files, scored, together, written
+from cut_tables import SHAPES, files, scored, together, written
 
 from lapsum_cli import DataError, IOFailed, run_file
 from lapsum_cli.core.errors import BadRanking, InputMissing

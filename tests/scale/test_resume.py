@@ -3,14 +3,16 @@
 import json
 import os
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from commands import contents, run
-from datasets import SHAPES, files, scored, together, written
+from cut_tables import SHAPES, files, scored, together, written
 
 from lapsum_cli import DataError, OutputError, run_file
 from lapsum_cli.engines import manifest, threads
 from lapsum_cli.formats.files import MANIFEST
+from lapsum_cli.stream import Silent
 
 
 class Stopped(Exception):
@@ -245,3 +247,41 @@ def test_the_command_says_what_it_plans_and_did(tmp_path, inputs):
     refused = run("topk", "-k", 3, *inputs, "-o", out)
     assert refused.returncode == 73
     assert b"pass --resume to go on with it, or --force to replace it" in refused.stderr
+
+
+class Heard(Silent):
+    def __init__(self):
+        self.told = []
+
+    def files(self, done, total):
+        self.told.append(("files", done, total))
+
+    def progress(self, rows, total):
+        self.told.append(("rows", rows))
+
+    def read(self, share):
+        self.told.append(("share", share))
+
+
+@pytest.mark.parametrize("engine", [{}, {"engine": "processes", "workers": 2, "memory": "1GiB"}])
+def test_progress_is_told_in_files_rows_and_shares(inputs, out, engine):
+    words = Heard()
+    run_file("rank", inputs, out, words=words, **engine)
+    assert [one[1:] for one in words.told if one[0] == "files"] == [(i, 5) for i in range(6)]
+    for kind, last in (("rows", 87), ("share", 1.0)):
+        values = [one[1] for one in words.told if one[0] == kind]
+        assert values == sorted(values)
+        assert values[-1] == last
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_run_that_finishes_nothing_leaves_nothing(tmp_path, out, is_there):
+    table = scored(hole=pa.array([None, *[1.0] * 86]))
+    inputs = written(table, tmp_path / "in/a", [40])
+    if is_there:
+        os.mkdir(out)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(DataError, match="is NaN or null"):
+        run_file("rank", tmp_path / "in", out, score="hole")
+    assert sorted(tmp_path.rglob("*")) == before
+    assert run_file("rank", inputs, out).resumed == 0
