@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from ..core.errors import DataError, LapsumError, OutputError
 from ..devices import machine
-from ..engines import engine_called, is_apart
+from ..engines import divides, engine_called, sends
 from ..engines.manifest import SHARD, Manifest, has_begun
 from ..formats.files import MANIFEST
 from ..formats.temporary import remove_dead
@@ -56,8 +56,8 @@ def run_dataset(job: Job, sources: list[Any], directory: str | None, how: How) -
     _refuse_place(directory, is_new=not (how.resume or job.force))
     with job.opened(Shard(sources, None)) as (source, table, _, _):
         shards = planned(job, source, table, sources, directory)
-        workers = min(how.workers or machine.cores(), len(shards)) if is_apart(engine) else 1
-        plan = plan_of(job, directory, shards, max(1, workers))
+        workers = max(1, min(how.workers or machine.cores(), len(shards))) if sends(engine) else 1
+        plan = plan_of(job, directory, shards, workers, divides(engine))
         line = about(job, table, source)
         common = None if source.is_array else source.common
         if not how.dry_run:
@@ -238,9 +238,8 @@ class _Run:
     def _compute(self) -> None:
         todo = [self._shard(i) for i, one in enumerate(self.plan.shards) if one.name not in self.plan.done]
         told = _Progress(self.job.words, self.plan)
-        apart = is_apart(self.engine) and len(todo) > 1
-        job = replace(self.job, words=Silent() if apart else told, replaces=True)
-        if self.plan.workers > 1:
+        job = replace(self.job, words=Silent() if sends(self.engine) else told, replaces=True)
+        if divides(self.engine):
             job = replace(job, memory=self.plan.memory, threads=self.plan.threads)
         finished = self.engine.run(partial(_run_one, job, self.plan.directory), todo, self.plan.workers)
         with contextlib.closing(finished) if hasattr(finished, "close") else contextlib.nullcontext():

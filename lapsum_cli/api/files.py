@@ -13,7 +13,7 @@ from typing import Any, cast
 from .. import __version__, devices
 from ..core.errors import OptionError
 from ..devices import machine
-from ..engines import engine_called, is_apart
+from ..engines import engine_called, sends
 from ..flow.batching import whole_rankings
 from ..flow.budget import Budget
 from ..flow.process import held_besides, memory_budget, memory_size, returning_memory, settle
@@ -153,7 +153,7 @@ def run_file(
     if reduction == "mean" and isinstance(made, Loss | Losses) and made.gradient:
         job = replace(job, operation=made.scaled(count_losses(job, sources)))
     runs = engine_called(engine, workers)
-    if is_apart(runs):
+    if sends(runs):
         job.say("one output is computed by this process; a directory of them by several")
     [counts] = runs.run(partial(run_shard, job), [Shard(sources, held or path)], 1)
     return held.table if held else counts

@@ -115,10 +115,10 @@ def _identity(path: str) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def plan_of(job: Job, directory: str, shards: Sequence[Planned], workers: int) -> Plan:
-    """With what each worker has; OptionError where that is too little."""
+def plan_of(job: Job, directory: str, shards: Sequence[Planned], workers: int, divides: bool) -> Plan:
+    """With what each worker has, of this machine's if it divides that; OptionError where it is too little."""
     size, threads = memory_size(job.memory), job.threads or machine.cores()
-    if workers > 1:
+    if divides and workers > 1:
         size = (size - machine.resident()) // workers  # this process has its own
         if size < LEAST:
             raise OptionError(

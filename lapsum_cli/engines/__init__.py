@@ -3,10 +3,12 @@
 An engine is a name and a module with
 
     run(task, shards, workers) -> iterable      what task(shard) gives, for every shard, as they are finished
-    APART = True                                where its workers are processes of this machine: a job's memory and
-                                                threads are divided among them, and what they are given is pickled
+    SENDS = True                                where it has workers, which are other processes: what they are given is
+                                                pickled, and all that a worker needs
+    DIVIDES = True                              where these are of this machine: a job's memory and threads are divided
+                                                among them
 
-A new engine is its file and its line. What it is given holds all that a worker needs: a task, and a shard.
+A new engine is its file and its line.
 """
 
 from __future__ import annotations
@@ -24,11 +26,16 @@ def engine_called(name: str, workers: int | None = None) -> ModuleType:
     if name not in ENGINES:
         raise OptionError(f"⟨engine⟩ must be {' or '.join(ENGINES)}, got {name!r}")
     engine = importlib.import_module(ENGINES[name])
-    if workers is not None and not is_apart(engine):
+    if workers is not None and not sends(engine):
         raise OptionError(f"⟨workers⟩ are those of ⟨engine=processes⟩, and this is {name}; pass ⟨threads⟩")
     return engine
 
 
-def is_apart(engine: ModuleType) -> bool:
-    """Whether its workers are other processes of this machine."""
-    return bool(getattr(engine, "APART", False))
+def sends(engine: ModuleType) -> bool:
+    """Whether it has workers, which are other processes."""
+    return bool(getattr(engine, "SENDS", False))
+
+
+def divides(engine: ModuleType) -> bool:
+    """Whether its workers are processes of this machine."""
+    return bool(getattr(engine, "DIVIDES", False))

@@ -21,7 +21,7 @@ from typing import Any
 from ..core import unfinished
 from ..core.errors import IOFailed
 
-APART = True
+SENDS = DIVIDES = True
 TRIES = 3  # of a shard whose workers are killed
 _PATIENCE = 5.0  # seconds for a worker that was told to end
 
