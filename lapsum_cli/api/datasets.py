@@ -5,7 +5,6 @@ a run that goes on where another has stopped.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import shutil
 import time
@@ -13,10 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import ModuleType
-from typing import Any, NamedTuple
-
-import numpy as np
-import pyarrow as pa
+from typing import Any
 
 from ..core.errors import DataError, LapsumError, OutputError
 from ..devices import machine
@@ -29,13 +25,12 @@ from ..operations.loss import Loss
 from ..operations.losses import Losses
 from ..operations.warm import warm
 from ..stream import Silent
-from ..tables.groups import key_hashes, run_starts
-from ..tables.groupsfile import Returned, mixed, returned, sharing
-from ..tables.keys import comparable
+from ..tables.groupsfile import sharing
 from ..tables.long import Long
 from ..tables.results import Counts, Table, Total
 from .files import Job, Shard, count_losses, run_shard
 from .planned import How, Plan, about, directory_of, plan_of, planned
+from .returning import returned_group
 
 _GROUPS = ".lapsum-groups"  # the folder of what shards leave of their groups until all are finished
 _COUNTED = ("rows", "rankings", "scores", "written", "short", "nan", "alone")
@@ -163,7 +158,10 @@ def _groups_of(directory: str, i: int) -> str:
 
 
 def _remove(directory: str, names: Sequence[str]) -> None:
+    """Remove files of a directory: a manifest may come from anywhere, and is not to name others."""
     for name in names:
+        if os.path.isabs(name) or ".." in name.split(os.sep):
+            continue
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(directory, name))
 
@@ -284,55 +282,17 @@ class _Run:
     def _refuse_returned(self) -> None:
         """DataError where a group is in two shards, whose files are not right, and go."""
         kept = [_groups_of(self.plan.directory, i) for i in range(len(self.plan.shards))]
-        first, second = next(filter(None, map(self._twice, returned(kept))), (None, None))
-        if first is None or second is None:
+        parts = [shard.piece.parts for shard in self.plan.shards]
+        if (found := returned_group(replace(self.job, words=Silent()), parts, kept)) is None:
             return
         lines = [self.manifest.done.pop(self.plan.shards[i].name) for i in sharing(kept)]
         _remove(self.plan.directory, [file["name"] for line in lines for file in line["files"]])
         by = ",".join(self.table.layout.keys)
         raise DataError(
-            f"{second.place}: {second.name} appears again after its ranking was closed, which began at {first.place}; "
+            f"{found.again}: {found.name} appears again after its ranking was closed, which began at {found.first}; "
             f'sort by "{by}" first, or write one file with ⟨sort_groups=True⟩; {len(lines)} files of such rankings '
             "were removed"
         )
-
-    def _twice(self, found: Returned) -> tuple[_Place, _Place] | None:
-        """Where a group begins, twice; None where it is several that have the same 64 bits."""
-        seen: dict[str, _Place] = {}
-        for place in itertools.chain.from_iterable(self._places(i, found.group) for i in found.files):
-            if place.name in seen:
-                return seen[place.name], place
-            seen[place.name] = place
-        return None
-
-    def _places(self, i: int, group: int | None) -> Iterator[_Place]:
-        """Where in a shard groups with these 64 bits begin, and what they are called."""
-        with self.job.opened(Shard(self.plan.shards[i].piece.parts, None)) as (source, table, _, _):
-            layout, previous = table.layout, None
-            assert isinstance(layout, Long)
-            for chunk in source.chunks():
-                keys = [comparable(chunk.batch.column(name)) for name in layout.group]
-                starts = run_starts(keys, previous)
-                previous = [key[-1:] for key in keys]
-                for row in starts[_is_group(group, [key.take(pa.array(starts)) for key in keys])]:
-                    yield _Place(layout.where(chunk, int(row)), layout.key(chunk.batch, int(row)))
-
-
-class _Place(NamedTuple):
-    """Where a group begins, and what it is called."""
-
-    place: str
-    name: str
-
-
-def _is_group(group: int | None, keys: list[pa.Array]) -> np.ndarray:
-    """Which of some groups is the one with these 64 bits, or null."""
-    hashes, is_null = key_hashes(keys)
-    if group is None:
-        return is_null
-    which = np.zeros(len(is_null), bool)
-    which[~is_null] = mixed(hashes) == np.uint64(group)
-    return which
 
 
 class _Progress(Silent):

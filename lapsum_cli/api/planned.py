@@ -90,6 +90,8 @@ def planned(job: Job, source: Sources, table: Table, sources: list[str], directo
     """The files of results, in the order of the input; OutputError where two are one, or one is an input."""
     names, found, owner = mirrored(sources), [], {MANIFEST: "the manifest"}
     inputs = {_identity(file.name) for file in (*source.inputs, *source.beside.values())}
+    if source.is_array and not table.layout.closes_with_row and len(source.inputs) > 1:
+        job.say(f"each of {len(source.inputs)} vectors is a ranking of its own, as none would be in one output")
     for file, piece in zip(source.inputs, pieces(source, table.layout, job.operation.by_number), strict=True):
         format = source.format_of(file)
         if job.to_format or (FORMATS[format].kind == "array") != table.is_array:

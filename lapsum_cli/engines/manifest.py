@@ -107,8 +107,10 @@ class Manifest:
             os.ftruncate(self.handle, self.good)
 
     def _append(self, line: Mapping[str, Any]) -> None:
+        text = (json.dumps(line) + "\n").encode()  # of ASCII: a name may be any bytes
         with writing(self.path):
-            os.write(self.handle, (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8", "surrogateescape"))
+            while text:
+                text = text[os.write(self.handle, text) :]
             os.fsync(self.handle)
 
     def close(self) -> None:

@@ -1,6 +1,8 @@
 """A file of results for each file of scores: put together they are those of one output, wherever the input is cut."""
 
 import json
+import os
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +15,7 @@ from tables import TABLES, get, put
 
 from lapsum_cli import DataError, OptionError, OutputError, run_file
 from lapsum_cli.formats.files import MANIFEST
+from lapsum_cli.stream import Silent
 
 OPERATIONS = {
     "rank": ("rank", {}),
@@ -92,6 +95,19 @@ def test_every_array_has_its_own_shape(tmp_path):
         assert (tmp_path / f"out/{i}.npy").read_bytes() == (tmp_path / "one.npy").read_bytes()
     run_file("rank", tmp_path / "in/0.npy", f"{tmp_path}/both/", upstream=tmp_path / "in/0.npy")
     assert sorted(path.name for path in (tmp_path / "both").iterdir()) == ["0.grad.npy", "0.npy", MANIFEST]
+
+
+def test_every_vector_is_a_ranking_and_that_is_said(tmp_path):
+    drawn = np.random.default_rng(0)
+    for i in range(2):
+        np.save(tmp_path / f"{i}.npy", drawn.normal(size=5))
+    words = Silent()
+    heard = words.say = Mock()
+    run_file("rank", f"{tmp_path}/*.npy", f"{tmp_path}/out/", words=words)
+    heard.assert_called_with("each of 2 vectors is a ranking of its own, as none would be in one output")
+    for i in range(2):
+        run_file("rank", tmp_path / f"{i}.npy", tmp_path / "one.npy", force=True)
+        assert (tmp_path / f"out/{i}.npy").read_bytes() == (tmp_path / "one.npy").read_bytes()
 
 
 def test_arrays_become_tables_where_results_are(tmp_path):
@@ -233,3 +249,26 @@ def test_the_manifest_says_what_was_done(tmp_path):
         **{"short": 3, "nan": 0, "alone": 2},
     }
     run_file("rank", [f"{tmp_path}/out/*"], tmp_path / "again.parquet", score="score")  # no glob takes it for data
+
+
+def test_names_may_be_any_bytes(tmp_path):
+    """Of the files, their folder and that of the results."""
+    inputs = written(scored(), tmp_path / "in", [40])
+    folder = os.path.join(tmp_path, os.fsdecode(b"\xff \xe2\x98\x83"))
+    os.mkdir(folder)
+    for path, name in zip(inputs, (b"\xff.parquet", b"b.parquet"), strict=True):
+        os.rename(path, os.path.join(folder, os.fsdecode(name)))
+    out = os.path.join(tmp_path, os.fsdecode(b"out\xfe/"))
+    assert run_file("rank", os.path.join(folder, "*"), out).shards == 2
+    assert run_file("rank", os.path.join(folder, "*"), out, resume=True).resumed == 2
+    with open(os.path.join(out, MANIFEST)) as manifest:
+        assert json.loads(manifest.readlines()[2])["files"][0]["name"] == os.fsdecode(b"\xff.parquet")
+
+
+def test_a_manifest_does_not_have_others_files_removed(tmp_path):
+    inputs = written(scored(), tmp_path / "in", [40])
+    run_file("rank", inputs, f"{tmp_path}/out/")
+    manifest = tmp_path / "out" / MANIFEST
+    manifest.write_text(manifest.read_text().replace('"name": "p000.parquet"', '"name": "../in/p000.parquet"'))
+    run_file("rank", inputs, f"{tmp_path}/out/", force=True)
+    assert inputs[0].is_file()

@@ -6,7 +6,7 @@ import pytest
 from cut_tables import scored, written
 
 from lapsum_cli import DataError, run_file
-from lapsum_cli.api import datasets
+from lapsum_cli.api import returning
 from lapsum_cli.formats import text
 from lapsum_cli.tables import groupsfile
 from lapsum_cli.tables.groupsfile import GroupsFile, returned, sharing
@@ -67,7 +67,7 @@ def test_groups_that_share_64_bits_are_told_apart(tmp_path, monkeypatch):
     def alike(keys):
         return np.zeros(len(keys[0]), np.int64), np.zeros(len(keys[0]), bool)
 
-    for module in (groupsfile, datasets):
+    for module in (groupsfile, returning):
         monkeypatch.setattr(module, "key_hashes", alike)
     table = scored([3, 3, 3, 3])
     assert run_file("rank", written(table, tmp_path / "in", [3, 6]), f"{tmp_path}/out/").rankings == 4
