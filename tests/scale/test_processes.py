@@ -1,6 +1,7 @@
 """Workers in processes of their own: the same files, killed or not, and nothing left of them."""
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -98,7 +99,7 @@ def test_results_are_those_of_one_process(tmp_path, format):
     inputs = written(scored(), tmp_path / "in", SHAPES["straddling"], format)
     given = {"k": 3, "method": "noised", "seed": 4}
     run_file("topk", inputs, tmp_path / f"one.{format}", **given)
-    done = run_file("topk", inputs, f"{tmp_path}/out/", engine="processes", workers=2, memory="1GiB", **given)
+    done = run_file("topk", inputs, f"{tmp_path}/out/", engine="processes", workers=2, memory="8GiB", **given)
     run_file("topk", inputs, f"{tmp_path}/here/", **given)
     assert (done.shards, done.rows, done.rankings, done.short) == (5, 87, 8, 3)
     assert done.how_soft.line() is not None
@@ -116,7 +117,7 @@ def test_an_error_says_and_leaves_with_the_same(tmp_path):
     assert said[0] == said[1]
     assert said[0][0] == 65
     with pytest.raises(DataError):
-        run_file("rank", inputs, f"{tmp_path}/2/", score="hole", engine="processes", workers=2, memory="1GiB")
+        run_file("rank", inputs, f"{tmp_path}/2/", score="hole", engine="processes", workers=2, memory="8GiB")
     assert issubclass(InputMissing, FileNotFoundError)
 
 
@@ -176,31 +177,61 @@ def is_whole(folder, large):
     return together(folder).equals(pq.read_table(large / "one.parquet"))
 
 
+def finished(folder):
+    """How many files the manifest in it lists."""
+    with contextlib.suppress(OSError):
+        return (folder / MANIFEST).read_bytes().count(b'{"shard"')
+    return 0
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("engine", ["threads", "processes"])
 def test_a_run_that_is_killed_again_and_again_ends_whole(large, tmp_path, engine):
-    """Killed at random moments, and resumed: no file is computed wrongly, none of what is finished again."""
-    drawn = random.Random(engine)
-    command = ("rank", large / "in", "-o", f"{tmp_path}/out/", "-q", "--resume")
-    command += WORKERS if engine == "processes" else ()
-    began = time.monotonic()
-    assert run("rank", large / "in", "-o", f"{tmp_path}/whole/", "-q", *command[6:]).returncode == 0
-    takes = time.monotonic() - began
-    for _ in range(5 * TIMES):
+    """Killed at random moments, with a file more finished each time, and resumed: none of these is computed again."""
+    drawn, out = random.Random(engine), tmp_path / "out"
+    command = ["rank", large / "in", "-o", f"{out}/", "-q", "--resume", *(WORKERS if engine == "processes" else ())]
+    stops = []
+    while not stops or stops[-1] < 12:
         with started(*command) as process:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(drawn.uniform(0.3, 1.1) * takes)
+            before = finished(out)
+            until(lambda before=before, process=process: finished(out) > before or process.poll() is not None)
+            time.sleep(drawn.uniform(0, 0.1))
             below = workers(process.pid)
+            whole = {path: path.stat().st_mtime_ns for path in files(out)} if finished(out) == len(files(out)) else {}
             process.kill()
         until(lambda below=below: not any(os.path.exists(f"/proc/{pid}") for pid in below))
-        if process.returncode == 0:
-            break
-    done = run(*command[:5], "--resume", "--json", *command[6:])
+        stops.append(finished(out))
+        assert all(path.stat().st_mtime_ns == was for path, was in whole.items())
+    done = run(*command, "--json")
     assert done.returncode == 0, done.stderr.decode()
-    assert is_whole(tmp_path / "out", large)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
-        [MANIFEST, *(path.name for path in (large / "in").iterdir())]
-    )
+    assert json.loads(done.stdout)["resumed"] == 12
+    assert sum(0 < stop < 12 for stop in stops) >= 2
+    assert is_whole(out, large)
+    names = [MANIFEST, *(path.name for path in (large / "in").iterdir())]
+    assert sorted(path.name for path in out.iterdir()) == sorted(names)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("engine", ["threads", "processes"])
+def test_a_run_that_is_killed_at_any_moment_may_be_resumed(large, tmp_path, engine):
+    """Also while it plans, begins its manifest, or looks for groups in two files."""
+    drawn = random.Random(f"{engine} at any moment")
+    command = ["rank", large / "in", "-q", *(WORKERS if engine == "processes" else ()), "-o"]
+    began = time.monotonic()
+    assert run(*command, f"{tmp_path}/whole/").returncode == 0
+    takes = time.monotonic() - began
+    for i in range(TIMES):
+        for _ in range(3):
+            with started(*command, f"{tmp_path}/{i}/", "--resume") as process:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(drawn.uniform(0.2, 1.05) * takes)
+                below = workers(process.pid)
+                process.kill()
+            until(lambda below=below: not any(os.path.exists(f"/proc/{pid}") for pid in below))
+        done = run(*command, f"{tmp_path}/{i}/", "--resume")
+        assert done.returncode == 0, done.stderr.decode()
+        assert is_whole(tmp_path / f"{i}", large)
+        assert not list((tmp_path / f"{i}").glob(".*"))
 
 
 @pytest.mark.faults

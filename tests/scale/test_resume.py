@@ -134,7 +134,7 @@ def test_what_has_changed_is_refused(tmp_path, monkeypatch, inputs, out, name):
 
 def test_what_changes_no_number_may_change(monkeypatch, inputs, out):
     stopped(monkeypatch, 2, "rank", inputs, out)
-    assert run_file("rank", inputs, out, resume=True, threads=1, memory="1GiB", engine="processes").resumed == 2
+    assert run_file("rank", inputs, out, resume=True, threads=1, memory="8GiB", engine="processes").resumed == 2
 
 
 @pytest.mark.parametrize("torn", [1, 20, -1])
@@ -263,7 +263,7 @@ class Heard(Silent):
         self.told.append(("share", share))
 
 
-@pytest.mark.parametrize("engine", [{}, {"engine": "processes", "workers": 2, "memory": "1GiB"}])
+@pytest.mark.parametrize("engine", [{}, {"engine": "processes", "workers": 2, "memory": "8GiB"}])
 def test_progress_is_told_in_files_rows_and_shares(inputs, out, engine):
     words = Heard()
     run_file("rank", inputs, out, words=words, **engine)
