@@ -17,7 +17,7 @@ from typing import Any
 from ..core.errors import DataError, LapsumError, OutputError
 from ..devices import machine
 from ..engines import divides, engine_called, sends
-from ..engines.manifest import SHARD, Manifest, has_begun
+from ..engines.manifest import SHARD, Manifest, lists_any
 from ..formats.files import MANIFEST
 from ..formats.temporary import remove_dead
 from ..operations.how_soft import HowSoft
@@ -113,7 +113,7 @@ def _refuse_place(directory: str, is_new: bool) -> None:
         raise OutputError(f"{directory}: the directory {above} does not exist; make it first")
     if not os.path.isdir(directory) and os.path.lexists(directory.rstrip("/")):
         raise OutputError(f"{directory}: is no directory; name another")
-    if is_new and has_begun(directory):
+    if is_new and lists_any(directory):
         ways = "pass ⟨resume=True⟩ to go on with it, or ⟨force=True⟩ to replace it"
         raise OutputError(f"{directory}: holds a data set; {ways}")
 

@@ -71,7 +71,7 @@ def directory_of(job: Job, sources: Sequence[Any], directory: str | None) -> str
     """The directory; OptionError for what a directory cannot have."""
     if directory is None or not is_directory(directory):
         raise OptionError("⟨resume=True⟩ and ⟨dry_run=True⟩ are for a ⟨sink⟩ that is a directory, such as out/")
-    if not all(isinstance(one, str) and one != STDIN for one in sources):
+    if any(not isinstance(one, str) or one == STDIN or _is_pipe(one) for one in sources):
         raise OptionError(f"{directory}: a directory of results needs files to read; name one file with ⟨sink⟩")
     if job.sort_groups:
         raise OptionError(f"{directory}: ⟨sort_groups=True⟩ writes one file; name one with ⟨sink⟩")
@@ -84,6 +84,11 @@ def directory_of(job: Job, sources: Sequence[Any], directory: str | None) -> str
         if os.path.isdir(one) and within:
             raise OutputError(f"{directory}: lies in {one}, whose files are read; name a directory beside it")
     return directory
+
+
+def _is_pipe(path: str) -> bool:
+    """Whether a path is neither a file nor a directory, and may be read once."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def planned(job: Job, source: Sources, table: Table, sources: list[str], directory: str) -> list[Planned]:

@@ -17,10 +17,11 @@ from ..formats.temporary import is_locked_by_another
 SHARD, END = "shard", "complete"  # what the lines are known by
 
 
-def has_begun(directory: str) -> bool:
-    """Whether a directory has a manifest with its first line."""
+def lists_any(directory: str) -> bool:
+    """Whether a directory has a manifest that lists a file: a line behind its first."""
     try:
         with open(os.path.join(directory, MANIFEST), "rb") as file:
+            file.readline()
             return file.readline().endswith(b"\n")
     except OSError:
         return False

@@ -169,6 +169,7 @@ REFUSED = {
     "sorted": ({"sort_groups": True}, OptionError, "sort_groups=True writes one file"),
     "reduced": ({"operation": "loss", "loss": "ndcg", "target": "label", "reduction": "mean"}, OptionError, "one row"),
     "in memory": ({"source": scored()}, OptionError, "needs files to read"),
+    "a pipe": ({"source": "pipe"}, OptionError, "needs files to read"),
     "workers": ({"workers": 2}, OptionError, 'workers= are those of engine="processes"'),
     "no group": ({"group": []}, OptionError, "without a group all files are one ranking"),
     "no directory": ({"sink": "out.parquet", "resume": True}, OptionError, "resume=True and dry_run=True"),
@@ -188,6 +189,7 @@ def test_what_a_directory_cannot_have_is_refused_and_leaves_nothing(tmp_path, mo
     written(scored(hole=hole), tmp_path / "in", [5])
     given, error, words = REFUSED[name]
     (tmp_path / "notes").touch()
+    os.mkfifo(tmp_path / "pipe")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(error, match=words):
         run_file(**{"operation": "rank", "source": "in", "sink": "out/", **given})

@@ -285,3 +285,11 @@ def test_a_run_that_finishes_nothing_leaves_nothing(tmp_path, out, is_there):
         run_file("rank", tmp_path / "in", out, score="hole")
     assert sorted(tmp_path.rglob("*")) == before
     assert run_file("rank", inputs, out).resumed == 0
+
+
+def test_a_run_that_was_killed_before_a_file_was_finished_may_begin_again(tmp_path, monkeypatch, inputs, out):
+    stopped(monkeypatch, 1, "rank", inputs, out)
+    path = tmp_path / "out" / MANIFEST
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    (tmp_path / "out/p000.parquet").unlink()
+    assert run_file("rank", inputs, out).resumed == 0
