@@ -227,10 +227,10 @@ class _Run:
         except LapsumError:
             self._say_what_is_done()
             raise
-        shutil.rmtree(os.path.join(self.plan.directory, _GROUPS), ignore_errors=True)
         found = self._joined()
         if not self.manifest.is_complete or self.plan.todo:
             self.manifest.end({name: getattr(found, name) for name in ("shards", *_COUNTED)})
+        shutil.rmtree(os.path.join(self.plan.directory, _GROUPS), ignore_errors=True)  # needed until that is said
         return found
 
     def _compute(self) -> None:
