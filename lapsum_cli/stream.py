@@ -38,6 +38,9 @@ class Silent:
     def read(self, share: float | None) -> None:
         """How much of the input these rows are of, from 0 to 1; None where it is a pipe, whose end nobody knows."""
 
+    def files(self, done: int, total: int) -> None:
+        """So many files of a data set are finished, of so many."""
+
     def preview(self, schema: pa.Schema, results: list[str], found: list[str]) -> Sink | None:
         """What shows a result, with these new columns and those that were found in the input, groups and scores, that
         was given no place to go, in place of standard output; None for standard output.
@@ -102,7 +105,7 @@ def results(
                 del rows
             yield None, batch.cost
             continue
-        rankings = operation.numbered(table.rankings(batch), counts.rankings)
+        rankings = operation.numbered(table.rankings(batch), table.asked.before + counts.rankings)
         try:
             result = on.compute(operation, rankings)
         except BadRanking as error:

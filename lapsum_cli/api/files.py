@@ -6,40 +6,40 @@ import contextlib
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
 from .. import __version__, devices
 from ..core.errors import OptionError
-from ..core.quantities import Alpha, K
-from ..core.renamed import renamed
 from ..devices import machine
-from ..engines import engine_called
+from ..engines import engine_called, sends
 from ..flow.batching import whole_rankings
 from ..flow.budget import Budget
 from ..flow.process import held_besides, memory_budget, memory_size, returning_memory, settle
 from ..formats import output_format
 from ..formats.dialect import Given
-from ..formats.files import Output
+from ..formats.files import Output, Part, is_directory
 from ..formats.frames import FORMAT, Frame, InMemory, is_frame
 from ..formats.sinks import Made, Sink, open_sink
-from ..formats.sources import Rows, Sources
-from ..operations import METHODS, operation_called
-from ..operations.loss import Loss, check_reduction, check_stages
-from ..operations.losses import Losses, asked_for, losses_of, need_of_k
+from ..formats.sources import Common, Rows, Sources
+from ..operations.loss import Loss, check_reduction
+from ..operations.losses import Losses
 from ..operations.operation import PAIR, POSITION, RANKING, SCORE, ByMethod, Operation
 from ..operations.topk import TopK
 from ..operations.warm import on_terminal, warm, warm_places
 from ..stream import Silent, results, run
 from ..tables.detect import detect, find_item
 from ..tables.gather import gathered
+from ..tables.groupsfile import GroupsFile
 from ..tables.layout import Layout
+from ..tables.long import Long
 from ..tables.pairs import Pairs
 from ..tables.positions import ByPosition
 from ..tables.results import Asked, Beside, Counts, RowEach, Table
 from ..tables.roles import Names
 from .compress import compress
+from .operation import make_operation, stages_of
 
 IN_MEMORY = "arrow"  # the sink that is no file
 # The form of a result, by what its slots are per: the first that one of them is.
@@ -79,6 +79,9 @@ def run_file(
     threads: int | None = None,
     device: str = "cpu",
     engine: str = "threads",
+    workers: int | None = None,
+    resume: bool = False,
+    dry_run: bool = False,
     words: Any = None,
     **options: Any,
 ) -> Any:
@@ -89,8 +92,8 @@ def run_file(
                metric such as "ndcg@10" (METRICS), or several, "ndcg,spearman,mrr"
     source     a path, a glob, a directory of Parquet, "-" for standard input; a table in memory, or a stream of one:
                Arrow, pandas, Polars, DuckDB, and whatever else has __arrow_c_stream__; or a list of these
-    sink       a path; "arrow" for a pyarrow.Table, with how it was made in its metadata (lapsum); None writes to
-               standard output
+    sink       a path; a directory, or a path that ends with "/", for a file of results for each input; "arrow" for a
+               pyarrow.Table, with how it was made in its metadata (lapsum); None writes to standard output
     alpha, k   as the command takes them, such as 0.1, "0.1std", "0.15mad", 10, "10%", "10,100"; or the columns that
                hold them
     group      a column name or several; score a column name; columns a pattern of score columns (wide tables)
@@ -111,7 +114,10 @@ def run_file(
     memory     a size such as "256MiB"; by default a quarter of the limit in force, at most 4 GiB. Tables in memory that
                are given, or asked for, are not part of it
     device     "cpu", "cuda" for an NVIDIA GPU, or "auto" for a GPU where one works
-    engine     who runs the shards of a job: "threads"
+    engine     who computes the files of a directory: "threads" of this process, or `workers` "processes", among which
+               memory and threads are divided
+    resume     go on with a directory where an earlier run has stopped
+    dry_run    return the plan of a directory (api.planned.Plan), and compute nothing
     words      who is told what was detected and how far it is: an object such as stream.Silent
     options    those of the operation, as its class in operations has them; descending=False puts the smallest score
                first, and of a topk largest=False
@@ -122,7 +128,7 @@ def run_file(
     beside = {what: None if name is None else str(name) for what, name in beside.items()}
     keep = (keep,) if isinstance(keep, str) else tuple(keep or ())
     if stages is not None:
-        score, beside["stage"] = options["stages"] = _stages(stages, options.get("loss"), score, columns)
+        score, beside["stage"] = options["stages"] = stages_of(stages, options.get("loss"), score, columns)
     names = Names(group, score, columns, alpha_column, k_column, item=item, keep=keep, **beside)
     sources = _inputs(source if isinstance(source, list | tuple) else [source])
     held = InMemory() if isinstance(sink, str) and sink == IN_MEMORY else None
@@ -138,25 +144,19 @@ def run_file(
     job = Job(
         made, names, asked, from_format, dialect, to_format, force, memory, threads, device, told, sort_groups, temp_dir
     )
+    path = None if sink is None or held else os.fsdecode(sink)
+    if is_directory(path) or resume or dry_run:
+        from .datasets import run_dataset
+        from .planned import How
+
+        return run_dataset(job, sources, path, How(engine, workers, resume, dry_run))
     if reduction == "mean" and isinstance(made, Loss | Losses) and made.gradient:
-        job = replace(job, operation=made.scaled(_count_losses(job, sources)))
-    shard = Shard(sources, held or (None if sink is None else os.fsdecode(sink)))
-    [counts] = engine_called(engine).run(partial(_run_shard, job), [shard])
+        job = replace(job, operation=made.scaled(count_losses(job, sources)))
+    runs = engine_called(engine, workers)
+    if sends(runs):
+        job.say("one output is computed by this process; a directory of them by several")
+    [counts] = runs.run(partial(run_shard, job), [Shard(sources, held or path)], 1)
     return held.table if held else counts
-
-
-def _stages(given: Any, loss: Any, score: Any, columns: Any) -> tuple[str, ...]:
-    """The columns of the stages of a cascade; OptionError where they are no two, or there is another score."""
-    found = tuple(filter(None, map(str.strip, given.split(",")))) if isinstance(given, str) else tuple(map(str, given))
-    if loss is None:
-        raise OptionError("⟨stages⟩ are of use to losses of cascades")
-    for name, _ in asked_for(loss):
-        check_stages(name, len(found))
-    if len(set(found)) < len(found):
-        raise OptionError(f'⟨stages⟩ has "{found[0]}" twice')
-    if score is not None or columns is not None:
-        raise OptionError("⟨stages⟩ are the scores; they do not go with ⟨score⟩ or ⟨columns⟩")
-    return found
 
 
 def _compressed(
@@ -195,8 +195,14 @@ def _inputs(given: Sequence[Any]) -> list[str | Frame]:
 class Shard:
     """Inputs that are read as one, and where their result goes."""
 
-    sources: list[str | Frame]
+    sources: Sequence[str | Part | Frame]
     sink: str | InMemory | None
+    number: int = 0  # of the shard in its data set
+    before: int = 0  # rankings of the data set that come before
+    groups: str | None = None  # the file in which it leaves its groups, which no other shard may have
+
+    def __str__(self) -> str:
+        return self.path or "standard output"
 
     @property
     def is_in_memory(self) -> bool:
@@ -226,6 +232,8 @@ class Job:
     words: Any
     sort_groups: bool
     temp_dir: str | None
+    common: Common | None = None  # of the inputs of a data set
+    replaces: bool = False  # what a run that was killed has finished, and not said so
 
     def say(self, line: str) -> None:
         """A line for whoever is told, in their words."""
@@ -243,16 +251,19 @@ class Job:
             stack.enter_context(returning_memory(size))
             budget = stack.enter_context(contextlib.closing(memory_budget(size)))
             names = self.names
-            source = Sources(shard.sources, self.from_format, names.numbers, budget, names.beside, self.dialect)
+            given = (self.from_format, names.numbers, budget, names.beside, self.dialect, self.common)
+            source = Sources(shard.sources, *given)
             stack.enter_context(contextlib.closing(source))
             threads = self.threads or machine.cores()
             on: Any = devices.choose(self.device, threads, self.say)
             names = names.for_array() if source.is_array else names
             layout = detect(source.schema, names, source.is_array, source.first.name, self.say)
             read = [file.name for file in (*source.inputs, *source.beside.values())]
-            output = Output(shard.path, self.force, read)
+            output = Output(shard.path, self.force or self.replaces, read)
             free = math.nan if self.force else output.free()
-            asked = replace(self.asked, threads=threads, free=free, say=self.say)
+            if shard.groups and isinstance(layout, Long):
+                layout.kept = stack.enter_context(contextlib.closing(GroupsFile(shard.groups)))
+            asked = replace(self.asked, threads=threads, free=free, before=shard.before, say=self.say)
             if "item" in self.operation.takes:
                 asked = replace(asked, item=find_item(source.schema, layout, source.first.name, self.say))
             form = form_of(self.operation, layout, source.is_array)
@@ -275,7 +286,7 @@ def form_of(operation: Operation, layout: Layout, is_array: bool) -> type[Table]
     return next(form for each, form in FORMS.items() if each in per)
 
 
-def _run_shard(job: Job, shard: Shard) -> Counts:
+def run_shard(job: Job, shard: Shard) -> Counts:
     """Everything opened, and the spine run."""
     with job.opened(shard) as (source, table, output, budget):
         in_memory = shard.sink if isinstance(shard.sink, InMemory) else None
@@ -300,10 +311,12 @@ def _run_shard(job: Job, shard: Shard) -> Counts:
             if job.sort_groups:
                 rows, table, out = gathered(source, table, out, budget, job.temp_dir, job.words.read)
             how_run = (table.on, budget, job.words, job.temp_dir, measured)
-            return run(rows, job.operation, table, out, how, *how_run)
+            counts = run(rows, job.operation, table, out, how, *how_run)
+            counts.files = [one.path for one in (output, *output.companions)]
+            return counts
 
 
-def _count_losses(job: Job, sources: list[str | Frame]) -> list[int]:
+def count_losses(job: Job, sources: list[str | Frame]) -> list[int]:
     """How many rankings have a loss, of each that is asked for: what its mean divides by, and so its gradient, which is
     then computed in a second pass over the input.
     """
@@ -325,66 +338,3 @@ def _count_losses(job: Job, sources: list[str | Frame]) -> list[int]:
         for _, freed in results(operation, table, batches, table.on, counts):
             budget.give(freed)
         return [total.count for total in counts.totals] or [0] * len(operation.called)
-
-
-def make_operation(name: str, alpha: Any, k: Any, names: Names, **options: Any) -> Operation:
-    """The operation of a command, from its options; those that exclude or need each other are refused."""
-    made = operation_called(name)
-    if alpha is not None and names.alpha is not None:
-        raise OptionError("⟨alpha⟩ and ⟨alpha_column⟩ exclude each other")
-    if alpha is not None:
-        options["alpha"] = Alpha.parse(alpha)
-    _take_k(made, k, names, options)
-    _take_beside(made, names, options)
-    options = {key: value for key, value in renamed(options, "descending", made.direction).items() if value is not None}
-    known = {made.direction if field.name == "descending" else field.name for field in fields(made)}
-    if unknown := sorted(set(options) - known):
-        raise OptionError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    if made.direction in options:
-        options["descending"] = options.pop(made.direction)
-    return losses_of(**options) if made is Loss else made(**options)
-
-
-def _take_k(made: Any, k: Any, names: Names, options: dict[str, Any]) -> None:
-    """k as the operation, or the loss, takes it: it may need one, do with one, or have no use for it."""
-    loss = options.get("loss")
-    what = f"loss {loss}" if loss else made.name
-    method = METHODS.get(options.get("method") or "lapsum")
-    need = "needed" if "k" in made.takes and (method is None or method.takes_k) else "none"
-    what = f"{what} by {options['method']}" if method is not None and not method.takes_k else what
-    if loss is not None:
-        need = need_of_k(loss)
-    if need == "needed" and (k is None) == (names.k is None):
-        raise OptionError(f"{what} needs one of ⟨k⟩, such as ⟨k=10⟩ or ⟨k=10%⟩, and ⟨k_column⟩")
-    if need == "optional" and k is not None and names.k is not None:
-        raise OptionError("⟨k⟩ and ⟨k_column⟩ exclude each other")
-    if need == "none" and (k is not None or names.k is not None):
-        raise OptionError(f"{what} takes no k")
-    if k is not None:
-        options["ks"] = tuple(K.parse(part) for part in _parts(k))
-
-
-def _take_beside(made: Any, names: Names, options: dict[str, Any]) -> None:
-    """An upstream gradient, the target of a loss, or columns to keep."""
-    has_target = "target" in made.takes
-    if has_target and names.stage is None:
-        for name, _ in asked_for(options.get("loss") or Loss.loss):
-            check_stages(name, 1)
-    if has_target and names.target is None:
-        raise OptionError("loss needs ⟨target⟩, the column of what the scores should order")
-    if has_target and names.upstream is not None:
-        raise OptionError("loss takes no ⟨upstream⟩; ⟨gradient=True⟩ writes the gradient of the loss")
-    if not has_target and names.target is not None:
-        raise OptionError(f"{made.name} takes no target")
-    if not has_target and names.upstream is not None:
-        options["gradient"] = True
-    if names.keep and "keep" not in made.takes:
-        raise OptionError(f"{made.name} takes no ⟨keep⟩")
-    if not options.get("gradient") and (options.get("grad_alpha") or options.get("grad_k")):
-        needed = "⟨gradient=True⟩" if has_target else "⟨upstream⟩"
-        raise OptionError(f"⟨grad_alpha=True⟩ and ⟨grad_k=True⟩ need {needed}")
-
-
-def _parts(k: Any) -> list[str]:
-    """Several k: "10,100", or a list of them."""
-    return [str(part) for part in k] if isinstance(k, list | tuple) else str(k).split(",")

@@ -146,7 +146,8 @@ def _run(name: str, given: dict[str, Any]) -> None:
     """The act of every operation's command."""
     from ..api.files import run_file
     from ..formats import FORMATS
-    from .terminal import Voice, what_was_done
+    from .summary import in_json, of_plan, what_was_done
+    from .terminal import Voice
 
     if "loss" in given:
         _check_loss(given["loss"])
@@ -158,14 +159,22 @@ def _run(name: str, given: dict[str, Any]) -> None:
             f"--to {to_format} is binary and would upset the terminal; write to a file with -o, or into a pipe"
         )
     given.pop("list_losses", None)
+    as_json = given.pop("as_json")
+    if as_json and sink is None:
+        raise OptionError("--json is printed where results would be; write them to a file with -o")
     for several in ("group", "keep"):
         if given.get(several) is not None:
             given[several] = [part for part in map(str.strip, given[several].split(",")) if part]
     given[operation_called(name).direction] = not given.pop("ascending")
     with Voice(given.pop("quiet"), sink is not None or to_format is None or not is_terminal(sys.stdout)) as words:
-        counts = run_file(name, **given, words=words)
-    for line in what_was_done(name, counts, sink):
-        words.say(line)
+        done = run_file(name, **given, words=words)
+    if as_json:
+        print(in_json(done))
+    elif given["dry_run"]:
+        print("\n".join(of_plan(done)))
+    if not given["dry_run"]:
+        for line in what_was_done(name, done, sink):
+            words.say(line)
 
 
 def _check_loss(given: str | None) -> None:

@@ -42,7 +42,8 @@ def shared(
             "-o",
             "--output",
             metavar="PATH",
-            help="Write here, whole or not at all. Default, and -: standard output.",
+            help="Write here, whole or not at all; into DIR/ a file for each input (lapsum help scale). Default, and "
+            "-: standard output.",
             show_default=False,
         ),
     ] = None,
@@ -169,8 +170,24 @@ def shared(
         ),
     ] = "cpu",
     engine: Annotated[
-        str, typer.Option(metavar="|".join(ENGINES), help="Who runs the shards of a job: this process.")
+        str,
+        typer.Option(
+            metavar="|".join(ENGINES),
+            help="Who computes the files of -o DIR/: this process, or others, which share --memory and --threads.",
+        ),
     ] = "threads",
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="How many processes. Default: one a core.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="With -o DIR/: go on where an earlier run has stopped.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With -o DIR/: print what would be done, and do nothing.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With -o: print what was done, or the plan, as JSON on standard output.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
 ) -> None:
     """The signature is the declaration."""

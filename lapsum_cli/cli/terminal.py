@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import time
 from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 
 from ..core import unfinished
 from ..formats.sinks import Sink
-from ..operations.suspicions import one_each
 from .options import spelt
 from .preview import Preview
 from .startup import is_terminal, one_line
@@ -26,6 +25,7 @@ class Voice:
         """shows_progress: False where rows go to the terminal as they come, and a bar would stand among them."""
         self.quiet, self.shows_progress = quiet, shows_progress
         self.bar: Progress | None = None
+        self.counted, self.began = "", time.monotonic()
 
     def spell(self, line: str) -> str:
         """A line with options as they are typed."""
@@ -40,7 +40,13 @@ class Voice:
         """So many rows are written, of so many if that is known."""
         if self.bar:
             count = f"{rows:,} rows" if total is None else f"{rows:,} of {total:,} rows"
-            self.bar.update(self.bar.task_ids[0], count=count)
+            rate = f", {rows / max(time.monotonic() - self.began, 0.001):,.0f} a second" if self.counted else ""
+            self.bar.update(self.bar.task_ids[0], count=f"{self.counted}{count}{rate}")
+
+    def files(self, done: int, total: int) -> None:
+        """So many files of a data set are finished, of so many; rows are told with their rate from then on."""
+        self.began = self.began if self.counted else time.monotonic()
+        self.counted = f"{done:,} of {total:,} files, "
 
     def read(self, share: float | None) -> None:
         """So much of the input is done, from which the time that is left follows; None where nobody knows."""
@@ -73,36 +79,3 @@ class Voice:
 
     def __exit__(self, *error: object) -> None:
         self.hide()
-
-
-def what_was_done(name: str, counts: Any, output: str | None) -> Iterator[str]:
-    """What the user should know of a run that went well, a line each."""
-    if counts.short:
-        several = f"{counts.short} of {counts.rankings} rankings are shorter than k; their k is their length"
-        short = several if counts.rankings > 1 else "the ranking is shorter than k; its k is its length"
-        yield short + (" (--strict-k refuses that)" if name == "topk" else "")
-    if counts.alone == counts.rankings > 1:
-        yield one_each(counts.rankings)
-    if counts.padding:
-        yield counts.padding
-    if counts.nan:
-        yield f"{counts.nan} NaN or null scores were left out: they {counts.without_score}"
-    yield from _means(counts)
-    if softness := counts.how_soft.line():
-        yield softness
-    written = f" -> {output}" if output else ""
-    rankings = "1 ranking" if counts.rankings == 1 else f"{counts.rankings} rankings"
-    each = f", {counts.written / max(counts.rankings, 1):.3g} a ranking"
-    left = f", {counts.written} of {counts.rows} rows kept{each}" if counts.written < counts.rows else ""
-    if name in ("permute", "loss"):
-        left = ", 1 row" if counts.written == 1 else f", {counts.written} rows"
-    yield f"{counts.scores} scores in {rankings}{left}{written}"
-
-
-def _means(counts: Any) -> Iterator[str]:
-    """The mean of each loss, and of how many rankings."""
-    for called, total in zip(counts.called, counts.totals, strict=False):
-        undefined = counts.rankings - total.count
-        without = f"; {undefined} have none: their target is constant, without gain, or too short" if undefined else ""
-        mean = f"{float(total) / total.count:.6g}" if total.count else "undefined"
-        yield f"mean {called} {mean} over {total.count} rankings{without}"

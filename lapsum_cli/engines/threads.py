@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 
-def run(task: Callable[[Any], Any], shards: Iterable[Any]) -> list[Any]:
+def run(task: Callable[[Any], Any], shards: Sequence[Any], workers: int = 1) -> Iterator[Any]:
     """What task(shard) gives, for every shard, in order."""
-    return [task(shard) for shard in shards]
+    return map(task, shards)

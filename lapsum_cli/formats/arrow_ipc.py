@@ -78,10 +78,16 @@ class ArrowSource:
             needs = self.room.refusal(size + decompressed, "while it is decompressed")
             raise OptionError(f"{self.name}: a record batch {needs}, or write smaller ones")
 
-    def batches(self, size: int) -> Iterator[pa.RecordBatch]:
-        """Batches: those that memory holds as they come, the others in parts of about `size` bytes."""
+    def ending(self, size: int) -> Iterator[pa.RecordBatch]:
+        """The last batch of a file; all of a stream."""
+        return self.batches(size, max(0, self.reader.num_record_batches - 1) if self.is_file else 0)
+
+    def batches(self, size: int, first: int = 0) -> Iterator[pa.RecordBatch]:
+        """Batches, from that number on: those that memory holds as they come, the others in parts of about `size`
+        bytes.
+        """
         try:
-            for i in itertools.count():
+            for i in itertools.count(first):
                 batch = self._batch(i, size)
                 if batch is None:
                     return

@@ -112,6 +112,13 @@ class DelimitedSource:
         except pa.ArrowException:  # which is said when the rows are read
             return self.schema.empty_table()
 
+    def ending(self, size: int) -> Iterator[pa.RecordBatch]:
+        """The last rows: a line end within quotes, or escaped, shows by these."""
+        dialect = self.ends.dialect
+        if self.blocks.to_ending(f"{dialect.quote}{dialect.escape}".encode()):
+            self.skipped = 0
+        return self.batches(size)
+
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
         """Rows in blocks as they are parsed; DataError says where one cannot be."""
         skipped, self.skipped = self.skipped, 0

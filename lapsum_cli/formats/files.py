@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -33,6 +34,12 @@ from . import FORMATS, IN_DIRECTORY
 from .temporary import Temporary
 
 STDIN = "-"
+MANIFEST = "_manifest.jsonl"  # of a data set that was written, beside its files: no glob takes it for data
+
+
+def is_directory(path: str | None) -> bool:
+    """Whether an output is a directory: one that is there, or a path that ends as one."""
+    return path is not None and (path.endswith(("/", os.sep)) or os.path.isdir(path))
 
 
 def expand(sources: list[str]) -> list[str]:
@@ -44,7 +51,7 @@ def expand(sources: list[str]) -> list[str]:
         elif os.path.isdir(source):
             paths += _in_directory(source)
         elif glob.has_magic(source):
-            found = sorted(path for path in glob.glob(source, recursive=True) if os.path.isfile(path))
+            found = sorted(filter(_may_be_data, glob.glob(source, recursive=True)))
             if not found:
                 raise InputMissing(f"{source}: no file matches")
             paths += found
@@ -53,6 +60,10 @@ def expand(sources: list[str]) -> list[str]:
         else:
             raise InputMissing(f"{source}: no such file" if source else "'' is the name of no file")
     return paths
+
+
+def _may_be_data(path: str) -> bool:
+    return os.path.isfile(path) and os.path.basename(path) != MANIFEST
 
 
 def _in_directory(directory: str) -> list[str]:
@@ -85,6 +96,15 @@ def _is_data(name: str) -> bool:
     return not name.startswith(".") and ("=" in name or not name.startswith("_"))
 
 
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a file: from `first` to before `stop`, or to its end."""
+
+    path: str
+    first: int = 0
+    stop: int | None = None
+
+
 class _Replayed(io.RawIOBase):
     """A pipe whose first bytes were looked at: they come again, then the rest."""
 
@@ -105,10 +125,12 @@ class _Replayed(io.RawIOBase):
 
 
 class Input:
-    """A file or a pipe to read, opened once and looked into before it is read."""
+    """A file or a pipe to read, opened once and looked into before it is read; first, stop: those rows that are asked
+    for.
+    """
 
-    def __init__(self, path: str):
-        self.name = path
+    def __init__(self, path: str, first: int = 0, stop: int | None = None):
+        self.name, self.first, self.stop = path, first, stop
         self.is_regular = path != STDIN and os.path.isfile(path)
 
     @functools.cached_property

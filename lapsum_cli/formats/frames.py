@@ -28,7 +28,7 @@ class Frame:
     none of a relation.
     """
 
-    is_regular, head = False, b""
+    is_regular, head, first, stop = False, b"", 0, None
 
     def __init__(self, given: Any, name: str):
         self.name, self.given = name, given

@@ -132,6 +132,11 @@ class JsonLinesSource:
                             f"rounded, as {value}; write them as text"
                         )
 
+    def ending(self, size: int) -> Iterator[pa.RecordBatch]:
+        """The last rows: within a value no line ends."""
+        self.blocks.to_ending(b"")
+        return self.batches(size)
+
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
         """Rows in blocks as they are parsed; DataError names a line that does not fit those of the first block."""
         while block := self.blocks.read():

@@ -42,7 +42,7 @@ class ParquetSource:
 
     def __init__(self, asked: Reading):
         file = asked.file
-        self.name, self.room = file.name, asked.room
+        self.name, self.room, self.columns = file.name, asked.room, asked.columns
         try:
             self.file = pq.ParquetFile(file.for_arrow(), **_AS_IT_IS)
             options = {"buffer_size": _buffer(self.file.metadata), **_AS_IT_IS}
@@ -77,12 +77,18 @@ class ParquetSource:
 
         return max((sum(map(held, columns)) for columns in _row_groups(metadata)), default=0)
 
-    def batches(self, size: int) -> Iterator[pa.RecordBatch]:
+    def ending(self, size: int) -> Iterator[pa.RecordBatch]:
+        """The rows of the last row group that has any."""
+        metadata = self.file.metadata
+        filled = [i for i in range(metadata.num_row_groups) if metadata.row_group(i).num_rows]
+        return self.batches(size, filled[-1:])
+
+    def batches(self, size: int, of: list[int] | None = None) -> Iterator[pa.RecordBatch]:
         """Batches of about `size` bytes beside their dictionaries. Where types do not tell the size of a row, the first
         have few rows, and the number follows what was seen, as rows may be of very unequal sizes.
 
         A dictionary ends with its row group, and a batch with its dictionary: those of small row groups are joined, as
-        what is done with a batch costs as much as a thousand rows.
+        what is done with a batch costs as much as a thousand rows. of: some row groups, instead of all.
         """
         if self.need > self.room.aside:
             columns = f"{self.name}: to read {self.file.metadata.num_columns} columns side by side"
@@ -97,8 +103,9 @@ class ParquetSource:
         held: list[pa.RecordBatch] = []
         taken = 0
         try:
-            groups = self._together()
-            read = (self.file.iter_batches(rows, some, use_threads=side_by_side) for some in groups)
+            groups = self._together() if of is None else [of]
+            given = {"columns": self._named(), "use_threads": side_by_side}
+            read = (self.file.iter_batches(rows, some, **given) for some in groups)
             for batch in itertools.chain.from_iterable(read):
                 held.append(batch)
                 taken += batch.nbytes
@@ -118,6 +125,10 @@ class ParquetSource:
             raise DataError(
                 f"{self.name}: reading failed, the file is damaged or truncated: {first_line(error)}"
             ) from None
+
+    def _named(self) -> list[str] | None:
+        """The columns of the file that are read; None for all."""
+        return None if self.columns is None else [name for name in self.schema.names if name in self.columns]
 
     def _together(self) -> list[list[int] | None]:
         """Row groups that are decoded as one, None for all: each by itself where a dictionary stands in what is nested,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from ..core.errors import DataError, OptionError
 from . import FORMATS, IN_DIRECTORY, by_extension, by_first_bytes, known, load
 from .common import common_schema, difference
 from .dialect import Dialect, Given
-from .files import STDIN, Input, expand, first_line
+from .files import STDIN, Input, Part, expand, first_line
 from .foreign import what_it_is
 from .frames import FORMAT, Frame
 from .partitions import Partitions
@@ -63,7 +64,8 @@ class Reading:
 
     format: its name, for a module that reads several. numbers: which columns are to be read as numbers, which text does
     not say of itself. room: what it may hold meanwhile. beside: for an array, those to be read with it, by their
-    columns' names. dialect: of delimited text.
+    columns' names. dialect: of delimited text. columns: the only ones that are looked at, of which a format may leave
+    out all others; None for all.
     """
 
     file: Input
@@ -72,6 +74,7 @@ class Reading:
     room: Room
     beside: Mapping[str, Input] = field(default_factory=dict)
     dialect: Dialect = field(default_factory=Dialect)
+    columns: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -106,26 +109,39 @@ class Rows(Protocol):
         """How much of the input held the first so many rows, from 0 to 1; None where that is not known."""
 
 
+@dataclass(frozen=True)
+class Common:
+    """What all inputs of a data set have in common, for whoever reads some of them: columns, the columns that folders
+    give, and the name of the first input.
+    """
+
+    schema: pa.Schema
+    partitions: Partitions
+    first: str
+
+
 class Sources:
     """One or several inputs read as one, in order; all must have the same columns, of types that go together.
 
-    given: paths and frames. numbers, room, beside: as Reading has them, the last as paths. dialect: what is said of it.
+    given: paths, parts of files and frames. numbers, room, beside: as Reading has them, the last as paths. dialect:
+    what is said of it. common: what these have in common with others; by default it is found.
     """
 
     def __init__(
         self,
-        given: Sequence[str | Frame],
+        given: Sequence[str | Part | Frame],
         format: str | None,
         numbers: Numbers,
         room: Room,
         beside: dict[str, str] | None = None,
         dialect: Given = Given(),
+        common: Common | None = None,
     ):
         """Open the first input; raise InputMissing, OptionError or DataError where it cannot be, and close all."""
         self.format, self.numbers, self.room, self.dialect = known(format, "from_format"), numbers, room, dialect
         self.inputs: list[Input | Frame] = []
         for one in given:
-            self.inputs += [one] if isinstance(one, Frame) else map(Input, expand([one]))
+            self.inputs += [one] if isinstance(one, Frame) else _files(one)
         if [file.name for file in self.inputs].count(STDIN) > 1:
             raise OptionError("standard input (-) can be read only once; name it once")
         self.beside: dict[str, Input] = {}
@@ -135,13 +151,17 @@ class Sources:
             if self.beside and len(self.inputs) > 1:
                 raise OptionError(f"{len(self.inputs)} arrays cannot be read with one beside them; name one array")
             names = [file.name for file in self.inputs]
-            self.partitions = Partitions(names if any("=" in name for name in names) and self._are_parquet() else [])
+            has_folders = common is None and any("=" in name for name in names) and self._are_parquet()
+            self.partitions = common.partitions if common else Partitions(names if has_folders else [])
             self.first = self._open(self.inputs[0])
-            self.schema = self._common(self.first.schema, (file for file in self.inputs[1:] if self._says_types(file)))
+            self.leader = common.first if common else self.inputs[0].name  # with which all others must agree
+            others = (file for file in self.inputs[1:] if self._says_types(file))
+            self.schema = common.schema if common else self._common(self.first.schema, others)
         except BaseException:
             self.close()
             raise
-        self.rows = self.first.rows if len(self.inputs) == 1 else None
+        is_one = len(self.inputs) == 1 and (self.inputs[0].first, self.inputs[0].stop) == (0, None)
+        self.rows = self.first.rows if is_one else None
         self.read: list[tuple[str, int]] = []  # (name, rows) of every input read so far
         self.shares = Shares(self.inputs)
         self.stamps: list[tuple[int, int]] = []
@@ -166,9 +186,14 @@ class Sources:
             )
         return name
 
-    def _open(self, file: Input | Frame) -> Source:
+    @property
+    def common(self) -> Common:
+        """What these inputs have in common."""
+        return Common(self.schema, self.partitions, self.leader)
+
+    def _open(self, file: Input | Frame, columns: Sequence[str] | None = None) -> Source:
         try:
-            source = self._frame(file) if isinstance(file, Frame) else self._read(file)
+            source = self._frame(file) if isinstance(file, Frame) else self._read(file, columns)
             plain_schema(source.schema)
             if any("\0" in name for name in source.schema.names):  # which Arrow cuts off there, or not
                 raise DataError(f"{file.name}: the name of a column holds a NUL byte; rename it")
@@ -184,12 +209,13 @@ class Sources:
         self.dialect.of(FORMAT, frame.name)
         return frame
 
-    def _read(self, file: Input) -> Source:
+    def _read(self, file: Input, columns: Sequence[str] | None) -> Source:
         name = self.format_of(file)
         if not file.head:
             raise DataError(f"{file.name}: the file is empty")
         dialect = self.dialect.of(name, file.name)
-        source: Source = load(name).read(Reading(file, name, self.numbers, self.room, self.beside, dialect))
+        reading = Reading(file, name, self.numbers, self.room, self.beside, dialect, columns)
+        source: Source = load(name).read(reading)
         return source
 
     def _are_parquet(self) -> bool:
@@ -229,20 +255,20 @@ class Sources:
         for file in self.inputs:
             source = self.first if file is self.inputs[0] else self._open(file)
             self._check_columns(source.schema, file.name)
-            row = 0
-            for batch in source.batches(size):
+            taken = 0
+            for row, batch in _within(source.batches(size), file.first, file.stop):
                 batch = self.partitions.batch(batch, file.name)
                 _check(batch, file.name, row)
                 for start, stop in _parts(batch, plain, size):
                     if start < stop:
-                        self.shares.note(file, row + stop, source.rows, earlier + row + stop)
+                        self.shares.note(file, row + stop, source.rows, earlier + taken + stop)
                         rows = self._declared(batch.slice(start, stop - start), plain, file.name)
                         yield Chunk(rows, file.name, row + 1 + start)
                         del rows
-                row += batch.num_rows
+                taken += batch.num_rows
                 del batch  # before the next is made
-            self.read.append((Path(file.name).name, row))
-            earlier += row
+            self.read.append((Path(file.name).name, taken))
+            earlier += taken
             self.shares.ended(file, earlier)
             file.close()
 
@@ -266,9 +292,33 @@ class Sources:
             if file.stamp() != stamp:
                 raise DataError(f"{file.name}: was written to while it was read; run again when it is whole")
 
+    def some(self, file: Input | Frame, names: Sequence[str], at_end: bool = False) -> Iterator[Chunk]:
+        """Some columns of all rows of an input, as `chunks` has them; others are not read where its format can leave
+        them out. at_end: of as few rows as the format finds, of which the last is that of the input.
+        """
+        plain = pa.schema([plain_schema(self.schema).field(name) for name in names])
+        again = file if isinstance(file, Frame) else Input(file.name)
+        with contextlib.closing(again):
+            source = self._open(again, names)
+            row, read = 0, getattr(source, "ending", source.batches) if at_end else source.batches
+            for batch in read(self.room.chunk):
+                batch = self.partitions.batch(batch, file.name).select(names)
+                _check(batch, file.name, row)
+                yield Chunk(self._declared(batch, plain, file.name), file.name, row + 1)
+                row += batch.num_rows
+                del batch
+
+    def rows_of(self, file: Input | Frame) -> int | None:
+        """How many rows an input has, where it says so."""
+        if file is self.inputs[0] or FORMATS[self.format_of(file)].is_text:
+            return self.first.rows if file is self.inputs[0] else None
+        again = file if isinstance(file, Frame) else Input(file.name)
+        with contextlib.closing(again):
+            return self._open(again).rows
+
     def _check_columns(self, schema: pa.Schema, file: str) -> None:
         """Raise DataError where the columns of an input whose types were not known before are not those of all."""
-        first = self.inputs[0].name
+        first = self.leader
         if file != first and not common_schema(self.schema, [(file, self.partitions.schema(schema))], first).equals(
             self.schema
         ):
@@ -279,8 +329,31 @@ class Sources:
         try:
             return as_declared(rows, plain)
         except pa.ArrowInvalid as error:
-            together = f"that is the type of all inputs together, from {self.inputs[0].name} on"
+            together = f"that is the type of all inputs together, from {self.leader} on"
             raise DataError(f"{file}: {first_line(error)}; {together}") from None
+
+
+def _files(given: str | Part) -> list[Input]:
+    """The files of a path, a glob or a directory, or of a part of one."""
+    if isinstance(given, Part):
+        return [Input(given.path, given.first, given.stop)]
+    return list(map(Input, expand([given])))
+
+
+def _within(batches: Iterator[pa.RecordBatch], first: int, stop: int | None) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The rows from `first` to before `stop`, each batch with how many rows of its input come before it."""
+    row, batches = 0, iter(batches)
+    while stop is None or row < stop:
+        batch = next(batches, None)
+        if batch is None:
+            return
+        rows, start = batch.num_rows, max(first - row, 0)
+        end = rows if stop is None else min(rows, stop - row)
+        if (start, end) != (0, rows):
+            batch = batch.slice(min(start, rows), max(end - start, 0))
+        yield row + start, batch
+        row += rows
+        del batch
 
 
 def _check(batch: pa.RecordBatch, file: str, row: int) -> None:

@@ -69,6 +69,17 @@ def lock(handle: int, wait: bool = True) -> bool:
         return False
 
 
+def is_locked_by_another(handle: int) -> bool:
+    """Lock an open file as `lock` does, without waiting; False also where no lock is to be had."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except (OSError, AttributeError):
+        return False
+    return False
+
+
 def remove_dead(
     directory: str,
     prefix: str = PREFIX,

@@ -20,6 +20,7 @@ from .sources import Reading
 
 _FEW_ROWS = 1 << 10
 BLOCK = 1 << 20  # bytes that are parsed at a time
+_ENDING = 1 << 16  # bytes at the end of a file among which its last row is looked for
 _LONGEST = 1 << 28  # a line longer than this is taken for a broken file
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _LINE_END = re.compile(rb"[\r\n]")
@@ -63,6 +64,23 @@ class Blocks:
         block, self.next = self.peek(), None
         self.lines, self.ends = self.lines + self.ends, line_ends(block)
         return block
+
+    def to_ending(self, unless: bytes) -> bool:
+        """Go on with the last rows of a file, which are a few; False, and where it was, if they are not found: where
+        the file is short or its rows long, or one of some bytes tells that a line end may be no row's.
+        """
+        start = self.size - _ENDING
+        if start <= self.stream.tell():
+            return False
+        at = self.stream.tell()
+        self.stream.seek(start)
+        text = self.stream.read(_ENDING)
+        begins = text.find(b"\n") + 1
+        if not text[begins:].strip() or not begins or any(byte in text for byte in unless):
+            self.stream.seek(at)
+            return False
+        self.next, self.rest = None, text[begins:]
+        return True
 
     def _block(self) -> bytes:
         """OptionError where there is no room for a row, DataError where it cannot be meant; both say its line."""

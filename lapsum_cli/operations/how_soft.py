@@ -8,8 +8,8 @@ scores of a ranking: of a part of them a difference that small cannot be told. W
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -73,6 +73,14 @@ class HowSoft:
             value = measure.of_ranking(operation, rankings, result, r, finite, work)
             if value is not None:
                 self.seen.append(Seen(number, value, len(finite), _stretch(finite)))
+
+    @classmethod
+    def joined(cls, runs: Sequence[HowSoft]) -> HowSoft:
+        """What was seen in several runs of one operation."""
+        told = [run for run in runs if run.operation is not None]
+        if not told:
+            return cls()
+        return replace(told[0], count=sum(run.count for run in told), seen=[seen for run in told for seen in run.seen])
 
     def line(self) -> str | None:
         """What is to be said of the run; None where nothing was comparable."""

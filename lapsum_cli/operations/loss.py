@@ -17,7 +17,7 @@ from ..core.errors import BadRanking, OptionError
 from ..core.quantities import K
 from . import LossEntry, entry_of, loss_called, stages, units
 from .loss_choices import READS, LossChoices, check, chosen
-from .operation import GRADIENT, RANKING, SCORE, Derivatives, Forward, Operation, Result, Slot, option, with_numbers
+from .operation import GRADIENT, RANKING, SCORE, Derivatives, Forward, Operation, Result, Slot, option
 from .softness import k_of, refuse_ks
 
 if TYPE_CHECKING:
@@ -158,9 +158,10 @@ class Loss(LossChoices, Operation):
     def on_a_tiny_ranking(self) -> Self:
         return replace(super().on_a_tiny_ranking(), ks=() if self.entry.k == "none" else (K(1.0),))
 
-    def numbered(self, rankings: Rankings, first: int) -> Rankings:
-        """With the numbers, where noise is drawn by them (each["number"])."""
-        return with_numbers(rankings, first) if "seed" in self.entry.options else rankings
+    @property
+    def by_number(self) -> bool:
+        """Noise is drawn by it."""
+        return "seed" in self.entry.options
 
     @cached_property
     def asks_how_many(self) -> bool:

@@ -99,11 +99,10 @@ class Losses(Operation):
     def on_a_tiny_ranking(self) -> Self:
         return replace(super().on_a_tiny_ranking(), several=tuple(part.on_a_tiny_ranking() for part in self.several))
 
-    def numbered(self, rankings: Rankings, first: int) -> Rankings:
-        """With the numbers, where one of them draws noise by them."""
-        for part in self.several:
-            rankings = part.numbered(rankings, first)
-        return rankings
+    @property
+    def by_number(self) -> bool:
+        """Whether one of them draws noise by it."""
+        return any(part.by_number for part in self.several)
 
     def short(self, rankings: Rankings) -> int:
         return max(part.short(_of(part, rankings)) for part in self.several)

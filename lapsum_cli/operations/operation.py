@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
@@ -121,6 +121,11 @@ class Operation:
     compared: ClassVar[str] = "ranks"  # what tells how soft a result is (how_soft.MEASURES)
     any_unit = True  # scores and alpha may be at the ends of the floats
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The options that were given: what is found from them, another process finds by itself."""
+        given = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        return {name: value for name, (value, default) in given.items() if value is not default}
+
     @cached_property
     def gives(self) -> tuple[Slot, ...]:
         """The slots of the result, in order."""
@@ -184,9 +189,14 @@ class Operation:
         """The rankings with the scores that are compared, padding last."""
         return rankings if self.descending else padding.last(rankings, on)
 
+    @property
+    def by_number(self) -> bool:
+        """Whether results depend on how many rankings came before."""
+        return False
+
     def numbered(self, rankings: Rankings, first: int) -> Rankings:
-        """Rankings of a file, of which so many came before, with what results depend on of that: nothing, mostly."""
-        return rankings
+        """Rankings of a file, of which so many came before, with their numbers where results depend on these."""
+        return with_numbers(rankings, first) if self.by_number else rankings
 
     @property
     def asks_how_many(self) -> bool:
@@ -258,9 +268,10 @@ class ByMethod(Choices, Operation):
         """The options that the method has."""
         return chosen(self, self.method)
 
-    def numbered(self, rankings: Rankings, first: int) -> Rankings:
-        """With the numbers, where noise is drawn by them (each["number"])."""
-        return with_numbers(rankings, first) if "seed" in self.choices else rankings
+    @property
+    def by_number(self) -> bool:
+        """Noise is drawn by it."""
+        return "seed" in self.choices
 
     @property
     def any_unit(self) -> bool:  # type: ignore[override]

@@ -85,7 +85,7 @@ class ClosedGroups:
             self.kept = None
 
     def _enter(self, keys: list[pa.Array]) -> Returned | None:
-        hashes, is_null = _hashes(keys)
+        hashes, is_null = key_hashes(keys)
         seen = is_null.copy()
         if is_null.any():
             seen[np.argmax(is_null)] = self.has_null
@@ -122,7 +122,7 @@ def _first_break(keys: list[pa.Array], order: str) -> int | None:
     return None if after.all() else int(np.argmin(after)) + 1
 
 
-def _hashes(keys: list[pa.Array]) -> tuple[np.ndarray, np.ndarray]:
+def key_hashes(keys: list[pa.Array]) -> tuple[np.ndarray, np.ndarray]:
     """64 bits for each group but those that are null in an only column, and which these are (n,) bool.
 
     An integer is itself; of other groups two among 10^7 agree by chance once in 400 000 files.

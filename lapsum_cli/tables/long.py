@@ -14,6 +14,7 @@ from ..core.errors import DataError
 from ..formats.sources import Chunk
 from ..formats.types import floats, score_type
 from .groups import ClosedGroups, Returned, run_starts
+from .groupsfile import GroupsFile
 from .keys import comparable, said
 from .layout import Layout, as_array
 from .roles import Names
@@ -56,6 +57,7 @@ class Long(Layout):
         """notice: who is told of columns that may be the group, where there is none."""
         self.score, self.group, self.names, self.notice = score, group, names, notice
         self.keys = group
+        self.kept: GroupsFile | None = None  # of a shard, whose groups are compared with those of others
 
     def value_type(self, schema: pa.Schema) -> pa.DataType:
         return score_type(schema.field(self.score).type, self.score, "")
@@ -81,12 +83,14 @@ class Long(Layout):
         returned = seen.closed.add(keys)
         if returned is not None:
             self._refuse(returned, starts, chunk)
+        if self.kept is not None:
+            self.kept.add(keys)
         return starts
 
     def _refuse(self, returned: Returned, starts: np.ndarray, chunk: Chunk) -> None:
         too_many, at = (True, returned[1]) if isinstance(returned, tuple) else (False, returned)
         row = chunk.row + int(starts[at])
-        name = self._key(chunk.batch, int(starts[at]))
+        name = self.key(chunk.batch, int(starts[at]))
         by, together = ",".join(self.group), "run again with ⟨sort_groups=True⟩, which brings its rows together"
         if too_many:
             raise DataError(
@@ -98,7 +102,8 @@ class Long(Layout):
             f'"{by}" first'
         )
 
-    def _key(self, rows: pa.RecordBatch, row: int) -> str:
+    def key(self, rows: pa.RecordBatch, row: int) -> str:
+        """The group of a row, for a message."""
         return ", ".join(f'{name} "{said(rows.column(name).slice(row, 1))}"' for name in self.group)
 
     def lengths(self, batch: pa.RecordBatch) -> np.ndarray:
@@ -123,7 +128,7 @@ class Long(Layout):
     def place(self, batch: Any, score: int) -> str:
         """Where a score stands, for a message."""
         chunk, row = batch.locate(score)
-        return self.where(chunk, row) + (f" ({self._key(chunk.batch, row)})" if self.group else "")
+        return self.where(chunk, row) + (f" ({self.key(chunk.batch, row)})" if self.group else "")
 
     def where(self, chunk: Chunk, row: int) -> str:
         """The input of a row of a chunk, and its number there."""

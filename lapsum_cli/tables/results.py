@@ -66,6 +66,7 @@ class Counts:
     without_score: str = ""  # what rows get whose score was left out
     called: tuple[str, ...] = ()
     totals: list[Total] = field(default_factory=list)
+    files: list[str] = field(default_factory=list, repr=False)  # that were written
 
     def add(self, batch: Batch, rankings: Rankings, short: int, result: Result) -> None:
         """What was computed of a batch; short: rankings shorter than k."""
@@ -98,12 +99,16 @@ class Counts:
         return self.totals[0].count if self.totals else 0
 
 
+def unheard(line: str) -> None:
+    """A line that nobody is told."""
+
+
 @dataclass(frozen=True)
 class Asked:
     """What was asked of a result besides the operation.
 
     column  its name, by default that of the slot; free: bytes at the output, infinite where they do not matter, NaN to
-            refuse nothing
+            refuse nothing; before: how many rankings of a data set came before the first
     """
 
     nan: str = "error"
@@ -112,7 +117,8 @@ class Asked:
     item: str | None = None
     threads: int = 1
     free: float = math.nan
-    say: Callable[[str], None] = lambda line: None
+    before: int = 0
+    say: Callable[[str], None] = unheard
 
 
 class Table:

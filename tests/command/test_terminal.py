@@ -55,6 +55,15 @@ def test_rows_that_are_printed_as_they_come_have_no_bar_among_them(folder):
     assert len([line for line in screen.splitlines() if line.startswith((UUID, "session_id"))]) == ROWS + 1
 
 
+def test_a_data_set_is_told_in_files_and_at_a_rate(folder, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in "abc":
+        (tmp_path / f"in/{name}.csv").write_text((folder / "in.csv").read_text().replace(UUID, name))
+    given = ("--score", "score", "--group", "session_id", "-o", "out/")
+    screen = on_a_terminal("rank", *(f"in/{name}.csv" for name in "abc"), *given, cwd=tmp_path)
+    assert re.search(r"\d of 3 files, [\d,]+ rows, [\d,]+ a second", plain(screen))
+
+
 def columns(*widths, results=1):
     kinds = [("n", True), ("t", False)]
     for i, width in enumerate(widths):

@@ -82,6 +82,10 @@ KINDS = {
         rank - -
         rank in.parquet --threads x
         rank in.parquet --column ''
+        rank in.parquet --workers 2 -o out/
+        rank in.parquet --resume -o out.csv
+        rank in.parquet --dry-run
+        rank in.parquet --json
         """,
     ),
     "a column that is named and not there": (
@@ -165,11 +169,12 @@ KINDS = {
         73,
         """
         rank in.parquet -o none/out.csv
-        rank in.parquet -o folder
+        rank in.parquet -o none/out/
         rank in.parquet -o empty.csv
         rank in.parquet -o in.parquet
         rank in.parquet -o ''
-        rank in.parquet -o folder.csv
+        rank in.parquet -o empty.csv/
+        rank in.parquet -o .
         """,
     ),
 }
@@ -198,7 +203,6 @@ def files(tmp_path, monkeypatch):
         (tmp_path / name).write_bytes(content)
     (tmp_path / "damaged.npy").write_bytes(b"\x93NUMPY\x01")
     (tmp_path / "folder").mkdir()
-    (tmp_path / "folder.csv").mkdir()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -216,17 +216,17 @@ def test_an_engine_runs_the_shards(toys, folder, capsys, monkeypatch):
     assert "toy engine: 1 shard" in capsys.readouterr().err
     assert np.array_equal(np.load(folder / "out.npy"), lapsum_cli.soft_rank(X, alpha=0.5))
     ran = []
-    assert engine.run(lambda shard: (ran.append(shard), shard)[1], [1, 2]) == [1, 2] == ran[::-1]
+    assert engine.run(lambda shard: (ran.append(shard), shard)[1], [1, 2], 1) == [1, 2] == ran[::-1]
 
 
 def test_an_engine_is_one_of_the_command(folder):
     _, said = done("rank", "x.npy", "-o", "out.npy", "--engine", NAME, cwd=folder)
     assert "toy engine: 1 shard" in said
     helped, _ = done("rank", "--help")
-    assert "threads|toy" in helped
+    assert "threads|processes|toy" in helped
     refused = command("toys", "rank", "x.npy", "--engine", "joy", cwd=folder)
     assert refused.returncode == 2
-    assert "--engine must be threads or toy, got 'joy'" in refusal(refused.stderr)
+    assert "--engine must be threads or processes or toy, got 'joy'" in refusal(refused.stderr)
 
 
 def test_without_their_lines_there_is_nothing(folder):

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "operations": {"kernels", "core"},
     "tables": {"flow", "operations", "formats", "kernels", "core"},
     "stream": {"tables", "flow", "operations", "formats", "core"},
-    "engines": {"core"},
+    "engines": {"tables", "formats", "core"},
     "api": {"engines", "stream", "tables", "operations", "flow", "formats", "devices", "kernels", "core"},
     "torch": {"operations", "devices", "kernels", "core"},
     "study": {"torch", "api", "operations", "devices", "formats", "kernels", "core"},

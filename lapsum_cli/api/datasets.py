@@ -1,0 +1,325 @@
+"""A data set in, a data set out: a file of results for each file of scores, a manifest of those that are finished, and
+a run that goes on where another has stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+from ..core.errors import DataError, LapsumError, OutputError
+from ..devices import machine
+from ..engines import divides, engine_called, sends
+from ..engines.manifest import SHARD, Manifest, lists_any
+from ..formats.files import MANIFEST
+from ..formats.temporary import remove_dead
+from ..operations.how_soft import HowSoft
+from ..operations.loss import Loss
+from ..operations.losses import Losses
+from ..operations.warm import warm
+from ..stream import Silent
+from ..tables.groupsfile import sharing
+from ..tables.long import Long
+from ..tables.results import Counts, Table, Total
+from .files import Job, Shard, count_losses, run_shard
+from .planned import How, Plan, about, directory_of, plan_of, planned
+from .returning import returned_group
+
+_GROUPS = ".lapsum-groups"  # the folder of what shards leave of their groups until all are finished
+_COUNTED = ("rows", "rankings", "scores", "written", "short", "nan", "alone")
+
+
+@dataclass
+class DataSet(Counts):
+    """What was done: counts of all shards, of which `resumed` had been finished by an earlier run."""
+
+    shards: int = 0
+    resumed: int = 0
+
+
+def run_dataset(job: Job, sources: list[Any], directory: str | None, how: How) -> DataSet | Plan:
+    """Apply a job to a data set, a file of results for each of its files; of a dry run, the plan."""
+    engine = engine_called(how.engine, how.workers)
+    directory = directory_of(job, sources, directory)
+    _refuse_place(directory, is_new=not (how.resume or job.force))
+    with job.opened(Shard(sources, None)) as (source, table, _, _):
+        shards = planned(job, source, table, sources, directory)
+        workers = max(1, min(how.workers or machine.cores(), len(shards))) if sends(engine) else 1
+        plan = plan_of(job, directory, shards, workers, divides(engine))
+        line = about(job, table, source)
+        common = None if source.is_array else source.common
+        if not how.dry_run:
+            warm(job.operation, str(table.dtype), table.on, job.wait)
+    with _opened(plan, line, how, job.force) as (plan, manifest):
+        if manifest is None:
+            return plan
+        if plan.todo and job.asked.reduction == "mean" and isinstance(job.operation, Loss | Losses):
+            job = replace(job, operation=job.operation.scaled(count_losses(job, sources)))
+        return _Run(replace(job, common=common), engine, plan, manifest, table).run()
+
+
+@contextlib.contextmanager
+def _opened(plan: Plan, line: Mapping[str, Any], how: How, force: bool) -> Iterator[tuple[Plan, Manifest | None]]:
+    """The plan with what is done already, and the manifest, begun or gone on with; None for a dry run, of which nothing
+    is made. What is left of a run that finishes nothing is removed.
+
+    OutputError where files are in the way, or what was done was of another kind.
+    """
+    directory, is_new = plan.directory, not os.path.isdir(plan.directory)
+    if how.dry_run and not os.path.exists(os.path.join(directory, MANIFEST)):
+        _refuse_in_the_way(plan, force)
+        yield plan, None
+        return
+    if is_new:
+        try:
+            os.mkdir(directory)
+        except OSError as error:
+            raise OutputError(f"{directory}: cannot be made: {error.strerror}") from None
+    with contextlib.closing(Manifest(directory)) as manifest:
+        try:
+            goes_on = manifest.begun is not None and how.resume
+            if goes_on:
+                manifest.check(line)
+                plan = _with_done(plan, manifest)
+            else:
+                _refuse_in_the_way(plan, force)
+            if how.dry_run:
+                yield plan, None
+                return
+            if goes_on:
+                manifest.go_on()
+            else:
+                _remove(directory, [file["name"] for old in manifest.done.values() for file in old["files"]])
+                manifest.begin({**line, "shards": len(plan.shards)})
+            yield plan, manifest
+        except BaseException:
+            if not (how.resume or how.dry_run or manifest.done or any(_made(plan))):
+                manifest.forget()
+                _remove_folders(plan, with_own=is_new)
+            raise
+
+
+def _refuse_place(directory: str, is_new: bool) -> None:
+    """OutputError where there can be no such directory, or where it holds a data set and should be new."""
+    above = os.path.dirname(os.path.abspath(directory))
+    if not os.path.isdir(above):
+        raise OutputError(f"{directory}: the directory {above} does not exist; make it first")
+    if not os.path.isdir(directory) and os.path.lexists(directory.rstrip("/")):
+        raise OutputError(f"{directory}: is no directory; name another")
+    if is_new and lists_any(directory):
+        ways = "pass ⟨resume=True⟩ to go on with it, or ⟨force=True⟩ to replace it"
+        raise OutputError(f"{directory}: holds a data set; {ways}")
+
+
+def _made(plan: Plan) -> Iterator[str]:
+    """The files of results that are there, finished or not."""
+    paths = (os.path.join(plan.directory, name) for shard in plan.shards for name in shard.files)
+    return filter(os.path.lexists, paths)
+
+
+def _refuse_in_the_way(plan: Plan, force: bool) -> None:
+    for path in _made(plan):
+        if os.path.isdir(path):
+            raise OutputError(f"{path}: is a directory; name another ⟨sink⟩")
+        if not force:
+            raise OutputError(f"{path}: exists already; pass ⟨force=True⟩ to replace it")
+
+
+def _with_done(plan: Plan, manifest: Manifest) -> Plan:
+    """The plan with the shards that are finished, and still there; and how long the others take at their rate."""
+    done, size, seconds = set(), 0, 0.0
+    for i, shard in enumerate(plan.shards):
+        line = manifest.done.get(shard.name)
+        if line is None or not all(map(partial(_is_there, plan.directory), line["files"])):
+            continue
+        if manifest.is_complete or not line["groups"] or os.path.isfile(_groups_of(plan.directory, i)):
+            done.add(shard.name)
+            size, seconds = size + shard.bytes, seconds + line["seconds"]
+    left = sum(shard.bytes for shard in plan.shards if shard.name not in done)
+    return replace(plan, done=frozenset(done), seconds=left * seconds / size / plan.workers if size else None)
+
+
+def _is_there(directory: str, file: Mapping[str, Any]) -> bool:
+    try:
+        return os.path.getsize(os.path.join(directory, file["name"])) == int(file["bytes"])
+    except OSError:
+        return False
+
+
+def _groups_of(directory: str, i: int) -> str:
+    return os.path.join(directory, _GROUPS, f"{i:06}")
+
+
+def _remove(directory: str, names: Sequence[str]) -> None:
+    """Remove files of a directory: a manifest may come from anywhere, and is not to name others."""
+    for name in names:
+        if os.path.isabs(name) or ".." in name.split(os.sep):
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(directory, name))
+
+
+def _folders(plan: Plan) -> list[str]:
+    """The directories of a data set, those within others first."""
+    found = {plan.directory}
+    for shard in plan.shards:
+        folder = os.path.dirname(shard.name)
+        while folder:
+            found.add(os.path.join(plan.directory, folder))
+            folder = os.path.dirname(folder)
+    return sorted(found, key=len, reverse=True)
+
+
+def _remove_folders(plan: Plan, with_own: bool) -> None:
+    """The directories that are empty, that of the data set among them or not."""
+    shutil.rmtree(os.path.join(plan.directory, _GROUPS), ignore_errors=True)
+    for folder in _folders(plan)[: None if with_own else -1]:
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """What a worker tells of a shard: its number in the plan, what was done, its files, and how long it took."""
+
+    number: int
+    counts: Counts
+    files: list[dict[str, Any]]
+    seconds: float
+
+
+def _run_one(job: Job, directory: str, shard: Shard) -> _Finished:
+    """A shard of a data set: its files are there, whole, when this returns."""
+    began = time.monotonic()
+    os.makedirs(os.path.dirname(shard.path or ""), exist_ok=True)
+    counts = run_shard(job, shard)
+    root = os.path.realpath(directory)
+    files = [{"name": os.path.relpath(path, root), "bytes": os.path.getsize(path)} for path in counts.files]
+    return _Finished(shard.number, counts, files, time.monotonic() - began)
+
+
+class _Run:
+    """A run over the shards that are not finished."""
+
+    def __init__(self, job: Job, engine: ModuleType, plan: Plan, manifest: Manifest, table: Table):
+        self.job, self.engine, self.plan, self.manifest, self.table = job, engine, plan, manifest, table
+        layout = table.layout
+        self.compares = isinstance(layout, Long) and bool(layout.group) and len(plan.shards) > 1
+        self.fresh: list[Counts] = []
+
+    def run(self) -> DataSet:
+        """Compute what is to be done, and see that no ranking comes twice; what was done in all."""
+        for folder in filter(os.path.isdir, _folders(self.plan)):
+            remove_dead(folder)
+        if self.compares:
+            os.makedirs(os.path.join(self.plan.directory, _GROUPS), exist_ok=True)
+        try:
+            self._compute()
+            if self.compares and not self.manifest.is_complete:
+                self._refuse_returned()
+        except LapsumError:
+            self._say_what_is_done()
+            raise
+        found = self._joined()
+        if not self.manifest.is_complete or self.plan.todo:
+            self.manifest.end({name: getattr(found, name) for name in ("shards", *_COUNTED)})
+        shutil.rmtree(os.path.join(self.plan.directory, _GROUPS), ignore_errors=True)  # needed until that is said
+        return found
+
+    def _compute(self) -> None:
+        todo = [self._shard(i) for i, one in enumerate(self.plan.shards) if one.name not in self.plan.done]
+        told = _Progress(self.job.words, self.plan)
+        job = replace(self.job, words=Silent() if sends(self.engine) else told, replaces=True)
+        if divides(self.engine):
+            job = replace(job, memory=self.plan.memory, threads=self.plan.threads)
+        finished = self.engine.run(partial(_run_one, job, self.plan.directory), todo, self.plan.workers)
+        with contextlib.closing(finished) if hasattr(finished, "close") else contextlib.nullcontext():
+            for one in finished:
+                self.manifest.add(self._line(one))
+                self.fresh.append(one.counts)
+                told.finished(one.number, one.counts.rows)
+
+    def _shard(self, i: int) -> Shard:
+        planned = self.plan.shards[i]
+        groups = _groups_of(self.plan.directory, i) if self.compares else None
+        path = os.path.join(self.plan.directory, planned.name)
+        return Shard(planned.piece.parts, path, i, planned.piece.before, groups)
+
+    def _line(self, one: _Finished) -> dict[str, Any]:
+        """What the manifest says of a shard."""
+        counted = {name: getattr(one.counts, name) for name in _COUNTED}
+        losses = [[float(total), total.count] for total in one.counts.totals]
+        told = {"losses": losses, "groups": self.compares, "seconds": round(one.seconds, 3), "files": one.files}
+        return {SHARD: self.plan.shards[one.number].name, **counted, **told}
+
+    def _joined(self) -> DataSet:
+        """The counts of all shards, as the manifest has them."""
+        lines = [self.manifest.done[shard.name] for shard in self.plan.shards]
+        found = DataSet(shards=len(lines), resumed=len(self.plan.done))
+        for name in _COUNTED:
+            setattr(found, name, sum(line[name] for line in lines))
+        for losses in (line["losses"] for line in lines if line["losses"]):
+            found.totals = found.totals or [Total() for _ in losses]
+            for total, (added, count) in zip(found.totals, losses, strict=True):
+                total.sum, total.count = total.sum + added, total.count + count
+        found.padding = next((counts.padding for counts in self.fresh if counts.padding), None)
+        found.how_soft = HowSoft.joined([counts.how_soft for counts in self.fresh])
+        found.without_score, found.called = self.table.without_score, self.job.operation.called
+        return found
+
+    def _say_what_is_done(self) -> None:
+        if done := sum(shard.name in self.manifest.done for shard in self.plan.shards):
+            rest = f"{done} of {len(self.plan.shards)} files are finished; ⟨resume=True⟩ goes on with the rest"
+            self.job.say(f"{self.plan.directory}: {rest}")
+
+    def _refuse_returned(self) -> None:
+        """DataError where a group is in two shards, whose files are not right, and go."""
+        kept = [_groups_of(self.plan.directory, i) for i in range(len(self.plan.shards))]
+        parts = [shard.piece.parts for shard in self.plan.shards]
+        if (found := returned_group(replace(self.job, words=Silent()), parts, kept)) is None:
+            return
+        lines = [self.manifest.done.pop(self.plan.shards[i].name) for i in sharing(kept)]
+        _remove(self.plan.directory, [file["name"] for line in lines for file in line["files"]])
+        by = ",".join(self.table.layout.keys)
+        raise DataError(
+            f"{found.again}: {found.name} appears again after its ranking was closed, which began at {found.first}; "
+            f'sort by "{by}" first, or write one file with ⟨sort_groups=True⟩; {len(lines)} files of such rankings '
+            "were removed"
+        )
+
+
+class _Progress(Silent):
+    """How far a data set is: its shards tell where they run in this process, and each when it is finished."""
+
+    def __init__(self, words: Silent, plan: Plan):
+        self.words, self.sizes = words, [shard.bytes for shard in plan.shards]
+        self.left = {i for i, shard in enumerate(plan.shards) if shard.name not in plan.done}
+        self.total = sum(self.sizes[i] for i in self.left)
+        self.bytes, self.rows, self.count = 0, 0, len(self.left)
+        if self.left:
+            words.files(0, self.count)
+            words.read(0.0)
+
+    def progress(self, rows: int, total: int | None) -> None:
+        """So many rows of a shard are written."""
+        self.words.progress(self.rows + rows, None)
+
+    def read(self, share: float | None) -> None:
+        """So much of a shard is done, of which one runs at a time."""
+        if share is not None and self.left:
+            self.words.read((self.bytes + share * self.sizes[min(self.left)]) / max(self.total, 1))
+
+    def finished(self, i: int, rows: int) -> None:
+        """A shard is done."""
+        self.left.discard(i)
+        self.bytes, self.rows = self.bytes + self.sizes[i], self.rows + rows
+        self.words.files(self.count - len(self.left), self.count)
+        self.words.progress(self.rows, None)
+        self.words.read(self.bytes / max(self.total, 1))

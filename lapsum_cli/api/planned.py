@@ -1,0 +1,175 @@
+"""What a run over a data set does, before it does it: which files of results, made of what, by whom."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from .. import __version__
+from ..core.errors import OptionError, OutputError
+from ..devices import machine
+from ..engines.plan import Piece, pieces
+from ..flow.budget import MIB
+from ..flow.process import LEAST, memory_size
+from ..formats import FORMATS, output_format
+from ..formats.files import MANIFEST, STDIN, is_directory
+from ..formats.mirror import mirrored, named
+from ..formats.sources import Sources
+from ..tables.results import Table
+from .files import Job
+
+
+@dataclass(frozen=True)
+class How:
+    """Who runs the shards of a data set, whether an earlier run is resumed, and whether to plan alone."""
+
+    engine: str = "threads"
+    workers: int | None = None
+    resume: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A file of results: its name in the directory, what it is made of, the bytes of the input, and every file that is
+    written for it.
+    """
+
+    name: str
+    piece: Piece
+    bytes: int
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do, or does.
+
+    memory  bytes for each of so many workers, of so many threads
+    passes  over the input, a line each
+    done    names of those files that are finished; seconds: what the others will take, where the finished tell
+    """
+
+    directory: str
+    shards: tuple[Planned, ...]
+    workers: int
+    memory: int
+    threads: int
+    passes: tuple[str, ...]
+    done: frozenset[str] = frozenset()
+    seconds: float | None = None
+
+    @property
+    def todo(self) -> list[Planned]:
+        """The files that are not finished."""
+        return [shard for shard in self.shards if shard.name not in self.done]
+
+
+def directory_of(job: Job, sources: Sequence[Any], directory: str | None) -> str:
+    """The directory; OptionError for what a directory cannot have."""
+    if directory is None or not is_directory(directory):
+        raise OptionError("⟨resume=True⟩ and ⟨dry_run=True⟩ are for a ⟨sink⟩ that is a directory, such as out/")
+    if any(not isinstance(one, str) or one == STDIN or _is_pipe(one) for one in sources):
+        raise OptionError(f"{directory}: a directory of results needs files to read; name one file with ⟨sink⟩")
+    if job.sort_groups:
+        raise OptionError(f"{directory}: ⟨sort_groups=True⟩ writes one file; name one with ⟨sink⟩")
+    if job.asked.reduction != "none" and not job.operation.gradient:
+        raise OptionError(
+            f"{directory}: ⟨reduction={job.asked.reduction}⟩ gives one row of all rankings; name one file with ⟨sink⟩"
+        )
+    for one in sources:
+        within = os.path.commonpath([os.path.abspath(directory), os.path.abspath(one)]) == os.path.abspath(one)
+        if os.path.isdir(one) and within:
+            raise OutputError(f"{directory}: lies in {one}, whose files are read; name a directory beside it")
+    return directory
+
+
+def _is_pipe(path: str) -> bool:
+    """Whether a path is neither a file nor a directory, and may be read once."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+def planned(job: Job, source: Sources, table: Table, sources: list[str], directory: str) -> list[Planned]:
+    """The files of results, in the order of the input; OutputError where two are one, or one is an input."""
+    names, found, owner = mirrored(sources), [], {MANIFEST: "the manifest"}
+    inputs = {_identity(file.name) for file in (*source.inputs, *source.beside.values())}
+    if source.is_array and not table.layout.closes_with_row and len(source.inputs) > 1:
+        job.say(f"each of {len(source.inputs)} vectors is a ranking of its own, as none would be in one output")
+    for file, piece in zip(source.inputs, pieces(source, table.layout, job.operation.by_number), strict=True):
+        format = source.format_of(file)
+        if job.to_format or (FORMATS[format].kind == "array") != table.is_array:
+            format = output_format(None, job.to_format, table.is_array)
+        table.check(format)
+        name = named(names[file.name], format)
+        stem, suffix = os.path.splitext(name)
+        beside = table.results[1:] if FORMATS[format].kind == "array" else []
+        files = (name, *(f"{stem}.{column}{suffix}" for column in beside))
+        for one in files:
+            if one in owner:
+                raise OutputError(f"{directory}: {file.name} and {owner[one]} would both be {one}; rename one of them")
+            owner[one] = file.name
+            if (path := os.path.join(directory, one)) and os.path.exists(path) and _identity(path) in inputs:
+                raise OutputError(f"{path}: is an input too; name another directory")
+        bytes_ = sum(os.path.getsize(part.path) for part in piece.parts[:1])
+        found.append(Planned(name, piece, bytes_, files))
+    return found
+
+
+def _identity(path: str) -> tuple[int, int]:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
+
+
+def plan_of(job: Job, directory: str, shards: Sequence[Planned], workers: int, divides: bool) -> Plan:
+    """With what each worker has, of this machine's if it divides that; OptionError where it is too little."""
+    size, threads = memory_size(job.memory), job.threads or machine.cores()
+    if divides and workers > 1:
+        size = (size - machine.resident()) // workers  # this process has its own
+        if size < LEAST:
+            raise OptionError(
+                f"⟨memory⟩ leaves {max(size, 0) // MIB} MiB for each of {workers} workers, which need {LEAST // MIB}; "
+                f"raise it, or pass fewer ⟨workers⟩"
+            )
+        threads = max(1, threads // workers)
+    passes = ["the groups at the head and the end of each file, to plan"]
+    if job.operation.by_number:
+        passes = ["all groups, to number the rankings, by which noise is drawn"]
+    if job.asked.reduction == "mean":
+        passes.append("all rankings, to count those that have a loss, of which the gradient is that of the mean")
+    return Plan(directory, tuple(shards), workers, size, threads, (*passes, "all rows, to compute and write"))
+
+
+def about(job: Job, table: Table, source: Sources) -> dict[str, Any]:
+    """The first line of a manifest: what is done, whatever changes its numbers, and with which files."""
+    inputs = []
+    for file in (*source.inputs, *source.beside.values()):
+        found = os.stat(file.name)
+        inputs.append({"name": file.name, "bytes": found.st_size, "modified": found.st_mtime_ns})
+    columns = {f"column {what}": str(column) for what, column in table.layout.describe().items()}
+    return {
+        "lapsum": __version__,
+        "how": job.how(table),
+        "options": {**options_of(job), **columns, "device": table.on.name},
+        "inputs": inputs,
+    }
+
+
+def options_of(job: Job) -> dict[str, str]:
+    """The options that results depend on, as text."""
+    operation, names, asked = job.operation, job.names, job.asked
+    moot = ("force", "scale")  # what follows from the inputs, or changes no number
+    own = {field.name: getattr(operation, field.name) for field in fields(operation) if field.name not in moot}
+    given = {
+        "version": __version__,
+        "operation": operation.name,
+        **own,
+        **{"upstream": names.upstream, "target": names.target, "item": names.item, "keep": names.keep},
+        **{"alpha_column": names.alpha, "k_column": names.k},
+        **{"nan": asked.nan, "column": asked.column, "reduction": asked.reduction},
+        **{"from_format": job.from_format, "to_format": job.to_format, "dialect": job.dialect},
+    }
+    return {
+        name: ",".join(map(str, value)) if isinstance(value, tuple) else str(value) for name, value in given.items()
+    }

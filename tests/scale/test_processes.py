@@ -1,0 +1,278 @@
+"""Workers in processes of their own: the same files, killed or not, and nothing left of them."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from commands import LAPSUM, contents, run
+from cut_tables import SHAPES, files, scored, together, written
+
+from lapsum_cli import DataError, IOFailed, run_file
+from lapsum_cli.core.errors import BadRanking, InputMissing
+from lapsum_cli.engines import processes
+from lapsum_cli.formats.files import MANIFEST
+
+WORKERS = ("--engine", "processes", "--workers", 2, "--memory", "1GiB")
+TIMES = int(os.environ.get("LAPSUM_KILLS", "3"))
+
+
+def square(x):
+    return x, x * x, os.getpid()
+
+
+def die_at_first(folder, x):
+    """Killed when it is first asked for 3."""
+    path = Path(folder, str(x))
+    if x == 3 and not path.exists():
+        path.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return x
+
+
+def die(x):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail(x):
+    if x == 2:
+        raise BadRanking(5, "is wrong")
+    return x
+
+
+class Odd(Exception):
+    """What cannot be sent."""
+
+    def __init__(self, x):
+        super().__init__(x, lambda: x)
+
+
+def fail_oddly(x):
+    raise Odd(x)
+
+
+@pytest.fixture(autouse=True)
+def _path(monkeypatch):
+    """Workers find these functions."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+
+
+def test_every_shard_is_computed_once_in_some_other_process():
+    found = list(processes.run(square, range(7), 2))
+    assert sorted((x, y) for x, y, _ in found) == [(x, x * x) for x in range(7)]
+    others = {pid for _, _, pid in found}
+    assert len(others) == 2
+    assert os.getpid() not in others
+    assert [pid for _, _, pid in processes.run(square, [3], 2)] == [os.getpid()]
+
+
+def test_a_shard_of_a_killed_worker_is_tried_again(tmp_path):
+    from functools import partial
+
+    assert sorted(processes.run(partial(die_at_first, str(tmp_path)), range(6), 2)) == list(range(6))
+
+
+def test_a_shard_whose_workers_are_all_killed_is_an_error():
+    with pytest.raises(IOFailed, match=r"^(0|1): its worker was killed by signal 9, 3 times; lower workers= or raise"):
+        list(processes.run(die, range(2), 2))
+
+
+def test_an_error_of_a_worker_is_that_of_the_shard():
+    with pytest.raises(BadRanking, match="ranking 5: is wrong") as error:
+        list(processes.run(fail, range(6), 2))
+    assert "in fail" in error.value.__notes__[0]
+    with pytest.raises(RuntimeError, match="Odd"):
+        list(processes.run(fail_oddly, range(2), 1))
+
+
+@pytest.mark.parametrize("format", ["parquet", "csv"])
+def test_results_are_those_of_one_process(tmp_path, format):
+    inputs = written(scored(), tmp_path / "in", SHAPES["straddling"], format)
+    given = {"k": 3, "method": "noised", "seed": 4}
+    run_file("topk", inputs, tmp_path / f"one.{format}", **given)
+    done = run_file("topk", inputs, f"{tmp_path}/out/", engine="processes", workers=2, memory="8GiB", **given)
+    run_file("topk", inputs, f"{tmp_path}/here/", **given)
+    assert (done.shards, done.rows, done.rankings, done.short) == (5, 87, 8, 3)
+    assert done.how_soft.line() is not None
+    for path in files(tmp_path / "out", format):
+        assert path.read_bytes() == (tmp_path / "here" / path.name).read_bytes()
+
+
+def test_an_error_says_and_leaves_with_the_same(tmp_path):
+    table = scored(hole=pa.array([None if i == 60 else 1.0 for i in range(87)]))
+    inputs = written(table, tmp_path / "in", [9, 40])
+    said = []
+    for i, engine in enumerate([(), WORKERS]):
+        done = run("rank", *inputs, "--score", "hole", "-o", f"{tmp_path}/{i}/", "-q", *engine)
+        said.append((done.returncode, done.stdout, done.stderr))
+    assert said[0] == said[1]
+    assert said[0][0] == 65
+    with pytest.raises(DataError):
+        run_file("rank", inputs, f"{tmp_path}/2/", score="hole", engine="processes", workers=2, memory="8GiB")
+    assert issubclass(InputMissing, FileNotFoundError)
+
+
+def test_a_single_output_is_computed_here(tmp_path):
+    inputs = written(scored(), tmp_path / "in", [40])
+    run_file("rank", inputs, tmp_path / "one.parquet")
+    run_file("rank", inputs, tmp_path / "two.parquet", engine="processes")
+    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+
+
+# Killed, for real.
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """Twelve files whose queries straddle them, and the results of one output."""
+    folder = tmp_path_factory.mktemp("large")
+    drawn = np.random.default_rng(0)
+    rows = 400_000
+    table = pa.table({"qid": np.arange(rows) // 37, "score": drawn.normal(size=rows).astype(np.float32)})
+    written(table, folder / "in", [int(cut) for cut in np.sort(drawn.integers(0, rows, 11))], rows=20_000)
+    assert run("rank", folder / "in", "-o", folder / "one.parquet", "-q").returncode == 0
+    return folder
+
+
+def children(pid):
+    """The processes that it started, and those started by these."""
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    with contextlib.suppress(OSError):
+        found = [int(child) for child in path.read_text().split()]
+        return found + [below for child in found for below in children(child)]
+    return []
+
+
+def workers(pid):
+    """Those that are no tracker of multiprocessing's."""
+    found = []
+    for child in children(pid):
+        with contextlib.suppress(OSError):
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(child)
+    return found
+
+
+def until(condition):
+    patience = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < patience
+        time.sleep(0.005)
+
+
+def started(*args):
+    return subprocess.Popen([*LAPSUM, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def is_whole(folder, large):
+    return together(folder).equals(pq.read_table(large / "one.parquet"))
+
+
+def listed(folder):
+    """The files that the manifest in it lists, where its line is whole."""
+    with contextlib.suppress(OSError):
+        lines = (folder / MANIFEST).read_bytes().splitlines(keepends=True)
+        return [folder / json.loads(line)["shard"] for line in lines if line[:8] == b'{"shard"' and line[-1:] == b"\n"]
+    return []
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("engine", ["threads", "processes"])
+def test_a_run_that_is_killed_again_and_again_ends_whole(large, tmp_path, engine):
+    """Killed as soon as a file more is finished, or a little later, and resumed: none of these is computed again."""
+    drawn, out = random.Random(engine), tmp_path / "out"
+    command = ["rank", large / "in", "-o", f"{out}/", "-q", "--resume", *(WORKERS if engine == "processes" else ())]
+    stops = []
+    while not stops or stops[-1] < 12:
+        with started(*command) as process:
+            before = len(listed(out))
+            until(lambda before=before, process=process: len(listed(out)) > before or process.poll() is not None)
+            time.sleep(drawn.uniform(0, 0.01))
+            below, whole = workers(process.pid), {path: path.stat().st_mtime_ns for path in listed(out)}
+            process.kill()
+        until(lambda below=below: not any(os.path.exists(f"/proc/{pid}") for pid in below))
+        stops.append(len(listed(out)))
+        assert all(path.stat().st_mtime_ns == was for path, was in whole.items())
+    done = run(*command, "--json")
+    assert done.returncode == 0, done.stderr.decode()
+    assert json.loads(done.stdout)["resumed"] == 12
+    assert any(0 < stop < 12 for stop in stops)
+    assert is_whole(out, large)
+    names = [MANIFEST, *(path.name for path in (large / "in").iterdir())]
+    assert sorted(path.name for path in out.iterdir()) == sorted(names)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("engine", ["threads", "processes"])
+def test_a_run_that_is_killed_at_any_moment_may_be_resumed(large, tmp_path, engine):
+    """Also while it plans, begins its manifest, or looks for groups in two files."""
+    drawn = random.Random(f"{engine} at any moment")
+    command = ["rank", large / "in", "-q", *(WORKERS if engine == "processes" else ()), "-o"]
+    began = time.monotonic()
+    assert run(*command, f"{tmp_path}/whole/").returncode == 0
+    takes = time.monotonic() - began
+    for i in range(TIMES):
+        for _ in range(3):
+            with started(*command, f"{tmp_path}/{i}/", "--resume") as process:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(drawn.uniform(0.2, 1.05) * takes)
+                below = workers(process.pid)
+                process.kill()
+            until(lambda below=below: not any(os.path.exists(f"/proc/{pid}") for pid in below))
+        done = run(*command, f"{tmp_path}/{i}/", "--resume")
+        assert done.returncode == 0, done.stderr.decode()
+        assert is_whole(tmp_path / f"{i}", large)
+        assert not list((tmp_path / f"{i}").glob(".*"))
+
+
+@pytest.mark.faults
+def test_a_worker_that_is_killed_is_replaced(large, tmp_path):
+    drawn = random.Random(1)
+    with started("rank", large / "in", "-o", f"{tmp_path}/out/", "-q", *WORKERS) as process:
+        killed = set()
+        while process.poll() is None and len(killed) < 3:
+            for pid in set(workers(process.pid)) - killed:
+                time.sleep(drawn.uniform(0, 0.5))
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                killed.add(pid)
+                break
+        assert process.wait(120) == 0, process.stderr.read()
+    assert killed
+    assert is_whole(tmp_path / "out", large)
+    assert not [name for name in os.listdir(tmp_path / "out") if name.startswith(".")]
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_what_is_finished_and_no_process(large, tmp_path, number):
+    with started("rank", large / "in", "-o", f"{tmp_path}/out/", *WORKERS) as process:
+        until(lambda: files(tmp_path / "out") if (tmp_path / "out").exists() else False)
+        below = children(process.pid)
+        process.send_signal(number)
+        assert process.wait(20) == 128 + number
+        assert b"Traceback" not in process.stderr.read()
+    assert below
+    until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in below))
+    assert not list((tmp_path / "out").rglob(".lapsum-*.tmp"))
+    assert run("rank", large / "in", "-o", f"{tmp_path}/out/", "--resume", "-q").returncode == 0
+    assert is_whole(tmp_path / "out", large)
+
+
+@pytest.mark.faults
+def test_a_script_without_a_guard_is_told_so(tmp_path):
+    written(scored(), tmp_path / "in", [40])
+    script = "from lapsum_cli import run_file\nrun_file('rank', 'in', 'out/', engine='processes', memory='1GiB')\n"
+    (tmp_path / "script.py").write_text(script)
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, timeout=120)
+    assert b'a script that starts workers needs: if __name__ == "__main__"' in done.stderr
+    assert contents(tmp_path).keys() == {tmp_path / "script.py", *(tmp_path / "in").iterdir()}
