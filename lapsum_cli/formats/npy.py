@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from typing import NoReturn
@@ -24,6 +25,33 @@ _ROWS_OF_NOTHING = 1 << 20
 _DTYPES = (np.float16, np.float32, np.float64)
 
 _NO_NULL = "an NPY file holds no null; dropped scores need a table: choose one with ⟨to_format⟩"
+
+
+class _Reused:
+    """Arrays of one dtype, each given again once nobody holds it: fresh memory costs a page fault every 4 KiB, which is
+    more than to read that much.
+    """
+
+    MOST = 32  # that are kept
+
+    def __init__(self, dtype: np.dtype):
+        self.dtype = dtype
+        self.held = [np.empty(0, dtype)]
+        [(self.alone, _)] = self._counted()
+
+    def _counted(self) -> Iterator[tuple[int, np.ndarray]]:
+        """How many refer to each, which of one that nobody else holds depends on Python's version; and itself."""
+        for held in self.held:
+            yield sys.getrefcount(held), held
+
+    def array(self, size: int) -> np.ndarray:
+        """One of this size, whatever it holds."""
+        for count, held in self._counted():
+            if len(held) == size and count == self.alone:
+                return held
+        made = np.empty(size, self.dtype)
+        self.held = [*self.held[1 - self.MOST :], made]
+        return made
 
 
 class NpySource:
@@ -73,12 +101,13 @@ class NpySource:
 
     def blocks(self, step: int) -> Iterator[pa.RecordBatch]:
         """Batches of so many rows."""
+        reused = _Reused(self.dtype)
         for start in range(0, self.rows, step):
             rows = min(step, self.rows - start)
             if self.row_bytes > self.room.size:
                 needs = self.room.refusal(self.row_bytes, "by itself")
                 raise OptionError(f"{self.name}, row {start + 1}: a ranking of {self.columns} scores {needs}")
-            block = np.empty(rows * self.columns, self.dtype)
+            block = reused.array(rows * self.columns)
             got = _read_into(self.stream, block.data.cast("B") if block.size else memoryview(b""))
             if got < block.nbytes:
                 self._truncated(start * self.row_bytes + got, self.rows * self.row_bytes)

@@ -58,6 +58,11 @@ def score_type(kind: pa.DataType, name: str, source: str, what: str = "scores") 
     raise DataError(f'{source}: column "{name}" has type {kind}; {what} must be numbers')
 
 
+def together(parts: list[np.ndarray]) -> np.ndarray:
+    """Arrays as one; the only one is itself, without a copy."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
 def floats(array: pa.Array, dtype: np.typing.DTypeLike, where: str, what: str = "scores") -> np.ndarray:
     """Scores as float32 or float64, null as NaN; an integer that no float64 holds is refused, a decimal one too."""
     if not pa.types.is_floating(array.type):

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from ..core.errors import DataError
 from ..formats.sources import Chunk
-from ..formats.types import floats, score_type
+from ..formats.types import floats, score_type, together
 from .layout import Layout, as_array
 from .roles import Names
 
@@ -37,14 +37,14 @@ class Lists(Layout):
 
     def scores(self, batch: Any, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
         parts = [floats(c.batch.column(self.score).flatten(), dtype, c.file) for c in batch.chunks]
-        return np.concatenate(parts), self.offsets(batch)
+        return together(parts), self.offsets(batch)
 
     def offsets(self, batch: Any) -> np.ndarray:
         lengths = np.concatenate([self.lengths(c.batch) for c in batch.chunks])
         return np.concatenate([[0], np.cumsum(lengths)])
 
     def beside(self, name: str, batch: Any, dtype: np.dtype) -> np.ndarray:
-        return np.concatenate([floats(part, dtype, c.file) for c, part in self._flat(name, batch)])
+        return together([floats(part, dtype, c.file) for c, part in self._flat(name, batch)])
 
     def item_field(self, name: str, schema: pa.Schema) -> pa.Field:
         return pa.field(name, schema.field(name).type.value_type)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from ..core.errors import DataError
 from ..formats.sources import Chunk
-from ..formats.types import floats, score_type
+from ..formats.types import floats, score_type, together
 from .groups import ClosedGroups, Returned, run_starts
 from .groupsfile import GroupsFile
 from .keys import comparable, said
@@ -111,13 +111,13 @@ class Long(Layout):
 
     def scores(self, batch: Any, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
         parts = [floats(c.batch.column(self.score), dtype, c.file) for c in batch.chunks]
-        return np.concatenate(parts), self.offsets(batch)
+        return together(parts), self.offsets(batch)
 
     def offsets(self, batch: Any) -> np.ndarray:
         return np.append(batch.starts, batch.rows).astype(np.int64)
 
     def beside(self, name: str, batch: Any, dtype: np.dtype) -> np.ndarray:
-        return np.concatenate([floats(c.batch.column(name), dtype, c.file) for c in batch.chunks])
+        return together([floats(c.batch.column(name), dtype, c.file) for c in batch.chunks])
 
     def item_field(self, name: str, schema: pa.Schema) -> pa.Field:
         return schema.field(name)

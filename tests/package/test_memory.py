@@ -114,6 +114,35 @@ def test_peak_resident_memory_stays_below_256_mib(make, suffix, operation, made,
     assert peak > 80 << 20  # the measurement saw the whole process
 
 
+def vector(path):
+    """160 MB of scores that are one ranking."""
+    scores = np.random.default_rng(5).standard_normal(40 * MILLION, dtype=np.float32)
+    np.save(path, scores)
+    return len(scores)
+
+
+def two_giants(path):
+    """2 rankings of 3 million rows, with what is called what in text."""
+    rows = 6 * MILLION
+    rng = np.random.default_rng(6)
+    columns = {"qid": np.arange(rows) // (3 * MILLION), "docid": rng.integers(0, 1 << 40, rows).astype(str)}
+    columns["score"] = rng.standard_normal(rows, dtype=np.float32)
+    pq.write_table(pa.table(columns), path, compression="zstd")
+    return rows
+
+
+@pytest.mark.parametrize("operation", [("rank",), ("topk", "--k", "10%"), ("sort",)], ids=["rank", "topk", "sort"])
+@pytest.mark.parametrize(("make", "suffix"), [(vector, "npy"), (two_giants, "parquet")], ids=["vector", "table"])
+@pytest.mark.slow
+def test_a_ranking_that_is_larger_than_the_memory_keeps_it(make, suffix, operation, made, tmp_path):
+    (source, rows), sink = made(make, suffix), tmp_path / f"out.{suffix}"
+    peak = peak_memory(operation[0], source, "-o", sink, *operation[1:], "--temp-dir", tmp_path)
+    written = len(np.load(sink, mmap_mode="r")) if suffix == "npy" else pq.read_metadata(sink).num_rows
+    assert written == rows
+    assert peak < LIMIT, f"{peak >> 20} MiB"
+    assert [path.name for path in tmp_path.iterdir()] == [sink.name]
+
+
 def texts(rows, words, repeated):
     """Rows of few or many words, each as long as `repeated` says."""
     rng = np.random.default_rng(4)

@@ -55,7 +55,7 @@ def neighbours_within(candidates, outside, k, alpha, rate, is_sure, buffers):
     return False, (0.0, 0.0, 0.0, 0.0, 0.0), at_low, at_high
 
 
-@kernel
+@inner_counted
 def neighbours_of_all(x, k, finite, alpha, rate, sign, inside, buffers):
     """`neighbours` without a bracket, which take some passes over all finite scores."""
     candidates = inside[: gather(x, sign, -np.inf, np.inf, inside, buffers[0])]
@@ -68,7 +68,7 @@ def sample_size(n):
     return int(math.sqrt(n)) * (4 if n > LONG else 1)
 
 
-@kernel
+@inner_counted
 def pivots(x, k, alpha, sign, sample):
     """Two of the finite scores sign x, low <= high, that hold the threshold between them as far as a sample can tell;
     one of them is infinite where it cannot.
