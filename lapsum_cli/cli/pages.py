@@ -19,7 +19,7 @@ PAGES = {
     "python": "arrays, columns of frames, files, tensors",
     "formats": "what is read and written, and exit codes",
     "memory": "how a file of any size keeps to --memory",
-    "scale": "data sets of many files, resumed, by several processes",
+    "scale": "rankings of any length, data sets of many files, by several processes",
     "numerics": "definitions, accuracy, ties, infinities and NaN",
     "guarantees": "what you can rely on, and the tests of it",
     "gpu": "on an NVIDIA card, from files, NumPy, CuPy or PyTorch",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections import deque
@@ -12,13 +13,16 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from ..core.errors import OptionError
+from ..core.errors import OptionError, RankingTooLarge
 from ..formats.files import writing
 from ..formats.sources import Chunk
 from .ahead import ahead
 from .batching import Batch
 from .budget import Budget, in_mib
-from .shelves import Shelves, place_of, refuse_without_space
+from .shelves import LEAST, Shelves, place_of, refuse_without_space
+
+_OF_STORES = 0.4  # of the budget, for what waits in stores
+_FILLED = 0.7  # of a band, on average
 
 
 class Again(Protocol):
@@ -144,6 +148,24 @@ class Pieces:
     def room(self, bytes_each: int, share: float) -> int:
         """For how many numbers of so many bytes there is room in a share of the budget."""
         return max(1, int(self.budget.size * share) // bytes_each)
+
+    def room_of_a_band(self, bytes_each: int, length: int, stores: int) -> int:
+        """For how many scores of so many bytes there is room in a band, for every thread.
+
+        Of every band a little waits in memory, in each of its stores: RankingTooLarge where bands are so many, or so
+        small, that there is no room for that.
+        """
+        size, most = self.budget.size, 60_000
+        room = self.room(bytes_each * self.threads, 0.5)
+        waiting = LEAST * stores / _OF_STORES
+        if length / (_FILLED * room) <= min(most, size / waiting):
+            return room
+        each = bytes_each * self.threads * 2 * length / _FILLED
+        wanted = max(math.sqrt(each * waiting), each / most)
+        raise RankingTooLarge(
+            f"{self.giant.name}: a ranking of {length} scores has too many bands for ⟨memory⟩; raise it to "
+            f"{self.budget.memory_for(int(wanted))}MiB or more"
+        )
 
     def will_spill(self, wanted: int) -> None:
         """Say that so many bytes will be in temporary files; IOFailed where the disk has no room for them."""

@@ -13,7 +13,7 @@ from ..core.errors import IOFailed
 from ..formats.files import writing
 from .budget import in_mib
 
-_LEAST, _MOST = 1 << 12, 1 << 20  # bytes of a row that are written at once
+LEAST, _MOST = 1 << 12, 1 << 20  # bytes of a row that are written at once
 
 
 class Shelves:
@@ -25,7 +25,7 @@ class Shelves:
     def __init__(self, rows: int, dtype: Any, folder: str | None, room: int):
         self.dtype = np.dtype(dtype)
         self.name = f"a temporary file in {place_of(folder)}"
-        self.block = min(max(room // (2 * max(rows, 1)), _LEAST), _MOST)
+        self.block = min(max(room // (2 * max(rows, 1)), LEAST), _MOST)
         with writing(self.name):
             self.file = tempfile.TemporaryFile(dir=folder, prefix="lapsum-")  # noqa: SIM115  ends with this object
         self.end = 0

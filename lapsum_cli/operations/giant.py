@@ -39,6 +39,9 @@ class Pieces(Protocol):
     def room(self, bytes_each: int, share: float) -> int:
         """For how many numbers of so many bytes there is room in a share of what it may take."""
 
+    def room_of_a_band(self, bytes_each: int, length: int, stores: int) -> int:
+        """For how many scores of so many bytes there is room in a band, of which each has rows in so many stores."""
+
     def will_spill(self, wanted: int) -> None:
         """Say that so many bytes will be on the disk, or refuse where it has no room for them."""
 

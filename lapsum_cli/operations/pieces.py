@@ -78,6 +78,10 @@ class OfArray:
         """As giant.Pieces has it: the same for all."""
         return self.held
 
+    def room_of_a_band(self, bytes_each: int, length: int, stores: int) -> int:
+        """As giant.Pieces has it: the same for all."""
+        return self.held
+
     def will_spill(self, wanted: int) -> None:
         """As giant.Pieces has it: nothing does."""
 

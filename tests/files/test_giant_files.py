@@ -152,6 +152,18 @@ def test_what_a_giant_cannot_be_asked(queries, tmp_path, asked, code, words):
     assert os.listdir(tmp_path) == ["in.parquet"]
 
 
+def test_more_bands_than_there_is_room_for(tmp_path):
+    """Zeros of a hole in a file, of which the disk holds nothing."""
+    with (tmp_path / "in.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (100 * ROWS,)})
+        file.truncate(file.tell() + 400 * ROWS)
+    done = run("rank", tmp_path / "in.npy", "-o", tmp_path / "out.npy", "--memory", LITTLE, "--threads", "2", "-q")
+    line = refusal(done.stderr)
+    assert done.returncode == 2
+    assert re.search(r"a ranking of 150000000 scores has too many bands for --memory; raise it to \d+MiB or more", line)
+    assert os.listdir(tmp_path) == ["in.npy"]
+
+
 def test_a_number_that_is_none_is_named_where_it_stands(queries, tmp_path):
     scores = np.asarray(queries["score"]).copy()
     scores[ROWS] = np.nan

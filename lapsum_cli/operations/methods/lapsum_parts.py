@@ -85,12 +85,12 @@ def rank(operation: Any, ranking: Giant) -> LastPass:
     """As Way.in_parts has it: a sample, every score into its band on the disk, and every band sorted."""
     from ...kernels.cpu import rank_parts
 
-    pieces, sign = ranking.pieces, 1 if operation.descending else -1
+    sign = 1 if operation.descending else -1
     dtype = np.dtype(operation.dtype(ranking.dtype.name, ranking.length))
     weights = ranking.dtype if operation.gradient else None
     common = _common(ranking) if operation.gradient else 0.0
-    pieces.will_spill(ranking.length * (ranking.dtype.itemsize * (3 if operation.gradient else 1) + dtype.itemsize))
-    work, bands, rate = _bands(operation, ranking, weights, common)
+    spilled = ranking.length * (ranking.dtype.itemsize * (3 if operation.gradient else 1) + dtype.itemsize)
+    work, bands, rate = _bands(operation, ranking, weights, common, spilled)
     ranked = rank_parts.rank_bands(work, bands, rate, float(operation.base), operation.descending, dtype, common)
     bands.close()
     numbers = {}
@@ -112,8 +112,7 @@ def sort(operation: Any, ranking: Giant) -> LastPass:
     """As Way.in_parts has it: the same, and soft-sorted scores as they come, best first."""
     from ...kernels.cpu.sort_parts import sort_bands
 
-    ranking.pieces.will_spill(ranking.length * ranking.dtype.itemsize)
-    work, bands, _ = _bands(operation, ranking, None, 0.0)
+    work, bands, _ = _bands(operation, ranking, None, 0.0, ranking.length * ranking.dtype.itemsize)
     coming, rest = sort_bands(work, bands, ranking.alpha, operation.descending), [np.empty(0, ranking.dtype)]
 
     def give(first: int, rankings: Rankings, seen: Any) -> dict[str, Any]:
@@ -129,8 +128,8 @@ def sort(operation: Any, ranking: Giant) -> LastPass:
     return LastPass(lambda rankings: None, give, {})
 
 
-def _bands(operation: Any, ranking: Giant, weights: Any, common: float) -> Any:
-    """The work on it, its bands, and 1 / alpha."""
+def _bands(operation: Any, ranking: Giant, weights: Any, common: float, spilled: int) -> Any:
+    """The work on it, its bands, and 1 / alpha; spilled: bytes that will be on the disk."""
     from ...kernels.cpu import bands
     from ...kernels.cpu.topk_parts import sample_of_part
     from ...kernels.scalars.laplace import LARGEST_RATE
@@ -139,7 +138,9 @@ def _bands(operation: Any, ranking: Giant, weights: Any, common: float) -> Any:
     rate = min(1.0 / ranking.alpha, LARGEST_RATE)
     # A band is read, sorted with its places to and fro, padded, swept, and given in float64.
     each = 6 * dtype.itemsize + 20 + (4 * dtype.itemsize if weights is not None else 0)
-    room = pieces.room(each * pieces.threads, 0.5)
+    room = pieces.room_of_a_band(each, ranking.length, 2 if weights is None else 4)
+
+    pieces.will_spill(spilled)
 
     def of_parts(function: Any) -> Iterator[Any]:
         def of_piece(first: int, rankings: Rankings) -> Any:
