@@ -61,7 +61,7 @@ class LastPass(NamedTuple):
 
 
 @dataclass
-class Giant:
+class Ranking:
     """What is known of it once all of it was seen.
 
     length, items  scores, and those that are no padding; moved: padding that was -inf in ascending order
@@ -90,9 +90,9 @@ class Giant:
         """As that of rankings."""
         return one_for_all(value, 1)
 
-    def with_each(self, each: dict[str, np.ndarray]) -> Giant:
+    def with_each(self, each: dict[str, np.ndarray]) -> Ranking:
         """As that of rankings."""
-        return Giant(**{**self.__dict__, "each": each})
+        return Ranking(**{**self.__dict__, "each": each})
 
 
 class _Seen(NamedTuple):
@@ -128,7 +128,7 @@ def refusal(operation: Operation, device: str) -> str | None:
     return None
 
 
-def begin(operation: ByMethod, pieces: Pieces, on: Any) -> Giant:
+def begin(operation: ByMethod, pieces: Pieces, on: Any) -> Ranking:
     """All of it seen once; BadRanking where alpha cannot be used, or changes."""
     seen = list(pieces.of_parts(lambda first, rankings: _seen(operation, rankings)))
     length = sum(one.length for one in seen)
@@ -146,7 +146,7 @@ def begin(operation: ByMethod, pieces: Pieces, on: Any) -> Giant:
     least, most = min(low for low, _ in ends), max(high for _, high in ends)
     moved = int(sum(one.moved for one in seen))
     each["items"] = np.array([float(items)])
-    return Giant(pieces, length, items, moved, alpha, constant, seen[0].dtype, least, most, each)
+    return Ranking(pieces, length, items, moved, alpha, constant, seen[0].dtype, least, most, each)
 
 
 def _seen(operation: ByMethod, rankings: Rankings) -> _Seen:
@@ -181,7 +181,7 @@ def _alpha_of(operation: ByMethod, each: dict[str, Any], moments: Any, on: Any) 
     return alpha, False
 
 
-def passes(operation: ByMethod, ranking: Giant) -> dict[str, LastPass]:
+def passes(operation: ByMethod, ranking: Ranking) -> dict[str, LastPass]:
     """Everything but the last pass: what makes results, for each k that was asked for, by its name."""
     way = operation.way.in_parts
     assert way is not None
@@ -194,7 +194,7 @@ def look(operation: ByMethod, rankings: Rankings, last: dict[str, LastPass]) -> 
     return rankings, {name: of_k.look(rankings) for name, of_k in last.items()}
 
 
-def give(operation: ByMethod, ranking: Giant, first: int, looked: Any, last: dict[str, LastPass]) -> Result:
+def give(operation: ByMethod, ranking: Ranking, first: int, looked: Any, last: dict[str, LastPass]) -> Result:
     """The results of a piece, after those of all before it."""
     rankings, seen = looked
     values: dict[Any, Any] = dict.fromkeys(operation.gives)

@@ -14,7 +14,7 @@ from . import giant
 from .operation import ByMethod, Result
 
 
-class Rows:
+class Stored:
     """Rows of numbers, as kernels.cpu.bands.Store has them."""
 
     def __init__(self, rows: int, dtype: Any):
@@ -70,9 +70,9 @@ class OfArray:
         """As giant.Pieces has it."""
         return map(function, items)
 
-    def store(self, rows: int, dtype: Any) -> Rows:
+    def store(self, rows: int, dtype: Any) -> Stored:
         """As giant.Pieces has it."""
-        return Rows(rows, dtype)
+        return Stored(rows, dtype)
 
     def room(self, bytes_each: int, share: float) -> int:
         """As giant.Pieces has it: the same for all."""

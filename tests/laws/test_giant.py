@@ -15,7 +15,7 @@ from lapsum_cli.core.rankings import Rankings
 from lapsum_cli.devices.cpu import Cpu
 from lapsum_cli.kernels.cpu import bands
 from lapsum_cli.operations import giant, operation_called
-from lapsum_cli.operations.pieces import OfArray, Rows, compute
+from lapsum_cli.operations.pieces import OfArray, Stored, compute
 
 CPU = Cpu()
 TOLERANCE = {"float32": 3e-6, "float64": 1e-9}
@@ -122,7 +122,7 @@ def test_a_sample_that_misleads_costs_a_pass_and_no_digit():
 def test_a_band_without_room_is_cut_again():
     """Of a thousand scores in one band a sample of ten says where more cuts are to be."""
     x = np.random.default_rng(1).standard_normal(1000)
-    work = bands.Work(lambda of: iter([of(0, x, None)]), map, Rows, 1000, x.dtype, None, 100)
+    work = bands.Work(lambda of: iter([of(0, x, None)]), map, Stored, 1000, x.dtype, None, 100)
     made = bands.part(work, np.array([-np.inf, np.inf]), 1.0, 1.0)
     cuts = bands.more_cuts(made, 100, 1000)
     assert made.sizes.max() == 1000

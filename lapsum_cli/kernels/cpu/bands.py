@@ -118,10 +118,7 @@ def more_cuts(bands: Bands, room: int, size: int) -> np.ndarray:
 
 def part(work: Work, cuts: np.ndarray, rate: float, sign: float, common: float = 0.0) -> Bands:
     """Every score into its band. common: what is taken off all weights."""
-    m, kinds = len(cuts), 1 if work.weights is None else 2
-    steps = 1 << (m - 1).bit_length()
-    padded = np.full(steps, np.inf, cuts.dtype)
-    padded[:m] = cuts
+    m, kinds, halved = len(cuts), 1 if work.weights is None else 2, to_halve(cuts)
     scores = work.store(m, work.dtype)
     weights = None if work.weights is None else work.store(m, work.weights)
     workspace = parallel.Workspace()
@@ -129,7 +126,7 @@ def part(work: Work, cuts: np.ndarray, rate: float, sign: float, common: float =
     def of_part(_, x, v):
         places = workspace.array("bands", (len(x),), np.uint16)
         counts, sums = np.zeros((2, m), np.int64), np.zeros((3, kinds, m))
-        band_of(x, x.dtype.type(sign), padded, places)
+        band_of(x, x.dtype.type(sign), halved, places)
         moved = np.empty(len(x), x.dtype)
         starts = np.empty(m + 1, np.int64)
         _move(x, x.dtype.type(sign), cuts, places, counts, starts, moved)
@@ -158,9 +155,16 @@ def part(work: Work, cuts: np.ndarray, rate: float, sign: float, common: float =
     return Bands(cuts, *counts, above, downs, ups, of_cuts, scores, weights)
 
 
+def to_halve(cuts: np.ndarray) -> np.ndarray:
+    """The cuts, and as many more of +inf as make their number a power of two, which halves without a rest."""
+    out = np.full(1 << (len(cuts) - 1).bit_length(), np.inf, cuts.dtype)
+    out[: len(cuts)] = cuts
+    return out
+
+
 @uncounted
 def band_of(x, sign, cuts, bands):
-    """The first cut that is not below each score; cuts (2^b,) rise, and end with +inf."""
+    """The first cut that is not below each score; cuts as `to_halve` has them."""
     for i in range(x.size):
         v, at, step = sign * x[i], 0, cuts.size >> 1
         while step > 0:

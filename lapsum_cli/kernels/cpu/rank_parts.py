@@ -13,7 +13,7 @@ import numpy as np
 from ...core.rankings import Rankings
 from ..jit import uncounted
 from . import parallel
-from .bands import Bands, Store, Work, band_of
+from .bands import Bands, Store, Work, band_of, to_halve
 from .order import Order
 from .rank import buffers_of, finish
 from .sweeps import approach, blocks_of, fade
@@ -117,12 +117,10 @@ def _total_of_cuts(bands, of_cuts, middle, descending) -> float:
 
 
 def places_of(ranked: Ranked, x, sign):
-    """For the scores of a part: the band of each, and how many of each band there are: what `taken` goes by."""
-    cuts, m = ranked.bands.cuts, len(ranked.bands.cuts)
-    padded = np.full(1 << (m - 1).bit_length(), np.inf, cuts.dtype)
-    padded[:m] = cuts
-    places, counts = np.empty(len(x), np.uint16), np.zeros(m, np.int64)
-    band_of(x, x.dtype.type(sign), padded, places)
+    """For the scores of a part: the band of each, and how many of each band there are: what `take` goes by."""
+    cuts = ranked.bands.cuts
+    places, counts = np.empty(len(x), np.uint16), np.zeros(len(cuts), np.int64)
+    band_of(x, x.dtype.type(sign), to_halve(cuts), places)
     _count(x, x.dtype.type(sign), cuts, places, counts)
     return places, counts
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from ...core.rankings import Rankings, frozen
-from ..giant import Giant, LastPass
+from ..giant import LastPass, Ranking
 from ..operation import GRADIENT
 
 SAMPLE = 1 << 18  # scores of a sample, at most
 _BYTES_OF_A_SAMPLE = 32  # a score: itself, and what is summed at it
 
 
-def topk(operation: Any, ranking: Giant) -> LastPass:
+def topk(operation: Any, ranking: Ranking) -> LastPass:
     """As Way.in_parts has it: one look at a sample, one at a bracket, and what a gradient takes."""
     from ...kernels.cpu import topk as kernels
     from ...kernels.cpu.topk_parts import Whole
@@ -59,7 +59,7 @@ def topk(operation: Any, ranking: Giant) -> LastPass:
     return LastPass(look, lambda first, rankings, found: found, numbers)
 
 
-def _gradient(operation: Any, ranking: Giant, scores: Any, cut: Any, rate: Any, sign: Any, numbers: Any) -> Any:
+def _gradient(operation: Any, ranking: Ranking, scores: Any, cut: Any, rate: Any, sign: Any, numbers: Any) -> Any:
     """What gradients are made of, and those for alpha and k among the numbers."""
     from ...kernels.cpu.topk_gradient import gradient_of_parts
     from ...kernels.scalars import cut as cuts
@@ -81,7 +81,7 @@ def _gradient(operation: Any, ranking: Giant, scores: Any, cut: Any, rate: Any, 
     return made
 
 
-def rank(operation: Any, ranking: Giant) -> LastPass:
+def rank(operation: Any, ranking: Ranking) -> LastPass:
     """As Way.in_parts has it: a sample, every score into its band on the disk, and every band sorted."""
     from ...kernels.cpu import rank_parts
 
@@ -108,7 +108,7 @@ def rank(operation: Any, ranking: Giant) -> LastPass:
     return LastPass(look, give, numbers)
 
 
-def sort(operation: Any, ranking: Giant) -> LastPass:
+def sort(operation: Any, ranking: Ranking) -> LastPass:
     """As Way.in_parts has it: the same, and soft-sorted scores as they come, best first."""
     from ...kernels.cpu.sort_parts import sort_bands
 
@@ -128,7 +128,7 @@ def sort(operation: Any, ranking: Giant) -> LastPass:
     return LastPass(lambda rankings: None, give, {})
 
 
-def _bands(operation: Any, ranking: Giant, weights: Any, common: float, spilled: int) -> Any:
+def _bands(operation: Any, ranking: Ranking, weights: Any, common: float, spilled: int) -> Any:
     """The work on it, its bands, and 1 / alpha; spilled: bytes that will be on the disk."""
     from ...kernels.cpu import bands
     from ...kernels.cpu.topk_parts import sample_of_part
@@ -161,12 +161,12 @@ def _bands(operation: Any, ranking: Giant, weights: Any, common: float, spilled:
     return work, found, rate
 
 
-def _numbered(ranking: Giant, operation: Any, function: Any) -> Iterator[Any]:
+def _numbered(ranking: Ranking, operation: Any, function: Any) -> Iterator[Any]:
     """function(first, rankings) for every piece, first: how many scores came before it."""
     return ranking.pieces.of_parts(lambda first, rankings: function(first, operation.seen(rankings)))
 
 
-def _common(ranking: Giant) -> float:
+def _common(ranking: Ranking) -> float:
     """What is taken off an upstream gradient, as kernels.cpu.rank has it."""
     near, far = (ranking.least, ranking.most) if ranking.least > 0 else (ranking.most, ranking.least)
     return near if near * far > 0 and abs(far) <= abs(near + near) else 0.0
