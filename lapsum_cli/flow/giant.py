@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from ..core.errors import OptionError, RankingTooLarge
+from ..core.errors import RankingTooLarge
 from ..formats.files import writing
 from ..formats.sources import Chunk
 from .ahead import ahead
@@ -36,8 +35,6 @@ class Spool:
     """Rows in a temporary file, which goes with the process."""
 
     def __init__(self, folder: str | None):
-        if folder is not None and not os.path.isdir(folder):
-            raise OptionError(f"⟨temp_dir={folder}⟩ is no directory")
         self.name = f"a temporary file in {place_of(folder)}"
         with writing(self.name):
             self.file = tempfile.TemporaryFile(dir=folder, prefix="lapsum-")  # noqa: SIM115  ends with this object

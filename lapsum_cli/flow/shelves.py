@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import IOFailed
+from ..core.errors import IOFailed, OptionError
 from ..formats.files import writing
 from .budget import in_mib
 
@@ -120,7 +120,9 @@ class Shelves:
 
 
 def place_of(folder: str | None) -> str:
-    """Where temporary files go."""
+    """Where temporary files go, by default the system's place; OptionError for what is no directory."""
+    if folder is not None and not os.path.isdir(folder):
+        raise OptionError(f"⟨temp_dir={folder}⟩ is no directory")
     return folder or tempfile.gettempdir()
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..formats.files import writing
+from .shelves import place_of
 
 BITS = 8  # of a key, that tell the buckets of one level apart
 
@@ -17,7 +18,7 @@ class _File:
     """Record batches of one schema in a temporary file, which goes with the process: each is read back by its place."""
 
     def __init__(self, folder: str | None):
-        self.name = f"a temporary file in {folder or tempfile.gettempdir()}"
+        self.name = f"a temporary file in {place_of(folder)}"
         with writing(self.name):
             self.file = tempfile.TemporaryFile(dir=folder, prefix="lapsum-")  # noqa: SIM115  ends with this object
         self.end = 0

@@ -123,8 +123,8 @@ def refusal(operation: Operation, device: str) -> str | None:
         return (
             f"an alpha in {operation.alpha.unit} needs all of it in memory; give it in std or in the unit of the scores"
         )
-    if operation.name == "sort" and operation.gradient:
-        return "the gradient of a sort needs all of it in memory"
+    if operation.gradient and not operation.way.gradient_in_parts:
+        return f"the gradient of a {operation.name} needs all of it in memory"
     return None
 
 

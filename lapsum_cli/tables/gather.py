@@ -9,7 +9,6 @@ temporary files else (flow/spill.py): every row is then written and read once, i
 from __future__ import annotations
 
 import bisect
-import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -19,6 +18,7 @@ import pyarrow.compute as pc
 
 from ..core.errors import DataError, OptionError
 from ..flow.budget import Budget
+from ..flow.shelves import place_of
 from ..flow.spill import BITS, Buckets, Waiting
 from ..formats.plain import plain_schema
 from ..formats.sinks import Sink
@@ -271,8 +271,7 @@ def gathered(
         raise OptionError(
             "⟨sort_groups=True⟩ is for a table with a row for each item and a ⟨group⟩ that tells rankings apart"
         )
-    if folder is not None and not os.path.isdir(folder):
-        raise OptionError(f"⟨temp_dir={folder}⟩ is no directory")
+    place_of(folder)  # refused before anything is read
     made = Gathered(source, table, budget, folder, told)
     inner = type(table)(table.operation, Together(table.layout, made), made, table.asked, table.on)  # type: ignore[arg-type]
     if made.place not in inner.schema.names:  # a single row, of all

@@ -18,7 +18,7 @@ from ..jit import block_sum, inner, uncounted
 from ..scalars.functions import exp_nonpositive
 from ..scalars.summary import merged
 from . import parallel
-from .vectors import BLOCK
+from .vectors import BLOCK, block_total
 
 
 class Store(Protocol):
@@ -226,8 +226,8 @@ def _summarise(moved, weights, cuts, starts, rate, buffers, sums):
             block, to_high, to_low = moved[start:stop], buffers[0, : stop - start], buffers[1, : stop - start]
             _fades(block, high, -rate, to_high)
             _fades(block, low, rate, to_low)
-            sums[0, 0, band] += _total(to_high)
-            sums[1, 0, band] += _total(to_low)
+            sums[0, 0, band] += block_total(to_high, to_high.size)
+            sums[1, 0, band] += block_total(to_low, to_low.size)
             if weights is not None:
                 sums[0, 1, band] += _weighted(to_high, weights[start:stop])
                 sums[1, 1, band] += _weighted(to_low, weights[start:stop])
@@ -238,14 +238,6 @@ def _fades(x, cut, rate, out):
     """e^-distance/alpha to a cut; the rate is negative for scores below it."""
     for i in range(x.size):
         out[i] = exp_nonpositive(-(np.float64(x[i]) - cut) * rate)
-
-
-@block_sum
-def _total(values):
-    total = 0.0
-    for i in range(values.size):
-        total += values[i]
-    return total
 
 
 @block_sum
