@@ -8,7 +8,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import ModuleType
@@ -31,6 +31,7 @@ from ..tables.results import Counts, Table, Total
 from .files import Job, Shard, count_losses, run_shard
 from .planned import How, Plan, about, directory_of, plan_of, planned
 from .returning import returned_group
+from .shuffled import FOLDER, Stage, Task, stages_of
 
 _GROUPS = ".lapsum-groups"  # the folder of what shards leave of their groups until all are finished
 _COUNTED = ("rows", "rankings", "scores", "written", "short", "nan", "alone")
@@ -97,6 +98,7 @@ def _opened(plan: Plan, line: Mapping[str, Any], how: How, force: bool) -> Itera
                 manifest.go_on()
             else:
                 _remove(directory, [file["name"] for old in manifest.done.values() for file in old["files"]])
+                _remove_aside(plan)
                 manifest.begin({**line, "shards": len(plan.shards)})
             yield plan, manifest
         except BaseException:
@@ -177,9 +179,15 @@ def _folders(plan: Plan) -> list[str]:
     return sorted(found, key=len, reverse=True)
 
 
+def _remove_aside(plan: Plan) -> None:
+    """What shards leave to each other."""
+    for folder in (_GROUPS, FOLDER):
+        shutil.rmtree(os.path.join(plan.directory, folder), ignore_errors=True)
+
+
 def _remove_folders(plan: Plan, with_own: bool) -> None:
     """The directories that are empty, that of the data set among them or not."""
-    shutil.rmtree(os.path.join(plan.directory, _GROUPS), ignore_errors=True)
+    _remove_aside(plan)
     for folder in _folders(plan)[: None if with_own else -1]:
         with contextlib.suppress(OSError):
             os.rmdir(folder)
@@ -187,22 +195,23 @@ def _remove_folders(plan: Plan, with_own: bool) -> None:
 
 @dataclass(frozen=True)
 class _Finished:
-    """What a worker tells of a shard: its number in the plan, what was done, its files, and how long it took."""
+    """What a worker tells of a task: its name and number, what was done, its files, and how long it took."""
 
+    name: str
     number: int
     counts: Counts
     files: list[dict[str, Any]]
     seconds: float
 
 
-def _run_one(job: Job, directory: str, shard: Shard) -> _Finished:
-    """A shard of a data set: its files are there, whole, when this returns."""
+def _run_one(do: Callable[[Job, Any], Counts], job: Job, directory: str, task: Task) -> _Finished:
+    """A task of a data set: its files are there, whole, when this returns."""
     began = time.monotonic()
-    os.makedirs(os.path.dirname(shard.path or ""), exist_ok=True)
-    counts = run_shard(job, shard)
+    os.makedirs(os.path.dirname(task.path), exist_ok=True)
+    counts = do(job, task.given)
     root = os.path.realpath(directory)
     files = [{"name": os.path.relpath(path, root), "bytes": os.path.getsize(path)} for path in counts.files]
-    return _Finished(shard.number, counts, files, time.monotonic() - began)
+    return _Finished(task.name, task.number, counts, files, time.monotonic() - began)
 
 
 class _Run:
@@ -211,12 +220,19 @@ class _Run:
     def __init__(self, job: Job, engine: ModuleType, plan: Plan, manifest: Manifest, table: Table):
         self.job, self.engine, self.plan, self.manifest, self.table = job, engine, plan, manifest, table
         layout = table.layout
-        self.compares = isinstance(layout, Long) and bool(layout.group) and len(plan.shards) > 1
+        self.is_shuffled = job.sort_groups
+        is_grouped = isinstance(layout, Long) and bool(layout.group) and not self.is_shuffled
+        self.compares = is_grouped and len(plan.shards) > 1
         self.fresh: list[Counts] = []
+        shards = tuple(self._task(i) for i in range(len(plan.shards)))
+        sizes = tuple(shard.bytes for shard in plan.shards)
+        self.stages = [Stage(run_shard, shards, sizes)]
+        if self.is_shuffled:
+            self.stages = stages_of(plan.directory, shards, sizes)
 
     def run(self) -> DataSet:
         """Compute what is to be done, and see that no ranking comes twice; what was done in all."""
-        for folder in filter(os.path.isdir, _folders(self.plan)):
+        for folder in filter(os.path.isdir, [*_folders(self.plan), os.path.join(self.plan.directory, FOLDER)]):
             remove_dead(folder)
         if self.compares:
             os.makedirs(os.path.join(self.plan.directory, _GROUPS), exist_ok=True)
@@ -230,39 +246,49 @@ class _Run:
         found = self._joined()
         if not self.manifest.is_complete or self.plan.todo:
             self.manifest.end({name: getattr(found, name) for name in ("shards", *_COUNTED)})
-        shutil.rmtree(os.path.join(self.plan.directory, _GROUPS), ignore_errors=True)  # needed until that is said
+        _remove_aside(self.plan)  # needed until that is said
         return found
 
     def _compute(self) -> None:
-        todo = [self._shard(i) for i, one in enumerate(self.plan.shards) if one.name not in self.plan.done]
-        told = _Progress(self.job.words, self.plan)
-        job = replace(self.job, words=Silent() if sends(self.engine) else told, replaces=True)
+        job = self.job
         if divides(self.engine):
             job = replace(job, memory=self.plan.memory, threads=self.plan.threads)
-        finished = self.engine.run(partial(_run_one, job, self.plan.directory), todo, self.plan.workers)
-        with contextlib.closing(finished) if hasattr(finished, "close") else contextlib.nullcontext():
-            for one in finished:
-                self.manifest.add(self._line(one))
-                self.fresh.append(one.counts)
-                told.finished(one.number, one.counts.rows)
+        stages = self.stages if self.plan.todo else []
+        for i, stage in enumerate(stages):
+            todo = [task for task in stage.tasks if not self._is_finished(task)]
+            told = _Progress(self.job.words, stage, todo, (i, len(stages)))
+            told_by_all = replace(job, words=Silent() if sends(self.engine) else told, replaces=True)
+            run_one = partial(_run_one, stage.do, told_by_all, self.plan.directory)
+            finished = self.engine.run(run_one, todo, self.plan.workers)
+            with contextlib.closing(finished) if hasattr(finished, "close") else contextlib.nullcontext():
+                for one in finished:
+                    self.manifest.add(self._line(one))
+                    self.fresh.append(one.counts)
+                    told.finished(one.number, one.counts.rows)
 
-    def _shard(self, i: int) -> Shard:
+    def _is_finished(self, task: Task) -> bool:
+        line = self.manifest.done.get(task.name)
+        if line is None or not self.is_shuffled:
+            return task.name in self.plan.done
+        return all(map(partial(_is_there, self.plan.directory), line["files"]))
+
+    def _task(self, i: int) -> Task:
         planned = self.plan.shards[i]
         groups = _groups_of(self.plan.directory, i) if self.compares else None
         path = os.path.join(self.plan.directory, planned.name)
-        return Shard(planned.piece.parts, path, i, planned.piece.before, groups)
+        return Task(planned.name, i, path, Shard(planned.piece.parts, path, i, planned.piece.before, groups))
 
     def _line(self, one: _Finished) -> dict[str, Any]:
         """What the manifest says of a shard."""
         counted = {name: getattr(one.counts, name) for name in _COUNTED}
         losses = [[float(total), total.count] for total in one.counts.totals]
         told = {"losses": losses, "groups": self.compares, "seconds": round(one.seconds, 3), "files": one.files}
-        return {SHARD: self.plan.shards[one.number].name, **counted, **told}
+        return {SHARD: one.name, **counted, **told}
 
     def _joined(self) -> DataSet:
         """The counts of all shards, as the manifest has them."""
-        lines = [self.manifest.done[shard.name] for shard in self.plan.shards]
-        found = DataSet(shards=len(lines), resumed=len(self.plan.done))
+        lines = [self.manifest.done[task.name] for stage in self.stages for task in stage.tasks]
+        found = DataSet(shards=len(self.plan.shards), resumed=len(self.plan.done))
         for name in _COUNTED:
             setattr(found, name, sum(line[name] for line in lines))
         for losses in (line["losses"] for line in lines if line["losses"]):
@@ -296,30 +322,37 @@ class _Run:
 
 
 class _Progress(Silent):
-    """How far a data set is: its shards tell where they run in this process, and each when it is finished."""
+    """How far a data set is: its tasks tell where they run in this process, and each when it is finished."""
 
-    def __init__(self, words: Silent, plan: Plan):
-        self.words, self.sizes = words, [shard.bytes for shard in plan.shards]
-        self.left = {i for i, shard in enumerate(plan.shards) if shard.name not in plan.done}
-        self.total = sum(self.sizes[i] for i in self.left)
+    def __init__(self, words: Silent, stage: Stage, todo: list[Task], place: tuple[int, int]):
+        """place: which stage it is, of how many."""
+        self.words, self.weights = words, stage.weights
+        self.left = {task.number for task in todo}
+        self.total = sum(self.weights[i] for i in self.left)
         self.bytes, self.rows, self.count = 0, 0, len(self.left)
+        (self.before, self.of), self.is_last = place, place[0] + 1 == place[1]
         if self.left:
-            words.files(0, self.count)
-            words.read(0.0)
+            if self.is_last:
+                words.files(0, self.count)
+            self._read(0.0)
+
+    def _read(self, bytes_: float) -> None:
+        self.words.read((self.before + bytes_ / max(self.total, 1)) / self.of)
 
     def progress(self, rows: int, total: int | None) -> None:
-        """So many rows of a shard are written."""
+        """So many rows of a task are written."""
         self.words.progress(self.rows + rows, None)
 
     def read(self, share: float | None) -> None:
-        """So much of a shard is done, of which one runs at a time."""
+        """So much of a task is done, of which one runs at a time."""
         if share is not None and self.left:
-            self.words.read((self.bytes + share * self.sizes[min(self.left)]) / max(self.total, 1))
+            self._read(self.bytes + share * self.weights[min(self.left)])
 
     def finished(self, i: int, rows: int) -> None:
-        """A shard is done."""
+        """A task is done."""
         self.left.discard(i)
-        self.bytes, self.rows = self.bytes + self.sizes[i], self.rows + rows
-        self.words.files(self.count - len(self.left), self.count)
+        self.bytes, self.rows = self.bytes + self.weights[i], self.rows + rows
+        if self.is_last:
+            self.words.files(self.count - len(self.left), self.count)
         self.words.progress(self.rows, None)
-        self.words.read(self.bytes / max(self.total, 1))
+        self._read(self.bytes)

@@ -14,10 +14,12 @@ from ..engines.plan import Piece, pieces
 from ..flow.budget import MIB
 from ..flow.process import LEAST, memory_size
 from ..formats import FORMATS, output_format
-from ..formats.files import MANIFEST, STDIN, is_directory
+from ..formats.files import MANIFEST, STDIN, Part, is_directory
 from ..formats.mirror import mirrored, named
 from ..formats.sources import Sources
+from ..tables.gather import refuse_without_group
 from ..tables.results import Table
+from . import shuffled
 from .files import Job
 
 
@@ -74,7 +76,7 @@ def directory_of(job: Job, sources: Sequence[Any], directory: str | None) -> str
     if any(not isinstance(one, str) or one == STDIN or _is_pipe(one) for one in sources):
         raise OptionError(f"{directory}: a directory of results needs files to read; name one file with ⟨sink⟩")
     if job.sort_groups:
-        raise OptionError(f"{directory}: ⟨sort_groups=True⟩ writes one file; name one with ⟨sink⟩")
+        shuffled.refuse(job)
     if job.asked.reduction != "none" and not job.operation.gradient:
         raise OptionError(
             f"{directory}: ⟨reduction={job.asked.reduction}⟩ gives one row of all rankings; name one file with ⟨sink⟩"
@@ -97,7 +99,12 @@ def planned(job: Job, source: Sources, table: Table, sources: list[str], directo
     inputs = {_identity(file.name) for file in (*source.inputs, *source.beside.values())}
     if source.is_array and not table.layout.closes_with_row and len(source.inputs) > 1:
         job.say(f"each of {len(source.inputs)} vectors is a ranking of its own, as none would be in one output")
-    for file, piece in zip(source.inputs, pieces(source, table.layout, job.operation.by_number), strict=True):
+    if job.sort_groups:
+        refuse_without_group(table.layout)
+        found_pieces = [Piece((Part(file.name),), source.rows_of(file)) for file in source.inputs]
+    else:
+        found_pieces = pieces(source, table.layout, job.operation.by_number)
+    for file, piece in zip(source.inputs, found_pieces, strict=True):
         format = source.format_of(file)
         if job.to_format or (FORMATS[format].kind == "array") != table.is_array:
             format = output_format(None, job.to_format, table.is_array)
@@ -136,9 +143,12 @@ def plan_of(job: Job, directory: str, shards: Sequence[Planned], workers: int, d
     passes = ["the groups at the head and the end of each file, to plan"]
     if job.operation.by_number:
         passes = ["all groups, to number the rankings, by which noise is drawn"]
+    if job.sort_groups:
+        passes = []
     if job.asked.reduction == "mean":
         passes.append("all rankings, to count those that have a loss, of which the gradient is that of the mean")
-    return Plan(directory, tuple(shards), workers, size, threads, (*passes, "all rows, to compute and write"))
+    computes = shuffled.PASSES if job.sort_groups else ("all rows, to compute and write",)
+    return Plan(directory, tuple(shards), workers, size, threads, (*passes, *computes))
 
 
 def about(job: Job, table: Table, source: Sources) -> dict[str, Any]:
@@ -168,6 +178,7 @@ def options_of(job: Job) -> dict[str, str]:
         **{"upstream": names.upstream, "target": names.target, "item": names.item, "keep": names.keep},
         **{"alpha_column": names.alpha, "k_column": names.k},
         **{"nan": asked.nan, "column": asked.column, "reduction": asked.reduction},
+        "sort_groups": job.sort_groups,
         **{"from_format": job.from_format, "to_format": job.to_format, "dialect": job.dialect},
     }
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +41,25 @@ class _File:
         with writing(self.name):
             self.file.seek(place[0])
             return pa.ipc.read_record_batch(pa.py_buffer(self.file.read(place[1])), schema)
+
+
+def parted(
+    batches: list[pa.RecordBatch], number: Callable[[pa.Table], np.ndarray]
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The rows of batches, which are taken out of the list, by their numbers (n,), small and unsigned: those of each
+    number together, as they came.
+    """
+    table = pa.Table.from_batches(batches).combine_chunks()
+    batches.clear()
+    at = number(table)
+    order = np.argsort(at, kind="stable")  # of one or two bytes: a radix sort
+    moved = table.take(pa.array(order)).combine_chunks().to_batches()
+    del table
+    stop = 0
+    for found, size in enumerate(np.bincount(at).tolist()):
+        start, stop = stop, stop + size
+        if size:
+            yield found, moved[0].slice(start, size)
 
 
 class Waiting:
@@ -97,25 +116,20 @@ class Buckets:
 
     def _part(self, file: _File | None) -> None:
         """What is pending goes to its buckets, in a file or in memory."""
-        table = pa.Table.from_batches(self.pending).combine_chunks()
-        self.pending, self.bytes, self.schema = [], 0, table.schema
-        keys = np.asarray(table.column(self.key).chunk(0)).astype(np.uint64, copy=False)
-        at = ((keys >> np.uint64(self.shift)) & np.uint64((1 << BITS) - 1)).astype(np.uint8)
-        order = np.argsort(at, kind="stable")  # of bytes: a radix sort
-        [moved], keys = table.take(pa.array(order)).combine_chunks().to_batches(), keys[order]
-        del table
-        stop = 0
-        for bucket, size in enumerate(np.bincount(at, minlength=1 << BITS).tolist()):
-            start, stop = stop, stop + size
-            if not size:
-                continue
-            rows = moved.slice(start, size)
+        self.schema, self.bytes = self.pending[0].schema, 0
+        for bucket, rows in parted(self.pending, self._bucket):
             entry = file.put(rows) if file else rows
             self.buckets[bucket].append(entry)
             self.sizes[bucket] += entry[1] if isinstance(entry, tuple) else rows.nbytes
             least, largest = self.ends[bucket]
-            own = keys[start:stop]
-            self.ends[bucket] = min(least, int(own.min())), max(largest, int(own.max()))
+            keys = self._keys(rows)
+            self.ends[bucket] = min(least, int(keys.min())), max(largest, int(keys.max()))
+
+    def _bucket(self, rows: pa.Table) -> np.ndarray:
+        return ((self._keys(rows) >> np.uint64(self.shift)) & np.uint64((1 << BITS) - 1)).astype(np.uint8)
+
+    def _keys(self, rows: pa.Table | pa.RecordBatch) -> np.ndarray:
+        return np.asarray(rows.column(self.key)).astype(np.uint64, copy=False)
 
     def parts(self, size: int) -> Iterator[tuple[Iterator[pa.RecordBatch], bool]]:
         """All rows once, in ascending order of their buckets, in parts of no more than `size` bytes, or of one key,

@@ -75,7 +75,10 @@ FAULTS = [
     ("rank in.csv -o out/ --workers 2", {"sink": "new/", "workers": 2}),
     ("rank in.csv -o out.csv --resume", {"resume": True}),
     ("rank in.csv -o . --dry-run", {"sink": ".", "dry_run": True}),
-    ("rank in.csv -o out/ --sort-groups", {"sink": "new/", "sort_groups": True}),
+    (
+        "topk in.csv -o out/ --k 1 --method noised --sort-groups",
+        {"sink": "new/", "k": 1, "method": "noised", "sort_groups": True},
+    ),
     (
         "loss ndcg in.csv -o out/ --target a --reduction mean",
         {"sink": "new/", "loss": "ndcg", "target": "a", "reduction": "mean"},

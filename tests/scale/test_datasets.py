@@ -166,7 +166,11 @@ def test_names_are_those_of_the_input(tmp_path):
 
 
 REFUSED = {
-    "sorted": ({"sort_groups": True}, OptionError, "sort_groups=True writes one file"),
+    "noise by number": (
+        {"operation": "topk", "k": 3, "method": "noised", "sort_groups": True},
+        OptionError,
+        "sort_groups=True knows in one output alone",
+    ),
     "reduced": ({"operation": "loss", "loss": "ndcg", "target": "label", "reduction": "mean"}, OptionError, "one row"),
     "in memory": ({"source": scored()}, OptionError, "needs files to read"),
     "a pipe": ({"source": "pipe"}, OptionError, "needs files to read"),
