@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -27,8 +27,8 @@ _FILLED = 0.7  # of a band, on average
 class Again(Protocol):
     """Rows that can be read as often as one likes."""
 
-    def chunks(self) -> Iterator[Chunk]:
-        """All of them."""
+    def chunks(self, names: Sequence[str] | None) -> Iterator[Chunk]:
+        """All of them: these columns alone, or all."""
 
 
 class Spool:
@@ -45,6 +45,7 @@ class Spool:
         """Some more rows."""
         with writing(self.name):
             if self.writer is None:
+                self.schema = chunk.batch.schema
                 options = pa.ipc.IpcWriteOptions(compression="lz4")
                 self.writer = pa.ipc.new_file(pa.PythonFile(self.file, "w"), chunk.batch.schema, options=options)
             self.writer.write_batch(chunk.batch)
@@ -56,13 +57,17 @@ class Spool:
             self.writer.close()
             self.file.flush()
 
-    def chunks(self) -> Iterator[Chunk]:
+    def chunks(self, names: Sequence[str] | None) -> Iterator[Chunk]:
         """As Again has it."""
+        options = pa.ipc.IpcReadOptions()
+        if names is not None:
+            options.included_fields = [self.schema.get_field_index(name) for name in names]
         with writing(self.name):
-            reader = pa.ipc.open_file(pa.PythonFile(self.file, "r"))
+            reader = pa.ipc.open_file(pa.PythonFile(self.file, "r"), options=options)
         for i, (file, row) in enumerate(self.places):
             with writing(self.name):
                 batch = reader.get_batch(i)
+            batch = batch if names is None else batch.select(names)
             yield Chunk(batch, file, row)
             del batch
 
@@ -78,15 +83,16 @@ class Giant:
     rows        those that can be read again
     ends_input  whether the input has no other ranking, and is not read on
     cost        bytes of the budget that it gives back
+    needed      the columns that are computed with
     """
 
-    def __init__(self, name: str, rows: Again, ends_input: bool, cost: int):
-        self.name, self.rows, self.ends_input, self.cost = name, rows, ends_input, cost
+    def __init__(self, name: str, rows: Again, ends_input: bool, cost: int, needed: Sequence[str]):
+        self.name, self.rows, self.ends_input, self.cost, self.needed = name, rows, ends_input, cost, needed
 
-    def batches(self) -> Iterator[Batch]:
-        """Its rows, once, in pieces."""
+    def batches(self, whole: bool) -> Iterator[Batch]:
+        """Its rows, once, in pieces: whole rows, or what is computed with."""
         first = 0
-        for chunk in self.rows.chunks():
+        for chunk in self.rows.chunks(None if whole else self.needed):
             yield Batch([chunk], np.zeros(1, np.int64), 0, first=first)
             first += chunk.batch.num_rows
 
@@ -128,11 +134,12 @@ class Pieces:
 
     def of_parts(self, function: Callable[[int, Any], Any]) -> Iterator[Any]:
         """What function(first, rankings) returns for every piece, in order; first: rows that came before."""
-        return self.over(lambda batch: function(batch.first, self.rankings(batch)), self.batches())
+        batches = self.batches(whole=False)
+        return self.over(lambda batch: function(batch.first, self.rankings(batch)), batches)
 
-    def batches(self) -> Iterator[Batch]:
-        """The rows, once, read ahead of who asks."""
-        return ahead(self.giant.batches(), self.budget)
+    def batches(self, whole: bool = True) -> Iterator[Batch]:
+        """The rows, once, read ahead of who asks: whole ones, or what is computed with."""
+        return ahead(self.giant.batches(whole), self.budget)
 
     def over(self, function: Callable[[Any], Any], items: Iterable) -> Iterator[Any]:
         """As above."""

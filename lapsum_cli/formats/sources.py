@@ -246,18 +246,19 @@ class Sources:
         for file in (*self.inputs, *self.beside.values()):
             file.close()
 
-    def chunks(self) -> Iterator[Chunk]:
+    def chunks(self, names: Sequence[str] | None = None) -> Iterator[Chunk]:
         """The rows of all inputs, checked and in plain form, in chunks of about `room.chunk` bytes, whatever batches
-        hold them.
+        hold them. names: these columns alone.
         """
         size = max(self.room.chunk, min(len(self.schema) * _COLUMN, self.room.size // 32))
-        plain, earlier = plain_schema(self.schema), 0
+        plain, earlier = self._plain(names), 0
         for file in self.inputs:
-            source = self.first if file is self.inputs[0] else self._open(file)
+            source = self.first if file is self.inputs[0] else self._open(file, names)
             self._check_columns(source.schema, file.name)
             taken = 0
             for row, batch in _within(source.batches(size), file.first, file.stop):
                 batch = self.partitions.batch(batch, file.name)
+                batch = batch if names is None else batch.select(names)
                 _check(batch, file.name, row)
                 for start, stop in _parts(batch, plain, size):
                     if start < stop:
@@ -274,20 +275,22 @@ class Sources:
 
     @property
     def can_be_read_again(self) -> bool:
-        """Whether another pass costs no more than reading: of arrays in files."""
-        return self.is_array and all(file.is_regular for file in (*self.inputs, *self.beside.values()))
+        """Whether another pass costs no more than reading: of files that are no text."""
+        files = [*self.inputs, *self.beside.values()]
+        are_files = all(isinstance(file, Input) and file.is_regular for file in files)
+        return are_files and not any(FORMATS[self.format_of(file)].is_text for file in self.inputs)
 
-    def again(self) -> Iterator[Chunk]:
-        """All rows, once more, from the first; whoever was reading them is not to go on. DataError where a file is not
-        what it was at the first time.
+    def again(self, names: Sequence[str] | None = None) -> Iterator[Chunk]:
+        """All rows, once more, from the first, of these columns alone or of all; whoever was reading them is not to go
+        on. DataError where a file is not what it was at the first time.
         """
         files = [file for file in (*self.inputs, *self.beside.values()) if isinstance(file, Input)]
         before = self.stamps = self.stamps or [file.stamp() for file in files]
         for file in files:
             file.close()
-        self.first = self._open(self.inputs[0])
+        self.first = self._open(self.inputs[0], names)
         self.read.clear()
-        yield from self.chunks()
+        yield from self.chunks(names)
         for file, stamp in zip(files, before, strict=True):
             if file.stamp() != stamp:
                 raise DataError(f"{file.name}: was written to while it was read; run again when it is whole")
@@ -296,7 +299,7 @@ class Sources:
         """Some columns of all rows of an input, as `chunks` has them; others are not read where its format can leave
         them out. at_end: of as few rows as the format finds, of which the last is that of the input.
         """
-        plain = pa.schema([plain_schema(self.schema).field(name) for name in names])
+        plain = self._plain(names)
         again = file if isinstance(file, Frame) else Input(file.name)
         with contextlib.closing(again):
             source = self._open(again, names)
@@ -307,6 +310,10 @@ class Sources:
                 yield Chunk(self._declared(batch, plain, file.name), file.name, row + 1)
                 row += batch.num_rows
                 del batch
+
+    def _plain(self, names: Sequence[str] | None) -> pa.Schema:
+        plain = plain_schema(self.schema)
+        return plain if names is None else pa.schema([plain.field(name) for name in names])
 
     def rows_of(self, file: Input | Frame) -> int | None:
         """How many rows an input has, where it says so."""

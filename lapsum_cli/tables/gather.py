@@ -65,11 +65,10 @@ class Numbered:
     """
 
     def __init__(self, source: Sources, table: Table):
-        names, known = table.layout.names, source.schema.names
+        known = source.schema.names
         self.layout: Long = table.layout  # type: ignore[assignment]
-        beside = [*names.each.values(), *names.beside.values(), *filter(None, [table.asked.item])]
         self.by_ranking = table.by_ranking
-        self.needed = list(dict.fromkeys([*self.layout.group, self.layout.score, *beside, *table.goes_along]))
+        self.needed = list(dict.fromkeys([*table.needed, *table.goes_along]))
         self.row, self.key, self.began = (_unlike(known, name) for name in ("row", "hash", "began"))
         numbers = [self.row, self.began] if self.by_ranking else [self.row]
         self.place = numbers[-1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -21,15 +21,15 @@ from ..operations.warm import warm_in_parts
 from .results import Counts, Table
 
 
-class _Array:
-    """An array in a file, which is one ranking."""
+class _Input:
+    """All of an input, which is one ranking."""
 
     def __init__(self, source: Any):
         self.source = source
 
-    def chunks(self) -> Iterator[Chunk]:
-        """All of it."""
-        found: Iterator[Chunk] = self.source.again()
+    def chunks(self, names: Sequence[str] | None) -> Iterator[Chunk]:
+        """As flow.giant.Again has it."""
+        found: Iterator[Chunk] = self.source.again(names)
         return found
 
 
@@ -63,8 +63,8 @@ class Giants:
         """A ranking that was found, and its chunks, of which the rest is still to be read."""
         warm_in_parts(cast(ByMethod, self.operation), str(self.table.dtype), self.on, self.told.say)
         self.told.settle()  # kernels stay: memory is measured with them
-        if getattr(self.source, "can_be_read_again", False):
-            rows: Any = _Array(self.source)
+        if not self.table.layout.group and getattr(self.source, "can_be_read_again", False):
+            rows: Any = _Input(self.source)
         else:
             rows = Spool(self.told.temp_dir)
             self.told.say(f"{name}: is larger than ⟨memory⟩; its rows wait in {rows.name} for one pass after another")
@@ -73,7 +73,7 @@ class Giants:
             rows.end()
         size = self.budget.size
         self.budget.take(size, 0)
-        return Giant(name, rows, isinstance(rows, _Array), size)
+        return Giant(name, rows, isinstance(rows, _Input), size, self.table.needed)
 
     def results(self, giant: Giant, counts: Counts) -> Iterator[pa.Table]:
         """The rows of the result."""

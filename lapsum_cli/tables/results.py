@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -168,6 +169,14 @@ class Table:
         """The columns of the input that say what a ranking is: groups and scores."""
         described = self.layout.describe().values()
         return [name for given in described for name in ([given] if isinstance(given, str) else given)]
+
+    @property
+    def needed(self) -> list[str]:
+        """The columns of a table with a row for each item that are computed with."""
+        layout: Any = self.layout
+        names = layout.names
+        given = [layout.score, *names.each.values(), *names.beside.values(), *filter(None, [self.asked.item])]
+        return list(dict.fromkeys([*layout.group, *given]))
 
     def _add(self, slot: str, new: pa.Field) -> None:
         """A new column of the result, of the slot of this name."""

@@ -83,6 +83,23 @@ def test_a_giant_from_a_pipe(queries, tmp_path, format):
     alike(pq.read_table(little), pq.read_table(results(tmp_path, "-", *asked, memory=ENOUGH, stdin=given)[1]))
 
 
+@pytest.mark.parametrize("format", ["parquet", "arrow"])
+def test_a_table_without_a_group_is_read_again(queries, tmp_path, format):
+    """Of two files, with what stands beside the scores."""
+    table = queries.slice(105, ROWS).drop_columns(["qid"])
+    put(table.slice(0, ROWS // 3), tmp_path / f"a.{format}", rows=100_000)
+    put(table.slice(ROWS // 3), tmp_path / f"b.{format}", rows=100_000)
+    found = []
+    for memory in (LITTLE, ENOUGH):
+        out = tmp_path / f"{memory}.parquet"
+        asked = ("rank", "--group", "", "--upstream", "pull", "--memory", memory, "-o", out)
+        done = run(*asked, tmp_path / f"a.{format}", tmp_path / f"b.{format}")
+        assert done.returncode == 0, done.stderr.decode()
+        assert b"wait in a temporary file" not in done.stderr
+        found.append(pq.read_table(out))
+    alike(*found)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_a_vector_is_read_again(tmp_path, dtype):
     rng = np.random.default_rng(1)
