@@ -7,6 +7,9 @@ x      (..., n) float16, bfloat16, float32 or float64: rankings on the last axis
 alpha  softness: a number, "0.1std" or "0.15mad" (held constant in gradients), or a tensor that broadcasts to (...):
        one for each ranking, which gets a gradient; k likewise. A last axis of one number, beside that of the scores,
        will do
+dim    the axis along which rankings go, by default the last; of alpha and k too where they have as many axes as x
+mask   bool, of a shape that broadcasts to that of x: False for scores that take no part, which come last
+straight_through: the hard result, with the gradient of the soft one
 
 A tensor on a GPU is computed there, on the current stream (extra `cuda`), and so are the gradients for alpha and k:
 nothing waits, forward or backward, but a loss, whose scores cross to the host and back, and a k in percent. So nobody
@@ -45,6 +48,7 @@ from ..operations.rank import Rank
 from ..operations.sort import Sort
 from ..operations.topk import TopK
 from ..operations.warm import warm
+from .axes import Lying, StraightThrough, brought, from_last, option_brought, target_brought
 from .function import Call, Function
 from .places import NOTHING, device_of
 from .surroundings import eagerly
@@ -71,37 +75,64 @@ def soft_rank(
     alpha: Any = "0.1std",
     descending: bool = True,
     base: int = 1,
+    dim: int = -1,
+    mask: torch.Tensor | None = None,
+    straight_through: bool = False,
     method: str = "lapsum",
     **own: Any,
 ) -> torch.Tensor:
     """Soft rank of every score, best first from `base`; approximates  x.argsort(descending=True).argsort() + 1."""
-    return _apply(operation_of(Rank, _constant(alpha, Alpha), descending, base=base, method=method, **own), x, alpha)
+    own |= {"base": base}
+    return _soft(Rank, x, alpha, EACH, descending, Lying(dim, mask), straight_through, method, own)
 
 
 @eagerly
 def soft_sort(
-    x: torch.Tensor, *, alpha: Any = "0.1std", descending: bool = True, method: str = "lapsum", **own: Any
+    x: torch.Tensor,
+    *,
+    alpha: Any = "0.1std",
+    descending: bool = True,
+    dim: int = -1,
+    mask: torch.Tensor | None = None,
+    straight_through: bool = False,
+    method: str = "lapsum",
+    **own: Any,
 ) -> torch.Tensor:
     """Soft-sorted scores, best first; approximates  x.sort(descending=True).values."""
-    return _apply(operation_of(Sort, _constant(alpha, Alpha), descending, method=method, **own), x, alpha)
+    return _soft(Sort, x, alpha, EACH, descending, Lying(dim, mask), straight_through, method, own)
 
 
 @eagerly
 def soft_topk(
-    x: torch.Tensor, k: Any, *, alpha: Any = "0.1std", largest: bool = True, method: str = "lapsum", **own: Any
+    x: torch.Tensor,
+    k: Any,
+    *,
+    alpha: Any = "0.1std",
+    largest: bool = True,
+    dim: int = -1,
+    mask: torch.Tensor | None = None,
+    straight_through: bool = False,
+    method: str = "lapsum",
+    **own: Any,
 ) -> torch.Tensor:
     """Soft membership in the top k, in [0, 1], with the sum k; approximates  x >= x.topk(k).values[-1]."""
-    operation = operation_of(TopK, _constant(alpha, Alpha), largest, k=_k(k, method), method=method, **own)
-    return _apply(operation, x, alpha, k)
+    return _soft(TopK, x, alpha, k, largest, Lying(dim, mask), straight_through, method, own)
 
 
 @eagerly
 def log_soft_topk(
-    x: torch.Tensor, k: Any, *, alpha: Any = "0.1std", largest: bool = True, method: str = "lapsum", **own: Any
+    x: torch.Tensor,
+    k: Any,
+    *,
+    alpha: Any = "0.1std",
+    largest: bool = True,
+    dim: int = -1,
+    mask: torch.Tensor | None = None,
+    method: str = "lapsum",
+    **own: Any,
 ) -> torch.Tensor:
     """Logarithm of soft_topk, with all its digits in both tails; -inf where the membership is 0."""
-    operation = operation_of(TopK, _constant(alpha, Alpha), largest, k=_k(k, method), log=True, method=method, **own)
-    return _apply(operation, x, alpha, k)
+    return _soft(TopK, x, alpha, k, largest, Lying(dim, mask), False, method, {**own, "log": True})
 
 
 @eagerly
@@ -122,9 +153,12 @@ def spearman_loss(
     alpha: Any = "0.1std",
     descending: bool = True,
     reduction: str = "mean",
+    dim: int = -1,
+    mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """1 - the correlation of the soft ranks with the ranks of the target; see lapsum_cli.spearman_loss."""
-    return loss("spearman", x, target, alpha=alpha, descending=descending, reduction=reduction)
+    how = {"alpha": alpha, "descending": descending, "reduction": reduction, "dim": dim, "mask": mask}
+    return loss("spearman", x, target, **how)
 
 
 @eagerly
@@ -136,9 +170,12 @@ def topk_loss(
     alpha: Any = "0.1std",
     descending: bool = True,
     reduction: str = "mean",
+    dim: int = -1,
+    mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Cross-entropy of soft memberships against the target's top k; see lapsum_cli.topk_loss."""
-    return loss("topk", x, target, k=k, alpha=alpha, descending=descending, reduction=reduction)
+    how = {"alpha": alpha, "descending": descending, "reduction": reduction, "dim": dim, "mask": mask}
+    return loss("topk", x, target, k=k, **how)
 
 
 @eagerly
@@ -150,9 +187,12 @@ def recall_loss(
     alpha: Any = "0.1std",
     descending: bool = True,
     reduction: str = "mean",
+    dim: int = -1,
+    mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """1 - soft recall at k; see lapsum_cli.recall_loss."""
-    return loss("recall", x, target, k=k, alpha=alpha, descending=descending, reduction=reduction)
+    how = {"alpha": alpha, "descending": descending, "reduction": reduction, "dim": dim, "mask": mask}
+    return loss("recall", x, target, k=k, **how)
 
 
 @formerly("at", "k")
@@ -166,9 +206,12 @@ def ndcg_loss(
     alpha: Any = "0.1std",
     descending: bool = True,
     reduction: str = "mean",
+    dim: int = -1,
+    mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """1 - NDCG at the soft ranks, of the k best alone if given; see lapsum_cli.ndcg_loss."""
-    return loss("ndcg", x, target, k=k, gain=gain, alpha=alpha, descending=descending, reduction=reduction)
+    how = {"alpha": alpha, "descending": descending, "reduction": reduction, "dim": dim, "mask": mask}
+    return loss("ndcg", x, target, k=k, gain=gain, **how)
 
 
 @eagerly
@@ -179,9 +222,12 @@ def permutation_loss(
     alpha: Any = "0.1std",
     descending: bool = True,
     reduction: str = "mean",
+    dim: int = -1,
+    mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Cross-entropy of the soft permutation against the target's order; see lapsum_cli.permutation_loss."""
-    return loss("permutation", x, target, alpha=alpha, descending=descending, reduction=reduction)
+    how = {"alpha": alpha, "descending": descending, "reduction": reduction, "dim": dim, "mask": mask}
+    return loss("permutation", x, target, **how)
 
 
 @eagerly
@@ -194,18 +240,26 @@ def loss(
     alpha: Any = "0.1std",
     descending: bool = True,
     reduction: str = "mean",
+    dim: int = -1,
+    mask: torch.Tensor | None = None,
     **options: Any,
 ) -> torch.Tensor:
     """A loss of operations.LOSSES by its name; k and options as it takes them. Of a cascade x is a tuple of the scores
-    of its two stages.
+    of its two stages. Where the mask is False, targets mean nothing.
     """
     check_reduction(reduction)
-    if entry_of(name).stages > 1:
-        return _of_stages(name, x, target, k, alpha, descending, reduction, options)
-    check_scores(x)
-    check_target(target, x)
-    operation = _loss_of(name, k, alpha, descending, options)
-    return _apply(operation, x, alpha, k, target, reduction)
+    stages = entry_of(name).stages > 1
+    given, lying = (list(x) if isinstance(x, list | tuple) else [x]) if stages else [x], Lying(dim, mask)
+    check_stages(name, len(given))
+    rows = []
+    for scores in given:
+        rows.append(brought(scores, lying, descending))
+        check_target(target, scores)
+    alpha, k = (option_brought(one, given[0], dim) for one in (alpha, k))
+    target = target_brought(target, lying)
+    if stages:
+        return _of_stages(name, rows, target, k, alpha, descending, reduction, options)
+    return _apply(_loss_of(name, k, alpha, descending, options), rows[0], alpha, k, target, reduction)
 
 
 def _loss_of(name: str, k: Any, alpha: Any, descending: bool, options: dict[str, Any]) -> Operation:
@@ -217,14 +271,16 @@ def _loss_of(name: str, k: Any, alpha: Any, descending: bool, options: dict[str,
 
 
 def _of_stages(
-    name: str, x: Any, target: Any, k: Any, alpha: Any, descending: bool, reduction: str, options: dict[str, Any]
+    name: str,
+    stages: list[torch.Tensor],
+    target: torch.Tensor,
+    k: Any,
+    alpha: Any,
+    descending: bool,
+    reduction: str,
+    options: dict[str, Any],
 ) -> torch.Tensor:
     """A loss of a cascade: a ranking for each stage, those of a query together, all of which have its loss."""
-    stages = list(x) if isinstance(x, list | tuple) else [x]
-    check_stages(name, len(stages))
-    for of_stage in stages:
-        check_scores(of_stage)
-        check_target(target, of_stage)
     scores = torch.stack(stages, -2)
     worst = torch.isinf(scores) if not descending else torch.isneginf(scores)
     scores = scores.masked_fill(worst.any(-2, keepdim=True), -math.inf)
@@ -256,6 +312,34 @@ def _apply(
         warm(operation, "float64" if x.dtype == torch.float64 else "float32", device_of(x))
         made: torch.Tensor = Function.apply(x, alphas, ks, Call(operation, target, reduction))
     return made
+
+
+def _soft(
+    kind: type[Operation],
+    x: torch.Tensor,
+    alpha: Any,
+    k: Any,
+    descending: bool,
+    lying: Lying,
+    straight_through: bool,
+    method: str,
+    own: dict[str, Any],
+) -> torch.Tensor:
+    """An operation on rankings that lie along any axis; straight_through: its hard result, with its gradient."""
+    rows = brought(x, lying, descending)
+    alpha, ks = (option_brought(given, x, lying.dim) for given in (alpha, k))
+
+    def of(method: str) -> torch.Tensor:
+        asked = {} if k is EACH else {"k": _k(ks, method)}
+        operation = operation_of(kind, _constant(alpha, Alpha), descending, method=method, **asked, **own)
+        return _apply(operation, rows, alpha, None if k is EACH else ks)
+
+    made = of(method)
+    if straight_through:
+        with torch.no_grad():
+            hard = of("hard")
+        made = StraightThrough.apply(made, hard)
+    return from_last(made, lying.dim)
 
 
 def _constant(given: Any, kind: type[Alpha] | type[K]) -> Any:
