@@ -18,8 +18,10 @@ results are NaN, and all gradients. A top-k of float32 scores there takes alphas
 
 Results have the shape and dtype of x. float16 and bfloat16 are computed in float32; their ranks stay float32. A graph
 may be walked backward more than once (retain_graph), and with create_graph=True, but second derivatives are not
-computed: a graph that is differentiated twice raises. As many threads compute as PyTorch has; torch.compile leaves
-these functions as they are. What cannot be used raises a LapsumError, such as a NaN among the scores.
+computed: a graph that is differentiated twice raises, and so do derivatives forward (jvp, jacfwd). As many threads
+compute as PyTorch has. torch.compile and torch.export see operators, lapsum::forward and lapsum::backward, which the
+transforms of torch.func (vmap, grad, vjp, jacrev) and batches of gradients go through too; these compute the forward
+pass again on the way back. What cannot be used raises a LapsumError, such as a NaN among the scores.
 
 >>> import torch
 >>> from lapsum_cli.torch import soft_topk
@@ -38,21 +40,21 @@ from typing import Any
 import torch
 
 from ..core.errors import DeviceError, OptionError
-from ..core.quantities import Alpha, K
 from ..core.renamed import formerly
-from ..operations import LOSSES, METHODS, entry_of
-from ..operations.loss import Loss, check_k, check_reduction, check_stages
-from ..operations.operation import EACH, Operation, operation_of
+from ..operations import LOSSES, entry_of
+from ..operations.loss import Loss, check_reduction, check_stages
+from ..operations.operation import Operation
 from ..operations.permute import Permute
 from ..operations.rank import Rank
 from ..operations.sort import Sort
 from ..operations.topk import TopK
 from ..operations.warm import warm
+from .asked import operation_asked
 from .axes import Lying, StraightThrough, brought, from_last, option_brought, target_brought
 from .function import Call, Function
 from .places import NOTHING, device_of
-from .surroundings import eagerly
-from .tensors import check_option, check_scores, check_target, of_queries, refuse_transforms
+from .surroundings import seen_through
+from .tensors import check_option, check_scores, check_target, is_transformed, of_queries
 
 __all__ = [
     "log_soft_topk",
@@ -68,7 +70,7 @@ __all__ = [
 ]
 
 
-@eagerly
+@seen_through
 def soft_rank(
     x: torch.Tensor,
     *,
@@ -82,11 +84,11 @@ def soft_rank(
     **own: Any,
 ) -> torch.Tensor:
     """Soft rank of every score, best first from `base`; approximates  x.argsort(descending=True).argsort() + 1."""
-    own |= {"base": base}
-    return _soft(Rank, x, alpha, EACH, descending, Lying(dim, mask), straight_through, method, own)
+    options = {"base": base, "method": method, **own}
+    return _soft(Rank, x, alpha, None, descending, Lying(dim, mask), straight_through, options)
 
 
-@eagerly
+@seen_through
 def soft_sort(
     x: torch.Tensor,
     *,
@@ -99,10 +101,10 @@ def soft_sort(
     **own: Any,
 ) -> torch.Tensor:
     """Soft-sorted scores, best first; approximates  x.sort(descending=True).values."""
-    return _soft(Sort, x, alpha, EACH, descending, Lying(dim, mask), straight_through, method, own)
+    return _soft(Sort, x, alpha, None, descending, Lying(dim, mask), straight_through, {"method": method, **own})
 
 
-@eagerly
+@seen_through
 def soft_topk(
     x: torch.Tensor,
     k: Any,
@@ -116,10 +118,10 @@ def soft_topk(
     **own: Any,
 ) -> torch.Tensor:
     """Soft membership in the top k, in [0, 1], with the sum k; approximates  x >= x.topk(k).values[-1]."""
-    return _soft(TopK, x, alpha, k, largest, Lying(dim, mask), straight_through, method, own)
+    return _soft(TopK, x, alpha, k, largest, Lying(dim, mask), straight_through, {"method": method, **own})
 
 
-@eagerly
+@seen_through
 def log_soft_topk(
     x: torch.Tensor,
     k: Any,
@@ -132,20 +134,21 @@ def log_soft_topk(
     **own: Any,
 ) -> torch.Tensor:
     """Logarithm of soft_topk, with all its digits in both tails; -inf where the membership is 0."""
-    return _soft(TopK, x, alpha, k, largest, Lying(dim, mask), False, method, {**own, "log": True})
+    return _soft(TopK, x, alpha, k, largest, Lying(dim, mask), False, {"method": method, "log": True, **own})
 
 
-@eagerly
+@seen_through
 def soft_permutation(
     x: torch.Tensor, *, alpha: Any = "0.1std", descending: bool = True, method: str = "lapsum", **own: Any
 ) -> torch.Tensor:
     """Soft permutations (..., n, n): how likely each item (row) is at each position (column); of tensors on the CPU."""
     if isinstance(x, torch.Tensor) and x.is_cuda:
         raise DeviceError("soft permutations of tensors are computed on the CPU; pass x.cpu()")
-    return _apply(operation_of(Permute, _constant(alpha, Alpha), descending, method=method, **own), x, alpha)
+    check_scores(x)
+    return _made(Permute, x, alpha, None, descending, {"method": method, **own})
 
 
-@eagerly
+@seen_through
 def spearman_loss(
     x: torch.Tensor,
     target: torch.Tensor,
@@ -161,7 +164,7 @@ def spearman_loss(
     return loss("spearman", x, target, **how)
 
 
-@eagerly
+@seen_through
 def topk_loss(
     x: torch.Tensor,
     target: torch.Tensor,
@@ -178,7 +181,7 @@ def topk_loss(
     return loss("topk", x, target, k=k, **how)
 
 
-@eagerly
+@seen_through
 def recall_loss(
     x: torch.Tensor,
     target: torch.Tensor,
@@ -196,7 +199,7 @@ def recall_loss(
 
 
 @formerly("at", "k")
-@eagerly
+@seen_through
 def ndcg_loss(
     x: torch.Tensor,
     target: torch.Tensor,
@@ -214,7 +217,7 @@ def ndcg_loss(
     return loss("ndcg", x, target, k=k, gain=gain, **how)
 
 
-@eagerly
+@seen_through
 def permutation_loss(
     x: torch.Tensor,
     target: torch.Tensor,
@@ -230,7 +233,7 @@ def permutation_loss(
     return loss("permutation", x, target, **how)
 
 
-@eagerly
+@seen_through
 def loss(
     name: str,
     x: Any,
@@ -257,21 +260,15 @@ def loss(
         check_target(target, scores)
     alpha, k = (option_brought(one, given[0], dim) for one in (alpha, k))
     target = target_brought(target, lying)
-    if stages:
-        return _of_stages(name, rows, target, k, alpha, descending, reduction, options)
-    return _apply(_loss_of(name, k, alpha, descending, options), rows[0], alpha, k, target, reduction)
-
-
-def _loss_of(name: str, k: Any, alpha: Any, descending: bool, options: dict[str, Any]) -> Operation:
     if isinstance(k, torch.Tensor) and k.requires_grad:
         raise OptionError("a loss has no gradient with respect to k; pass k.detach()")
-    check_k(name, k)
-    own_k = EACH if k is None else _constant(k, K)
-    return operation_of(Loss, _constant(alpha, Alpha), descending, k=own_k, loss=name, **options)
+    options = {"loss": name, **options}
+    if stages:
+        return _of_stages(rows, target, k, alpha, descending, reduction, options)
+    return _made(Loss, rows[0], alpha, k, descending, options, target, reduction)
 
 
 def _of_stages(
-    name: str,
     stages: list[torch.Tensor],
     target: torch.Tensor,
     k: Any,
@@ -285,8 +282,8 @@ def _of_stages(
     worst = torch.isinf(scores) if not descending else torch.isneginf(scores)
     scores = scores.masked_fill(worst.any(-2, keepdim=True), -math.inf)
     alpha, k = (of_queries(given, stages[0].ndim - 1) for given in (alpha, k))
-    operation = _loss_of(name, k, alpha, descending, options)
-    losses = _apply(operation, scores, alpha, k, target.unsqueeze(-2).expand(scores.shape), reduction)
+    target = target.unsqueeze(-2).expand(scores.shape)
+    losses = _made(Loss, scores, alpha, k, descending, options, target, reduction)
     return losses[..., 0] if reduction == "none" else (losses / len(stages) if reduction == "sum" else losses)
 
 
@@ -302,12 +299,30 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def _apply(
-    operation: Operation, x: torch.Tensor, alpha: Any, k: Any = None, target: Any = None, reduction: str = "none"
+def _made(
+    kind: type[Operation],
+    x: torch.Tensor,
+    alpha: Any,
+    k: Any,
+    descending: bool,
+    options: dict[str, Any],
+    target: Any = None,
+    reduction: str = "none",
 ) -> torch.Tensor:
-    refuse_transforms()
-    check_scores(x)
+    """What an operation makes of rankings on the last axis: eagerly by an autograd function, which keeps what its way
+    back needs; where PyTorch compiles or transforms what is called, by operators that it sees through.
+    """
+    if torch.compiler.is_compiling():
+        from . import operators
+
+        given = (kind.name, x, alpha, k, descending, tuple(options.items()), target)
+        return operators.reduced(operators.traced(*given), reduction)
+    operation = operation_asked(kind, alpha, k, descending, options)
     alphas, ks = check_option("alpha", alpha, x), check_option("k", k, x)
+    if is_transformed():
+        from . import operators
+
+        return operators.reduced(operators.transformed(operation, x, alphas, ks, target), reduction)
     with torch.cuda.device(x.device) if x.is_cuda else NOTHING:
         warm(operation, "float64" if x.dtype == torch.float64 else "float32", device_of(x))
         made: torch.Tensor = Function.apply(x, alphas, ks, Call(operation, target, reduction))
@@ -322,35 +337,14 @@ def _soft(
     descending: bool,
     lying: Lying,
     straight_through: bool,
-    method: str,
-    own: dict[str, Any],
+    options: dict[str, Any],
 ) -> torch.Tensor:
     """An operation on rankings that lie along any axis; straight_through: its hard result, with its gradient."""
     rows = brought(x, lying, descending)
-    alpha, ks = (option_brought(given, x, lying.dim) for given in (alpha, k))
-
-    def of(method: str) -> torch.Tensor:
-        asked = {} if k is EACH else {"k": _k(ks, method)}
-        operation = operation_of(kind, _constant(alpha, Alpha), descending, method=method, **asked, **own)
-        return _apply(operation, rows, alpha, None if k is EACH else ks)
-
-    made = of(method)
+    alpha, k = (option_brought(given, x, lying.dim) for given in (alpha, k))
+    made = _made(kind, rows, alpha, k, descending, options)
     if straight_through:
         with torch.no_grad():
-            hard = of("hard")
+            hard = _made(kind, rows, alpha, k, descending, {**options, "method": "hard"})
         made = StraightThrough.apply(made, hard)
     return from_last(made, lying.dim)
-
-
-def _constant(given: Any, kind: type[Alpha] | type[K]) -> Any:
-    """An alpha or k that all rankings share, as operation_of takes it; EACH for a tensor. What is neither a number nor
-    a text is parsed here: True is 1 where options that were given before are looked up.
-    """
-    if isinstance(given, torch.Tensor):
-        return EACH
-    return given if type(given) in (str, float, int) else kind.parse(given)
-
-
-def _k(given: Any, method: str) -> Any:
-    """The same of k; EACH for a method that takes none, too."""
-    return EACH if given is None and method in METHODS and not METHODS[method].takes_k else _constant(given, K)

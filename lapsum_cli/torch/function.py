@@ -11,7 +11,7 @@ from ..operations.operation import PAIR, Operation
 from . import passes, replayed
 from .places import device_of
 from .surroundings import by_one_thread_after_fork, eagerly
-from .tensors import DTYPES, in_dtype, per_ranking, refuse_transforms, rows_of, tensor_of, to_option
+from .tensors import DTYPES, in_dtype, is_transformed, per_ranking, rows_of, tensor_of, to_option
 
 
 class Call(NamedTuple):
@@ -36,6 +36,36 @@ class Kept(NamedTuple):
     given: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
     passed: Any
     defined: torch.Tensor | None
+    call: Call
+
+
+def computed(
+    x: torch.Tensor, alpha: torch.Tensor | None, k: torch.Tensor | None, call: Call, keep: bool
+) -> tuple[torch.Tensor, Kept, torch.Tensor]:
+    """The result of a call, what it leaves for the way back, if that is kept, and the scores as they were read."""
+    operation, leading, given, defined = call.operation, x.shape[:-1], (x, alpha, k), None
+    with by_one_thread_after_fork():
+        rows = rows_of(x)
+        each = {
+            name: per_ranking(given, leading, x.device)
+            for name, given in (("alpha", alpha), ("k", k))
+            if given is not None
+        }
+        dtype = getattr(torch, operation.dtype(DTYPES[x.dtype], x.shape[-1]))
+        passed: Any = replayed.lease(operation, rows, each, keep) if x.is_cuda and call.target is None else None
+        if passed is not None:
+            result = passed.forward(rows, each)
+        else:
+            made, passed = passes.forward(operation, rows, each, call.target, device_of(x), keep)
+            if made.values is not None:
+                result = tensor_of(made.values, x, x.shape)
+            elif operation.gives[0].per == PAIR:
+                matrices = passes.dense(made.numbers[operation.result], passed.rankings)
+                result = tensor_of(matrices, x, torch.Size([*x.shape, x.shape[-1]]))
+            else:
+                losses = tensor_of(made.numbers[operation.result], x, leading).to(rows.dtype)
+                result, defined = _reduced(losses, call.reduction)
+        return in_dtype(result, dtype), Kept(given, passed, defined, call), rows
 
 
 class Function(torch.autograd.Function):
@@ -45,42 +75,22 @@ class Function(torch.autograd.Function):
     def forward(
         ctx: Any, x: torch.Tensor, alpha: torch.Tensor | None, k: torch.Tensor | None, call: Call
     ) -> torch.Tensor:
-        operation, leading, given, defined = call.operation, x.shape[:-1], (x, alpha, k), None
-        with by_one_thread_after_fork():
-            rows = rows_of(x)
-            each = {
-                name: per_ranking(given, leading, x.device)
-                for name, given in (("alpha", alpha), ("k", k))
-                if given is not None
-            }
-            keep = any(ctx.needs_input_grad)
-            dtype = getattr(torch, operation.dtype(DTYPES[x.dtype], x.shape[-1]))
-            passed: Any = replayed.lease(operation, rows, each, keep) if x.is_cuda and call.target is None else None
-            if passed is not None:
-                result = passed.forward(rows, each)
-            else:
-                made, passed = passes.forward(operation, rows, each, call.target, device_of(x), keep)
-                if made.values is not None:
-                    result = tensor_of(made.values, x, x.shape)
-                elif operation.gives[0].per == PAIR:
-                    matrices = passes.dense(made.numbers[operation.result], passed.rankings)
-                    result = tensor_of(matrices, x, torch.Size([*x.shape, x.shape[-1]]))
-                else:
-                    losses = tensor_of(made.numbers[operation.result], x, leading).to(rows.dtype)
-                    result, defined = _reduced(losses, call.reduction)
-            # PyTorch refuses the way back if the scores were changed in place, where they are read as they lie.
-            ctx.save_for_backward(x if rows.data_ptr() == x.data_ptr() else rows)
-            ctx.kept = Kept(given, passed, defined)
-            return in_dtype(result, dtype)
+        result, ctx.kept, rows = computed(x, alpha, k, call, keep=any(ctx.needs_input_grad))
+        # PyTorch refuses the way back if the scores were changed in place, where they are read as they lie.
+        ctx.save_for_backward(x if rows.data_ptr() == x.data_ptr() else rows)
+        return result
 
     @staticmethod
     @eagerly
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[Any, ...]:
         ctx.saved_tensors  # noqa: B018  raises for scores that were changed in place, and for a graph that is freed
-        refuse_transforms(upstream)
+        if is_transformed(upstream):
+            from . import operators
+
+            return *operators.gradients_of_batch(upstream, ctx.kept), None
         if torch.is_grad_enabled():  # create_graph=True
             return *_Once.apply(upstream, *ctx.kept.given, ctx.kept), None
-        return *_gradients(upstream, ctx.kept), None
+        return *gradients(upstream, ctx.kept), None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
@@ -94,7 +104,7 @@ class _Once(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, upstream: torch.Tensor, x: Any, alpha: Any, k: Any, kept: Kept) -> tuple[Any, ...]:
-        return _gradients(upstream, kept)
+        return gradients(upstream, kept)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
@@ -111,7 +121,7 @@ def _reduced(losses: torch.Tensor, reduction: str) -> tuple[torch.Tensor, torch.
     return (losses.nansum() if reduction == "sum" else losses), None
 
 
-def _gradients(upstream: torch.Tensor, kept: Kept) -> tuple[Any, ...]:
+def gradients(upstream: torch.Tensor, kept: Kept) -> tuple[Any, ...]:
     """Gradients for the scores, alpha and k as they were given, None where one was not."""
     x, alpha, k = kept.given
     leading = x.shape[:-1]

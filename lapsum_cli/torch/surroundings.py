@@ -38,6 +38,19 @@ def eagerly(function: Callable[Given, Made]) -> Callable[Given, Made]:
     return called
 
 
+def seen_through(function: Callable[Given, Made]) -> Callable[Given, Made]:
+    """The function, of which torch.compile and torch.export see the operators that it calls; eagerly it is left alone,
+    also where code is compiled around it.
+    """
+    alone = eagerly(function)
+
+    @functools.wraps(function)
+    def called(*given: Given.args, **options: Given.kwargs) -> Made:
+        return (function if torch.compiler.is_compiling() else alone)(*given, **options)
+
+    return called
+
+
 _is_forked = False
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..core import numbers
-from ..core.errors import DataError, DeviceError, NotDifferentiable, OptionError
+from ..core.errors import DataError, DeviceError, OptionError
 from ..core.tensors import unreadable
 
 # Those of scores, by the names that arrays have for them.
@@ -32,7 +32,9 @@ _IS_BATCH = [
 
 
 def check_scores(x: Any) -> None:
-    """DataError or DeviceError for what is no tensor of scores."""
+    """DataError or DeviceError for what is no tensor of scores. What a compiler sees is looked at when it runs."""
+    if torch.compiler.is_compiling():
+        return
     if not isinstance(x, torch.Tensor):
         raise DataError(f"x must be a tensor of floats, got {getattr(x, 'dtype', type(x).__name__)}")
     if x.is_meta:
@@ -50,6 +52,8 @@ def check_scores(x: Any) -> None:
 
 def check_target(target: Any, x: torch.Tensor) -> None:
     """DataError for what is no tensor like x."""
+    if torch.compiler.is_compiling():
+        return
     if isinstance(target, torch.Tensor) and (problem := unreadable(target)):
         raise DataError(f"the target {problem}")
     if not isinstance(target, torch.Tensor) or target.shape != x.shape:
@@ -155,10 +159,6 @@ def in_dtype(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return tensor if tensor.dtype == dtype else tensor.to(dtype)
 
 
-def refuse_transforms(upstream: torch.Tensor | None = None) -> None:
-    """NotDifferentiable where torch.func wraps tensors, or a gradient is a batch of them: neither can be read."""
-    if _TRANSFORMS_ARE_ACTIVE() or (upstream is not None and any(is_batch(upstream) for is_batch in _IS_BATCH)):
-        raise NotDifferentiable(
-            "transforms of torch.func, such as vmap, grad and jacrev, cannot see through these functions, nor can "
-            "vectorized Jacobians; call them on a whole batch, and differentiate by torch.autograd, vector by vector"
-        )
+def is_transformed(upstream: torch.Tensor | None = None) -> bool:
+    """Whether torch.func wraps tensors, or a gradient is a batch of them: no numbers can be read of either."""
+    return _TRANSFORMS_ARE_ACTIVE() or (upstream is not None and any(is_batch(upstream) for is_batch in _IS_BATCH))

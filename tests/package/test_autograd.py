@@ -130,13 +130,26 @@ def test_second_derivatives_for_options_raise_too(of):
 
 
 TRANSFORMS = {
-    "vmap": lambda f, x: torch.vmap(f)(x),
-    "grad": lambda f, x: torch.func.grad(lambda x: f(x).sum())(x),
-    "jacrev": lambda f, x: torch.func.jacrev(f)(x),
+    "vmap": (lambda f, x: torch.vmap(f)(x), lambda f, x: torch.stack([f(row) for row in x])),
+    "grad": (lambda f, x: torch.func.grad(lambda x: f(x).sum())(x), lambda f, x: torch.autograd.grad(f(x).sum(), x)[0]),
+    "jacrev": (lambda f, x: torch.func.jacrev(f)(x), lambda f, x: torch.autograd.functional.jacobian(f, x)),
+    "vjp": (
+        lambda f, x: torch.func.vjp(f, x)[1](torch.ones_like(f(x)))[0],
+        lambda f, x: torch.autograd.grad(f(x).sum(), x)[0],
+    ),
+    "of something else": (
+        lambda f, x: torch.func.grad(lambda w: (w * f(x)).sum())(torch.tensor(1.0, dtype=x.dtype)),
+        lambda f, x: f(x).sum(),
+    ),
+    "vectorized Jacobian": (
+        lambda f, x: torch.autograd.functional.jacobian(f, x, vectorize=True),
+        lambda f, x: torch.autograd.functional.jacobian(f, x),
+    ),
+}
+REFUSED = {
     "jacfwd": lambda f, x: torch.func.jacfwd(f)(x),
     "hessian": lambda f, x: torch.func.hessian(lambda x: f(x).sum())(x),
-    "of something else": lambda f, x: torch.func.grad(lambda w: (w * f(x)).sum())(torch.tensor(1.0)),
-    "vectorized Jacobian": lambda f, x: torch.autograd.functional.jacobian(f, x, vectorize=True),
+    "twice": lambda f, x: torch.func.grad(lambda x: torch.func.grad(lambda x: f(x).pow(2).sum())(x).sum())(x),
     "forward mode": lambda f, x: torch.autograd.functional.jacobian(f, x, vectorize=True, strategy="forward-mode"),
 }
 
@@ -144,9 +157,34 @@ TRANSFORMS = {
 @every(of_tensors)
 @pytest.mark.parametrize("way", TRANSFORMS)
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
-def test_what_wraps_tensors_is_refused_in_one_line(entry, way):
-    with pytest.raises(lapsum_cli.LapsumError, match=r"are computed backward|transforms of torch.func") as refused:
-        TRANSFORMS[way](lambda x: call(entry, x), scores().detach())
+def test_transforms_see_through(entry, way):
+    x = scores()
+    made, want = (transform(lambda x: call(entry, x), x) for transform in TRANSFORMS[way])
+    torch.testing.assert_close(made, want, rtol=1e-12, atol=1e-12)
+
+
+@every(of_tensors)
+def test_gradients_of_each_of_a_batch(entry):
+    """By vmap of grad: of a row alone, with an alpha for each."""
+    x, alphas = scores().detach(), torch.tensor([0.3, 0.8], dtype=torch.float64)
+
+    def of_row(row, alpha):
+        return call(entry, row, alpha=alpha).pow(2).sum()
+
+    made = torch.vmap(torch.func.grad(of_row, argnums=(0, 1)))(x, alphas)
+    for i in range(2):
+        row, alpha = x[i].clone().requires_grad_(), alphas[i].clone().requires_grad_()
+        want = torch.autograd.grad(of_row(row, alpha), (row, alpha))
+        for a, b in zip(made, want, strict=True):
+            torch.testing.assert_close(a[i], b, rtol=1e-11, atol=1e-11)
+
+
+@every(of_tensors)
+@pytest.mark.parametrize("way", REFUSED)
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+def test_what_is_not_computed_is_refused_in_one_line(entry, way):
+    with pytest.raises(lapsum_cli.LapsumError, match=r"are computed backward|second derivatives") as refused:
+        REFUSED[way](lambda x: call(entry, x), scores().detach())
     assert "\n" not in str(refused.value)
 
 
@@ -221,12 +259,70 @@ def test_a_forked_process_computes_the_same(dtype):
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 @pytest.mark.filterwarnings("ignore")  # of the compiler
 def test_compiled_code_gives_the_same_numbers(entry, backend):
+    """In one graph, which goes through the operation."""
+
     def function(x, alpha):
         return call(entry, x * 1.5, alpha=alpha.abs()) * 2
 
     torch._dynamo.reset()
     x, alpha = scores(), torch.tensor([0.4, 1.3], requires_grad=True)
-    results = [made(x, alpha) for made in (function, torch.compile(function, backend=backend))]
+    results = [made(x, alpha) for made in (function, torch.compile(function, backend=backend, fullgraph=True))]
     gradients = [torch.autograd.grad(result.sum(), (x, alpha)) for result in results]
     assert torch.equal(*results)
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+COMPILED = {
+    "along an axis": lambda x: soft.soft_topk(x, 2, alpha=0.5, dim=0),
+    "masked": lambda x: soft.soft_rank(x, mask=x > -1.0),
+    "straight through": lambda x: soft.soft_sort(x, alpha="0.2std", straight_through=True),
+    "a k for each": lambda x: soft.log_soft_topk(x, x.detach().abs().sum(-1), alpha=0.5),
+    "a loss": lambda x: soft.loss("ndcg", x, x.detach().abs(), k=3, reduction="mean", gain="linear"),
+    "a mean": lambda x: soft.spearman_loss(x, x.detach().cos(), mask=x > -1.0),
+    "a cascade": lambda x: soft.loss("arf", (x, x + 1), TARGET, k=2, alpha=0.5, reduction="none"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMPILED)
+@pytest.mark.filterwarnings("ignore")  # of the compiler
+def test_what_is_asked_for_is_compiled(name):
+    torch._dynamo.reset()
+    function, x = COMPILED[name], scores()
+    compiled = torch.compile(function, backend="aot_eager", fullgraph=True)
+    for given in (x, scores().detach().flip(1).requires_grad_()):
+        results = [made(given) for made in (function, compiled)]
+        slopes = [torch.autograd.grad(result.pow(2).sum(), given)[0] for result in results]
+        torch.testing.assert_close(*results, rtol=0, atol=0)
+        torch.testing.assert_close(*slopes, rtol=1e-14, atol=1e-14)
+    with pytest.raises(torch._dynamo.exc.TorchDynamoException, match="alpha"):
+        torch.compile(lambda x: soft.soft_rank(x, alpha="soft"), backend="eager", fullgraph=True)(x)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_an_exported_model_computes_and_takes_any_batch():
+    class Model(torch.nn.Module):
+        def forward(self, x):
+            return soft.soft_topk(self.scorer(x).squeeze(-1), 2, alpha=0.5)
+
+        def __init__(self):
+            super().__init__()
+            self.scorer = torch.nn.Linear(3, 1)
+
+    model, x = Model(), torch.randn(4, 6, 3)
+    exported = torch.export.export(model, (x,), dynamic_shapes={"x": {0: torch.export.Dim("batch")}})
+    for batch in (x, torch.randn(9, 6, 3)):
+        torch.testing.assert_close(exported.module()(batch), model(batch), rtol=0, atol=0)
+    assert any("lapsum.forward" in str(node.target) for node in exported.graph.nodes)
+
+
+@pytest.mark.parametrize("name", ["rank", "permute", "loss"])
+def test_operators_are_what_pytorch_asks_of_them(name):
+    from lapsum_cli.torch import operators
+
+    x, alpha = scores(), torch.tensor([0.4, 1.3], requires_grad=True)
+    options = {"loss": (("loss", "spearman"),)}.get(name, (("method", "lapsum"),))
+    words = operators.words_of(name, operators.TENSOR, None, True, options)
+    given = (x, alpha, None, TARGET.double() if name == "loss" else None, words)
+    torch.library.opcheck(torch.ops.lapsum.forward.default, given)
