@@ -7,7 +7,7 @@ import pytest
 from catalogue import every, has, is_of_a_moment, one_of_a_kind, upstream_like
 from drawn import dtypes, grids, long_batch, shares, softness, wild
 from entry import agree
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lapsum_cli
@@ -99,6 +99,7 @@ def test_a_ranking_does_not_see_its_neighbours_nor_the_threads(entry, rows, dtyp
     lambda entry: has("alone")(entry) and one_of_a_kind(entry),
     neural_ndcg_loss="it takes a hundred times as long: the law above looks at its neighbours",
 )
+@settings(max_examples=max(12, settings().max_examples // 4))
 @given(st.integers(0, 2**32), st.integers(1, 40), dtypes, st.floats(1e-2, 10), shares)
 def test_results_do_not_depend_on_the_place_in_the_batch_to_the_bit(entry, seed, n, dtype, alpha, share):
     """Of 153 rankings at once and of 1 to 17, which fill SIMD lanes or are left over: all alike, or of like length."""

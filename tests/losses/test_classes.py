@@ -115,9 +115,9 @@ def test_the_svm_and_its_gradient(alpha, descending):
         for r in range(4):
             define = lambda x, y=y[r], k=k: definitions.topk_svm(x, y, k, alpha, 0.5, descending)  # noqa: E731
             assert got[r] == pytest.approx(define(x[r]), rel=1e-11)
-            step = 1e-5 * alpha
-            want = [(define(x[r] + way) - define(x[r] - way)) / (2 * step) for way in step * np.eye(n)]
-            np.testing.assert_allclose(grads.scores[r] * alpha, np.multiply(want, alpha), rtol=1e-6, atol=1e-8)
+            step, some = 1e-5 * alpha, [0, 1, *range(2, n, 1 + n // 10)]
+            want = [(define(x[r] + way) - define(x[r] - way)) / (2 * step) for way in step * np.eye(n)[some]]
+            np.testing.assert_allclose(grads.scores[r][some] * alpha, np.multiply(want, alpha), rtol=1e-6, atol=1e-8)
             assert abs(grads.scores[r].sum()) * alpha < 1e-13
             assert grads.alpha[r] == pytest.approx(-grads.scores[r] @ x[r] / alpha, rel=1e-9, abs=1e-12)
 
