@@ -18,7 +18,7 @@ from ..formats.sources import Chunk
 from .ahead import ahead
 from .batching import Batch
 from .budget import Budget, in_mib
-from .shelves import LEAST, Shelves, place_of, refuse_without_space
+from .shelves import LEAST, Column, Shelves, place_of, refuse_without_space
 
 _OF_STORES = 0.4  # of the budget, for what waits in stores
 _FILLED = 0.7  # of a band, on average
@@ -141,6 +141,10 @@ class Pieces:
     def store(self, rows: int, dtype: Any) -> Shelves:
         """Room on the disk, with a tenth of the budget for what waits to be written."""
         return Shelves(rows, dtype, self.folder, self.budget.size // 10)
+
+    def column(self, dtype: Any) -> Column:
+        """Room for a number for every score, on the disk."""
+        return Column(dtype, self.folder)
 
     def room(self, bytes_each: int, share: float) -> int:
         """For how many numbers of so many bytes there is room in a share of the budget."""

@@ -15,6 +15,7 @@ from lapsum_cli.core.rankings import Rankings
 from lapsum_cli.devices.cpu import Cpu
 from lapsum_cli.kernels.cpu import bands
 from lapsum_cli.operations import giant, operation_called
+from lapsum_cli.operations.losses import losses_of
 from lapsum_cli.operations.pieces import OfArray, Stored, compute
 
 CPU = Cpu()
@@ -26,6 +27,19 @@ SHAPES = {
     "rising": lambda rng, n: np.sort(rng.standard_normal(n)),
     "falling in steps": lambda rng, n: -np.sort(np.round(3 * rng.standard_normal(n))),
     "far apart": lambda rng, n: rng.standard_cauchy(n) * 10 ** rng.uniform(-3, 6),
+}
+TARGETS = {
+    "grades": lambda rng, n: rng.integers(0, 5, n).astype(float),
+    "few": lambda rng, n: (rng.random(n) < 0.02).astype(float),
+    "any": lambda rng, n: rng.exponential(10.0, n),
+    "like the scores": lambda rng, n: np.arange(n, dtype=float) // 3,
+    "equal": lambda rng, n: np.full(n, 2.0),
+}
+LOSSES = {
+    "topk": (K(0.3), K(7.0), K(1e9), K(0.0), K(12.5, True)),
+    "recall": (K(0.3), K(7.0), K(1e9), K(0.0), K(12.5, True)),
+    "spearman": (None,),
+    "ndcg": (None, K(7.0), K(40.0, True), K(1e9)),
 }
 sizes = st.sampled_from([1, 7, 100, 1024])
 held = st.sampled_from([3, 20, 100, 4000])
@@ -40,8 +54,9 @@ def rankings(draw):
     for infinity in (-np.inf, np.inf):
         x[rng.random(n) < draw(st.sampled_from([0, 0, 0.3]))] = infinity
     v = rng.standard_normal(n) + draw(st.sampled_from([0, 50]))
+    y = TARGETS[draw(st.sampled_from(list(TARGETS)))](rng, n)
     dtype = draw(st.sampled_from(["float32", "float64"]))
-    return Rankings(x.astype(dtype), np.array([0, n]), {"upstream": v.astype(dtype)})
+    return Rankings(x.astype(dtype), np.array([0, n]), {"upstream": v.astype(dtype), "target": y})
 
 
 alphas = st.one_of(st.floats(1e-3, 1e2).map(Alpha), st.floats(1e-2, 2).map(lambda value: Alpha(value, "std")))
@@ -108,6 +123,21 @@ def test_magnitudes_of_pieces(x, alpha, size, held):
     agree(operation_called("topk")(alpha, gradient=True, ks=(K(2.0),), by="magnitude"), x, size, held)
 
 
+@st.composite
+def losses(draw):
+    name = draw(st.sampled_from(list(LOSSES)))
+    k, gradient = draw(st.sampled_from(LOSSES[name])), draw(st.booleans())
+    ks = () if k is None else (k,)
+    return losses_of(
+        name, ks, alpha=draw(alphas), descending=draw(st.booleans()), gradient=gradient, grad_alpha=gradient
+    )
+
+
+@given(rankings(), losses(), sizes, held)
+def test_losses_of_pieces(x, loss, size, held):
+    agree(loss, x, size, held)
+
+
 def test_a_sample_that_misleads_costs_a_pass_and_no_digit():
     """Every score that the sample sees is one of few, and all others are far from these."""
     n, size = 40_000, 1000
@@ -131,14 +161,16 @@ def test_a_band_without_room_is_cut_again():
 
 def test_what_needs_all_of_it_says_so():
     topk = operation_called("topk")(ks=(K(1.0),))
-    assert giant.refusal(topk, "cpu") is None
+    for operation in (topk, losses_of("ndcg,topk", (K(3.0),), gradient=True)):
+        assert giant.refusal(operation, "cpu") is None
     for operation, word in (
         (replace(topk, order=True), "order"),
         (replace(topk, alpha=Alpha(1.0, "mad")), "mad"),
         (replace(topk, method="sparse"), "sparse"),
         (operation_called("sort")(gradient=True), "gradient"),
         (operation_called("permute")(), "permute"),
-        (operation_called("loss")(loss="ndcg"), "loss"),
+        (losses_of("permutation"), "loss permutation"),
+        (losses_of("ndcg,topk,listnet", (K(3.0),)), "loss listnet"),
     ):
         assert word in giant.refusal(operation, "cpu")
     assert "GPU" in giant.refusal(topk, "cuda")
