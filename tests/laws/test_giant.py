@@ -80,12 +80,16 @@ def agree(operation, x, size, held):
 
 
 def _least(operation, x, slot):
-    """Below which nothing of a slot is told: gradients cancel, and those for alpha are sums of such times scores."""
+    """Below which nothing of a slot is told: gradients cancel, and those for alpha are sums of such times scores; most
+    losses are 1 less a sum.
+    """
+    if slot.name == "loss" and operation.loss != "topk":
+        return 1.0
     if not slot.name.startswith("grad"):
         return 1e-30
     with np.errstate(over="ignore"):
         alpha = operation.ready(x, CPU).each["alpha"][0]
-    pull = np.abs(x.beside["upstream"]).max(initial=0.0)
+    pull = np.abs(x.beside["upstream"]).max(initial=0.0) if "upstream" in operation.takes else 1 / len(x.values)
     if slot.name == "grad_alpha":
         spread = np.ptp(x.values[np.isfinite(x.values)].astype(float)) if np.isfinite(x.values).any() else 0.0
         return pull * len(x.values) * min(1 + spread / alpha, 100) / alpha
@@ -136,6 +140,18 @@ def losses(draw):
 @given(rankings(), losses(), sizes, held)
 def test_losses_of_pieces(x, loss, size, held):
     agree(loss, x, size, held)
+
+
+def test_targets_that_are_no_gains_are_refused_in_pieces():
+    x = Rankings(np.arange(10.0), np.array([0, 10]), {"target": np.arange(10.0) - 1})
+    with pytest.raises(BadRanking, match="ndcg needs targets of 0 or more, got -1"):
+        compute(losses_of("ndcg"), OfArray(x, 4, 4), CPU)
+
+
+def test_several_losses_of_pieces():
+    rng = np.random.default_rng(3)
+    x = Rankings(rng.standard_normal(500), np.array([0, 500]), {"target": rng.integers(0, 3, 500).astype(float)})
+    agree(losses_of("ndcg,topk,spearman", (K(9.0),), gradient=True, grad_alpha=True), x, 100, 40)
 
 
 def test_a_sample_that_misleads_costs_a_pass_and_no_digit():

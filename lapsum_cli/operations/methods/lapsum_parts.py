@@ -22,7 +22,9 @@ def topk(operation: Any, ranking: Ranking) -> LastPass:
     if dtype == np.float32 and not cuts.LEAST_ALPHA_32 <= ranking.alpha <= 1 / cuts.LEAST_ALPHA_32:
         dtype = np.dtype(np.float64)
     k, rate = float(ranking.each["k"][0]), cuts.rates_of(np.array([ranking.alpha]), dtype)[0]
-    scores = Scores(ranking, lambda _, rankings: _as(rankings.values, dtype), ranking.length, dtype, operation.descending)
+    scores = Scores(
+        ranking, lambda _, rankings: _as(rankings.values, dtype), ranking.length, dtype, operation.descending
+    )
     found = scores.cut(k, ranking.alpha)
     numbers = {}
     if operation.threshold:
