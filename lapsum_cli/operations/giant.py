@@ -20,13 +20,15 @@ MODERATE = 2.0**900  # alphas and scores from its inverse up to which there is n
 
 
 class Column(Protocol):
-    """A number for every score, on a disk, which threads put and take side by side."""
+    """A number for every score, on a disk, which threads put and take side by side: from a place on, such as that of a
+    piece as Pieces.of_parts has it.
+    """
 
     def put(self, first: int, values: np.ndarray) -> None:
-        """Those of a piece; first: as Pieces.of_parts has it."""
+        """Some more."""
 
     def take(self, first: int, count: int) -> np.ndarray:
-        """So many of a piece."""
+        """So many."""
 
     def close(self) -> None:
         """Let go of them."""

@@ -313,8 +313,6 @@ class ByMethod(Choices, Operation):
     def needs_memory(self) -> str | None:
         if self.way.in_parts is None:
             return f"{self.name} by {self.method} needs all of it in memory"
-        if self.gradient and not self.way.gradient_in_parts:
-            return f"the gradient of a {self.name} needs all of it in memory"
         return None
 
     def passes(self, ranking: Giant) -> dict[str, LastPass]:

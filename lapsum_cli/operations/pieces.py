@@ -46,18 +46,18 @@ class Stored:
 
 
 class Column:
-    """A number for every score, as giant.Column has it: what was put is what is taken."""
+    """A number for every score, as giant.Column has it."""
 
-    def __init__(self) -> None:
-        self.pieces: dict[int, np.ndarray] = {}
+    def __init__(self, length: int, dtype: Any):
+        self.values = np.empty(length, dtype)
 
     def put(self, first: int, values: np.ndarray) -> None:
         """As there."""
-        self.pieces[first] = values.copy()
+        self.values[first : first + len(values)] = values
 
     def take(self, first: int, count: int) -> np.ndarray:
         """As there."""
-        return self.pieces[first][:count]
+        return self.values[first : first + count].copy()
 
     def close(self) -> None:
         """Nothing."""
@@ -94,7 +94,7 @@ class OfArray:
 
     def column(self, dtype: Any) -> Column:
         """As giant.Pieces has it."""
-        return Column()
+        return Column(len(self.rankings.values), dtype)
 
     def room(self, bytes_each: int, share: float) -> int:
         """As giant.Pieces has it: the same for all."""

@@ -117,9 +117,9 @@ def test_ranks_of_pieces(x, alpha, descending, gradient, base, size, held):
     agree(operation_called("rank")(alpha, descending, gradient, gradient, base=base), x, size, held)
 
 
-@given(rankings(), alphas, st.booleans(), sizes, held)
-def test_sorted_scores_of_pieces(x, alpha, descending, size, held):
-    agree(operation_called("sort")(alpha, descending), x, size, held)
+@given(rankings(), alphas, st.booleans(), st.booleans(), sizes, held)
+def test_sorted_scores_of_pieces(x, alpha, descending, gradient, size, held):
+    agree(operation_called("sort")(alpha, descending, gradient, gradient), x, size, held)
 
 
 @given(rankings(), alphas, sizes, held)
@@ -183,7 +183,6 @@ def test_what_needs_all_of_it_says_so():
         (replace(topk, order=True), "order"),
         (replace(topk, alpha=Alpha(1.0, "mad")), "mad"),
         (replace(topk, method="sparse"), "sparse"),
-        (operation_called("sort")(gradient=True), "gradient"),
         (operation_called("permute")(), "permute"),
         (losses_of("permutation"), "loss permutation"),
         (losses_of("ndcg,topk,listnet", (K(3.0),)), "loss listnet"),

@@ -100,11 +100,21 @@ def rank(operation: Any, ranking: Ranking) -> LastPass:
 
 def sort(operation: Any, ranking: Ranking) -> LastPass:
     """As Way.in_parts has it: the same, and soft-sorted scores as they come, best first."""
-    from ...kernels.cpu.sort_parts import sort_bands
+    from ...kernels.cpu import rank_parts, sort_parts
 
-    ranking.pieces.will_spill(ranking.length * ranking.dtype.itemsize)
-    work, bands = _scores(operation, ranking).bands(rate_of(ranking.alpha))
-    coming, rest = sort_bands(work, bands, ranking.alpha, operation.descending), [np.empty(0, ranking.dtype)]
+    scores, moved, numbers = _scores(operation, ranking), None, {}
+    ranking.pieces.will_spill(ranking.length * ranking.dtype.itemsize * (3 if operation.gradient else 1))
+    work, bands = scores.bands(rate_of(ranking.alpha))
+    if operation.gradient:
+        pulls = _by_position(ranking)
+        moved, to_alpha = sort_parts.sort_gradient(work, bands, ranking.alpha, pulls.take, operation.descending)
+        numbers = {"grad_alpha": to_alpha} if operation.grad_alpha else {}
+        pulls.close()
+    coming = sort_parts.sort_bands(work, bands, ranking.alpha, operation.descending)
+    rest = [np.empty(0, ranking.dtype)]
+
+    def look(first: int, rankings: Rankings) -> Any:
+        return rank_parts.places_of(moved, rankings.values, scores.sign) if moved else None
 
     def give(first: int, rankings: Rankings, seen: Any) -> dict[str, Any]:
         count = len(rankings.values)
@@ -114,9 +124,21 @@ def sort(operation: Any, ranking: Ranking) -> LastPass:
         rest[:] = [together[count:]]
         values = together[:count]
         values[max(0, ranking.length - ranking.moved - first) :] = -np.inf  # as padding came
-        return {operation.result: values}
+        found = {operation.result: values}
+        if moved:
+            found[GRADIENT] = rank_parts.take(moved, rankings.values, None, scores.sign, *seen)[0]
+        return found
 
-    return LastPass(lambda first, rankings: None, give, {})
+    return LastPass(look, give, numbers)
+
+
+def _by_position(ranking: Ranking) -> Any:
+    """The upstream gradient of sorted scores, by position, on the disk."""
+    column, before = ranking.pieces.column(ranking.dtype), 0
+    for v in ranking.of_parts(lambda _, rankings: rankings.beside["upstream"]):
+        column.put(before, v)
+        before += len(v)
+    return column
 
 
 def _scores(operation: Any, ranking: Ranking) -> Scores:
