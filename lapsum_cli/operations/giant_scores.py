@@ -74,14 +74,16 @@ class Scores(NamedTuple):
         whole = Whole(self.length, self.dtype, self.ranking.pieces.room(2 * self.dtype.itemsize, 0.5), self._sample)
         return Cut(*cut_of_parts(self.of_parts, whole, k, alpha, self.sign))
 
-    def bands(self, rate: float, weights: Weights | None = None) -> Any:
-        """The work on them, and their bands: a sample, then every score into its band on the disk."""
+    def bands(self, rate: float, weights: Weights | None = None, more: int = 0) -> Any:
+        """The work on them, and their bands: a sample, then every score into its band on the disk. more: bytes that a
+        score of a band takes besides.
+        """
         from ..kernels.cpu import bands
         from ..kernels.cpu.topk_parts import sample_of_part
 
         # A band is read, sorted with its places to and fro, padded, swept, and given in float64.
         of_weights = 0 if weights is None else weights.dtype.itemsize
-        pieces, each = self.ranking.pieces, 6 * self.dtype.itemsize + 20 + 4 * of_weights
+        pieces, each = self.ranking.pieces, 6 * self.dtype.itemsize + 20 + 4 * of_weights + more
         room = pieces.room_of_a_band(each, self.length, 2 if weights is None else 4)
         kept, common = (None, 0.0) if weights is None else weights[1:]
 

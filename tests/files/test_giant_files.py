@@ -21,6 +21,7 @@ OPERATIONS = {
     "rank": ("rank", "--ascending"),
     "rank with a gradient": ("rank", "--upstream", "pull", "--grad-alpha", "--alpha", "0.01"),
     "sort": ("sort",),
+    "sort with a gradient": ("sort", "--upstream", "pull", "--grad-alpha", "--alpha", "0.5"),
     "a loss": ("loss", "spearman", "--target", "pull"),
     "a loss with a gradient": ("loss", "topk", "--k", "10%", "--target", "grade", "--gradient", "--grad-alpha"),
     "losses with gradients": ("loss", "ndcg,recall", "--k", "1000", "--target", "grade", "--gradient", "--ascending"),

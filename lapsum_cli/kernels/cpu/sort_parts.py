@@ -52,38 +52,35 @@ def sort_gradient(
     m, workspace, rate = len(bands.cuts), parallel.Workspace(), min(1.0 / alpha, LARGEST_RATE)
     targets, best = dict(_targets(work, bands)), int(bands.at[-1])
 
-    def put_down(band):
-        part = _of_band(bands, band, alpha, workspace, with_places=True)
-        moved, found = np.zeros((2, len(part.y))), []
+    def put_down(band, middle=0.0, unit=1.0):
+        part, total = _of_band(bands, band, alpha, workspace, with_places=True), 0.0
+        moved, more = np.zeros((2, len(part.y))), np.empty((2, len(part.y)))
         for some in _in_turn(targets[band], work.room):
-            v, at, more = upstream(best + some.start, len(some)), np.empty((2, len(some))), np.empty_like(moved)
-            part.meet(some, v, at, np.empty(0), more)
+            v, found = upstream(best + some.start, len(some)), np.empty((2, len(some)))
+            part.meet(some, v, found, np.empty(0), more)
             moved += more
-            found.append((v, at))
-        return part, moved, found
+            total += float((v * (found[0] * unit - middle + found[1] * unit)).sum())
+        return part, moved, total
 
     def seen(band):
-        part, moved, _ = put_down(band)
+        part, moved, _ = put_down(band, 0.0, HUGE)
         return band, *part.seen(moved), float(np.abs(part.y[[0, -1]]).max())
 
     every = [band for band in targets if len(targets[band]) or bands.sizes[band]]
-    downs, ups, at_cuts, largest = np.zeros(m), np.zeros(m), np.zeros(m), 0.0
-    for band, down, up, own_above, own_below, end in work.over(seen, every):
+    downs, ups, largest = np.zeros(m), np.zeros(m), 0.0
+    for band, down, up, end in work.over(seen, every):
         downs[band - 1], ups[band], largest = down, up, max(largest, end)
-        at_cuts[band] += own_above
-        at_cuts[band - 1] += own_below
     _merge(bands.cuts.astype(np.float64).tolist(), rate, downs, ups)
-    of_cuts, unit = downs + ups + at_cuts, HUGE if largest > MOST else 1.0
+    of_cuts, unit = downs + ups, HUGE if largest > MOST else 1.0
     middle = unit * float(bands.cuts[m // 2]) if np.isfinite(bands.cuts[m // 2]) else 0.0
 
     def swept(band):
-        part, moved, found = put_down(band)
+        part, moved, total = put_down(band, middle, unit)
         if part.begin:
             moved[0, 0] += downs[band]
         if part.has_below:
             moved[1, -1] += ups[band - 1]
         sweep_out(part.y, rate, moved, buffers_of(workspace)[0][0])
-        total = sum(float((v * (at[0] * unit - middle + at[1] * unit)).sum()) for v, at in found)
         here = slice(part.begin, part.begin + len(part.places))
         slopes = moved[0, here]
         total -= float((slopes * (part.y[here].astype(np.float64) * unit - middle)).sum())
@@ -150,17 +147,13 @@ class _Part(NamedTuple):
         end = len(self.y) - self.has_below
         invert(self.y, self.begin, end, self.alpha, True, (first, 0, len(targets)), v, *given)
 
-    def seen(self, moved) -> tuple[float, float, float, float]:
-        """What was put down, as seen from the cut below by what lies behind, from the one above by what lies before;
-        and what was put down at the one above for what lies behind, at the one below for what lies before.
+    def seen(self, moved) -> tuple[float, float]:
+        """What was put down for the scores behind, as seen from the cut below, and for those before, from the one
+        above. Nothing was put down at a cut for what lies on its other side: such targets are those of another band.
         """
-        rate, (down, up) = min(1.0 / self.alpha, LARGEST_RATE), moved
-        of_above = of_below = (0.0, 0.0)
-        if self.begin:
-            of_above = _seen_from(self.y, up, np.float64(self.y[0]), rate), down[0]
-        if self.has_below:
-            of_below = _seen_from(self.y, down, np.float64(self.y[-1]), rate), up[-1] + up[-2]
-        return of_below[0], of_above[0], of_above[1], of_below[1]
+        rate = min(1.0 / self.alpha, LARGEST_RATE)
+        down = _seen_from(self.y, moved[0], np.float64(self.y[-1]), rate) if self.has_below else 0.0
+        return down, _seen_from(self.y, moved[1], np.float64(self.y[0]), rate) if self.begin else 0.0
 
 
 def _of_band(bands, band, alpha, workspace, with_places=False) -> _Part:

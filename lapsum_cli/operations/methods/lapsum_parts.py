@@ -12,6 +12,8 @@ from ..giant import LastPass, Ranking
 from ..giant_scores import Scores, Weights, common_of, rate_of
 from ..operation import GRADIENT
 
+_BYTES_MOVED = 72  # of a sorted score whose gradient is made: a target met, and twice what it puts down and that fades
+
 
 def topk(operation: Any, ranking: Ranking) -> LastPass:
     """As Way.in_parts has it: one look at a sample, one at a bracket, and what a gradient takes."""
@@ -104,7 +106,7 @@ def sort(operation: Any, ranking: Ranking) -> LastPass:
 
     scores, moved, numbers = _scores(operation, ranking), None, {}
     ranking.pieces.will_spill(ranking.length * ranking.dtype.itemsize * (3 if operation.gradient else 1))
-    work, bands = scores.bands(rate_of(ranking.alpha))
+    work, bands = scores.bands(rate_of(ranking.alpha), more=_BYTES_MOVED if operation.gradient else 0)
     if operation.gradient:
         pulls = _by_position(ranking)
         moved, to_alpha = sort_parts.sort_gradient(work, bands, ranking.alpha, pulls.take, operation.descending)
