@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, cast
 
 from .. import __version__, devices
+from ..core.device import DeviceWithKernels
 from ..core.errors import OptionError
 from ..devices import machine
 from ..engines import engine_called, sends
@@ -31,12 +32,13 @@ from ..operations.warm import on_terminal, warm, warm_places
 from ..stream import Silent, results, run
 from ..tables.detect import detect, find_item
 from ..tables.gather import gathered
+from ..tables.giants import Giants, Told
 from ..tables.groupsfile import GroupsFile
 from ..tables.layout import Layout
 from ..tables.long import Long
 from ..tables.pairs import Pairs
 from ..tables.positions import ByPosition
-from ..tables.results import Asked, Beside, Counts, RowEach, Table
+from ..tables.results import Asked, Beside, Counts, RowEach, Table, unheard
 from ..tables.roles import Names
 from .compress import compress
 from .operation import make_operation, stages_of
@@ -329,12 +331,15 @@ def count_losses(job: Job, sources: list[str | Frame]) -> list[int]:
     counting = replace(job, operation=operation, words=Silent())
     with counting.opened(Shard(sources, None)) as (source, table, _, budget):
         warm(operation, str(table.dtype), table.on, job.wait)
-        settle(budget, table.on.batch)
+        measured = partial(settle, budget, table.on.batch)
+        measured()
         rows: Rows = source
         if job.sort_groups:
             rows, table, _ = gathered(source, table, Sink(), budget, job.temp_dir)
         counts = Counts()
-        batches = whole_rankings(rows.chunks(), table.layout, table.cost, budget)
-        for _, freed in results(operation, table, batches, table.on, counts):
+        told = Told(unheard, measured, job.temp_dir)
+        giants = Giants(rows, operation, table, cast(DeviceWithKernels, table.on), budget, told)
+        batches = whole_rankings(rows.chunks(), table.layout, table.cost, budget, giants)
+        for _, freed in results(operation, table, batches, table.on, counts, giants):
             budget.give(freed)
         return [total.count for total in counts.totals] or [0] * len(operation.called)

@@ -18,14 +18,16 @@ from ..formats.sources import Chunk
 from .ahead import ahead
 from .batching import Batch
 from .budget import Budget, in_mib
-from .shelves import LEAST, Shelves, place_of, refuse_without_space
+from .shelves import LEAST, Column, Shelves, place_of, refuse_without_space
 
 _OF_STORES = 0.4  # of the budget, for what waits in stores
 _FILLED = 0.7  # of a band, on average
 
 
 class Again(Protocol):
-    """Rows that can be read as often as one likes."""
+    """Rows that can be read as often as one likes. sizes: of the chunks of all columns, once they are known."""
+
+    sizes: list[int] | None
 
     def chunks(self, names: Sequence[str] | None) -> Iterator[Chunk]:
         """All of them: these columns alone, or all."""
@@ -40,6 +42,7 @@ class Spool:
             self.file = tempfile.TemporaryFile(dir=folder, prefix="lapsum-")  # noqa: SIM115  ends with this object
         self.writer: Any = None
         self.places: list[tuple[str, int]] = []  # the file of each chunk, and its first row there
+        self.sizes: list[int] | None = []
 
     def add(self, chunk: Chunk) -> None:
         """Some more rows."""
@@ -50,6 +53,7 @@ class Spool:
                 self.writer = pa.ipc.new_file(pa.PythonFile(self.file, "w"), chunk.batch.schema, options=options)
             self.writer.write_batch(chunk.batch)
         self.places.append((chunk.file, chunk.row))
+        self.sizes = [*(self.sizes or []), chunk.batch.num_rows]
 
     def end(self) -> None:
         """There are no more."""
@@ -90,11 +94,31 @@ class Giant:
         self.name, self.rows, self.ends_input, self.cost, self.needed = name, rows, ends_input, cost, needed
 
     def batches(self, whole: bool) -> Iterator[Batch]:
-        """Its rows, once, in pieces: whole rows, or what is computed with."""
-        first = 0
-        for chunk in self.rows.chunks(None if whole else self.needed):
-            yield Batch([chunk], np.zeros(1, np.int64), 0, first=first)
-            first += chunk.batch.num_rows
+        """Its rows, once, in pieces: whole rows, or what is computed with. Pieces have the same rows every time."""
+        first, sizes, seen = 0, self.rows.sizes, []
+        chunks = self.rows.chunks(None if whole or sizes is None else self.needed)
+        for piece in ([chunk] for chunk in chunks) if sizes is None else _cut(chunks, sizes):
+            rows = sum(chunk.batch.num_rows for chunk in piece)
+            yield Batch(piece, np.zeros(1, np.int64), 0, first=first)
+            del piece
+            seen.append(rows)
+            first += rows
+        self.rows.sizes = seen
+
+
+def _cut(chunks: Iterator[Chunk], sizes: list[int]) -> Iterator[list[Chunk]]:
+    """The rows of chunks in pieces of these sizes: how long chunks are depends on how many columns are read."""
+    rest = next(chunks, None)
+    for size in sizes:
+        piece: list[Chunk] = []
+        while rest is not None and size:
+            rows = min(size, rest.batch.num_rows)
+            piece.append(rest.slice(0, rows))
+            size -= rows
+            rest = rest.slice(rows, rest.batch.num_rows) if rows < rest.batch.num_rows else next(chunks, None)
+        yield piece
+    while rest is not None:  # a file that has grown, which its end says
+        rest = next(chunks, None)
 
 
 def over(function: Callable[[Any], Any], items: Iterable, threads: int) -> Iterator[Any]:
@@ -148,6 +172,10 @@ class Pieces:
     def store(self, rows: int, dtype: Any) -> Shelves:
         """Room on the disk, with a tenth of the budget for what waits to be written."""
         return Shelves(rows, dtype, self.folder, self.budget.size // 10)
+
+    def column(self, dtype: Any) -> Column:
+        """Room for a number for every score, on the disk."""
+        return Column(dtype, self.folder)
 
     def room(self, bytes_each: int, share: float) -> int:
         """For how many numbers of so many bytes there is room in a share of the budget."""

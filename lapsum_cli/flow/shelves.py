@@ -1,4 +1,6 @@
-"""Numbers that wait on a disk, in rows: put row by row as they come, and read back row by row, or a little of each."""
+"""Numbers that wait on a disk: in rows, put row by row as they come, and read back row by row, or a little of each; or
+each in its place.
+"""
 
 from __future__ import annotations
 
@@ -102,13 +104,7 @@ class Shelves:
 
     def _fetch(self, place: int, out: np.ndarray) -> None:
         """Numbers from a place in the file."""
-        view = out.data.cast("B")
-        with writing(self.name):
-            while view:
-                got = os.preadv(self.file.fileno(), [view], place)
-                if not got:
-                    raise IOFailed(f"{self.name}: is shorter than what was written to it")
-                view, place = view[got:], place + got
+        _fetch(self.file, self.name, place, out)
 
     def close(self) -> None:
         """Let go of all of it."""
@@ -117,6 +113,49 @@ class Shelves:
     def __del__(self) -> None:
         if hasattr(self, "file"):
             self.file.close()
+
+
+class Column:
+    """Numbers of one dtype in a temporary file, which goes with the process: threads put and take them side by side."""
+
+    def __init__(self, dtype: Any, folder: str | None):
+        self.dtype = np.dtype(dtype)
+        self.name = f"a temporary file in {place_of(folder)}"
+        with writing(self.name):
+            self.file = tempfile.TemporaryFile(dir=folder, prefix="lapsum-")  # noqa: SIM115  ends with this object
+
+    def put(self, first: int, values: np.ndarray) -> None:
+        """Numbers, of which the first has this place."""
+        view, place = np.ascontiguousarray(values, self.dtype).data.cast("B"), first * self.dtype.itemsize
+        with writing(self.name):
+            while view:
+                put = os.pwrite(self.file.fileno(), view, place)
+                view, place = view[put:], place + put
+
+    def take(self, first: int, count: int) -> np.ndarray:
+        """So many numbers from a place on."""
+        out = np.empty(count, self.dtype)
+        _fetch(self.file, self.name, first * self.dtype.itemsize, out)
+        return out
+
+    def close(self) -> None:
+        """Let go of all of it."""
+        self.file.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "file"):
+            self.file.close()
+
+
+def _fetch(file: Any, name: str, place: int, out: np.ndarray) -> None:
+    """Numbers from a place in a file."""
+    view = out.data.cast("B")
+    with writing(name):
+        while view:
+            got = os.preadv(file.fileno(), [view], place)
+            if not got:
+                raise IOFailed(f"{name}: is shorter than what was written to it")
+            view, place = view[got:], place + got
 
 
 def place_of(folder: str | None) -> str:

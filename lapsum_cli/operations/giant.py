@@ -1,7 +1,7 @@
 """An operation on one ranking that no memory holds, in passes over pieces of it.
 
-The first tells how long it is, and alpha and k; a method's way (Way.in_parts) goes over it as often as it needs to; the
-last pass gives what belongs to each piece, while its rows are at hand.
+The first tells how long it is, and alpha and k; an operation's own (Operation.passes) go over it as often as it needs
+to; the last one gives what belongs to each piece, while its rows are at hand.
 """
 
 from __future__ import annotations
@@ -14,10 +14,24 @@ import numpy as np
 
 from ..core.errors import BadRanking
 from ..core.rankings import Rankings, one_for_all
-from .operation import GRADIENT, ByMethod, Operation, Result
-from .placed import Placed
+from .operation import GRADIENT, Operation, Result
 
 MODERATE = 2.0**900  # alphas and scores from its inverse up to which there is no need for a unit of a ranking's own
+
+
+class Column(Protocol):
+    """A number for every score, on a disk, which threads put and take side by side: from a place on, such as that of a
+    piece as Pieces.of_parts has it.
+    """
+
+    def put(self, first: int, values: np.ndarray) -> None:
+        """Some more."""
+
+    def take(self, first: int, count: int) -> np.ndarray:
+        """So many."""
+
+    def close(self) -> None:
+        """Let go of them."""
 
 
 class Pieces(Protocol):
@@ -36,6 +50,9 @@ class Pieces(Protocol):
     def store(self, rows: int, dtype: Any) -> Any:
         """Rows of numbers on a disk (kernels.cpu.bands.Store)."""
 
+    def column(self, dtype: Any) -> Column:
+        """A number for every score on a disk."""
+
     def room(self, bytes_each: int, share: float) -> int:
         """For how many numbers of so many bytes there is room in a share of what it may take."""
 
@@ -49,13 +66,14 @@ class Pieces(Protocol):
 class LastPass(NamedTuple):
     """What makes the results of a piece.
 
-    look(rankings)               whatever takes long, side by side; called for every piece
+    look(first, rankings)        whatever takes long, side by side; called for every piece; first: as Pieces.of_parts
+                                 has it
     give(first, rankings, seen)  values by the name of their slot, in order; first: how many scores came before; seen:
                                  what `look` has
     numbers                      of the ranking, by the name of their slot
     """
 
-    look: Callable[[Rankings], Any]
+    look: Callable[[int, Rankings], Any]
     give: Callable[[int, Rankings, Any], dict[str, Any]]
     numbers: dict[str, float]
 
@@ -64,6 +82,7 @@ class LastPass(NamedTuple):
 class Ranking:
     """What is known of it once all of it was seen.
 
+    seen           what is compared of the rankings of a piece (Operation.seen)
     length, items  scores, and those that are no padding; moved: padding that was -inf in ascending order
     alpha          in the unit of the scores; constant: whether all scores are one
     common         what all upstream gradients have in common, which ranks do not see
@@ -71,6 +90,7 @@ class Ranking:
     """
 
     pieces: Pieces
+    seen: Callable[[Rankings], Rankings]
     length: int
     items: int
     moved: int
@@ -80,6 +100,10 @@ class Ranking:
     least: float
     most: float
     each: dict[str, np.ndarray]
+
+    def of_parts(self, function: Callable[[int, Rankings], Any]) -> Iterator[Any]:
+        """As Pieces has it, of what is compared."""
+        return self.pieces.of_parts(lambda first, rankings: function(first, self.seen(rankings)))
 
     @property
     def lengths(self) -> np.ndarray:
@@ -111,24 +135,18 @@ class _Seen(NamedTuple):
 
 def refusal(operation: Operation, device: str) -> str | None:
     """Why a ranking that no memory holds cannot be computed by an operation; None where it can."""
-    if not isinstance(operation, ByMethod):
-        return f"{operation.name} needs all of it in memory"
-    if operation.way.in_parts is None:
-        return f"{operation.name} by {operation.method} needs all of it in memory"
+    if operation.needs_memory is not None:
+        return operation.needs_memory
     if device != "cpu":
         return "on a GPU it needs all of it there; leave out ⟨device⟩"
-    if isinstance(operation, Placed) and operation.asks_places:
-        return "⟨hard⟩, ⟨order⟩ and ⟨only_top⟩ need all of it in memory"
     if operation.alpha.is_robust:
         return (
             f"an alpha in {operation.alpha.unit} needs all of it in memory; give it in std or in the unit of the scores"
         )
-    if operation.gradient and not operation.way.gradient_in_parts:
-        return f"the gradient of a {operation.name} needs all of it in memory"
     return None
 
 
-def begin(operation: ByMethod, pieces: Pieces, on: Any) -> Ranking:
+def begin(operation: Operation, pieces: Pieces, on: Any) -> Ranking:
     """All of it seen once; BadRanking where alpha cannot be used, or changes."""
     seen = list(pieces.of_parts(lambda first, rankings: _seen(operation, rankings)))
     length = sum(one.length for one in seen)
@@ -146,10 +164,10 @@ def begin(operation: ByMethod, pieces: Pieces, on: Any) -> Ranking:
     least, most = min(low for low, _ in ends), max(high for _, high in ends)
     moved = int(sum(one.moved for one in seen))
     each["items"] = np.array([float(items)])
-    return Ranking(pieces, length, items, moved, alpha, constant, seen[0].dtype, least, most, each)
+    return Ranking(pieces, operation.seen, length, items, moved, alpha, constant, seen[0].dtype, least, most, each)
 
 
-def _seen(operation: ByMethod, rankings: Rankings) -> _Seen:
+def _seen(operation: Operation, rankings: Rankings) -> _Seen:
     from ..kernels.cpu.deviations import moments
     from . import padding
 
@@ -164,7 +182,7 @@ def _seen(operation: ByMethod, rankings: Rankings) -> _Seen:
     return _Seen(len(x), int(padded), moved, found, each, ends, x.dtype)
 
 
-def _alpha_of(operation: ByMethod, each: dict[str, Any], moments: Any, on: Any) -> tuple[float, bool]:
+def _alpha_of(operation: Operation, each: dict[str, Any], moments: Any, on: Any) -> tuple[float, bool]:
     """Alpha in the unit of the scores, and whether all scores are one, so that none has a gradient."""
     alpha = operation.alpha.value
     if "alpha" in each:
@@ -181,26 +199,20 @@ def _alpha_of(operation: ByMethod, each: dict[str, Any], moments: Any, on: Any) 
     return alpha, False
 
 
-def passes(operation: ByMethod, ranking: Ranking) -> dict[str, LastPass]:
-    """Everything but the last pass: what makes results, for each k that was asked for, by its name."""
-    way = operation.way.in_parts
-    assert way is not None
-    return {name: way(operation, of_k) for name, of_k in operation.by_k(ranking)}  # type: ignore[arg-type]
-
-
-def look(operation: ByMethod, rankings: Rankings, last: dict[str, LastPass]) -> Any:
+def look(operation: Operation, first: int, rankings: Rankings, last: dict[str, LastPass]) -> Any:
     """What is made of a piece, whatever came before."""
     rankings = operation.seen(rankings)
-    return rankings, {name: of_k.look(rankings) for name, of_k in last.items()}
+    return rankings, {name: of_k.look(first, rankings) for name, of_k in last.items()}
 
 
-def give(operation: ByMethod, ranking: Ranking, first: int, looked: Any, last: dict[str, LastPass]) -> Result:
+def give(operation: Operation, ranking: Ranking, first: int, looked: Any, last: dict[str, LastPass]) -> Result:
     """The results of a piece, after those of all before it."""
     rankings, seen = looked
     values: dict[Any, Any] = dict.fromkeys(operation.gives)
+    losses = [of_k.numbers["loss"] for of_k in last.values() if "loss" in of_k.numbers]
     for name, of_k in last.items():
         found = of_k.give(first, rankings, seen[name]) | {key: np.array([v]) for key, v in of_k.numbers.items()}
         if ranking.constant and GRADIENT in found:
             found[GRADIENT] = np.zeros_like(found[GRADIENT])
         values |= {slot: found[slot.name] for slot in values if slot.k == name}
-    return Result(values)
+    return Result(values, np.array([losses]) if losses else None)

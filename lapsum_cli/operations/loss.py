@@ -22,6 +22,8 @@ from .softness import k_of, refuse_ks
 
 if TYPE_CHECKING:
     from ..core.rankings import Array, Rankings
+    from .giant import LastPass
+    from .giant import Ranking as Giant
 
 REDUCTIONS = ("none", "sum", "mean")
 
@@ -153,7 +155,7 @@ class Loss(LossChoices, Operation):
 
     @property
     def kernels(self) -> str:
-        return f"{self.name}-{self.loss}"
+        return f"{self.name}-{self.loss}" + ("-gradient" if self.gradient else "")
 
     def on_a_tiny_ranking(self) -> Self:
         return replace(super().on_a_tiny_ranking(), ks=() if self.entry.k == "none" else (K(1.0),))
@@ -167,13 +169,24 @@ class Loss(LossChoices, Operation):
     def asks_how_many(self) -> bool:
         return any(k.percent for k in self.ks)
 
-    def by_k(self, rankings: Rankings) -> Iterator[tuple[str, Rankings]]:
+    def by_k(self, rankings: Any) -> Iterator[tuple[str, Any]]:
         each = dict(rankings.each)
         if "k" not in each and self.ks:
             each["k"] = k_of(self.ks[0], rankings)
         if "k" in each:
             refuse_ks(each["k"])
         yield "", rankings.with_each(each)
+
+    @property
+    def needs_memory(self) -> str | None:
+        if loss_called(self.loss).in_parts is None:
+            return f"loss {self.label} needs all of it in memory"
+        return None
+
+    def passes(self, ranking: Giant) -> dict[str, LastPass]:
+        from .giant_loss import passes
+
+        return {name: passes(self, of_k) for name, of_k in self.by_k(ranking)}
 
     def compute(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True) -> Result:
         """Every slot that it gives; of several stages those of each, which a ranking of its own stands for."""
@@ -202,12 +215,12 @@ class Loss(LossChoices, Operation):
         if (counts == here.lengths)[defined].all():  # what defines no loss is computed with the others, and moot
             target = target.copy() if keep else target  # whose owner may change it before the way back
         else:
-            taken = (values != self._masked) & np.repeat(defined, here.lengths)
+            taken = (values != self.masked) & np.repeat(defined, here.lengths)
             values, target = values[taken], target[taken]
             offsets = np.concatenate([[0], np.cumsum(np.where(defined, counts, 0.0))]).astype(np.int64)
         each = {name: on.here_array(numbers) for name, numbers in rankings.each.items()}
         part = Rankings(values, offsets, {}, each)
-        given = (part, frozen(target), each["alpha"], each.get("k"), self._how(), self.descending)
+        given = (part, frozen(target), each["alpha"], each.get("k"), self.own_options(), self.descending)
         found, state = losses.forward(on.kernels, on.place, loss_called(self.loss), *given, keep or self.gradient)
         found = np.repeat(found, self.entry.stages)
         found[~defined] = np.nan
@@ -254,12 +267,12 @@ class Loss(LossChoices, Operation):
             "loss that is linear after a sort",
         )
 
-    def _how(self) -> dict[str, Any]:
+    def own_options(self) -> dict[str, Any]:
         """Its own options, for the loops that read them."""
         return {name: read(self) for name, read in READS.items()}
 
     @property
-    def _masked(self) -> float:
+    def masked(self) -> float:
         """The score that takes no part."""
         return -math.inf if self.descending else math.inf
 
@@ -272,11 +285,15 @@ class Loss(LossChoices, Operation):
 
         from ..kernels import losses
 
-        counts = losses.partaking(on.kernels, on.place, rankings, target, self._masked, loss_called(self.loss))
+        counts = losses.partaking(on.kernels, on.place, rankings, target, self.masked, loss_called(self.loss))
         wrong = counts < 0
         if wrong.any():
             r = int(wrong.argmax())
-            of_it = np.where(rankings[r] == self._masked, 0.0, target[rankings.offsets[r] : rankings.offsets[r + 1]])
-            needed, worst = ("of 0 or more", of_it.min()) if of_it.min() < 0 else ("that are finite", of_it.max())
-            raise BadRanking(r, f"{self.loss} needs targets {needed}, got {worst:g}")
+            of_it = np.where(rankings[r] == self.masked, 0.0, target[rankings.offsets[r] : rankings.offsets[r + 1]])
+            raise self.refused_targets(r, of_it.min(), of_it.max())
         return counts
+
+    def refused_targets(self, ranking: int, least: float, most: float) -> BadRanking:
+        """What is said of targets with these ends, which are no gains."""
+        needed, worst = ("of 0 or more", least) if least < 0 else ("that are finite", most)
+        return BadRanking(ranking, f"{self.loss} needs targets {needed}, got {worst:g}")

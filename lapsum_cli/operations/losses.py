@@ -19,6 +19,8 @@ from .operation import RANKING, Operation, Result, Slot
 
 if TYPE_CHECKING:
     from ..core.rankings import Rankings
+    from .giant import LastPass
+    from .giant import Ranking as Giant
 
 
 def asked_for(text: str) -> list[tuple[str, str | None]]:
@@ -121,6 +123,16 @@ class Losses(Operation):
         """Also of rankings that are long for what takes n^2 steps."""
         return replace(self, several=tuple(replace(part, force=True) for part in self.several))
 
+    @property
+    def needs_memory(self) -> str | None:
+        return next((part.needs_memory for part in self.several if part.needs_memory), None)
+
+    def passes(self, ranking: Giant) -> dict[str, LastPass]:
+        found = {}
+        for part in self.several:
+            [found[_slot(part, part.gives[0]).k]] = part.passes(_of(part, ranking)).values()
+        return found
+
     def compute(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True) -> Result:
         import numpy as np
 
@@ -133,7 +145,7 @@ class Losses(Operation):
         return Result(values, np.stack(losses, axis=1), alphas)
 
 
-def _of(part: Loss, rankings: Rankings) -> Rankings:
+def _of(part: Loss, rankings: Any) -> Any:
     """The rankings as one of several losses is to see them: a k that stands in its name is its own."""
     own = entry_of(part.loss).k == "none" or part.loss.endswith("@k")
     return rankings.with_each({k: v for k, v in rankings.each.items() if k != "k"}) if own else rankings

@@ -17,7 +17,6 @@ class Way:
     steps(choices, lengths, ks): (m,) how many steps rankings take where these are not linear; None where they are
     devices: by name, those that it is computed on
     in_parts(operation, ranking) -> giant.LastPass: of one that no memory holds (giant.py); None where there is no way
-    gradient_in_parts: whether that way has gradients
     """
 
     forward: Callable[..., Any]
@@ -27,7 +26,6 @@ class Way:
     steps: Callable[..., Any] | None = None
     devices: tuple[str, ...] = ("cpu",)
     in_parts: Callable[..., Any] | None = None
-    gradient_in_parts: bool = True
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from .softness import DEFAULT_ALPHA, alphas_of, unit_bytes
 
 if TYPE_CHECKING:  # NumPy
     from ..core.rankings import Array, Rankings
+    from .giant import LastPass
+    from .giant import Ranking as Giant
 
 SCORE, POSITION, RANKING, PAIR = "score", "position", "ranking", "pair"
 GRADIENT = "grad"  # the slot of gradients with respect to the scores
@@ -203,7 +205,7 @@ class Operation:
         """Whether k goes by how many items a ranking has without its padding, which takes a pass (each["items"])."""
         return False
 
-    def by_k(self, rankings: Rankings) -> Iterator[tuple[str, Rankings]]:
+    def by_k(self, rankings: Any) -> Iterator[tuple[str, Any]]:
         """For each k that was asked for what slots call it, and the rankings with it."""
         yield "", rankings
 
@@ -211,6 +213,17 @@ class Operation:
         """How many rankings are shorter than k, counted for every k."""
         of_each_k = [(of_k.each["k"], of_k.lengths) for _, of_k in self.by_k(rankings) if "k" in of_k.each]
         return sum(int((k > lengths).sum()) for k, lengths in of_each_k)
+
+    @property
+    def needs_memory(self) -> str | None:
+        """Why a ranking that no memory holds cannot be computed; None where `passes` can."""
+        return f"{self.name} needs all of it in memory"
+
+    def passes(self, ranking: Giant) -> dict[str, LastPass]:
+        """All passes over one that no memory holds but the last: what makes results, for each k that was asked for, by
+        its name.
+        """
+        raise NotImplementedError
 
     def forward(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True, keep: bool = False) -> Forward:
         """The result, and what a backward pass needs of it.
@@ -295,6 +308,16 @@ class ByMethod(Choices, Operation):
         if on.name not in known:
             raise DeviceError(f"method {self.method} computes {self.name} on {' or '.join(known)}, not on {on.name}")
         return super().ready(rankings, on)
+
+    @property
+    def needs_memory(self) -> str | None:
+        if self.way.in_parts is None:
+            return f"{self.name} by {self.method} needs all of it in memory"
+        return None
+
+    def passes(self, ranking: Giant) -> dict[str, LastPass]:
+        assert self.way.in_parts is not None
+        return {name: self.way.in_parts(self, of_k) for name, of_k in self.by_k(ranking)}
 
     def work_bytes(self, itemsize: int) -> int:
         return max(self.way.work_bytes(itemsize, self.gradient), unit_bytes(self.alpha, itemsize))

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core.rankings import Rankings
 from . import giant
-from .operation import ByMethod, Result
+from .operation import Operation, Result
 
 
 class Stored:
@@ -40,6 +40,24 @@ class Stored:
         start = self.given[row]
         self.given[row] += count
         return self.take(row)[start : start + count]
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class Column:
+    """A number for every score, as giant.Column has it."""
+
+    def __init__(self, length: int, dtype: Any):
+        self.values = np.empty(length, dtype)
+
+    def put(self, first: int, values: np.ndarray) -> None:
+        """As there."""
+        self.values[first : first + len(values)] = values
+
+    def take(self, first: int, count: int) -> np.ndarray:
+        """As there."""
+        return self.values[first : first + count].copy()
 
     def close(self) -> None:
         """Nothing."""
@@ -74,6 +92,10 @@ class OfArray:
         """As giant.Pieces has it."""
         return Stored(rows, dtype)
 
+    def column(self, dtype: Any) -> Column:
+        """As giant.Pieces has it."""
+        return Column(len(self.rankings.values), dtype)
+
     def room(self, bytes_each: int, share: float) -> int:
         """As giant.Pieces has it: the same for all."""
         return self.held
@@ -86,16 +108,16 @@ class OfArray:
         """As giant.Pieces has it: nothing does."""
 
 
-def compute(operation: ByMethod, pieces: OfArray, on: Any) -> Result:
+def compute(operation: Operation, pieces: OfArray, on: Any) -> Result:
     """What an operation gives for a ranking, piece by piece: as Operation.compute gives it for the whole."""
     ranking = giant.begin(operation, pieces, on)
-    last = giant.passes(operation, ranking)
+    last = operation.passes(ranking)
     found = [
-        giant.give(operation, ranking, first, giant.look(operation, rankings, last), last)
+        giant.give(operation, ranking, first, giant.look(operation, first, rankings, last), last)
         for first, rankings in pieces.pieces()
     ]
     values = {
         slot: np.concatenate([one.values[slot] for one in found]) if slot.per != "ranking" else found[0].values[slot]
         for slot in found[0].values
     }
-    return Result(values)
+    return Result(values, found[0].losses)

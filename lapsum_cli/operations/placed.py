@@ -24,6 +24,12 @@ class Placed(ByMethod):
         return self.hard or self.order
 
     @property
+    def needs_memory(self) -> str | None:
+        if self.asks_places:
+            return "⟨hard⟩, ⟨order⟩ and ⟨only_top⟩ need all of it in memory"
+        return super().needs_memory
+
+    @property
     def moves_rows(self) -> bool:
         """Whether the rows of the result are not those of the input, one after another."""
         return self.order

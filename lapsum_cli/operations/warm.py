@@ -42,7 +42,7 @@ def warm_places(dtype: str, notice: Callable[[str], None] = on_terminal) -> None
     _have(("places", "", dtype), lambda: places(_rankings(dtype, Rank()), 1), notice)
 
 
-def warm_in_parts(operation: ByMethod, dtype: str, on: Device, notice: Callable[[str], None] = on_terminal) -> None:
+def warm_in_parts(operation: Operation, dtype: str, on: Device, notice: Callable[[str], None] = on_terminal) -> None:
     """Likewise for a ranking that no memory holds."""
     from .pieces import OfArray, compute
 
@@ -94,7 +94,7 @@ def compile_all(dtype: str, cpu: Any, in_parts: Any) -> None:
         operation.run_once(_rankings(dtype, operation, 1, 2, 40, *((600, 5000) if _is_linear(operation) else ())), cpu)
         operation.run_once(_rankings(dtype, operation, 5), in_parts)
         if giant.refusal(operation, cpu.name) is None:
-            warm_in_parts(cast(ByMethod, operation), dtype, cpu)
+            warm_in_parts(operation, dtype, cpu)
     warm_places(dtype)
     places(_rankings(dtype, Rank(), 40, 600, 5000), 1)
     robust = Rank(Alpha(1.0, "mad"))

@@ -16,13 +16,15 @@ from ..flow.budget import Budget
 from ..flow.giant import Giant, Pieces, Spool
 from ..formats.sources import Chunk, Rows
 from ..operations import giant as of_giants
-from ..operations.operation import ByMethod, Operation
+from ..operations.operation import Operation
 from ..operations.warm import warm_in_parts
 from .results import Counts, Table
 
 
 class _Input:
     """All of an input, which is one ranking."""
+
+    sizes: list[int] | None = None
 
     def __init__(self, source: Any):
         self.source = source
@@ -61,7 +63,7 @@ class Giants:
 
     def made(self, name: str, chunks: Iterator[Chunk]) -> Giant:
         """A ranking that was found, and its chunks, of which the rest is still to be read."""
-        warm_in_parts(cast(ByMethod, self.operation), str(self.table.dtype), self.on, self.told.say)
+        warm_in_parts(self.operation, str(self.table.dtype), self.on, self.told.say)
         self.told.settle()  # kernels stay: memory is measured with them
         if not self.table.layout.group and getattr(self.source, "can_be_read_again", False):
             rows: Any = _Input(self.source)
@@ -77,13 +79,13 @@ class Giants:
 
     def results(self, giant: Giant, counts: Counts) -> Iterator[pa.Table]:
         """The rows of the result."""
-        operation = cast(ByMethod, self.operation)
+        operation = self.operation
         pieces = Pieces(
             giant, self.table.rankings, self.budget, self.table.asked.threads, self.told.temp_dir, self.told.say
         )
         try:
             ranking = of_giants.begin(operation, pieces, self.on)
-            last = of_giants.passes(operation, ranking)
+            last = operation.passes(ranking)
         except BadRanking as error:
             raise DataError(f"{giant.name}: {error.problem}") from None
         counts.rankings += 1
@@ -93,9 +95,9 @@ class Giants:
             batch.before = before
             result = of_giants.give(operation, ranking, before, looked, last)
             before += len(rankings.values)
-            counts.add_piece(batch, rankings)
+            counts.add_piece(batch, rankings, result)
             yield from self.table.put_back(batch, rankings, result)
 
     def _look(self, last: Any, batch: Batch) -> Any:
         rankings = self.table.rankings(batch)
-        return batch, rankings, of_giants.look(cast(ByMethod, self.operation), rankings, last)
+        return batch, rankings, of_giants.look(self.operation, batch.first, rankings, last)

@@ -77,17 +77,22 @@ class Counts:
         self.short += short
         self.alone += int((rankings.lengths == 1).sum())
         self.nan += 0 if batch.valid is None else int(len(batch.valid) - batch.valid.sum())
-        if result.losses is not None:
-            each = result.losses.reshape(len(rankings), -1).T
-            self.totals = self.totals or [Total() for _ in each]
-            for total, losses in zip(self.totals, each, strict=True):
-                total.add(losses[~np.isnan(losses)])
+        self._add_losses(len(rankings), result)
 
-    def add_piece(self, batch: Batch, rankings: Rankings) -> None:
+    def add_piece(self, batch: Batch, rankings: Rankings, result: Result) -> None:
         """What was computed of a piece of a ranking that no batch holds."""
+        if not batch.first:
+            self._add_losses(1, result)
         self.rows += batch.rows
         self.scores += len(rankings.values)
         self.nan += 0 if batch.valid is None else int(len(batch.valid) - batch.valid.sum())
+
+    def _add_losses(self, rankings: int, result: Result) -> None:
+        if result.losses is not None:
+            each = result.losses.reshape(rankings, -1).T
+            self.totals = self.totals or [Total() for _ in each]
+            for total, losses in zip(self.totals, each, strict=True):
+                total.add(losses[~np.isnan(losses)])
 
     @property
     def loss(self) -> float:
@@ -365,7 +370,7 @@ class RowEach(Table):
         return [pa.field(self.name_of(slot), pa.float64())]
 
     def put_back(self, batch: Batch, rankings: Rankings, result: Result) -> Iterator[pa.Table]:
-        if self.asked.reduction != "none":
+        if self.asked.reduction != "none" or batch.first:  # of a ranking in pieces, the first has its row
             return
         table = batch.table()
         if not self.layout.closes_with_row:

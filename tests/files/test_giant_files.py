@@ -21,6 +21,12 @@ OPERATIONS = {
     "rank": ("rank", "--ascending"),
     "rank with a gradient": ("rank", "--upstream", "pull", "--grad-alpha", "--alpha", "0.01"),
     "sort": ("sort",),
+    "sort with a gradient": ("sort", "--upstream", "pull", "--grad-alpha", "--alpha", "0.5"),
+    "a loss": ("loss", "spearman", "--target", "pull"),
+    "a loss with a gradient": ("loss", "topk", "--k", "10%", "--target", "grade", "--gradient", "--grad-alpha"),
+    "losses with gradients": ("loss", "ndcg,recall", "--k", "1000", "--target", "grade", "--gradient", "--ascending"),
+    "the mean of a loss": ("loss", "ndcg", "--target", "grade", "--reduction", "mean"),
+    "its gradient": ("loss", "ndcg", "--target", "grade", "--reduction", "mean", "--gradient"),
 }
 
 
@@ -32,7 +38,8 @@ def queries():
     scores = rng.standard_normal(sum(sizes)).astype(np.float32)
     scores[rng.random(len(scores)) < 0.001] = -np.inf
     columns = {"qid": np.repeat(np.arange(len(sizes)), sizes), "doc": np.arange(len(scores)).astype(str)}
-    return pa.table({**columns, "score": scores, "pull": rng.standard_normal(len(scores)).astype(np.float32)})
+    pull = rng.standard_normal(len(scores)).astype(np.float32)
+    return pa.table({**columns, "score": scores, "pull": pull, "grade": rng.integers(0, 5, len(scores))})
 
 
 def results(folder, source, *asked, memory, stdin=None, **options):
@@ -64,12 +71,14 @@ def test_giants_between_small_rankings(queries, tmp_path, asked):
     words, little = results(tmp_path, tmp_path / "in.parquet", *asked, memory=LITTLE)
     assert words.count("wait in a temporary file") == 2
     assert '(qid "2")' in words
+    assert sorted(os.listdir(tmp_path)) == sorted(["in.parquet", little.name])
     more, enough = results(tmp_path, tmp_path / "in.parquet", *asked, memory=ENOUGH)
     assert "temporary" not in more
     alike(pq.read_table(little), pq.read_table(enough))
     counted = [line for line in words.splitlines() if "scores in 6 rankings" in line]
     assert counted
     assert counted[0].replace(LITTLE, ENOUGH) in more
+    assert re.findall("mean .*", words) == re.findall("mean .*", more)
 
 
 @pytest.mark.parametrize("format", ["csv", "jsonl", "arrows"])
@@ -83,21 +92,33 @@ def test_a_giant_from_a_pipe(queries, tmp_path, format):
     alike(pq.read_table(little), pq.read_table(results(tmp_path, "-", *asked, memory=ENOUGH, stdin=given)[1]))
 
 
+AGAIN = {
+    "rank": ("rank", "--upstream", "pull"),
+    "a loss": ("loss", "spearman", "--target", "pull", "--gradient", "--nan", "drop"),
+}
+
+
+@pytest.mark.parametrize("asked", AGAIN.values(), ids=AGAIN)
 @pytest.mark.parametrize("format", ["parquet", "arrow"])
-def test_a_table_without_a_group_is_read_again(queries, tmp_path, format):
-    """Of two files, with what stands beside the scores."""
+def test_a_table_without_a_group_is_read_again(queries, tmp_path, format, asked):
+    """Of two files, with what stands beside the scores: of which there are more rows at a time than of all columns."""
     table = queries.slice(105, ROWS).drop_columns(["qid"])
+    if "--nan" in asked:
+        scores = np.asarray(table["score"]).copy()
+        scores[::7] = np.nan
+        titles = pa.array([f"title {i % 97}" * (i % 5) for i in range(ROWS)])
+        table = table.set_column(1, "score", pa.array(scores)).append_column("title", titles)
     put(table.slice(0, ROWS // 3), tmp_path / f"a.{format}", rows=100_000)
     put(table.slice(ROWS // 3), tmp_path / f"b.{format}", rows=100_000)
     found = []
     for memory in (LITTLE, ENOUGH):
         out = tmp_path / f"{memory}.parquet"
-        asked = ("rank", "--group", "", "--upstream", "pull", "--memory", memory, "-o", out)
-        done = run(*asked, tmp_path / f"a.{format}", tmp_path / f"b.{format}")
+        given = ("--group", "", "--memory", memory, "-o", out)
+        done = run(*asked, *given, tmp_path / f"a.{format}", tmp_path / f"b.{format}")
         assert done.returncode == 0, done.stderr.decode()
         assert b"wait in a temporary file" not in done.stderr
         found.append(pq.read_table(out))
-    alike(*found)
+    alike(*[one.drop_columns(["score"]) for one in found])
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -118,13 +139,29 @@ def test_a_vector_is_read_again(tmp_path, dtype):
             np.testing.assert_allclose(a, b, rtol=rtol, atol=2e-6 * np.abs(b).max())
 
 
+@pytest.mark.parametrize("asked", [("topk", "--k", "5%"), ("spearman", "--gradient")], ids=["loss", "gradient"])
+def test_a_vector_and_its_target_are_read_again(tmp_path, asked):
+    rng = np.random.default_rng(1)
+    np.save(tmp_path / "in.npy", rng.standard_normal(2_000_000).astype(np.float32))
+    np.save(tmp_path / "y.npy", rng.integers(0, 9, 2_000_000).astype(np.float32))
+    found = []
+    for memory in (LITTLE, ENOUGH):
+        given = ("loss", *asked, "--target", tmp_path / "y.npy")
+        words, path = results(tmp_path, tmp_path / "in.npy", *given, memory=memory, suffix=".npy")
+        assert "wait in a temporary file" not in words
+        assert ("is larger than" in words) == (memory == LITTLE and "spearman" in asked)
+        found.append(np.load(path))
+    assert found[0].shape == found[1].shape
+    np.testing.assert_allclose(found[0], found[1], rtol=0, atol=2e-6 * np.abs(found[1]).max())
+
+
 def test_scores_that_are_left_out(queries, tmp_path):
     scores = np.asarray(queries["score"]).copy()
     scores[::7] = np.nan
     table = queries.set_column(2, "score", pa.array(scores))
     pq.write_table(table, tmp_path / "in.parquet")
     for nan in ("drop", "last"):
-        for asked in (("rank",), ("topk", "--k", "9")):
+        for asked in (("rank",), ("topk", "--k", "9"), ("loss", "spearman", "--target", "pull", "--gradient")):
             found = [
                 pq.read_table(results(tmp_path, tmp_path / "in.parquet", *asked, "--nan", nan, memory=memory)[1])
                 for memory in (LITTLE, ENOUGH)
@@ -147,7 +184,13 @@ def test_a_giant_whose_rows_are_brought_together(queries, tmp_path):
 REFUSED = {
     "hard ranks": (("rank", "--hard"), 2, "(--hard, --order and --only-top need all of it in memory)"),
     "another method": (("topk", "--k", "3", "--method", "sparse"), 2, "(topk by sparse needs all of it in memory)"),
-    "a loss": (("loss", "ndcg", "--target", "pull"), 2, "(loss needs all of it in memory)"),
+    "another loss": (("loss", "permutation", "--target", "pull"), 2, "(loss permutation needs all of it in memory)"),
+    "several of which one is": (
+        ("loss", "topk,listnet", "--k", "3", "--target", "pull"),
+        2,
+        "(loss listnet needs all of it in memory)",
+    ),
+    "a target that is no gain": (("loss", "ndcg", "--target", "pull"), 65, "ndcg needs targets of 0 or more, got -"),
     "a robust unit": (("rank", "--alpha", "1mad"), 2, "(an alpha in mad needs all of it in memory"),
     "an alpha that changes": (
         ("rank", "--alpha-column", "alpha"),

@@ -15,6 +15,7 @@ from lapsum_cli.core.rankings import Rankings
 from lapsum_cli.devices.cpu import Cpu
 from lapsum_cli.kernels.cpu import bands
 from lapsum_cli.operations import giant, operation_called
+from lapsum_cli.operations.losses import losses_of
 from lapsum_cli.operations.pieces import OfArray, Stored, compute
 
 CPU = Cpu()
@@ -26,6 +27,19 @@ SHAPES = {
     "rising": lambda rng, n: np.sort(rng.standard_normal(n)),
     "falling in steps": lambda rng, n: -np.sort(np.round(3 * rng.standard_normal(n))),
     "far apart": lambda rng, n: rng.standard_cauchy(n) * 10 ** rng.uniform(-3, 6),
+}
+TARGETS = {
+    "grades": lambda rng, n: rng.integers(0, 5, n).astype(float),
+    "few": lambda rng, n: (rng.random(n) < 0.02).astype(float),
+    "any": lambda rng, n: rng.exponential(10.0, n),
+    "like the scores": lambda rng, n: np.arange(n, dtype=float) // 3,
+    "equal": lambda rng, n: np.full(n, 2.0),
+}
+LOSSES = {
+    "topk": (K(0.3), K(7.0), K(1e9), K(0.0), K(12.5, True)),
+    "recall": (K(0.3), K(7.0), K(1e9), K(0.0), K(12.5, True)),
+    "spearman": (None,),
+    "ndcg": (None, K(7.0), K(40.0, True), K(1e9)),
 }
 sizes = st.sampled_from([1, 7, 100, 1024])
 held = st.sampled_from([3, 20, 100, 4000])
@@ -40,8 +54,9 @@ def rankings(draw):
     for infinity in (-np.inf, np.inf):
         x[rng.random(n) < draw(st.sampled_from([0, 0, 0.3]))] = infinity
     v = rng.standard_normal(n) + draw(st.sampled_from([0, 50]))
+    y = TARGETS[draw(st.sampled_from(list(TARGETS)))](rng, n)
     dtype = draw(st.sampled_from(["float32", "float64"]))
-    return Rankings(x.astype(dtype), np.array([0, n]), {"upstream": v.astype(dtype)})
+    return Rankings(x.astype(dtype), np.array([0, n]), {"upstream": v.astype(dtype), "target": y})
 
 
 alphas = st.one_of(st.floats(1e-3, 1e2).map(Alpha), st.floats(1e-2, 2).map(lambda value: Alpha(value, "std")))
@@ -65,12 +80,16 @@ def agree(operation, x, size, held):
 
 
 def _least(operation, x, slot):
-    """Below which nothing of a slot is told: gradients cancel, and those for alpha are sums of such times scores."""
+    """Below which nothing of a slot is told: gradients cancel, and those for alpha are sums of such times scores; most
+    losses are 1 less a sum.
+    """
+    if slot.name == "loss" and operation.loss != "topk":
+        return 1.0
     if not slot.name.startswith("grad"):
         return 1e-30
     with np.errstate(over="ignore"):
         alpha = operation.ready(x, CPU).each["alpha"][0]
-    pull = np.abs(x.beside["upstream"]).max(initial=0.0)
+    pull = np.abs(x.beside["upstream"]).max(initial=0.0) if "upstream" in operation.takes else 1 / len(x.values)
     if slot.name == "grad_alpha":
         spread = np.ptp(x.values[np.isfinite(x.values)].astype(float)) if np.isfinite(x.values).any() else 0.0
         return pull * len(x.values) * min(1 + spread / alpha, 100) / alpha
@@ -98,14 +117,43 @@ def test_ranks_of_pieces(x, alpha, descending, gradient, base, size, held):
     agree(operation_called("rank")(alpha, descending, gradient, gradient, base=base), x, size, held)
 
 
-@given(rankings(), alphas, st.booleans(), sizes, held)
-def test_sorted_scores_of_pieces(x, alpha, descending, size, held):
-    agree(operation_called("sort")(alpha, descending), x, size, held)
+@given(rankings(), alphas, st.booleans(), st.booleans(), sizes, held)
+def test_sorted_scores_of_pieces(x, alpha, descending, gradient, size, held):
+    agree(operation_called("sort")(alpha, descending, gradient, gradient), x, size, held)
 
 
 @given(rankings(), alphas, sizes, held)
 def test_magnitudes_of_pieces(x, alpha, size, held):
     agree(operation_called("topk")(alpha, gradient=True, ks=(K(2.0),), by="magnitude"), x, size, held)
+
+
+@st.composite
+def losses(draw):
+    name = draw(st.sampled_from(list(LOSSES)))
+    k, gradient = draw(st.sampled_from(LOSSES[name])), draw(st.booleans())
+    ks = () if k is None else (k,)
+    return losses_of(
+        name, ks, alpha=draw(alphas), descending=draw(st.booleans()), gradient=gradient, grad_alpha=gradient
+    )
+
+
+@given(rankings(), losses(), sizes, held)
+def test_losses_of_pieces(x, loss, size, held):
+    agree(loss, x, size, held)
+
+
+def test_targets_that_are_no_gains_are_refused_in_pieces():
+    x = Rankings(np.arange(10.0), np.array([0, 10]), {"target": np.arange(10.0) - 1})
+    with pytest.raises(BadRanking, match="ndcg needs targets of 0 or more, got -1"):
+        compute(losses_of("ndcg"), OfArray(x, 4, 4), CPU)
+
+
+def test_several_losses_of_pieces():
+    """Of which the targets are a few grades, so that ties of places lie at cuts, in many pieces."""
+    rng = np.random.default_rng(3)
+    x = Rankings(rng.standard_normal(3000), np.array([0, 3000]), {"target": rng.integers(0, 3, 3000).astype(float)})
+    for gradient in (False, True):
+        agree(losses_of("ndcg,topk,spearman", (K(9.0),), gradient=gradient, grad_alpha=gradient), x, 100, 40)
 
 
 def test_a_sample_that_misleads_costs_a_pass_and_no_digit():
@@ -131,14 +179,15 @@ def test_a_band_without_room_is_cut_again():
 
 def test_what_needs_all_of_it_says_so():
     topk = operation_called("topk")(ks=(K(1.0),))
-    assert giant.refusal(topk, "cpu") is None
+    for operation in (topk, losses_of("ndcg,topk", (K(3.0),), gradient=True)):
+        assert giant.refusal(operation, "cpu") is None
     for operation, word in (
         (replace(topk, order=True), "order"),
         (replace(topk, alpha=Alpha(1.0, "mad")), "mad"),
         (replace(topk, method="sparse"), "sparse"),
-        (operation_called("sort")(gradient=True), "gradient"),
         (operation_called("permute")(), "permute"),
-        (operation_called("loss")(loss="ndcg"), "loss"),
+        (losses_of("permutation"), "loss permutation"),
+        (losses_of("ndcg,topk,listnet", (K(3.0),)), "loss listnet"),
     ):
         assert word in giant.refusal(operation, "cpu")
     assert "GPU" in giant.refusal(topk, "cuda")

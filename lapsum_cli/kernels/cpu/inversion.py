@@ -101,6 +101,8 @@ def _invert_longer(
             given = (of_these(v, finite), ahead, outside, buffers, marks, places, _columns(moved, finite))
             values = out[finite] if out.size > 0 else out
             invert(y[finite], 0, stop - start, alphas[r], descending, targets, *given, values)
+            if v is not None:
+                sweep_out(y[finite], rate, _columns(moved, finite), buffers[0])
 
 
 # --- Short rankings: all targets of a block of them at once. ----------------------------------------------------------
@@ -210,7 +212,8 @@ def invert(y, begin, end, alpha, descending, targets, v, ahead, outside, buffers
 
     y        finite scores, best first; (n,)
     targets  (first, from, to); first is a multiple of 1/2, all are between 0 and n
-    v        None, or a gradient with respect to all of them: moved[0] is then that for the scores, by position
+    v        None, or a gradient with respect to all of them: moved has then what each puts down at the score behind it
+             and at that before it, by position, of which sweep_out makes the gradient for the scores
     ahead, outside  as sweeps.approach and sweeps.merge leave them
     found    found[0] takes the score next to each target, found[1] the step from there, in the unit of the scores; and
     out      their sum; each unless it is empty
@@ -254,8 +257,6 @@ def invert(y, begin, end, alpha, descending, targets, v, ahead, outside, buffers
             _solve(waiting, gaps, held, start, buffers[12], buffers[13], descending, mine, moved)
             _emit(waiting[0], waiting[1], held, found[:, done : done + held], out[done : done + held])
             done += held
-    if v is not None:
-        _sweep_out(y, rate, moved, factor)
 
 
 @inner
@@ -315,8 +316,8 @@ def _put_down(above, below, gaps, start, count, moved):
             moved[0, at] += below[i]
 
 
-@inner
-def _sweep_out(y, rate, moved, factor):
+@uncounted
+def sweep_out(y, rate, moved, factor):
     """Let what was put down fade along the scores, moved[0] to those behind and moved[1] to those before; into
     moved[0].
     """

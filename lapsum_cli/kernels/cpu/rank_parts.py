@@ -1,4 +1,4 @@
-"""Soft ranks and their gradients of one long ranking of which only parts are at hand (bands.py).
+"""Soft ranks and their gradients, and places, of one long ranking of which only parts are at hand (bands.py).
 
 Each band is sorted alone, with its cuts at its ends, and swept as any part of a ranking is. Ranks leave a band in the
 order in which its scores came, so that nobody need know where they came from: whoever goes through the parts again
@@ -20,17 +20,18 @@ from .sweeps import approach, blocks_of, fade
 
 
 class OfCuts(NamedTuple):
-    """What scores that are a cut have in common: (m,) ranks; and slopes (4, m), of which a score with the weight v has
-    the gradient slopes[0] - v slopes[1] by other scores, and by its ties slopes[2] - v slopes[3]: of a single one
-    exactly nothing.
+    """What scores that are a cut have in common: (m,) ranks, of which each next one has `step` more; and slopes (4, m),
+    of which a score with the weight v has the gradient slopes[0] - v slopes[1] by other scores, and by its ties
+    slopes[2] - v slopes[3]: of a single one exactly nothing.
     """
 
     ranks: np.ndarray
     slopes: np.ndarray
+    step: int = 0
 
 
 class Ranked(NamedTuple):
-    """Ranks, and gradients unless they are None, that wait to be taken, part by part.
+    """Ranks, and gradients, unless either is None, that wait to be taken, part by part.
 
     total  the sum of gradient times score, from some score: what the gradient for alpha is made of
     """
@@ -38,16 +39,24 @@ class Ranked(NamedTuple):
     bands: Bands
     of_cuts: OfCuts
     common: float
-    ranks: Store
+    ranks: Store | None
     gradient: Store | None
     total: float
 
+    def close(self) -> None:
+        """Let go of them."""
+        for store in (self.ranks, self.gradient):
+            if store is not None:
+                store.close()
+
 
 def rank_bands(work: Work, bands: Bands, rate, base, descending, dtype, common=0.0) -> Ranked:
-    """Every band sorted and swept. common: what was taken off all weights."""
+    """Every band sorted and swept. dtype: of the ranks, None where nobody reads them; common: what was taken off all
+    weights.
+    """
     m, workspace = len(bands.cuts), parallel.Workspace()
     of_cuts = _of_cuts(bands, rate, base, descending)
-    ranks = work.store(m, dtype)
+    ranks = None if dtype is None else work.store(m, dtype)
     gradient = None if bands.weights is None else work.store(m, bands.weights.dtype)
     middle = 0.5 * float(bands.cuts[m // 2]) if np.isfinite(bands.cuts[m // 2]) else 0.0
 
@@ -57,11 +66,26 @@ def rank_bands(work: Work, bands: Bands, rate, base, descending, dtype, common=0
 
     total = _total_of_cuts(bands, of_cuts, middle, descending)
     for band, mine, slopes, more in work.over(of_band, np.flatnonzero(bands.sizes).tolist()):
-        ranks.put(band, mine)
+        if ranks is not None:
+            ranks.put(band, mine)
         if gradient is not None:
             gradient.put(band, slopes)
         total += more
     return Ranked(bands, of_cuts, common, ranks, gradient, total)
+
+
+def place_bands(work: Work, bands: Bands) -> Ranked:
+    """Places from 0, int64, in the stead of ranks: ties in the order in which they come."""
+    places = work.store(len(bands.cuts), np.int64)
+
+    def of_band(band):
+        x = bands.scores.take(band)
+        found = Order(parallel.Cores(1), Rankings(x, np.array([0, len(x)])), True).positions()
+        return band, found + (bands.above[band] + bands.at[band])
+
+    for band, found in work.over(of_band, np.flatnonzero(bands.sizes).tolist()):
+        places.put(band, found)
+    return Ranked(bands, OfCuts(bands.above.copy(), np.empty((4, 0)), 1), 0.0, places, None, 0.0)
 
 
 def _of_band(bands, band, v, rate, base, descending, dtype, middle, workspace):
@@ -87,7 +111,8 @@ def _of_band(bands, band, v, rate, base, descending, dtype, middle, workspace):
         outside[:kinds, 1] = (bands.downs + bands.of_cuts)[:, band - 1] * fade(y, end - 1, end, rate)
     ahead, buffers = np.empty((2, blocks_of(len(x)))), buffers_of(workspace)
     approach(y, begin, end, rate, pulls, ahead, buffers, np.empty((0, 2)))
-    ranks, gradient = np.empty(len(x), dtype), None if v is None else np.empty(len(x), v.dtype)
+    ranks = np.empty(0) if dtype is None else np.empty(len(x), dtype)
+    gradient = None if v is None else np.empty(len(x), v.dtype)
     first = base + float(bands.above[band] + bands.at[band]) - begin
     total = finish(y, place, begin, end, rate, first, True, pulls, ahead, outside, buffers, ranks, gradient, middle)
     if gradient is None:
@@ -126,13 +151,14 @@ def places_of(ranked: Ranked, x, sign):
 
 
 def take(ranked: Ranked, x, v, sign, places, counts) -> tuple[Any, Any]:
-    """The ranks of the scores of the next part, and their gradients, or None; v: their weights."""
+    """The ranks of the scores of the next part, and their gradients, each None if it is; v: their weights."""
     bands, sign = ranked.bands, x.dtype.type(sign)
     starts = np.concatenate([[0], np.cumsum(counts)])
-    ranks = _together(ranked.ranks, counts, starts)
-    out, gradient = np.empty(len(x), ranks.dtype), None
-    given = (x, sign, bands.cuts, places)
-    _put_down(*given, starts[:-1].copy(), ranks, ranked.of_cuts.ranks, out)
+    given, out, gradient = (x, sign, bands.cuts, places), None, None
+    if ranked.ranks is not None:
+        ranks, (of_cuts, _, step) = _together(ranked.ranks, counts, starts), ranked.of_cuts
+        out = np.empty(len(x), ranks.dtype)
+        _put_down(*given, starts[:-1].copy(), ranks, of_cuts, step, out)
     if ranked.gradient is not None:
         slopes = _together(ranked.gradient, counts, starts)
         gradient, v = np.empty(len(x), slopes.dtype), np.array(v)
@@ -155,11 +181,12 @@ def _count(x, sign, cuts, bands, counts):
 
 
 @uncounted
-def _put_down(x, sign, cuts, bands, at, ranks, of_cuts, out):
+def _put_down(x, sign, cuts, bands, at, ranks, of_cuts, step, out):
     for i in range(x.size):
         band = bands[i]
         if sign * x[i] == cuts[band]:
             out[i] = of_cuts[band]
+            of_cuts[band] += step
         else:
             out[i] = ranks[at[band]]
             at[band] += 1

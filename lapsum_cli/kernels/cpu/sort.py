@@ -16,7 +16,7 @@ from . import parallel
 from .inversion import buffers_of, invert, invert_each
 from .sweeps import Summary, approach, finite_part, finite_span, merge, stretches
 
-_HUGE = 2.0**-64  # the unit of scores whose differences and sums may overflow
+MOST, HUGE = 1e280, 2.0**-64  # the unit of scores beyond it, whose differences and sums may overflow
 
 
 def soft_sort(order, alphas, upstream=None, results=True):
@@ -102,7 +102,7 @@ def _gradients(scores, places, offsets, begin, end, alphas, descending, v, found
         _, start, stop, _ = finite_span(scores, offsets, begin, r, descending)
         y, pulled, middle, unit, total = scores[start:stop], moved[start:], 0.0, 1.0, 0.0
         if y.size > 0:
-            unit = _HUGE if max(abs(y[0]), abs(y[y.size - 1])) > 1e280 else 1.0
+            unit = HUGE if max(abs(y[0]), abs(y[y.size - 1])) > MOST else 1.0
             middle = np.float64(y[y.size // 2]) * unit
         for i in range(y.size):
             j, g = start + i, pulled[i]

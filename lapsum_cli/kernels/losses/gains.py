@@ -10,10 +10,16 @@ from ..scalars.team import team_maxima
 @inner
 def best_of(team, y, start, stop):
     """The largest target of a ranking, to all of its team."""
+    (best,) = team_maxima(team, (best_in(team, y, start, stop),))
+    return best
+
+
+@inner
+def best_in(team, y, start, stop):
+    """The largest target that a thread sees."""
     best = -np.inf
     for i in range(start + team.t, stop, team.threads):
         best = max(best, y[i])
-    (best,) = team_maxima(team, (best,))
     return best
 
 

@@ -8,34 +8,63 @@ import numpy as np
 
 from ..jit import uncounted
 from ..scalars.functions import LOG_2
-from ..scalars.team import join, team_sums
-from .gains import best_of, gain_of, log2, nothing_of
-from .parts import Loss
+from ..scalars.team import join, mine, team_maxima, team_sums
+from .gains import best_in, gain_of, log2, nothing_of
+from .parts import InParts, Loss, Round
 
 
 @uncounted
 def ndcg(rankings, offsets, read, losses, upstreams):
     """1 - DCG / ideal, and its gradients for ranks, and for memberships unless all are in: there are none then."""
-    ranks, members, y, places, limits, exponential = read
-    team, (to_ranks, to_members) = join(rankings), upstreams
+    team = join(rankings)
     for r in range(team.first, team.last):
         start, stop = offsets[r], offsets[r + 1]
-        best = best_of(team, y, start, stop)
-        ideal, gained, nothing = 0.0, 0.0, nothing_of(best)
-        for i in range(start + team.t, stop, team.threads):
-            gain, member = gain_of(y[i], best, nothing, exponential), members[i] if members.size > 0 else 1.0
-            if places[i] < limits[r]:
-                ideal += gain * min(limits[r] - places[i], 1.0) / log2(2.0 + places[i])
-            gained += gain * member / log2(1.0 + ranks[i])
-        ideal, gained = team_sums(team, (ideal, gained))
-        for i in range(start + team.t, stop if to_ranks.size > 0 else start, team.threads):
-            gain = gain_of(y[i], best, nothing, exponential) / ideal if ideal > 0.0 else 0.0
-            depth, member = log2(1.0 + ranks[i]), members[i] if members.size > 0 else 1.0
-            if to_members.size > 0:
-                to_members[i] = -gain / depth
-            to_ranks[i] = gain * member / (depth * depth * (1.0 + ranks[i]) * LOG_2)
+        n = stop - start
+        (best,) = team_maxima(team, _best(team, r, start, stop, read, upstreams, (n,)))
+        ideal, gained = team_sums(team, _gained(team, r, start, stop, read, upstreams, (n, best)))
+        known = n, best, ideal, gained
+        _slopes(team, r, start, stop, read, upstreams, known)
         if team.t == 0:
-            losses[r] = 1.0 - gained / ideal if ideal > 0.0 else np.nan
+            losses[r] = _loss(r, read, known)
+
+
+@uncounted
+def _best(team, r, start, stop, read, upstreams, known):
+    return (best_in(team, read[2], start, stop),)
+
+
+@uncounted
+def _gained(team, r, start, stop, read, upstreams, known):
+    """The ideal DCG, and that which there is."""
+    ranks, members, y, places, limits, exponential = read
+    best, ideal, gained = known[1], 0.0, 0.0
+    nothing = nothing_of(best)
+    for item in mine(team, stop - start):
+        i = start + item
+        gain, member = gain_of(y[i], best, nothing, exponential), members[i] if members.size > 0 else 1.0
+        if places[i] < limits[r]:
+            ideal += gain * min(limits[r] - places[i], 1.0) / log2(2.0 + places[i])
+        gained += gain * member / log2(1.0 + ranks[i])
+    return ideal, gained
+
+
+@uncounted
+def _slopes(team, r, start, stop, read, upstreams, known):
+    ranks, members, y, _, _, exponential = read
+    (to_ranks, to_members), (_, best, ideal, _), nothing = upstreams, known, nothing_of(known[1])
+    for item in mine(team, stop - start if to_ranks.size > 0 else 0):
+        i = start + item
+        gain = gain_of(y[i], best, nothing, exponential) / ideal if ideal > 0.0 else 0.0
+        depth, member = log2(1.0 + ranks[i]), members[i] if members.size > 0 else 1.0
+        if to_members.size > 0:
+            to_members[i] = -gain / depth
+        to_ranks[i] = gain * member / (depth * depth * (1.0 + ranks[i]) * LOG_2)
+
+
+@uncounted
+def _loss(r, read, known):
+    _, _, ideal, gained = known
+    return 1.0 - gained / ideal if ideal > 0.0 else np.nan
 
 
 LOSS = Loss(
@@ -45,4 +74,5 @@ LOSS = Loss(
     sums=2,
     needs_gains=True,
     card_bytes=100,
+    in_parts=InParts((Round(_best, largest=True), Round(_gained)), _slopes, _loss),
 )

@@ -20,6 +20,30 @@ from ..scalars.cut import GIVEN, MEMBERSHIP
 from ..scalars.laplace import HARD
 
 
+class Round(NamedTuple):
+    """What the loop of a loss makes of items, and then of all of them: sums, or what is largest.
+
+    of_items  (team, ranking, start, stop, read, upstreams, known) -> a tuple of numbers, of a thread's items of
+              start .. stop; known: how many items a ranking has, and what the rounds before made of all of them
+    """
+
+    of_items: Callable[..., tuple[float, ...]]
+    largest: bool = False
+
+
+class InParts(NamedTuple):
+    """The same for a ranking of which only parts are at hand: what each makes of its items is added.
+
+    rounds  of the loop, one after the other
+    slopes  called as a round is, after all of them: fills in the upstream gradients
+    loss    (ranking, read, known) -> the loss
+    """
+
+    rounds: tuple[Round, ...]
+    slopes: Callable[..., Any]
+    loss: Callable[..., float]
+
+
 class Loss(NamedTuple):
     """A loss, as its file declares it.
 
@@ -36,6 +60,7 @@ class Loss(NamedTuple):
     stages        how many rankings, one after the other, are of the same items and have one loss: the loop sees them as
                   one ranking, and numbers of rankings for each
     card_bytes    per score on a card, the scores and the results left out; measured by the tests of a card
+    in_parts      what its loop consists of, where it needs no more of a ranking than sums over it; else None
     """
 
     loop: Callable[..., None]
@@ -48,6 +73,7 @@ class Loss(NamedTuple):
     levels: Callable[[Array, np.ndarray], Iterable[np.ndarray]] | None = None
     stages: int = 1
     card_bytes: int = 240
+    in_parts: InParts | None = None
 
 
 @dataclass

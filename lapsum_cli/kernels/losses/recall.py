@@ -5,26 +5,52 @@ Ties of the target share what is left of k. There is none for k = 0.
 
 import numpy as np
 
-from ..jit import uncounted
-from ..scalars.team import join, team_sums
-from .parts import Loss
+from ..jit import inner, uncounted
+from ..scalars.team import join, mine, team_sums
+from .parts import InParts, Loss, Round
 
 
 @uncounted
 def recall(rankings, offsets, read, losses, upstreams):
     """1 - sum of t_i p_i / k, at most the length for k; for p: -t_i / k."""
-    team, (members, wanted, ks), (upstream,) = join(rankings), read, upstreams
+    team = join(rankings)
     for r in range(team.first, team.last):
-        start, stop, total = offsets[r], offsets[r + 1], 0.0
-        k = min(ks[r], np.float64(stop - start))
-        for i in range(start + team.t, stop, team.threads):
-            slope = -wanted[i] / k if k > 0.0 else 0.0
-            total += members[i] * slope
-            if upstream.size > 0:
-                upstream[i] = slope
-        (total,) = team_sums(team, (total,))
+        start, stop = offsets[r], offsets[r + 1]
+        n = stop - start
+        (total,) = team_sums(team, _missed(team, r, start, stop, read, upstreams, (n,)))
         if team.t == 0:
-            losses[r] = 1.0 + total if k > 0.0 else np.nan
+            losses[r] = _loss(r, read, (n, total))
 
 
-LOSS = Loss(recall, reads=("members", "target_members", "ks"), moves=("members",), sums=1, card_bytes=72)
+@uncounted
+def _missed(team, r, start, stop, read, upstreams, known):
+    """The sum of -t_i p_i / k, and its gradient."""
+    (members, wanted, _), (upstream,) = read, upstreams
+    k, total = _places(r, read, known), 0.0
+    for item in mine(team, stop - start):
+        i = start + item
+        slope = -wanted[i] / k if k > 0.0 else 0.0
+        total += members[i] * slope
+        if upstream.size > 0:
+            upstream[i] = slope
+    return (total,)
+
+
+@uncounted
+def _loss(r, read, known):
+    return 1.0 + known[1] if _places(r, read, known) > 0.0 else np.nan
+
+
+@inner
+def _places(r, read, known):
+    return min(read[2][r], np.float64(known[0]))
+
+
+LOSS = Loss(
+    recall,
+    reads=("members", "target_members", "ks"),
+    moves=("members",),
+    sums=1,
+    card_bytes=72,
+    in_parts=InParts((Round(_missed),), _missed, _loss),
+)

@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from ..jit import uncounted
-from ..scalars.team import join, team_sums
-from .parts import Loss
+from ..scalars.team import join, mine, team_sums
+from .parts import InParts, Loss, Round
 
 
 @uncounted
@@ -15,26 +15,65 @@ def spearman(rankings, offsets, read, losses, upstreams):
 
     Ranks that are all alike correlate with nothing, and no direction is better than another.
     """
-    team, (ranks, wanted), (upstream,) = join(rankings), read, upstreams
+    team = join(rankings)
     for r in range(team.first, team.last):
         start, stop = offsets[r], offsets[r + 1]
-        a, b, n = 0.0, 0.0, max(stop - start, 1)
-        for i in range(start + team.t, stop, team.threads):
-            a, b = a + ranks[i], b + wanted[i]
-        a, b = team_sums(team, (a, b))
-        mean, wanted_mean = a / n, b / n
-        aa, bb, ab = 0.0, 0.0, 0.0
-        for i in range(start + team.t, stop, team.threads):
-            a, b = ranks[i] - mean, wanted[i] - wanted_mean
-            aa, bb, ab = aa + a * a, bb + b * b, ab + a * b
-        aa, bb, ab = team_sums(team, (aa, bb, ab))
-        aa, bb = math.sqrt(aa), math.sqrt(bb)
-        correlation = ab / (aa * bb) if aa > 0.0 else 0.0
-        for i in range(start + team.t, stop if upstream.size > 0 else start, team.threads):
-            a, b = ranks[i] - mean, wanted[i] - wanted_mean
-            upstream[i] = (correlation * a / aa - b / bb) / aa if aa > 0.0 and bb > 0.0 else 0.0
+        n = stop - start
+        a, b = team_sums(team, _totals(team, r, start, stop, read, upstreams, (n,)))
+        aa, bb, ab = team_sums(team, _products(team, r, start, stop, read, upstreams, (n, a, b)))
+        known = n, a, b, aa, bb, ab
+        _slopes(team, r, start, stop, read, upstreams, known)
         if team.t == 0:
-            losses[r] = 1.0 - correlation if bb > 0.0 else np.nan
+            losses[r] = _loss(r, read, known)
 
 
-LOSS = Loss(spearman, reads=("ranks", "target_ranks"), moves=("ranks",), sums=3, card_bytes=100)
+@uncounted
+def _totals(team, r, start, stop, read, upstreams, known):
+    """Of ranks and of wanted ones."""
+    ranks, wanted = read
+    a, b = 0.0, 0.0
+    for item in mine(team, stop - start):
+        i = start + item
+        a, b = a + ranks[i], b + wanted[i]
+    return a, b
+
+
+@uncounted
+def _products(team, r, start, stop, read, upstreams, known):
+    """The squares of ranks and of wanted ones, both centred, and their product."""
+    (ranks, wanted), (n, total, wanted_total) = read, known
+    mean, wanted_mean = total / max(n, 1), wanted_total / max(n, 1)
+    aa, bb, ab = 0.0, 0.0, 0.0
+    for item in mine(team, stop - start):
+        i = start + item
+        a, b = ranks[i] - mean, wanted[i] - wanted_mean
+        aa, bb, ab = aa + a * a, bb + b * b, ab + a * b
+    return aa, bb, ab
+
+
+@uncounted
+def _slopes(team, r, start, stop, read, upstreams, known):
+    (ranks, wanted), (upstream,), (n, total, wanted_total, aa, bb, ab) = read, upstreams, known
+    mean, wanted_mean = total / max(n, 1), wanted_total / max(n, 1)
+    aa, bb = math.sqrt(aa), math.sqrt(bb)
+    correlation = ab / (aa * bb) if aa > 0.0 else 0.0
+    for item in mine(team, stop - start if upstream.size > 0 else 0):
+        i = start + item
+        a, b = ranks[i] - mean, wanted[i] - wanted_mean
+        upstream[i] = (correlation * a / aa - b / bb) / aa if aa > 0.0 and bb > 0.0 else 0.0
+
+
+@uncounted
+def _loss(r, read, known):
+    aa, bb, ab = math.sqrt(known[3]), math.sqrt(known[4]), known[5]
+    return 1.0 - (ab / (aa * bb) if aa > 0.0 else 0.0) if bb > 0.0 else np.nan
+
+
+LOSS = Loss(
+    spearman,
+    reads=("ranks", "target_ranks"),
+    moves=("ranks",),
+    sums=3,
+    card_bytes=100,
+    in_parts=InParts((Round(_totals), Round(_products)), _slopes, _loss),
+)

@@ -10,26 +10,39 @@ from ..jit import inner, uncounted
 from ..scalars.cut import log_share
 from ..scalars.functions import exp_nonpositive, log_one_minus
 from ..scalars.laplace import log_or_minus_inf
-from ..scalars.team import join, team_sums
-from .parts import Loss
+from ..scalars.team import join, mine, team_sums
+from .parts import InParts, Loss, Round
 
 
 @uncounted
 def topk(rankings, offsets, read, losses, upstreams):
     """The mean cross-entropy; its gradient is along x / alpha at a fixed threshold."""
-    team, (x, members, wanted, cuts, alphas, descending), (upstream,) = join(rankings), read, upstreams
-    up = 1.0 if descending else -1.0
+    team = join(rankings)
     for r in range(team.first, team.last):
-        start, stop, total = offsets[r], offsets[r + 1], 0.0
-        n = max(stop - start, 1)
-        for i in range(start + team.t, stop, team.threads):
-            entropy, slope = _cross_entropy(up * x[i], members[i], wanted[i], cuts[r], alphas[r])
-            total += entropy
-            if upstream.size > 0:
-                upstream[i] = slope / n
-        (total,) = team_sums(team, (total,))
+        start, stop = offsets[r], offsets[r + 1]
+        n = stop - start
+        (total,) = team_sums(team, _entropies(team, r, start, stop, read, upstreams, (n,)))
         if team.t == 0:
-            losses[r] = total / n
+            losses[r] = _loss(r, read, (n, total))
+
+
+@uncounted
+def _entropies(team, r, start, stop, read, upstreams, known):
+    """The sum of the cross-entropies, and the gradient of their mean."""
+    (x, members, wanted, cuts, alphas, descending), (upstream,) = read, upstreams
+    up, n, total = 1.0 if descending else -1.0, max(known[0], 1), 0.0
+    for item in mine(team, stop - start):
+        i = start + item
+        entropy, slope = _cross_entropy(up * x[i], members[i], wanted[i], cuts[r], alphas[r])
+        total += entropy
+        if upstream.size > 0:
+            upstream[i] = slope / n
+    return (total,)
+
+
+@uncounted
+def _loss(r, read, known):
+    return known[1] / max(known[0], 1)
 
 
 @inner
@@ -65,4 +78,5 @@ LOSS = Loss(
     moves=("distances to the threshold",),
     sums=1,
     card_bytes=72,
+    in_parts=InParts((Round(_entropies),), _entropies, _loss),
 )

@@ -141,7 +141,6 @@ METHOD = Method(
             lambda itemsize, gradient: 104 + 4 * itemsize + (120 + 2 * itemsize if gradient else 0),
             devices=_DEVICES,
             in_parts=_in_parts("sort"),
-            gradient_in_parts=False,
         ),
         # The scores inside the bracket.
         "topk": Way(

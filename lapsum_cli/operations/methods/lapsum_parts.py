@@ -9,75 +9,65 @@ import numpy as np
 
 from ...core.rankings import Rankings, frozen
 from ..giant import LastPass, Ranking
+from ..giant_scores import Scores, Weights, common_of, rate_of
 from ..operation import GRADIENT
 
-SAMPLE = 1 << 18  # scores of a sample, at most
-_BYTES_OF_A_SAMPLE = 32  # a score: itself, and what is summed at it
+_BYTES_MOVED = 72  # of a sorted score whose gradient is made: a target met, and twice what it puts down and that fades
 
 
 def topk(operation: Any, ranking: Ranking) -> LastPass:
     """As Way.in_parts has it: one look at a sample, one at a bracket, and what a gradient takes."""
-    from ...kernels.cpu import topk as kernels
-    from ...kernels.cpu.topk_parts import Whole
+    from ...kernels.cpu.topk import write_part
     from ...kernels.scalars import cut as cuts
 
     dtype = ranking.dtype
     if dtype == np.float32 and not cuts.LEAST_ALPHA_32 <= ranking.alpha <= 1 / cuts.LEAST_ALPHA_32:
         dtype = np.dtype(np.float64)
-    sign, k = dtype.type(1 if operation.descending else -1), float(ranking.each["k"][0])
-    pieces, rate = ranking.pieces, cuts.rates_of(np.array([ranking.alpha]), dtype)[0]
-    sample = min(SAMPLE, ranking.length, pieces.room(_BYTES_OF_A_SAMPLE, 0.1))
-    whole = Whole(ranking.length, dtype, pieces.room(2 * dtype.itemsize, 0.5), sample)
-
-    def scores(rankings: Rankings) -> Any:
-        return frozen(rankings.values.astype(dtype, copy=False))
-
-    def of_parts(function: Any) -> Iterator[Any]:
-        return _numbered(ranking, operation, lambda first, rankings: function(first, scores(rankings)))
-
-    cut, top, finite = kernels.cut_of_parts(of_parts, whole, k, ranking.alpha, sign)
+    k, rate = float(ranking.each["k"][0]), cuts.rates_of(np.array([ranking.alpha]), dtype)[0]
+    scores = Scores(
+        ranking, lambda _, rankings: _as(rankings.values, dtype), ranking.length, dtype, operation.descending
+    )
+    found = scores.cut(k, ranking.alpha)
     numbers = {}
     if operation.threshold:
-        found = cuts.thresholds_of(cut[None], np.array([ranking.alpha]), operation.descending)
-        numbers["threshold"] = float(found[0])
+        at = cuts.thresholds_of(found.cut[None], np.array([ranking.alpha]), operation.descending)
+        numbers["threshold"] = float(at[0])
     made = None
     if operation.gradient:
-        made = _gradient(operation, ranking, scores, cut, rate, sign, numbers)
+        made = _gradient(operation, scores, found.cut, rate, numbers)
     logs = True if operation.log else None
 
-    def look(rankings: Rankings) -> dict[str, Any]:
-        x = scores(rankings)
+    def look(first: int, rankings: Rankings) -> dict[str, Any]:
+        x = scores.of_piece(first, rankings)
         p = np.empty(len(x), dtype)
-        kernels.write_part(x, sign, k, top, finite, cut, rate, logs, p)
-        found = {operation.result: p.astype(ranking.dtype, copy=False)}
+        write_part(x, scores.sign, k, found.top, found.finite, found.cut, rate, logs, p)
+        given = {operation.result: p.astype(ranking.dtype, copy=False)}
         if operation.gradient:
-            v = frozen(rankings.beside["upstream"])
-            slopes = np.zeros(len(x), dtype) if made is None else made.of_part(x, _as(v, dtype))[0]
-            found[GRADIENT] = _signed(slopes.astype(ranking.dtype, copy=False), rankings)
-        return found
+            v = _as(rankings.beside["upstream"], dtype)
+            slopes = np.zeros(len(x), dtype) if made is None else made.of_part(x, v)[0]
+            given[GRADIENT] = _signed(slopes.astype(ranking.dtype, copy=False), rankings)
+        return given
 
-    return LastPass(look, lambda first, rankings, found: found, numbers)
+    return LastPass(look, lambda first, rankings, given: given, numbers)
 
 
-def _gradient(operation: Any, ranking: Ranking, scores: Any, cut: Any, rate: Any, sign: Any, numbers: Any) -> Any:
+def _gradient(operation: Any, scores: Scores, cut: Any, rate: Any, numbers: Any) -> Any:
     """What gradients are made of, and those for alpha and k among the numbers."""
     from ...kernels.cpu.topk_gradient import gradient_of_parts
     from ...kernels.scalars import cut as cuts
 
-    def of_parts(function: Any) -> Iterator[Any]:
-        def of_piece(first: int, rankings: Rankings) -> Any:
-            x = scores(rankings)
-            return function(first, x, _as(frozen(rankings.beside["upstream"]), x.dtype))
+    upstream = _upstream(scores.dtype)
 
-        return _numbered(ranking, operation, of_piece)
+    def of_parts(function: Any) -> Iterator[Any]:
+        return scores.with_weights(upstream, function)
 
     slope = cuts.LOGARITHM if operation.log else cuts.MEMBERSHIP
-    made = gradient_of_parts(of_parts, cut, rate, sign, slope)
+    made = gradient_of_parts(of_parts, cut, rate, scores.sign, slope)
     if operation.grad_k:
         numbers["grad_k"] = made.to_k if made is not None else 0.0
     if operation.grad_alpha:
         moments = of_parts(lambda _, x, v: made.of_part(x, v)[1]) if made is not None else ()
-        numbers["grad_alpha"] = 0.0 if ranking.constant else float(sum(moments))
+        numbers["grad_alpha"] = 0.0 if scores.ranking.constant else float(sum(moments))
     return made
 
 
@@ -85,24 +75,26 @@ def rank(operation: Any, ranking: Ranking) -> LastPass:
     """As Way.in_parts has it: a sample, every score into its band on the disk, and every band sorted."""
     from ...kernels.cpu import rank_parts
 
-    sign = 1 if operation.descending else -1
     dtype = np.dtype(operation.dtype(ranking.dtype.name, ranking.length))
-    weights = ranking.dtype if operation.gradient else None
-    common = _common(ranking) if operation.gradient else 0.0
-    spilled = ranking.length * (ranking.dtype.itemsize * (3 if operation.gradient else 1) + dtype.itemsize)
-    work, bands, rate = _bands(operation, ranking, weights, common, spilled)
+    common = common_of(ranking.least, ranking.most) if operation.gradient else 0.0
+    weights = _upstream(ranking.dtype, common) if operation.gradient else None
+    ranking.pieces.will_spill(
+        ranking.length * (ranking.dtype.itemsize * (3 if operation.gradient else 1) + dtype.itemsize)
+    )
+    scores, rate = _scores(operation, ranking), rate_of(ranking.alpha)
+    work, bands = scores.bands(rate, weights)
     ranked = rank_parts.rank_bands(work, bands, rate, float(operation.base), operation.descending, dtype, common)
     bands.close()
     numbers = {}
     if operation.grad_alpha:
         numbers["grad_alpha"] = 0.0 if ranking.constant else -ranked.total * rate
 
-    def look(rankings: Rankings) -> Any:
-        return rank_parts.places_of(ranked, rankings.values, sign)
+    def look(first: int, rankings: Rankings) -> Any:
+        return rank_parts.places_of(ranked, rankings.values, scores.sign)
 
     def give(first: int, rankings: Rankings, seen: Any) -> dict[str, Any]:
         v = rankings.beside["upstream"] if operation.gradient else None
-        ranks, gradient = rank_parts.take(ranked, rankings.values, v, sign, *seen)
+        ranks, gradient = rank_parts.take(ranked, rankings.values, v, scores.sign, *seen)
         return {operation.result: ranks, GRADIENT: gradient}
 
     return LastPass(look, give, numbers)
@@ -110,10 +102,21 @@ def rank(operation: Any, ranking: Ranking) -> LastPass:
 
 def sort(operation: Any, ranking: Ranking) -> LastPass:
     """As Way.in_parts has it: the same, and soft-sorted scores as they come, best first."""
-    from ...kernels.cpu.sort_parts import sort_bands
+    from ...kernels.cpu import rank_parts, sort_parts
 
-    work, bands, _ = _bands(operation, ranking, None, 0.0, ranking.length * ranking.dtype.itemsize)
-    coming, rest = sort_bands(work, bands, ranking.alpha, operation.descending), [np.empty(0, ranking.dtype)]
+    scores, moved, numbers = _scores(operation, ranking), None, {}
+    ranking.pieces.will_spill(ranking.length * ranking.dtype.itemsize * (3 if operation.gradient else 1))
+    work, bands = scores.bands(rate_of(ranking.alpha), more=_BYTES_MOVED if operation.gradient else 0)
+    if operation.gradient:
+        pulls = _by_position(ranking)
+        moved, to_alpha = sort_parts.sort_gradient(work, bands, ranking.alpha, pulls.take, operation.descending)
+        numbers = {"grad_alpha": to_alpha} if operation.grad_alpha else {}
+        pulls.close()
+    coming = sort_parts.sort_bands(work, bands, ranking.alpha, operation.descending)
+    rest = [np.empty(0, ranking.dtype)]
+
+    def look(first: int, rankings: Rankings) -> Any:
+        return rank_parts.places_of(moved, rankings.values, scores.sign) if moved else None
 
     def give(first: int, rankings: Rankings, seen: Any) -> dict[str, Any]:
         count = len(rankings.values)
@@ -123,57 +126,35 @@ def sort(operation: Any, ranking: Ranking) -> LastPass:
         rest[:] = [together[count:]]
         values = together[:count]
         values[max(0, ranking.length - ranking.moved - first) :] = -np.inf  # as padding came
-        return {operation.result: values}
+        found = {operation.result: values}
+        if moved:
+            found[GRADIENT] = rank_parts.take(moved, rankings.values, None, scores.sign, *seen)[0]
+        return found
 
-    return LastPass(lambda rankings: None, give, {})
-
-
-def _bands(operation: Any, ranking: Ranking, weights: Any, common: float, spilled: int) -> Any:
-    """The work on it, its bands, and 1 / alpha; spilled: bytes that will be on the disk."""
-    from ...kernels.cpu import bands
-    from ...kernels.cpu.topk_parts import sample_of_part
-    from ...kernels.scalars.laplace import LARGEST_RATE
-
-    pieces, dtype, sign = ranking.pieces, ranking.dtype, 1 if operation.descending else -1
-    rate = min(1.0 / ranking.alpha, LARGEST_RATE)
-    # A band is read, sorted with its places to and fro, padded, swept, and given in float64.
-    each = 6 * dtype.itemsize + 20 + (4 * dtype.itemsize if weights is not None else 0)
-    room = pieces.room_of_a_band(each, ranking.length, 2 if weights is None else 4)
-
-    pieces.will_spill(spilled)
-
-    def of_parts(function: Any) -> Iterator[Any]:
-        def of_piece(first: int, rankings: Rankings) -> Any:
-            v = frozen(rankings.beside["upstream"]) if weights is not None else None
-            return function(first, rankings.values, v)
-
-        return _numbered(ranking, operation, of_piece)
-
-    work = bands.Work(of_parts, pieces.over, pieces.store, ranking.length, dtype, weights, room)
-    size = min(SAMPLE, ranking.length, pieces.room(_BYTES_OF_A_SAMPLE, 0.1))
-    some = np.concatenate(list(of_parts(lambda first, x, v: sample_of_part(first, x, ranking.length, size, sign))))
-    cuts = bands.cuts_of(some, ranking.length, room)
-    found = bands.part(work, cuts, rate, sign, common)
-    while found.sizes.max() > room:  # of a band of which the sample had fewer than its share
-        cuts = bands.more_cuts(found, room, size)
-        found.close()
-        found = bands.part(work, cuts, rate, sign, common)
-    return work, found, rate
+    return LastPass(look, give, numbers)
 
 
-def _numbered(ranking: Ranking, operation: Any, function: Any) -> Iterator[Any]:
-    """function(first, rankings) for every piece, first: how many scores came before it."""
-    return ranking.pieces.of_parts(lambda first, rankings: function(first, operation.seen(rankings)))
+def _by_position(ranking: Ranking) -> Any:
+    """The upstream gradient of sorted scores, by position, on the disk."""
+    column, before = ranking.pieces.column(ranking.dtype), 0
+    for v in ranking.of_parts(lambda _, rankings: rankings.beside["upstream"]):
+        column.put(before, v)
+        before += len(v)
+    return column
 
 
-def _common(ranking: Ranking) -> float:
-    """What is taken off an upstream gradient, as kernels.cpu.rank has it."""
-    near, far = (ranking.least, ranking.most) if ranking.least > 0 else (ranking.most, ranking.least)
-    return near if near * far > 0 and abs(far) <= abs(near + near) else 0.0
+def _scores(operation: Any, ranking: Ranking) -> Scores:
+    """Its own, as they are."""
+    return Scores(ranking, lambda _, rankings: rankings.values, ranking.length, ranking.dtype, operation.descending)
 
 
-def _as(v: Any, dtype: Any) -> Any:
-    return v if v.dtype == dtype else frozen(v.astype(dtype))
+def _upstream(dtype: np.dtype, common: float = 0.0) -> Weights:
+    """Its own upstream gradient."""
+    return Weights(lambda _, rankings: _as(rankings.beside["upstream"], dtype), dtype, common)
+
+
+def _as(values: Any, dtype: Any) -> Any:
+    return frozen(values.astype(dtype, copy=False))
 
 
 def _signed(slopes: Any, rankings: Rankings) -> Any:
