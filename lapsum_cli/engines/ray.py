@@ -18,6 +18,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from .. import __version__
@@ -28,7 +29,7 @@ from .processes import TRIES, sendable
 
 SENDS = True
 LARGEST = 4 << 30  # bytes of a task, where none were asked for
-_PATIENCE = 5.0  # seconds for a cluster that should answer, and for tasks that were told to end
+_PATIENCE, _PATIENT = 5.0, 30.0  # seconds for a port to answer, and tasks to end; for a cluster to take a driver
 _SENT = ("LAPSUM_CACHE_DIR", "ARROW_DEFAULT_MEMORY_POOL")  # what workers have of this process's environment
 # Of a cluster of this machine: nothing is sent to Ray's makers, it listens to this machine alone (a switch that Ray
 # has for Windows and macOS), and to who has a token that is nowhere written.
@@ -94,7 +95,7 @@ class Cluster:
             host, _, port = address.removeprefix("ray://").rpartition(":")
             if port.isdigit():
                 _knock(host.strip("[]"), int(port))
-            self._init(address=address)
+            _within(_PATIENT, partial(self._init, address=address))
         except Exception as error:  # whatever Ray may raise
             line = " ".join(str(error).split())[:200]
             raise DeviceError(f"no Ray cluster answers at {address}: {line or type(error).__name__}") from None
@@ -142,7 +143,7 @@ class Cluster:
         if not fit:
             most = int(max((node.get("CPU", 0) for node in have), default=0))
             raise OptionError(
-                f"⟨threads={threads}⟩ of a task need a node of the Ray cluster that has them; most: {most}"
+                f"⟨threads⟩ of a task are {threads}, and no node of the Ray cluster has more than {most} CPUs"
             )
         size = memory or int(min(LARGEST, *(node["memory"] // (node["CPU"] // threads) for node in fit)))
         if size > (most := int(max(node["memory"] for node in fit))):
@@ -230,6 +231,25 @@ def _knock(host: str, port: int) -> None:
         found.sendall(preface + settings)
         if found.recv(len(settings), socket.MSG_WAITALL)[3:4] != settings[3:4]:
             raise OSError("what answers there is not Ray's")
+
+
+def _within(seconds: float, act: Callable[[], None]) -> None:
+    """Act, and raise what it raises; TimeoutError where it takes longer, and goes on to nobody's use."""
+    failed: list[Exception] = []
+
+    def acting() -> None:
+        try:
+            act()
+        except Exception as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=acting, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise TimeoutError(f"not within {seconds:.0f} s")
+    for error in failed:
+        raise error
 
 
 _starting = threading.Event()
