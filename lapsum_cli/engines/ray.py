@@ -17,6 +17,7 @@ import signal
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -30,6 +31,7 @@ from .processes import TRIES, sendable
 SENDS = True
 LARGEST = 4 << 30  # bytes of a task, where none were asked for
 _PATIENCE, _PATIENT = 5.0, 30.0  # seconds for a port to answer, and tasks to end; for a cluster to take a driver
+_ENDING = 0.2  # seconds in which the system takes down a worker that has ended
 _SENT = ("LAPSUM_CACHE_DIR", "ARROW_DEFAULT_MEMORY_POOL")  # what workers have of this process's environment
 # Of a cluster of this machine: nothing is sent to Ray's makers, it listens to this machine alone (a switch that Ray
 # has for Windows and macOS), and to who has a token that is nowhere written.
@@ -166,16 +168,19 @@ class Cluster:
         send = self.ray.remote(max_retries=0, **self.needs)(_remote()).remote
         sent = {name: os.environ[name] for name in _SENT if name in os.environ}
         about = (__version__, os.getcwd(), socket.gethostname(), sent, self.ray.put(pickle.dumps(task)))
-        while waiting or self.running:
-            while waiting and len(self.running) < workers:
-                shard, tries = waiting.pop()
-                self.running[send(*about, pickle.dumps(shard))] = shard, tries
-            for one in self._waited():
-                shard, tries = self.running.pop(one)
-                if (value := self._result(one, shard, tries)) is None:
-                    waiting.append((shard, tries + 1))
-                else:
-                    yield value[0]
+        with unfinished.undone_by(self._end_tasks), contextlib.ExitStack() as ended:
+            ended.callback(self._end_tasks)
+            while waiting or self.running:
+                while waiting and len(self.running) < workers:
+                    with unfinished.lock:
+                        shard, tries = waiting.pop()
+                        self.running[send(*about, pickle.dumps(shard))] = shard, tries
+                for one in self._waited():
+                    shard, tries = self.running.pop(one)
+                    if (value := self._result(one, shard, tries)) is None:
+                        waiting.append((shard, tries + 1))
+                    else:
+                        yield value[0]
 
     def _waited(self) -> list[Any]:
         try:
@@ -209,17 +214,22 @@ class Cluster:
             raise DeviceError(value) if isinstance(value, str) else value
         return (value,)
 
-    def stop(self) -> None:
-        """End what runs, now, and the cluster if it is this run's; else leave it."""
+    def _end_tasks(self) -> None:
+        """End what runs, now; workers are gone, and let go of their files, when this returns."""
         running, self.running = list(self.running), {}
-        if running and not self.DIVIDES:
+        if running:
             for one in running:
                 self.ray.cancel(one, force=True)
             self.ray.wait(running, num_returns=len(running), timeout=_PATIENCE)
+            time.sleep(_ENDING)
+
+    def stop(self) -> None:
+        """End what runs, now, and the cluster if it is this run's."""
+        self._end_tasks()
         self.opened.close()
 
     def close(self) -> None:
-        """Likewise, at the end of a run or after an error of it."""
+        """Likewise, at the end of a run or after an error of it; a cluster of others is left."""
         with unfinished.lock:
             self.stop()
 

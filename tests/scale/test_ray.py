@@ -377,8 +377,6 @@ def test_a_run_that_is_killed_again_and_again_ends_whole(by_ray, large, tmp_path
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_what_is_finished_and_no_process(request, cluster, large, tmp_path, number, is_own):
     given = OWN if is_own else request.getfixturevalue("by_ray")
-    temporary = tmp_path / "t"  # of this run alone; its name is too long for a socket, or not
-    temporary.mkdir()
     before = set(Path("/tmp").glob("lapsum-ray-*"))
     with started("rank", large / "in", "-o", f"{tmp_path}/out/", *given) as process:
         until(lambda: listed(tmp_path / "out"))
