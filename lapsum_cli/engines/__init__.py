@@ -36,10 +36,12 @@ def engine_called(name: str, workers: int | None = None, address: str | None = N
     where there is no such.
     """
     if name not in ENGINES:
-        raise OptionError(f"⟨engine⟩ must be {' or '.join(ENGINES)}, got {name!r}")
+        raise OptionError(f"⟨engine⟩ must be {' or '.join(', '.join(ENGINES).rsplit(', ', 1))}, got {name!r}")
     engine = importlib.import_module(ENGINES[name])
     if workers is not None and not sends(engine):
-        raise OptionError(f"⟨workers⟩ are those of ⟨engine=processes⟩, and this is {name}; pass ⟨threads⟩")
+        raise OptionError(
+            f"⟨workers⟩ are those of ⟨engine=processes⟩ or ⟨engine=ray⟩, and this is {name}; pass ⟨threads⟩"
+        )
     if address is not None and not hasattr(engine, "opened"):
         raise OptionError(f"⟨ray_address⟩ is that of ⟨engine=ray⟩, and this is {name}")
     return engine
