@@ -51,7 +51,7 @@ def opened(address: str | None, device: str) -> Iterator[Cluster]:
     is_local = address in (None, "", "local")
     with contextlib.ExitStack() as stack:
         if is_local:
-            stack.enter_context(_environment(_OWN | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}))
+            stack.enter_context(_environment(_OWN | {"RAY_AUTH_TOKEN": _token()}))
         try:
             import ray
         except ImportError:
@@ -63,6 +63,12 @@ def opened(address: str | None, device: str) -> Iterator[Cluster]:
             cluster.connect(str(address))
         cluster.device = cluster.having(device)
         yield cluster
+
+
+@functools.cache
+def _token() -> str:
+    """One for all clusters of this process, since Ray keeps the first that it sees."""
+    return secrets.token_hex(32)
 
 
 @contextlib.contextmanager
@@ -117,8 +123,8 @@ class Cluster:
 
     def _init(self, **given: Any) -> None:
         logging.getLogger("ray").setLevel(logging.CRITICAL)
-        self.ray.init(logging_level=logging.CRITICAL, log_to_driver=False, **given)
         self.opened.callback(self.ray.shutdown)
+        self.ray.init(logging_level=logging.CRITICAL, log_to_driver=False, **given)
 
     def having(self, device: str) -> str:
         """The device of this name, of those that the cluster has; DeviceError where there is none."""

@@ -327,9 +327,10 @@ def test_without_ray_it_is_said_what_to_install(tmp_path):
     assert refusal(done.stderr) == "lapsum: --engine ray needs Ray; pip install 'lapsum-cli[ray]'"
 
 
-def test_a_gpu_that_the_cluster_has_not_is_refused(by_ray, tmp_path):
+def test_a_gpu_that_the_cluster_has_not_is_refused(cluster, tmp_path):
     inputs = written(scored(), tmp_path / "in", [40])
-    done = run("rank", *inputs, "-o", f"{tmp_path}/out/", *by_ray, "--device", "cuda", timeout=30)
+    asked, environment = ("--engine", "ray", "--device", "cuda"), {**os.environ, "RAY_ADDRESS": cluster.address}
+    done = run("rank", *inputs, "-o", f"{tmp_path}/out/", *asked, timeout=60, env=environment)
     assert done.returncode == DeviceError.exit_code
     assert refusal(done.stderr) == "lapsum: --device cuda: the Ray cluster has no GPU; use --device cpu"
     assert not (tmp_path / "out").exists()
@@ -410,6 +411,23 @@ def test_a_cluster_of_a_run_ends_with_it(large, tmp_path):
     until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in below))
     assert set(Path("/tmp").glob("lapsum-ray-*")) <= before
     assert is_whole(tmp_path / "out", large)
+
+
+@pytest.mark.faults
+def test_a_script_has_one_cluster_after_another_and_is_as_it_was(large, tmp_path):
+    script = (
+        "import os, signal, sys, threading\nfrom lapsum_cli import run_file\n"
+        "before = signal.getsignal(signal.SIGTERM)\n"
+        "def act(out):\n    run_file('rank', sys.argv[1], out, engine='ray', workers=2, memory='1GiB')\n"
+        "act('1/')\nother = threading.Thread(target=act, args=['2/'])\nother.start()\nother.join()\n"
+        "assert signal.getsignal(signal.SIGTERM) == before\nassert 'RAY_AUTH_TOKEN' not in os.environ\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    command = [sys.executable, "-c", script, str(large / "in")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert is_whole(tmp_path / "1", large)
+    assert is_whole(tmp_path / "2", large)
 
 
 def _listening(pids):
