@@ -11,12 +11,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from types import ModuleType
 from typing import Any
 
+from ..core import unfinished
 from ..core.errors import DataError, LapsumError, OutputError
-from ..devices import machine
-from ..engines import divides, engine_called, sends
+from ..engines import divides, engine_called, opened, sends
 from ..engines.manifest import SHARD, Manifest, lists_any
 from ..formats.files import MANIFEST
 from ..formats.temporary import remove_dead
@@ -47,27 +46,35 @@ class DataSet(Counts):
 
 def run_dataset(job: Job, sources: list[Any], directory: str | None, how: How) -> DataSet | Plan:
     """Apply a job to a data set, a file of results for each of its files; of a dry run, the plan."""
-    engine = engine_called(how.engine, how.workers)
+    named = engine_called(how.engine, how.workers, how.ray_address)
     directory = directory_of(job, sources, directory)
     _refuse_place(directory, is_new=not (how.resume or job.force))
+    with opened(named, how.ray_address, job.device) as engine:
+        return _run_by(engine, job, sources, directory, how)
+
+
+def _run_by(engine: Any, job: Job, sources: list[Any], directory: str, how: How) -> DataSet | Plan:
+    """By an engine. Where its workers have devices of their own, this process plans on its CPU."""
+    device = getattr(engine, "device", None)
+    job = replace(job, device="cpu") if device == "cuda" else replace(job, device=device or job.device)
     with job.opened(Shard(sources, None)) as (source, table, _, _):
         shards = planned(job, source, table, sources, directory)
-        workers = max(1, min(how.workers or machine.cores(), len(shards))) if sends(engine) else 1
-        plan = plan_of(job, directory, shards, workers, divides(engine))
-        line = about(job, table, source)
+        plan = plan_of(job, directory, shards, how.workers, engine)
+        device = device or table.on.name
+        line = about(job, table, source, device)
         common = None if source.is_array else source.common
-        if not how.dry_run:
+        if not how.dry_run and device == table.on.name and (divides(engine) or not sends(engine)):
             warm(job.operation, str(table.dtype), table.on, job.wait)
-    with _opened(plan, line, how, job.force) as (plan, manifest):
+    with _begun(plan, line, how, job.force) as (plan, manifest):
         if manifest is None:
             return plan
         if plan.todo and job.asked.reduction == "mean" and isinstance(job.operation, Loss | Losses):
             job = replace(job, operation=job.operation.scaled(count_losses(job, sources)))
-        return _Run(replace(job, common=common), engine, plan, manifest, table).run()
+        return _Run(replace(job, common=common), engine, device, plan, manifest, table).run()
 
 
 @contextlib.contextmanager
-def _opened(plan: Plan, line: Mapping[str, Any], how: How, force: bool) -> Iterator[tuple[Plan, Manifest | None]]:
+def _begun(plan: Plan, line: Mapping[str, Any], how: How, force: bool) -> Iterator[tuple[Plan, Manifest | None]]:
     """The plan with what is done already, and the manifest, begun or gone on with; None for a dry run, of which nothing
     is made. What is left of a run that finishes nothing is removed.
 
@@ -215,10 +222,11 @@ def _run_one(do: Callable[[Job, Any], Counts], job: Job, directory: str, task: T
 
 
 class _Run:
-    """A run over the shards that are not finished."""
+    """A run over the shards that are not finished, by workers on this device."""
 
-    def __init__(self, job: Job, engine: ModuleType, plan: Plan, manifest: Manifest, table: Table):
+    def __init__(self, job: Job, engine: Any, device: str, plan: Plan, manifest: Manifest, table: Table):
         self.job, self.engine, self.plan, self.manifest, self.table = job, engine, plan, manifest, table
+        self.device = device
         layout = table.layout
         self.is_shuffled = job.sort_groups
         is_grouped = isinstance(layout, Long) and bool(layout.group) and not self.is_shuffled
@@ -232,12 +240,13 @@ class _Run:
 
     def run(self) -> DataSet:
         """Compute what is to be done, and see that no ranking comes twice; what was done in all."""
-        for folder in filter(os.path.isdir, [*_folders(self.plan), os.path.join(self.plan.directory, FOLDER)]):
-            remove_dead(folder)
+        self._sweep()
         if self.compares:
             os.makedirs(os.path.join(self.plan.directory, _GROUPS), exist_ok=True)
         try:
-            self._compute()
+            with unfinished.undone_by(self._sweep), contextlib.ExitStack() as ended:
+                ended.callback(self._sweep)
+                self._compute()
             if self.compares and not self.manifest.is_complete:
                 self._refuse_returned()
         except LapsumError:
@@ -249,17 +258,22 @@ class _Run:
         _remove_aside(self.plan)  # needed until that is said
         return found
 
+    def _sweep(self) -> None:
+        """Remove what those that were killed have begun."""
+        for folder in filter(os.path.isdir, [*_folders(self.plan), os.path.join(self.plan.directory, FOLDER)]):
+            remove_dead(folder)
+
     def _compute(self) -> None:
-        job = self.job
-        if divides(self.engine):
-            job = replace(job, memory=self.plan.memory, threads=self.plan.threads)
+        job = replace(self.job, replaces=True)
+        if sends(self.engine):
+            given = {"memory": self.plan.memory, "threads": self.plan.threads, "device": self.device}
+            job = replace(job, words=Silent(), **given)
         stages = self.stages if self.plan.todo else []
         for i, stage in enumerate(stages):
             todo = [task for task in stage.tasks if not self._is_finished(task)]
             told = _Progress(self.job.words, stage, todo, (i, len(stages)))
-            told_by_all = replace(job, words=Silent() if sends(self.engine) else told, replaces=True)
-            run_one = partial(_run_one, stage.do, told_by_all, self.plan.directory)
-            finished = self.engine.run(run_one, todo, self.plan.workers)
+            own = job if sends(self.engine) else replace(job, words=told)
+            finished = self.engine.run(partial(_run_one, stage.do, own, self.plan.directory), todo, self.plan.workers)
             with contextlib.closing(finished) if hasattr(finished, "close") else contextlib.nullcontext():
                 for one in finished:
                     self.manifest.add(self._line(one))

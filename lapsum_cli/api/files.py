@@ -82,6 +82,7 @@ def run_file(
     device: str = "cpu",
     engine: str = "threads",
     workers: int | None = None,
+    ray_address: str | None = None,
     resume: bool = False,
     dry_run: bool = False,
     words: Any = None,
@@ -116,8 +117,9 @@ def run_file(
     memory     a size such as "256MiB"; by default a quarter of the limit in force, at most 4 GiB. Tables in memory that
                are given, or asked for, are not part of it
     device     "cpu", "cuda" for an NVIDIA GPU, or "auto" for a GPU where one works
-    engine     who computes the files of a directory: "threads" of this process, or `workers` "processes", among which
-               memory and threads are divided
+    engine     who computes the files of a directory: "threads" of this process; `workers` "processes", among which
+               memory and threads are divided; or "ray", as many tasks at a time of the cluster at ray_address
+               (host:port), by default that of RAY_ADDRESS, else one of this machine
     resume     go on with a directory where an earlier run has stopped
     dry_run    return the plan of a directory (api.planned.Plan), and compute nothing
     words      who is told what was detected and how far it is: an object such as stream.Silent
@@ -151,13 +153,13 @@ def run_file(
         from .datasets import run_dataset
         from .planned import How
 
-        return run_dataset(job, sources, path, How(engine, workers, resume, dry_run))
+        return run_dataset(job, sources, path, How(engine, workers, ray_address, resume, dry_run))
     if reduction == "mean" and isinstance(made, Loss | Losses) and made.gradient:
         job = replace(job, operation=made.scaled(count_losses(job, sources)))
-    runs = engine_called(engine, workers)
+    runs, shard = engine_called(engine, workers, ray_address), Shard(sources, held or path)
     if sends(runs):
         job.say("one output is computed by this process; a directory of them by several")
-    [counts] = runs.run(partial(run_shard, job), [Shard(sources, held or path)], 1)
+    [counts] = [run_shard(job, shard)] if sends(runs) else runs.run(partial(run_shard, job), [shard], 1)
     return held.table if held else counts
 
 

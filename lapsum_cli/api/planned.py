@@ -10,6 +10,7 @@ from typing import Any
 from .. import __version__
 from ..core.errors import OptionError, OutputError
 from ..devices import machine
+from ..engines import divides, sends
 from ..engines.plan import Piece, pieces
 from ..flow.budget import MIB
 from ..flow.process import LEAST, memory_size
@@ -29,6 +30,7 @@ class How:
 
     engine: str = "threads"
     workers: int | None = None
+    ray_address: str | None = None
     resume: bool = False
     dry_run: bool = False
 
@@ -129,17 +131,14 @@ def _identity(path: str) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def plan_of(job: Job, directory: str, shards: Sequence[Planned], workers: int, divides: bool) -> Plan:
-    """With what each worker has, of this machine's if it divides that; OptionError where it is too little."""
-    size, threads = memory_size(job.memory), job.threads or machine.cores()
-    if divides and workers > 1:
-        size = (size - machine.resident()) // workers  # this process has its own
-        if size < LEAST:
-            raise OptionError(
-                f"⟨memory⟩ leaves {max(size, 0) // MIB} MiB for each of {workers} workers, which need {LEAST // MIB}; "
-                f"raise it, or pass fewer ⟨workers⟩"
-            )
-        threads = max(1, threads // workers)
+def plan_of(job: Job, directory: str, shards: Sequence[Planned], workers: int | None, engine: Any) -> Plan:
+    """With so many workers of an engine, None for its default, and what each has."""
+    if sends(engine) and not divides(engine):
+        most, size, threads = engine.share(None if job.memory is None else memory_size(job.memory), job.threads)
+        workers = max(1, min(workers or most, len(shards)))
+    else:
+        workers = max(1, min(workers or machine.cores(), len(shards))) if sends(engine) else 1
+        size, threads = _divided(job, workers if divides(engine) else 1)
     passes = ["the groups at the head and the end of each file, to plan"]
     if job.operation.by_number:
         passes = ["all groups, to number the rankings, by which noise is drawn"]
@@ -151,7 +150,21 @@ def plan_of(job: Job, directory: str, shards: Sequence[Planned], workers: int, d
     return Plan(directory, tuple(shards), workers, size, threads, (*passes, *computes))
 
 
-def about(job: Job, table: Table, source: Sources) -> dict[str, Any]:
+def _divided(job: Job, workers: int) -> tuple[int, int]:
+    """The memory and threads of each of so many workers of this machine; OptionError where it is too little."""
+    size, threads = memory_size(job.memory), job.threads or machine.cores()
+    if workers > 1:
+        size = (size - machine.resident()) // workers  # this process has its own
+        if size < LEAST:
+            raise OptionError(
+                f"⟨memory⟩ leaves {max(size, 0) // MIB} MiB for each of {workers} workers, which need {LEAST // MIB}; "
+                f"raise it, or pass fewer ⟨workers⟩"
+            )
+        threads = max(1, threads // workers)
+    return size, threads
+
+
+def about(job: Job, table: Table, source: Sources, device: str) -> dict[str, Any]:
     """The first line of a manifest: what is done, whatever changes its numbers, and with which files."""
     inputs = []
     for file in (*source.inputs, *source.beside.values()):
@@ -160,8 +173,8 @@ def about(job: Job, table: Table, source: Sources) -> dict[str, Any]:
     columns = {f"column {what}": str(column) for what, column in table.layout.describe().items()}
     return {
         "lapsum": __version__,
-        "how": job.how(table),
-        "options": {**options_of(job), **columns, "device": table.on.name},
+        "how": {**job.how(table), "device": device},
+        "options": {**options_of(job), **columns, "device": device},
         "inputs": inputs,
     }
 

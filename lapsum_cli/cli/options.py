@@ -173,11 +173,19 @@ def shared(
         str,
         typer.Option(
             metavar="|".join(ENGINES),
-            help="Who computes the files of -o DIR/: this process, or others, which share --memory and --threads.",
+            help="Who computes the files of -o DIR/: this process, others, which share --memory and --threads, or "
+            "tasks of a Ray cluster (extra ray).",
         ),
     ] = "threads",
     workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="How many processes. Default: one a core.")
+        int | None, typer.Option(metavar="N", min=1, help="How many processes, or tasks. Default: one a core.")
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="The cluster of --engine ray. Default: that of RAY_ADDRESS, else one of this machine, for the run.",
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="With -o DIR/: go on where an earlier run has stopped.")

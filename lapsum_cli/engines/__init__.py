@@ -7,35 +7,58 @@ An engine is a name and a module with
                                                 pickled, and all that a worker needs
     DIVIDES = True                              where these are of this machine: a job's memory and threads are divided
                                                 among them
+    opened(address, device) -> what has these   where it is elsewhere, or begins and ends: a context manager, and with
+                                                `device`, which workers compute on, and where it does not divide
+                                                share(memory, threads) -> (workers by default, memory, threads of each)
 
 A new engine is its file and its line.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 from ..core.errors import OptionError
 
-ENGINES = {"threads": "lapsum_cli.engines.threads", "processes": "lapsum_cli.engines.processes"}
+ENGINES = {
+    "threads": "lapsum_cli.engines.threads",
+    "processes": "lapsum_cli.engines.processes",
+    "ray": "lapsum_cli.engines.ray",
+}
 
 
-def engine_called(name: str, workers: int | None = None) -> ModuleType:
-    """The engine of this name, with so many workers, None for its default; OptionError where there is no such."""
+def engine_called(name: str, workers: int | None = None, address: str | None = None) -> ModuleType:
+    """The engine of this name, with so many workers, None for its default, at an address, None for none; OptionError
+    where there is no such.
+    """
     if name not in ENGINES:
-        raise OptionError(f"⟨engine⟩ must be {' or '.join(ENGINES)}, got {name!r}")
+        raise OptionError(f"⟨engine⟩ must be {' or '.join(', '.join(ENGINES).rsplit(', ', 1))}, got {name!r}")
     engine = importlib.import_module(ENGINES[name])
     if workers is not None and not sends(engine):
-        raise OptionError(f"⟨workers⟩ are those of ⟨engine=processes⟩, and this is {name}; pass ⟨threads⟩")
+        raise OptionError(
+            f"⟨workers⟩ are those of ⟨engine=processes⟩ or ⟨engine=ray⟩, and this is {name}; pass ⟨threads⟩"
+        )
+    if address is not None and not hasattr(engine, "opened"):
+        raise OptionError(f"⟨ray_address⟩ is that of ⟨engine=ray⟩, and this is {name}")
     return engine
 
 
-def sends(engine: ModuleType) -> bool:
+@contextlib.contextmanager
+def opened(engine: ModuleType, address: str | None, device: str) -> Iterator[Any]:
+    """An engine for a run, which computes on this device."""
+    with engine.opened(address, device) if hasattr(engine, "opened") else contextlib.nullcontext(engine) as found:
+        yield found
+
+
+def sends(engine: Any) -> bool:
     """Whether it has workers, which are other processes."""
     return bool(getattr(engine, "SENDS", False))
 
 
-def divides(engine: ModuleType) -> bool:
-    """Whether its workers are processes of this machine."""
+def divides(engine: Any) -> bool:
+    """Whether its workers are processes of this machine, all of this run."""
     return bool(getattr(engine, "DIVIDES", False))

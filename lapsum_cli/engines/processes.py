@@ -164,14 +164,14 @@ def _work(pipe: Connection, task: bytes) -> None:
         try:
             told = (True, run_shard(shard))
         except BaseException as error:  # it is raised where the shards were sent from
-            told = (False, _sendable(error))
+            told = (False, sendable(error))
         try:
             pipe.send(told)
         except OSError:
             return
 
 
-def _sendable(error: BaseException) -> BaseException:
+def sendable(error: BaseException) -> BaseException:
     """The error, with where it arose, or what it said where it is one that cannot be sent."""
     error.add_note("".join(traceback.format_exception(error)))
     try:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..core.errors import NotDifferentiable
 from ..operations.loss import Loss
@@ -23,7 +24,7 @@ from .asked import TENSOR, operation_asked
 from .function import Call, Function, computed, gradients
 from .tensors import DTYPES
 
-Tensor = torch.Tensor
+
 KINDS: dict[str, type[Operation]] = {kind.name: kind for kind in (Rank, Sort, TopK, Permute, Loss)}
 
 

@@ -223,10 +223,10 @@ def test_an_engine_is_one_of_the_command(folder):
     _, said = done("rank", "x.npy", "-o", "out.npy", "--engine", NAME, cwd=folder)
     assert "toy engine: 1 shard" in said
     helped, _ = done("rank", "--help")
-    assert "threads|processes|toy" in helped
+    assert "threads|processes|ray|toy" in helped
     refused = command("toys", "rank", "x.npy", "--engine", "joy", cwd=folder)
     assert refused.returncode == 2
-    assert "--engine must be threads or processes or toy, got 'joy'" in refusal(refused.stderr)
+    assert "--engine must be threads, processes, ray or toy, got 'joy'" in refusal(refused.stderr)
 
 
 def test_without_their_lines_there_is_nothing(folder):

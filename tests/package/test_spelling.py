@@ -73,6 +73,7 @@ FAULTS = [
     ("rank in.csv --sort-groups --temp-dir none", {"sort_groups": True, "temp_dir": "none"}),
     ("rank in.csv --engine x", {"engine": "x"}),
     ("rank in.csv -o out/ --workers 2", {"sink": "new/", "workers": 2}),
+    ("rank in.csv -o out/ --ray-address here:1", {"sink": "new/", "ray_address": "here:1"}),
     ("rank in.csv -o out.csv --resume", {"resume": True}),
     ("rank in.csv -o . --dry-run", {"sink": ".", "dry_run": True}),
     (
