@@ -266,8 +266,8 @@ class _Run:
     def _compute(self) -> None:
         job = replace(self.job, replaces=True)
         if sends(self.engine):
-            given = {"memory": self.plan.memory, "threads": self.plan.threads, "device": self.device}
-            job = replace(job, words=Silent(), **given)
+            job = replace(job, words=Silent(), device=self.device)
+            job = replace(job, memory=self.plan.memory, threads=self.plan.threads)
         stages = self.stages if self.plan.todo else []
         for i, stage in enumerate(stages):
             todo = [task for task in stage.tasks if not self._is_finished(task)]

@@ -24,7 +24,6 @@ from .asked import TENSOR, operation_asked
 from .function import Call, Function, computed, gradients
 from .tensors import DTYPES
 
-
 KINDS: dict[str, type[Operation]] = {kind.name: kind for kind in (Rank, Sort, TopK, Permute, Loss)}
 
 
