@@ -18,11 +18,11 @@ import pyarrow.compute as pc
 
 from ..core.errors import DataError, OptionError
 from ..flow.budget import Budget
-from ..flow.shelves import place_of
 from ..flow.spill import BITS, Buckets, Waiting
 from ..formats.plain import plain_schema
 from ..formats.sinks import Sink
 from ..formats.sources import Chunk, Sources
+from ..formats.temporary import temporary_place
 from .groups import run_starts
 from .hashes import hashes
 from .keys import comparable
@@ -271,7 +271,7 @@ def gathered(
         raise OptionError(
             "⟨sort_groups=True⟩ is for a table with a row for each item and a ⟨group⟩ that tells rankings apart"
         )
-    place_of(folder)  # refused before anything is read
+    temporary_place(folder)  # refused before anything is read
     made = Gathered(source, table, budget, folder, told)
     inner = type(table)(table.operation, Together(table.layout, made), made, table.asked, table.on)  # type: ignore[arg-type]
     if made.place not in inner.schema.names:  # a single row, of all
