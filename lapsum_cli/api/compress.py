@@ -44,6 +44,8 @@ def compress(
     sink                 a table of index and value, and of the row where there are several; None is standard output
     The output is in place before the memory is replaced: a run that fails in between has lost nothing, and is said.
     """
+    if away := [path for path in (source, memory_file) if "://" in path]:
+        raise OptionError(f"{away[0]}: ⟨residual⟩ reads a file of this machine, and keeps its memory in another")
     given, kept = _opened(source), _opened(memory_file) if os.path.exists(memory_file) else None
     if kept is not None and (kept.shape != given.shape or kept.dtype != given.dtype):
         raise DataError(

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,8 +16,8 @@ from ..core import unfinished
 from ..core.errors import DataError, LapsumError, OutputError
 from ..engines import divides, engine_called, opened, sends
 from ..engines.manifest import SHARD, Manifest, lists_any
-from ..formats.files import MANIFEST
-from ..formats.temporary import remove_dead
+from ..formats.places import MANIFEST, place_at
+from ..formats.temporary import temporary_place
 from ..operations.how_soft import HowSoft
 from ..operations.loss import Loss
 from ..operations.losses import Losses
@@ -80,16 +79,14 @@ def _begun(plan: Plan, line: Mapping[str, Any], how: How, force: bool) -> Iterat
 
     OutputError where files are in the way, or what was done was of another kind.
     """
-    directory, is_new = plan.directory, not os.path.isdir(plan.directory)
-    if how.dry_run and not os.path.exists(os.path.join(directory, MANIFEST)):
+    directory, place = plan.directory, place_at(plan.directory)
+    is_new = not place.is_directory(directory)
+    if how.dry_run and not place.present(directory, [MANIFEST]):
         _refuse_in_the_way(plan, force)
         yield plan, None
         return
     if is_new:
-        try:
-            os.mkdir(directory)
-        except OSError as error:
-            raise OutputError(f"{directory}: cannot be made: {error.strerror}") from None
+        place.make_directory(directory)
     with contextlib.closing(Manifest(directory)) as manifest:
         try:
             goes_on = manifest.begun is not None and how.resume
@@ -117,25 +114,22 @@ def _begun(plan: Plan, line: Mapping[str, Any], how: How, force: bool) -> Iterat
 
 def _refuse_place(directory: str, is_new: bool) -> None:
     """OutputError where there can be no such directory, or where it holds a data set and should be new."""
-    above = os.path.dirname(os.path.abspath(directory))
-    if not os.path.isdir(above):
-        raise OutputError(f"{directory}: the directory {above} does not exist; make it first")
-    if not os.path.isdir(directory) and os.path.lexists(directory.rstrip("/")):
-        raise OutputError(f"{directory}: is no directory; name another")
+    place_at(directory).refuse_directory(directory)
     if is_new and lists_any(directory):
         ways = "pass ⟨resume=True⟩ to go on with it, or ⟨force=True⟩ to replace it"
         raise OutputError(f"{directory}: holds a data set; {ways}")
 
 
-def _made(plan: Plan) -> Iterator[str]:
-    """The files of results that are there, finished or not."""
-    paths = (os.path.join(plan.directory, name) for shard in plan.shards for name in shard.files)
-    return filter(os.path.lexists, paths)
+def _made(plan: Plan) -> dict[str, int]:
+    """The files of results that are there, finished or not, and their bytes."""
+    names = [name for shard in plan.shards for name in shard.files]
+    return place_at(plan.directory).present(plan.directory, names)
 
 
 def _refuse_in_the_way(plan: Plan, force: bool) -> None:
-    for path in _made(plan):
-        if os.path.isdir(path):
+    for name, size in _made(plan).items():
+        path = os.path.join(plan.directory, name)
+        if size < 0:
             raise OutputError(f"{path}: is a directory; name another ⟨sink⟩")
         if not force:
             raise OutputError(f"{path}: exists already; pass ⟨force=True⟩ to replace it")
@@ -144,26 +138,31 @@ def _refuse_in_the_way(plan: Plan, force: bool) -> None:
 def _with_done(plan: Plan, manifest: Manifest) -> Plan:
     """The plan with the shards that are finished, and still there; and how long the others take at their rate."""
     done, size, seconds = set(), 0, 0.0
+    listed = [file["name"] for line in manifest.done.values() for file in line["files"]]
+    groups = [f"{_GROUPS}/{_numbered(i)}" for i in range(len(plan.shards))]
+    there = place_at(plan.directory).present(plan.directory, [*listed, *groups])
     for i, shard in enumerate(plan.shards):
         line = manifest.done.get(shard.name)
-        if line is None or not all(map(partial(_is_there, plan.directory), line["files"])):
+        if line is None or not _is_there(line, there):
             continue
-        if manifest.is_complete or not line["groups"] or os.path.isfile(_groups_of(plan.directory, i)):
+        if manifest.is_complete or not line["groups"] or groups[i] in there:
             done.add(shard.name)
             size, seconds = size + shard.bytes, seconds + line["seconds"]
     left = sum(shard.bytes for shard in plan.shards if shard.name not in done)
     return replace(plan, done=frozenset(done), seconds=left * seconds / size / plan.workers if size else None)
 
 
-def _is_there(directory: str, file: Mapping[str, Any]) -> bool:
-    try:
-        return os.path.getsize(os.path.join(directory, file["name"])) == int(file["bytes"])
-    except OSError:
-        return False
+def _is_there(line: Mapping[str, Any], there: Mapping[str, int]) -> bool:
+    """Whether the files of a line are among those that are there."""
+    return all(there.get(file["name"]) == int(file["bytes"]) for file in line["files"])
+
+
+def _numbered(i: int) -> str:
+    return f"{i:06}"
 
 
 def _groups_of(directory: str, i: int) -> str:
-    return os.path.join(directory, _GROUPS, f"{i:06}")
+    return os.path.join(directory, _GROUPS, _numbered(i))
 
 
 def _remove(directory: str, names: Sequence[str]) -> None:
@@ -171,8 +170,7 @@ def _remove(directory: str, names: Sequence[str]) -> None:
     for name in names:
         if os.path.isabs(name) or ".." in name.split(os.sep):
             continue
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(directory, name))
+        place_at(directory).remove(os.path.join(directory, name))
 
 
 def _folders(plan: Plan) -> list[str]:
@@ -189,15 +187,13 @@ def _folders(plan: Plan) -> list[str]:
 def _remove_aside(plan: Plan) -> None:
     """What shards leave to each other."""
     for folder in (_GROUPS, FOLDER):
-        shutil.rmtree(os.path.join(plan.directory, folder), ignore_errors=True)
+        place_at(plan.directory).remove_tree(os.path.join(plan.directory, folder))
 
 
 def _remove_folders(plan: Plan, with_own: bool) -> None:
     """The directories that are empty, that of the data set among them or not."""
     _remove_aside(plan)
-    for folder in _folders(plan)[: None if with_own else -1]:
-        with contextlib.suppress(OSError):
-            os.rmdir(folder)
+    place_at(plan.directory).remove_empty(_folders(plan)[: None if with_own else -1])
 
 
 @dataclass(frozen=True)
@@ -214,10 +210,12 @@ class _Finished:
 def _run_one(do: Callable[[Job, Any], Counts], job: Job, directory: str, task: Task) -> _Finished:
     """A task of a data set: its files are there, whole, when this returns."""
     began = time.monotonic()
-    os.makedirs(os.path.dirname(task.path), exist_ok=True)
+    place = place_at(directory)
+    place.make_folders(os.path.dirname(task.path))
     counts = do(job, task.given)
-    root = os.path.realpath(directory)
-    files = [{"name": os.path.relpath(path, root), "bytes": os.path.getsize(path)} for path in counts.files]
+    root = place.absolute(place.settled(directory))
+    names = [os.path.relpath(place.absolute(path), root) for path in counts.files]
+    files = [{"name": name, "bytes": place.stamp(path)[0]} for name, path in zip(names, counts.files, strict=True)]
     return _Finished(task.name, task.number, counts, files, time.monotonic() - began)
 
 
@@ -242,7 +240,7 @@ class _Run:
         """Compute what is to be done, and see that no ranking comes twice; what was done in all."""
         self._sweep()
         if self.compares:
-            os.makedirs(os.path.join(self.plan.directory, _GROUPS), exist_ok=True)
+            place_at(self.plan.directory).make_folders(os.path.join(self.plan.directory, _GROUPS))
         try:
             with unfinished.undone_by(self._sweep), contextlib.ExitStack() as ended:
                 ended.callback(self._sweep)
@@ -260,8 +258,8 @@ class _Run:
 
     def _sweep(self) -> None:
         """Remove what those that were killed have begun."""
-        for folder in filter(os.path.isdir, [*_folders(self.plan), os.path.join(self.plan.directory, FOLDER)]):
-            remove_dead(folder)
+        for folder in [*_folders(self.plan), os.path.join(self.plan.directory, FOLDER)]:
+            place_at(self.plan.directory).tidy(folder)
 
     def _compute(self) -> None:
         job = replace(self.job, replaces=True)
@@ -270,7 +268,7 @@ class _Run:
             job = replace(job, memory=self.plan.memory, threads=self.plan.threads)
         stages = self.stages if self.plan.todo else []
         for i, stage in enumerate(stages):
-            todo = [task for task in stage.tasks if not self._is_finished(task)]
+            todo = self._todo(stage)
             told = _Progress(self.job.words, stage, todo, (i, len(stages)))
             own = job if sends(self.engine) else replace(job, words=told)
             finished = self.engine.run(partial(_run_one, stage.do, own, self.plan.directory), todo, self.plan.workers)
@@ -280,11 +278,14 @@ class _Run:
                     self.fresh.append(one.counts)
                     told.finished(one.number, one.counts.rows)
 
-    def _is_finished(self, task: Task) -> bool:
-        line = self.manifest.done.get(task.name)
-        if line is None or not self.is_shuffled:
-            return task.name in self.plan.done
-        return all(map(partial(_is_there, self.plan.directory), line["files"]))
+    def _todo(self, stage: Stage) -> list[Task]:
+        """The tasks of a stage that are not finished, or whose files are gone."""
+        if not self.is_shuffled:
+            return [task for task in stage.tasks if task.name not in self.plan.done]
+        done, place = self.manifest.done, place_at(self.plan.directory)
+        lines = [done[task.name] for task in stage.tasks if task.name in done]
+        there = place.present(self.plan.directory, [file["name"] for line in lines for file in line["files"]])
+        return [task for task in stage.tasks if task.name not in done or not _is_there(done[task.name], there)]
 
     def _task(self, i: int) -> Task:
         planned = self.plan.shards[i]
@@ -321,11 +322,12 @@ class _Run:
 
     def _refuse_returned(self) -> None:
         """DataError where a group is in two shards, whose files are not right, and go."""
-        kept = [_groups_of(self.plan.directory, i) for i in range(len(self.plan.shards))]
+        left = [_groups_of(self.plan.directory, i) for i in range(len(self.plan.shards))]
         parts = [shard.piece.parts for shard in self.plan.shards]
-        if (found := returned_group(replace(self.job, words=Silent()), parts, kept)) is None:
-            return
-        lines = [self.manifest.done.pop(self.plan.shards[i].name) for i in sharing(kept)]
+        with place_at(self.plan.directory).copies(left, temporary_place(self.job.temp_dir)) as kept:
+            if (found := returned_group(replace(self.job, words=Silent()), parts, kept)) is None:
+                return
+            lines = [self.manifest.done.pop(self.plan.shards[i].name) for i in sharing(kept)]
         _remove(self.plan.directory, [file["name"] for line in lines for file in line["files"]])
         by = ",".join(self.table.layout.keys)
         raise DataError(

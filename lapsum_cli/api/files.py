@@ -93,8 +93,9 @@ def run_file(
 
     operation  "rank", "sort", "topk", "permute", or "loss" with loss="spearman" or another of operations.LOSSES, a
                metric such as "ndcg@10" (METRICS), or several, "ndcg,spearman,mrr"
-    source     a path, a glob, a directory of Parquet, "-" for standard input; a table in memory, or a stream of one:
-               Arrow, pandas, Polars, DuckDB, and whatever else has __arrow_c_stream__; or a list of these
+    source     a path, a glob, a directory of Parquet, here or as s3://bucket/x; "-" for standard input; a table in
+               memory, or a stream of one: Arrow, pandas, Polars, DuckDB, and whatever else has __arrow_c_stream__; or a
+               list of these
     sink       a path; a directory, or a path that ends with "/", for a file of results for each input; "arrow" for a
                pyarrow.Table, with how it was made in its metadata (lapsum); None writes to standard output
     alpha, k   as the command takes them, such as 0.1, "0.1std", "0.15mad", 10, "10%", "10,100"; or the columns that
@@ -109,7 +110,8 @@ def run_file(
                item whose score has that place
     reduction  of losses: "none", "sum" or "mean"
     sort_groups: bring the rows of a ranking together, which may come in any order; results keep the input's order.
-               What memory does not hold goes to files in temp_dir, by default the system's, and they with the run
+               What memory does not hold goes to files in temp_dir, by default the system's, and they with the run;
+               so does what is sent to an object store, until it is whole
     delimiter, quote, escape
                of a CSV or TSV that is read: the character between fields, around them ("" for none), and before a quote
                within quotes that is not doubled
@@ -263,10 +265,11 @@ class Job:
             names = names.for_array() if source.is_array else names
             layout = detect(source.schema, names, source.is_array, source.first.name, self.say)
             read = [file.name for file in (*source.inputs, *source.beside.values())]
-            output = Output(shard.path, self.force or self.replaces, read)
+            output = Output(shard.path, self.force or self.replaces, read, self.temp_dir)
             free = math.nan if self.force else output.free()
             if shard.groups and isinstance(layout, Long):
-                layout.kept = stack.enter_context(contextlib.closing(GroupsFile(shard.groups)))
+                kept = stack.enter_context(Output(shard.groups, True, temp_dir=self.temp_dir))
+                layout.kept = stack.enter_context(contextlib.closing(GroupsFile(kept.stream)))
             asked = replace(self.asked, threads=threads, free=free, before=shard.before, say=self.say)
             if "item" in self.operation.takes:
                 asked = replace(asked, item=find_item(source.schema, layout, source.first.name, self.say))

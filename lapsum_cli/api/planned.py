@@ -15,8 +15,9 @@ from ..engines.plan import Piece, pieces
 from ..flow.budget import MIB
 from ..flow.process import LEAST, memory_size
 from ..formats import FORMATS, output_format
-from ..formats.files import MANIFEST, STDIN, Part, is_directory
+from ..formats.files import STDIN, Input, Part, is_directory
 from ..formats.mirror import mirrored, named
+from ..formats.places import MANIFEST, place_at
 from ..formats.sources import Sources
 from ..tables.gather import refuse_without_group
 from ..tables.results import Table
@@ -75,7 +76,7 @@ def directory_of(job: Job, sources: Sequence[Any], directory: str | None) -> str
     """The directory; OptionError for what a directory cannot have."""
     if directory is None or not is_directory(directory):
         raise OptionError("⟨resume=True⟩ and ⟨dry_run=True⟩ are for a ⟨sink⟩ that is a directory, such as out/")
-    if any(not isinstance(one, str) or one == STDIN or _is_pipe(one) for one in sources):
+    if any(not isinstance(one, str) or one == STDIN or place_at(one).is_read_once(one) for one in sources):
         raise OptionError(f"{directory}: a directory of results needs files to read; name one file with ⟨sink⟩")
     if job.sort_groups:
         shuffled.refuse(job)
@@ -83,30 +84,26 @@ def directory_of(job: Job, sources: Sequence[Any], directory: str | None) -> str
         raise OptionError(
             f"{directory}: ⟨reduction={job.asked.reduction}⟩ gives one row of all rankings; name one file with ⟨sink⟩"
         )
+    into = place_at(directory).absolute(directory)
     for one in sources:
-        within = os.path.commonpath([os.path.abspath(directory), os.path.abspath(one)]) == os.path.abspath(one)
-        if os.path.isdir(one) and within:
+        place = place_at(one)
+        if (root := place.absolute(one)) == os.path.commonpath([into, root]) and place.is_directory(one):
             raise OutputError(f"{directory}: lies in {one}, whose files are read; name a directory beside it")
     return directory
-
-
-def _is_pipe(path: str) -> bool:
-    """Whether a path is neither a file nor a directory, and may be read once."""
-    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def planned(job: Job, source: Sources, table: Table, sources: list[str], directory: str) -> list[Planned]:
     """The files of results, in the order of the input; OutputError where two are one, or one is an input."""
     names, found, owner = mirrored(sources), [], {MANIFEST: "the manifest"}
-    inputs = {_identity(file.name) for file in (*source.inputs, *source.beside.values())}
+    inputs = {file.place.identity(file.name) for file in _files(source)}
     if source.is_array and not table.layout.closes_with_row and len(source.inputs) > 1:
         job.say(f"each of {len(source.inputs)} vectors is a ranking of its own, as none would be in one output")
     if job.sort_groups:
         refuse_without_group(table.layout)
-        found_pieces = [Piece((Part(file.name),), source.rows_of(file)) for file in source.inputs]
+        shards = [Piece((Part(file.name),), source.rows_of(file)) for file in source.inputs]
     else:
-        found_pieces = pieces(source, table.layout, job.operation.by_number)
-    for file, piece in zip(source.inputs, found_pieces, strict=True):
+        shards = pieces(source, table.layout, job.operation.by_number)
+    for file, piece in zip(_files(source)[: len(shards)], shards, strict=True):
         format = source.format_of(file)
         if job.to_format or (FORMATS[format].kind == "array") != table.is_array:
             format = output_format(None, job.to_format, table.is_array)
@@ -119,16 +116,16 @@ def planned(job: Job, source: Sources, table: Table, sources: list[str], directo
             if one in owner:
                 raise OutputError(f"{directory}: {file.name} and {owner[one]} would both be {one}; rename one of them")
             owner[one] = file.name
-            if (path := os.path.join(directory, one)) and os.path.exists(path) and _identity(path) in inputs:
+            path = os.path.join(directory, one)
+            if (known := place_at(path).identity(path)) is not None and known in inputs:
                 raise OutputError(f"{path}: is an input too; name another directory")
-        bytes_ = sum(os.path.getsize(part.path) for part in piece.parts[:1])
-        found.append(Planned(name, piece, bytes_, files))
+        found.append(Planned(name, piece, file.stamp()[0], files))
     return found
 
 
-def _identity(path: str) -> tuple[int, int]:
-    found = os.stat(path)
-    return found.st_dev, found.st_ino
+def _files(source: Sources) -> list[Input]:
+    """The inputs, which are files, and then those beside them."""
+    return [file for file in (*source.inputs, *source.beside.values()) if isinstance(file, Input)]
 
 
 def plan_of(job: Job, directory: str, shards: Sequence[Planned], workers: int | None, engine: Any) -> Plan:
@@ -167,9 +164,9 @@ def _divided(job: Job, workers: int) -> tuple[int, int]:
 def about(job: Job, table: Table, source: Sources, device: str) -> dict[str, Any]:
     """The first line of a manifest: what is done, whatever changes its numbers, and with which files."""
     inputs = []
-    for file in (*source.inputs, *source.beside.values()):
-        found = os.stat(file.name)
-        inputs.append({"name": file.name, "bytes": found.st_size, "modified": found.st_mtime_ns})
+    for file in _files(source):
+        size, modified = file.stamp()
+        inputs.append({"name": file.name, "bytes": size, "modified": modified})
     columns = {f"column {what}": str(column) for what, column in table.layout.describe().items()}
     return {
         "lapsum": __version__,

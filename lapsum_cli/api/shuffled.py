@@ -13,6 +13,7 @@ from ..core.errors import OptionError
 from ..flow.process import settle
 from ..flow.segments import rows_in
 from ..formats import output_format
+from ..formats.files import Output
 from ..formats.sinks import Made, open_sink
 from ..operations.warm import warm
 from ..stream import Silent, run
@@ -108,8 +109,9 @@ def _scatter(job: Job, given: tuple[_Shuffle, int]) -> Counts:
     """What is needed of a file, by group."""
     shuffle, file = given
     path = shuffle.path(_FILE, file)
-    with job.opened(Shard([shuffle.files[file]], None)) as (source, table, _, budget):
-        rows = scatter(source, table, budget, file, path, shuffle.bits)
+    shard, made = Shard([shuffle.files[file]], None), Output(path, True, temp_dir=job.temp_dir)
+    with job.opened(shard) as (source, table, _, budget), made as output:
+        rows = scatter(source, table, budget, file, output.stream, shuffle.bits)
     return Counts(rows=rows, files=[path])
 
 
@@ -123,10 +125,10 @@ def _gather(job: Job, given: tuple[_Shuffle, int]) -> Counts:
         measured()
         paths = shuffle.paths(_FILE, len(shuffle.files))
         rows = OfSegment(source, table, budget, job.temp_dir, (segment, shuffle.bits, paths, shuffle.files))
-        inner = inner_table(table, rows)
-        out = ByFile(rows, path, table)
-        with closing(budget):
-            counts = run(rows, job.operation, inner, out, {}, table.on, budget, Silent(), job.temp_dir, measured)
+        how_run = (table.on, budget, Silent(), job.temp_dir, measured)
+        with Output(path, True, temp_dir=job.temp_dir) as output, closing(budget):
+            out = ByFile(rows, output.stream, table)
+            counts = run(rows, job.operation, inner_table(table, rows), out, {}, *how_run)
     return replace(counts, rows=0, written=0, files=[path])
 
 

@@ -12,12 +12,14 @@ from .pages import PAGES
 
 
 def columns(ctx: typer.Context, incomplete: str) -> list[str]:
-    """The columns of the first file whose names go on as begun, behind those that a comma ends; none on any trouble."""
+    """The columns of the first file whose names go on as begun, behind those that a comma ends; none on any trouble. An
+    object store is not asked at every key.
+    """
     from ..api.columns import column_names
 
     # Typer gives up at an option without its value, which is the one to complete, and leaves the rest as it was typed.
     given = ctx.params.get("source") or [word for word in ctx.args if word not in LOSSES]
-    named = [path for path in given if not path.startswith("-")]
+    named = [path for path in given if not path.startswith("-") and "://" not in path]
     found: list[str] = []
     with contextlib.suppress(LapsumError, OSError):
         if named:

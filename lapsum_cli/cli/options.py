@@ -31,8 +31,8 @@ def shared(
         list[str] | None,
         typer.Argument(
             metavar="SOURCE",
-            help="Parquet, NPY, Arrow, CSV, TSV or JSON lines: files, globs, a directory of Parquet, or - for a pipe, "
-            "the default where there is one. Several are read as one, in order.",
+            help="Parquet, NPY, Arrow, CSV, TSV or JSON lines: files, globs, a directory of Parquet, here or in s3:// "
+            "and gs://, or - for a pipe, the default where there is one. Several are read as one, in order.",
             show_default=False,
         ),
     ] = None,
@@ -99,7 +99,7 @@ def shared(
     ] = False,
     temp_dir: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="Where temporary files of --sort-groups go. Default: the system's folder."),
+        typer.Option(metavar="DIR", help="Where temporary files go. Default: the system's folder."),
     ] = None,
     from_format: Annotated[
         str | None,

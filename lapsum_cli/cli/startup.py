@@ -67,15 +67,17 @@ class WithoutNeighbours:
     Where pandas, SciPy and coverage are installed, PyArrow imports the first to see whether an array is one of its,
     Numba SciPy for linear algebra, and coverage to tell it which lines it compiled: half a second and 54 MB for
     nothing. None in sys.modules would do for Numba; PyArrow (26) takes it for the module. And PyArrow's Parquet loads
-    the clients of four remote file systems, if they are there, and with them ssl.
+    the clients of four remote file systems, if they are there, and with them ssl; of which those of object stores are
+    let in where an argument names one.
     """
 
-    NAMES = ("pandas", "scipy", "coverage", *(f"pyarrow._{system}fs" for system in ("azure", "hd", "gc", "s3")))
+    STORES = ("pyarrow._gcsfs", "pyarrow._s3fs")
+    NAMES = ("pandas", "scipy", "coverage", "pyarrow._azurefs", "pyarrow._hdfs")
 
     @classmethod
     def find_spec(cls, name: str, path: Any = None, target: Any = None) -> None:
         """ModuleNotFoundError for these, nothing for others."""
-        if name in cls.NAMES:
+        if name in cls.NAMES or (name in cls.STORES and not any("://" in word for word in sys.argv)):
             raise ModuleNotFoundError("the command line does without it", name=name)
 
 

@@ -20,7 +20,8 @@ A kind of fault has one code, wherever it is found:
     scores; no column that could be the score; NaN, and values of alpha, k and targets that cannot be used; groups that
     are not together; inputs whose columns differ; values that the output's format cannot hold
 66  inputs that do not exist, are directories without data, or may not be read
-73  outputs that exist, are inputs too, or have no directory or no room
+73  outputs that exist, are inputs too, or have no directory, no bucket or no room, or may not be written
+74  a disk, or the way to an object store, that broke
 
 A message is one line that says what, where, how much, and what to do. It names options as Python has them; the command
 reads `message`, and has its own names for them (spelling.py).

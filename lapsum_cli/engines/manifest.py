@@ -1,6 +1,7 @@
 """What is done of a data set: a file beside its files, of which the first line says what is to be done with what, and
 each other which shard is finished. A line is written when its shard is, and with others of the same second goes to the
-disk: a process that is killed loses none, and a machine those of a second, which are computed again.
+disk: a process that is killed loses none, and a machine those of a second, which are computed again. In an object
+store it is there soon after.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..core.errors import OutputError
-from ..formats.files import MANIFEST, writing
+from ..core.errors import LapsumError, OutputError
+from ..formats.faults import writing
+from ..formats.places import MANIFEST, place_at
 from ..formats.temporary import is_locked_by_another
 
 SHARD, END = "shard", "complete"  # what the lines are known by
@@ -24,12 +26,98 @@ TOGETHER = 1.0
 
 def lists_any(directory: str) -> bool:
     """Whether a directory has a manifest that lists a file: a line behind its first."""
-    try:
-        with open(os.path.join(directory, MANIFEST), "rb") as file:
-            file.readline()
-            return file.readline().endswith(b"\n")
-    except OSError:
-        return False
+    path = os.path.join(directory, MANIFEST)
+    return (place_at(path).read(path) or b"").count(b"\n") > 1
+
+
+class _OnDisk:
+    """A file that is written on at its end, and locked for as long as it is open."""
+
+    def __init__(self, path: str):
+        """BlockingIOError where another run has it."""
+        self.path = path
+        with writing(path):
+            self.handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        if is_locked_by_another(self.handle):
+            os.close(self.handle)
+            raise BlockingIOError
+        self.due = -math.inf  # when a line is to wait for the disk again
+
+    def text(self) -> bytes:
+        """All of it."""
+        with open(self.path, "rb") as file:
+            return file.read()
+
+    def append(self, text: bytes, at_once: bool) -> None:
+        """Some more, which is on the disk from then on, or within a second."""
+        with writing(self.path):
+            while text:
+                text = text[os.write(self.handle, text) :]
+            if at_once or time.monotonic() >= self.due:
+                os.fsync(self.handle)
+                self.due = time.monotonic() + TOGETHER
+
+    def cut(self, size: int) -> None:
+        """Leave the first so many bytes."""
+        with writing(self.path):
+            os.ftruncate(self.handle, size)
+
+    def remove(self) -> None:
+        """It goes."""
+        os.unlink(self.path)
+
+    def close(self) -> None:
+        """Let another run have it. One without a line was never begun, and goes."""
+        with contextlib.suppress(OSError):
+            if not os.fstat(self.handle).st_size:
+                os.unlink(self.path)
+            os.fsync(self.handle)
+        os.close(self.handle)
+
+
+class _InAStore:
+    """An object, which is sent whole whenever it has grown: not with every line, or most of the time would go there.
+    Nobody can lock it.
+    """
+
+    LEAST, SHARE = 2.0, 0.1  # seconds between two, and how much of the time sending may take
+
+    def __init__(self, path: str):
+        self.path = path
+        self.place: Any = place_at(path)
+        self.held = self.sent = self.place.read(path) or b""
+        self.due = 0.0  # when it may be sent again
+
+    def text(self) -> bytes:
+        """All of it."""
+        return self.held
+
+    def append(self, text: bytes, at_once: bool) -> None:
+        """Some more, which is there from then on, or soon."""
+        self.held += text
+        if at_once or time.monotonic() >= self.due:
+            self._send()
+
+    def _send(self) -> None:
+        began = time.monotonic()
+        self.place.write(self.path, self.held)
+        self.sent, ended = self.held, time.monotonic()
+        self.due = ended + max(self.LEAST, (ended - began) / self.SHARE)
+
+    def cut(self, size: int) -> None:
+        """Leave the first so many bytes, when it is sent next."""
+        self.held = self.held[:size]
+
+    def remove(self) -> None:
+        """It goes."""
+        self.held = self.sent = b""
+        self.place.remove(self.path)
+
+    def close(self) -> None:
+        """What is not there yet; who cannot send it computes again what it says."""
+        if self.held.startswith(self.sent) and len(self.held) > len(self.sent):
+            with contextlib.suppress(LapsumError):
+                self._send()
 
 
 class Manifest:
@@ -40,13 +128,11 @@ class Manifest:
     def __init__(self, directory: str):
         """OutputError where another run has it. Nothing is changed yet."""
         self.directory, self.path = directory, os.path.join(directory, MANIFEST)
-        with writing(self.path):
-            self.handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        if is_locked_by_another(self.handle):
-            os.close(self.handle)
-            raise OutputError(f"{directory}: another run writes here; wait for it, or name another directory")
+        try:
+            self.file = (_OnDisk if place_at(directory).appends else _InAStore)(self.path)
+        except BlockingIOError:
+            raise OutputError(f"{directory}: another run writes here; wait for it, or name another directory") from None
         self.begun, self.done, self.is_complete = None, {}, False
-        self.on_disk = -math.inf
         self._read()
 
     begun: dict[str, Any] | None
@@ -56,10 +142,8 @@ class Manifest:
         """The lines that are whole; what a killed run has left of another is not one, and goes when the next is
         written.
         """
-        with open(self.path, "rb") as file:
-            text = file.read()
         self.good = 0
-        for line in text.splitlines(keepends=True):
+        for line in self.file.text().splitlines(keepends=True):
             try:
                 found = json.loads(line) if line.endswith(b"\n") else None
             except ValueError:
@@ -75,8 +159,8 @@ class Manifest:
 
     def begin(self, about: Mapping[str, Any]) -> None:
         """Begin anew: nothing is done."""
-        self.done, self.is_complete, self.good = {}, False, 0
-        self._cut()
+        self.done, self.is_complete = {}, False
+        self.file.cut(0)
         self._append(about)
         self.begun = dict(about)
 
@@ -91,17 +175,17 @@ class Manifest:
 
     def go_on(self) -> None:
         """Go on where another run has stopped."""
-        self._cut()
+        self.file.cut(self.good)
 
     def forget(self) -> None:
         """It was never begun."""
-        self.done, self.good = {}, 0
-        self._cut()
-        os.unlink(self.path)
+        self.done = {}
+        self.file.cut(0)
+        self.file.remove()
 
     def add(self, line: Mapping[str, Any]) -> None:
         """A shard is finished, and its files have their names."""
-        self._append(line, waits=time.monotonic() - self.on_disk >= TOGETHER)
+        self._append(line, at_once=False)
         self.done[line[SHARD]] = dict(line)
 
     def end(self, line: Mapping[str, Any]) -> None:
@@ -109,26 +193,12 @@ class Manifest:
         self._append({END: True, **line})
         self.is_complete = True
 
-    def _cut(self) -> None:
-        with writing(self.path):
-            os.ftruncate(self.handle, self.good)
-
-    def _append(self, line: Mapping[str, Any], waits: bool = True) -> None:
-        text = (json.dumps(line) + "\n").encode()  # of ASCII: a name may be any bytes
-        with writing(self.path):
-            while text:
-                text = text[os.write(self.handle, text) :]
-            if waits:
-                os.fsync(self.handle)
-                self.on_disk = time.monotonic()
+    def _append(self, line: Mapping[str, Any], at_once: bool = True) -> None:
+        self.file.append((json.dumps(line) + "\n").encode(), at_once)  # of ASCII: a name may be any bytes
 
     def close(self) -> None:
-        """Let another run have it. One without a line was never begun, and goes."""
-        with contextlib.suppress(OSError):
-            if not os.fstat(self.handle).st_size:
-                os.unlink(self.path)
-            os.fsync(self.handle)
-        os.close(self.handle)
+        """Let another run have it."""
+        self.file.close()
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

@@ -13,12 +13,13 @@ import numpy as np
 import pyarrow as pa
 
 from ..core.errors import RankingTooLarge
-from ..formats.files import writing
+from ..formats.faults import writing
 from ..formats.sources import Chunk
+from ..formats.temporary import temporary_place
 from .ahead import ahead
 from .batching import Batch
 from .budget import Budget, in_mib
-from .shelves import LEAST, Column, Shelves, place_of, refuse_without_space
+from .shelves import LEAST, Column, Shelves, refuse_without_space
 
 _OF_STORES = 0.4  # of the budget, for what waits in stores
 _FILLED = 0.7  # of a band, on average
@@ -37,7 +38,7 @@ class Spool:
     """Rows in a temporary file, which goes with the process."""
 
     def __init__(self, folder: str | None):
-        self.name = f"a temporary file in {place_of(folder)}"
+        self.name = f"a temporary file in {temporary_place(folder)}"
         with writing(self.name):
             self.file = tempfile.TemporaryFile(dir=folder, prefix="lapsum-")  # noqa: SIM115  ends with this object
         self.writer: Any = None
@@ -202,4 +203,6 @@ class Pieces:
     def will_spill(self, wanted: int) -> None:
         """Say that so many bytes will be in temporary files; IOFailed where the disk has no room for them."""
         refuse_without_space(self.giant.name, wanted, self.folder)
-        self.say(f"{self.giant.name}: is larger than ⟨memory⟩; {in_mib(wanted)} MiB go to {place_of(self.folder)}")
+        self.say(
+            f"{self.giant.name}: is larger than ⟨memory⟩; {in_mib(wanted)} MiB go to {temporary_place(self.folder)}"
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
@@ -10,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..formats.files import writing
-from ..formats.temporary import Temporary
+from ..formats.faults import writing
+from ..formats.places import place_at
 from .spill import parted
 
 MOST = 1 << 16  # segments of a file
@@ -20,21 +22,16 @@ _END = 4 * 8  # bytes at the end: how many rows there are, and the sizes of them
 
 
 class Segments:
-    """Writes a file of segments, which has its name once all rows are in it.
-
-    What is added waits in memory up to `limit` bytes, is then sorted by its segment, and written: three times as much
-    is used meanwhile. number: the segment of every row, as uint16.
+    """Writes the segments of a file. What is added waits in memory up to `limit` bytes, is then sorted by its segment,
+    and written: three times as much is used meanwhile. number: the segment of every row, as uint16.
     """
 
-    def __init__(self, path: str, limit: int, number: Callable[[pa.Table], np.ndarray]):
-        self.path, self.limit, self.number = path, limit, number
+    def __init__(self, file: BinaryIO, limit: int, number: Callable[[pa.Table], np.ndarray]):
+        self.file, self.limit, self.number = file, limit, number
         self.pending: list[pa.RecordBatch] = []
         self.bytes, self.end, self.rows = 0, 0, 0
         self.index: list[tuple[int, int, int]] = []
         self.schema = pa.schema([])
-        with writing(path):
-            self.temporary = Temporary(os.path.dirname(path))
-            self.file = os.fdopen(self.temporary.handle, "wb", 1 << 20)
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Some more rows."""
@@ -50,38 +47,33 @@ class Segments:
             self.index.append((segment, self.end, self._put(rows.serialize())))
 
     def _put(self, data: pa.Buffer) -> int:
-        with writing(self.path):
-            self.file.write(data)
+        self.file.write(data)
         self.end += data.size
         return int(data.size)
 
     def close(self) -> None:
-        """There are no more: the file is whole."""
+        """There are no more: all is written, and the file is the caller's."""
         if self.pending:
             self._part()
         columns = zip(*self.index, strict=True) if self.index else ([], [], [])
         index = pa.record_batch([pa.array(column, pa.int64()) for column in columns], schema=_INDEX)
         sizes = [self.rows, self.end, self._put(self.schema.serialize()), self._put(index.serialize())]
-        with writing(self.path):
-            self.file.write(np.array(sizes, "<i8").tobytes())
-            self.file.flush()
-            os.fsync(self.file.fileno())
-            self.temporary.rename(self.path)
-            self.file.close()
-
-    def abandon(self) -> None:
-        """The file is not to be."""
-        self.file.close()
-        self.temporary.remove()
+        self.file.write(np.array(sizes, "<i8").tobytes())
 
 
 def rows_in(path: str) -> int:
     """How many rows all segments of a file have."""
-    with writing(path), open(path, "rb") as file:
+    with _opened(path) as file:
         return _end(file)[0]
 
 
-def _end(file: BinaryIO) -> list[int]:
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[io.BufferedReader]:
+    with writing(path), contextlib.closing(place_at(path).file(path)) as file:
+        yield io.BufferedReader(file.raw(), 1 << 16)
+
+
+def _end(file: io.BufferedReader) -> list[int]:
     file.seek(-_END, os.SEEK_END)
     found: list[int] = np.frombuffer(file.read(_END), "<i8").tolist()
     return found
@@ -89,7 +81,7 @@ def _end(file: BinaryIO) -> list[int]:
 
 def segment_of(path: str, segment: int) -> Iterator[pa.RecordBatch]:
     """The rows of a segment, in the order in which they were added."""
-    with writing(path), open(path, "rb") as file:
+    with _opened(path) as file:
         _, start, of_schema, of_index = _end(file)
         file.seek(start)
         schema = pa.ipc.read_schema(pa.py_buffer(file.read(of_schema)))

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import IOFailed, OptionError
-from ..formats.files import writing
+from ..core.errors import IOFailed
+from ..formats.faults import writing
+from ..formats.temporary import temporary_place
 from .budget import in_mib
 
 LEAST, _MOST = 1 << 12, 1 << 20  # bytes of a row that are written at once
@@ -26,7 +27,7 @@ class Shelves:
 
     def __init__(self, rows: int, dtype: Any, folder: str | None, room: int):
         self.dtype = np.dtype(dtype)
-        self.name = f"a temporary file in {place_of(folder)}"
+        self.name = f"a temporary file in {temporary_place(folder)}"
         self.block = min(max(room // (2 * max(rows, 1)), LEAST), _MOST)
         with writing(self.name):
             self.file = tempfile.TemporaryFile(dir=folder, prefix="lapsum-")  # noqa: SIM115  ends with this object
@@ -120,7 +121,7 @@ class Column:
 
     def __init__(self, dtype: Any, folder: str | None):
         self.dtype = np.dtype(dtype)
-        self.name = f"a temporary file in {place_of(folder)}"
+        self.name = f"a temporary file in {temporary_place(folder)}"
         with writing(self.name):
             self.file = tempfile.TemporaryFile(dir=folder, prefix="lapsum-")  # noqa: SIM115  ends with this object
 
@@ -158,19 +159,13 @@ def _fetch(file: Any, name: str, place: int, out: np.ndarray) -> None:
             view, place = view[got:], place + got
 
 
-def place_of(folder: str | None) -> str:
-    """Where temporary files go, by default the system's place; OptionError for what is no directory."""
-    if folder is not None and not os.path.isdir(folder):
-        raise OptionError(f"⟨temp_dir={folder}⟩ is no directory")
-    return folder or tempfile.gettempdir()
-
-
 def refuse_without_space(name: str, wanted: int, folder: str | None) -> None:
     """IOFailed where a ranking needs more bytes in temporary files than the disk has left."""
-    with writing(f"temporary files in {place_of(folder)}"):
-        free = shutil.disk_usage(place_of(folder)).free
+    place = temporary_place(folder)
+    with writing(f"temporary files in {place}"):
+        free = shutil.disk_usage(place).free
     if wanted > free:
         raise IOFailed(
-            f"{name}: needs {in_mib(wanted)} MiB of temporary files, and {place_of(folder)} has {in_mib(free)} MiB "
+            f"{name}: needs {in_mib(wanted)} MiB of temporary files, and {place} has {in_mib(free)} MiB "
             "left; name another folder with ⟨temp_dir⟩"
         )

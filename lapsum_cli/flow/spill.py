@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from ..formats.files import writing
-from .shelves import place_of
+from ..formats.faults import writing
+from ..formats.temporary import temporary_place
 
 BITS = 8  # of a key, that tell the buckets of one level apart
 
@@ -18,7 +18,7 @@ class _File:
     """Record batches of one schema in a temporary file, which goes with the process: each is read back by its place."""
 
     def __init__(self, folder: str | None):
-        self.name = f"a temporary file in {place_of(folder)}"
+        self.name = f"a temporary file in {temporary_place(folder)}"
         with writing(self.name):
             self.file = tempfile.TemporaryFile(dir=folder, prefix="lapsum-")  # noqa: SIM115  ends with this object
         self.end = 0

@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from ..core.errors import DataError, OptionError
 from .compressed import decompressed_size
-from .files import Output, first_line, unread, writing
+from .faults import first_line, unread, writing
+from .files import Output
 from .plain import as_declared, plain_schema, undictionaried_type, with_types
 from .rowgroups import RowGroups
 from .sinks import Made, Sink
@@ -61,7 +62,8 @@ class ArrowSource:
         """Where the bytes end; None for a pipe that is a stream."""
         if not self.is_file and not self.file.is_regular:
             return None
-        return os.fstat(self.stream.fileno()).st_size
+        size = self.file.size()
+        return os.fstat(self.stream.fileno()).st_size if size is None else size
 
     def refuse(self, size: int) -> None:
         """Stop before a part of the input is read for which there is no room, or which there cannot be."""

@@ -19,7 +19,8 @@ from ..core.errors import DataError
 from ..core.numbers import MOST_EXACT
 from . import FORMATS
 from .dialect import DIALECTS
-from .files import Output, first_line
+from .faults import first_line
+from .files import Output
 from .quotes import Rows
 from .sinks import Made
 from .sources import Reading

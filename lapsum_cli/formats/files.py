@@ -1,99 +1,42 @@
-"""Where bytes come from and go to: paths, globs, directories and pipes in; atomic files and pipes out."""
+"""Where bytes come from and go to: files and pipes in; atomic files and pipes out."""
 
 from __future__ import annotations
 
 import codecs
 import contextlib
-import errno
 import functools
-import glob
 import io
 import math
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
 
-from ..core import unfinished
-from ..core.errors import (
-    DataError,
-    InputMissing,
-    IOFailed,
-    LapsumError,
-    OutputError,
-    is_out_of_memory,
-)
-from . import FORMATS, IN_DIRECTORY
-from .temporary import Temporary
+from ..core.errors import DataError, InputMissing, OutputError
+from .faults import writing
+from .places import File, Stamp, place_at
+from .temporary import Temporary, temporary_place
 
 STDIN = "-"
-MANIFEST = "_manifest.jsonl"  # of a data set that was written, beside its files: no glob takes it for data
 
 
 def is_directory(path: str | None) -> bool:
     """Whether an output is a directory: one that is there, or a path that ends as one."""
-    return path is not None and (path.endswith(("/", os.sep)) or os.path.isdir(path))
+    try:
+        return path is not None and (path.endswith(("/", os.sep)) or place_at(path).is_directory(path))
+    except InputMissing as error:
+        raise OutputError(error.message) from None
 
 
 def expand(sources: list[str]) -> list[str]:
     """Paths, globs and directories as a list of files, in the order given and by name within a glob or a directory."""
-    paths = []
-    for source in sources:
-        if source == STDIN or os.path.isfile(source) or Path(source).is_fifo():
-            paths.append(source)
-        elif os.path.isdir(source):
-            paths += _in_directory(source)
-        elif glob.has_magic(source):
-            found = sorted(filter(_may_be_data, glob.glob(source, recursive=True)))
-            if not found:
-                raise InputMissing(f"{source}: no file matches")
-            paths += found
-        elif os.path.exists(source):
-            paths.append(source)  # a device, such as /dev/stdin
-        else:
-            raise InputMissing(f"{source}: no such file" if source else "'' is the name of no file")
-    return paths
-
-
-def _may_be_data(path: str) -> bool:
-    return os.path.isfile(path) and os.path.basename(path) != MANIFEST
-
-
-def _in_directory(directory: str) -> list[str]:
-    """The data in a directory, at any depth, by name; InputMissing where there is none.
-
-    What begins with a dot or an underscore is a note of some program, as macOS's ._x.parquet and Spark's _temporary
-    are, unless it is the name of a partition.
-    """
-    extension = FORMATS[IN_DIRECTORY].extensions[0]
-    found: list[Path] = []
-    seen = set()
-
-    def refuse(error: OSError) -> None:
-        raise InputMissing(f"{error.filename}: cannot be searched: {error.strerror}")
-
-    for folder, folders, files in os.walk(directory, onerror=refuse, followlinks=True):
-        place = os.stat(folder)
-        if (place.st_dev, place.st_ino) in seen:  # a link to a folder above
-            folders.clear()
-            continue
-        seen.add((place.st_dev, place.st_ino))
-        folders[:] = sorted(filter(_is_data, folders))
-        found += [Path(folder, name) for name in files if name.endswith(extension) and _is_data(name)]
-    if not found:
-        raise InputMissing(f"{directory}: the directory holds no {extension} file")
-    return [str(path) for path in sorted(found)]
-
-
-def _is_data(name: str) -> bool:
-    return not name.startswith(".") and ("=" in name or not name.startswith("_"))
+    return [path for source in sources for path in ([STDIN] if source == STDIN else place_at(source).expand(source))]
 
 
 @dataclass(frozen=True)
@@ -131,16 +74,20 @@ class Input:
 
     def __init__(self, path: str, first: int = 0, stop: int | None = None):
         self.name, self.first, self.stop = path, first, stop
-        self.is_regular = path != STDIN and os.path.isfile(path)
+        self.place = place_at(path)
+        self.is_regular = path != STDIN and self.place.is_regular(path)
+
+    @functools.cached_property
+    def _file(self) -> File:
+        return self.place.file(self.name)
 
     @functools.cached_property
     def _raw(self) -> io.RawIOBase:
-        if self.name == STDIN and sys.stdin is None:
+        if self.name != STDIN:
+            return self._file.raw()
+        if sys.stdin is None:
             raise InputMissing("standard input is closed; name a file")
-        try:
-            return io.FileIO(sys.stdin.fileno(), closefd=False) if self.name == STDIN else io.FileIO(self.name)
-        except OSError as error:
-            raise InputMissing(f"{self.name}: cannot be opened: {error.strerror}") from None
+        return io.FileIO(sys.stdin.fileno(), closefd=False)
 
     @functools.cached_property
     def head(self) -> bytes:
@@ -169,10 +116,8 @@ class Input:
         return self.stream if self.is_regular else self._spool
 
     def for_arrow(self) -> io.BufferedIOBase | pa.NativeFile:
-        """The whole input as Arrow reads it: a file by itself. Its name may be any bytes, which only its own files
-        take.
-        """
-        return pa.OSFile(os.fsencode(self.name)) if self.is_regular else self._spool
+        """The whole input as Arrow reads it: a file by itself."""
+        return self._file.for_arrow() if self.is_regular else self._spool
 
     @functools.cached_property
     def _spool(self) -> io.BufferedIOBase:
@@ -182,21 +127,33 @@ class Input:
             spool.seek(0)
         return spool
 
+    @property
+    def is_far(self) -> bool:
+        """Whether every read takes a request, so that few large ones do better."""
+        return self.is_regular and self._file.is_far
+
     def close(self) -> None:
         """Let go of what was opened. A pipe stays open: another thread may be waiting in it, and would not let go."""
-        opened = ("stream", "_raw", "_spool") if self.is_regular else ("_spool",)
+        opened = ("stream", "_raw", "_file", "_spool") if self.is_regular else ("_spool",)
         for name in opened:
             if name in self.__dict__:
                 self.__dict__.pop(name).close()
 
     def size(self) -> int | None:
         """Bytes of a file; None for a pipe."""
-        return os.path.getsize(self.name) if self.is_regular else None
+        return self._file.size() if self.is_regular else None
 
-    def stamp(self) -> tuple[int, int]:
-        """What changes of a file when it is written to: its bytes, and the time of the last change."""
-        found = os.stat(self.name)
-        return found.st_size, found.st_mtime_ns
+    def stamp(self) -> Stamp:
+        """Its bytes, and what changes of a file when it is written to."""
+        return self.place.stamp(self.name)
+
+    def check_unchanged(self, stamp: Stamp | None = None) -> None:
+        """DataError where a file is not what it was at another time, by default when it was opened, if what is read of
+        it since is not that.
+        """
+        stamp = stamp or (self._file.opened_as if "_file" in self.__dict__ else None)
+        if stamp and self.stamp() != stamp:
+            raise DataError(f"{self.name}: was written to while it was read; run again when it is whole")
 
     def position(self) -> int:
         """How many bytes were read of `stream`."""
@@ -206,57 +163,55 @@ class Input:
 class Output:
     """A file that appears whole or not at all; standard output, a device or a named pipe, which are written as it goes.
 
-    The file is written under a temporary name beside it, synced, and renamed; an exception or a signal removes it.
+    The file is written under a temporary name beside it, synced, and renamed; an exception or a signal removes it. In
+    an object store it is sent, from a folder for temporary files.
     """
 
-    def __init__(self, path: str | None, force: bool = False, inputs: Sequence[str] = ()):
-        """OutputError where it cannot be made. inputs: the paths that no file beside this one may replace."""
+    def __init__(self, path: str | None, force: bool = False, inputs: Sequence[str] = (), temp_dir: str | None = None):
+        """OutputError where it cannot be made. inputs: the paths that no file beside this one may replace. temp_dir:
+        the folder for temporary files, by default the system's.
+        """
         if path == "":
             raise OutputError("'' is the name of no file; leave out ⟨sink⟩ to write to standard output")
         self.name = path or "standard output"
+        self.place = place_at(path or "")
         self.is_file = path is not None and not _is_device(path)
         self.path = path or ""  # empty for standard output
-        self.force, self.inputs = force, inputs
+        self.force, self.inputs, self.temp_dir = force, inputs, temp_dir
         self.companions: list[Output] = []
         if self.is_file:
-            self.path = os.path.realpath(self.path)  # a link stays, and its target is replaced
+            self.path = self.place.settled(self.path)
             self._check()
 
     def _check(self) -> None:
-        directory = os.path.dirname(self.path)
-        if not os.path.isdir(directory):
-            raise OutputError(f"{self.name}: the directory {directory} does not exist; make it first")
-        if os.path.isdir(self.path):
-            raise OutputError(f"{self.name}: is a directory; name a file in it")
-        if self._replaced() and not self.force:
+        self.place.refuse_output(self.path, self.name)
+        if self.place.exists(self.path, self.name) and not self.force:
             raise OutputError(f"{self.name}: exists already; pass ⟨force=True⟩ to replace it")
 
-    def _replaced(self) -> os.stat_result | None:
-        """What is there under the name now; OutputError where nothing may have that name, as where it is too long."""
-        try:
-            return os.stat(self.path)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise OutputError(f"{self.name}: cannot be made: {error.strerror}") from None
+    def _check_all(self) -> None:
+        for output in (*self.companions, self):
+            output._check()
+
+    @property
+    def _folder(self) -> str:
+        """In which it is made."""
+        return self.place.making(self.path, temporary_place(self.temp_dir))
 
     def free(self) -> float:
         """Bytes that the disk has left for the file; no bound for what is no file."""
-        return shutil.disk_usage(os.path.dirname(self.path)).free if self.is_file else math.inf
+        return shutil.disk_usage(self._folder).free if self.is_file else math.inf
 
     def beside(self, name: str) -> Output:
         """Another file, NAME.SUFFIX as NAME.`name`.SUFFIX, which appears with this one; OutputError where it is an
         input, whose name nobody gave for an output.
         """
-        path = Path(self.path)
-        companion = Output(str(path.with_name(f"{path.stem}.{name}{path.suffix}")), self.force)
-        there = companion._replaced()
+        stem, suffix = os.path.splitext(self.path)
+        companion = Output(f"{stem}.{name}{suffix}", self.force, temp_dir=self.temp_dir)
+        there = self.place.identity(companion.path)
         for source in self.inputs:
-            with contextlib.suppress(OSError):
-                if there and os.path.samestat(there, os.fstat(0) if source == STDIN else os.stat(source)):
-                    raise OutputError(
-                        f"{companion.name}: would be written with {self.name}, but is read; rename either"
-                    )
+            read = "/dev/stdin" if source == STDIN else source
+            if there is not None and there == place_at(read).identity(read):
+                raise OutputError(f"{companion.name}: would be written with {self.name}, but is read; rename either")
         self.companions.append(companion.__enter__())
         return companion
 
@@ -274,7 +229,7 @@ class Output:
 
     def _open(self) -> io.BufferedWriter:
         if self.is_file:
-            self.temporary = Temporary(os.path.dirname(self.path))
+            self.temporary = Temporary(self._folder)
             return io.BufferedWriter(io.FileIO(self.temporary.handle, "w"), 1 << 20)
         if self.path:
             return io.BufferedWriter(io.FileIO(os.open(self.path, os.O_WRONLY), "w"), 1 << 16)
@@ -297,30 +252,17 @@ class Output:
         try:
             if kind is None:
                 for output in everything:  # all are whole before the first gets its name
-                    output._sync()
-                with unfinished.lock, writing(self.name):  # and a signal waits until the last has it
-                    for output in everything:
-                        output._check()  # another process may have made it meanwhile
-                    for output in everything:
-                        output.temporary.rename(output.path)
+                    with writing(output.name):
+                        output.stream.flush()
+                        output.place.sync(output.stream.fileno(), output.path)
+                with writing(self.name):
+                    made = [(output.temporary, output.path) for output in everything]
+                    self.place.publish(made, self._check_all)
         finally:
             for output in everything:
                 with contextlib.suppress(OSError):  # a full disk fails again when the buffer is flushed
                     output.stream.close()
                 output.temporary.remove()
-
-    def _sync(self) -> None:
-        """All bytes on the disk, with the mode of the file that is replaced, or that of a new one."""
-        with writing(self.name):
-            self.stream.flush()
-            if replaced := self._replaced():
-                mode = replaced.st_mode & 0o777
-            else:
-                mask = os.umask(0o077)
-                os.umask(mask)
-                mode = 0o666 & ~mask
-            os.fchmod(self.stream.fileno(), mode)
-            os.fsync(self.stream.fileno())
 
 
 def _is_device(path: str) -> bool:
@@ -328,45 +270,3 @@ def _is_device(path: str) -> bool:
     special = os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
     place = os.path.abspath(path)
     return special or os.path.dirname(place) == "/dev" or place.startswith(("/dev/fd/", "/proc/"))
-
-
-@contextlib.contextmanager
-def writing(name: str) -> Iterator[None]:
-    """Errors of the operating system while an output is written, as one that says what to do; a closed pipe stays
-    itself.
-    """
-    try:
-        yield
-    except (BrokenPipeError, LapsumError):
-        raise
-    except OSError as error:
-        if error.errno == errno.EPIPE:
-            raise BrokenPipeError(error.errno, error.strerror) from None
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise IOFailed(f"{name}: writing failed: {reason}; nothing was kept") from None
-
-
-# What the system says of a place in a file that there is not, as a damaged one may name: that is the file's fault.
-_OF_DAMAGE = {None, errno.EINVAL, errno.EOVERFLOW, errno.ESPIPE}
-
-
-def first_line(error: Exception) -> str:
-    """What an error of Arrow says about data, without the lines that follow.
-
-    An error that is not about data is raised instead: one of ours, memory that is used up, or what the system says of
-    a disk. They reach whoever catches Arrow's, since they are OSErrors or MemoryErrors too.
-    """
-    if isinstance(error, LapsumError | MemoryError):
-        raise error
-    if is_out_of_memory(error):
-        raise MemoryError(str(error))
-    if isinstance(error, OSError) and error.errno not in _OF_DAMAGE:
-        raise IOFailed(f"{error.filename or 'input'}: reading failed: {os.strerror(error.errno or 0)}") from error
-    return str(error).split("\n", 1)[0]
-
-
-def unread(name: str, error: Exception) -> DataError:
-    """The refusal of an input with a type that PyArrow does not read."""
-    return DataError(
-        f"{name}: a column has a type that is not supported: {first_line(error)}; write the column as another type"
-    )

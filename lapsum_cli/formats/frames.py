@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..core.errors import DataError
-from .files import first_line
+from .faults import first_line
 from .plain import as_declared, is_encoded, plain_type, with_types
 from .sinks import Sink
 

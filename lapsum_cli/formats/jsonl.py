@@ -14,7 +14,8 @@ import pyarrow.json
 
 from ..core.errors import DataError, OptionError
 from ..core.numbers import MOST_EXACT
-from .files import Output, first_line
+from .faults import first_line
+from .files import Output
 from .foreign import is_json_array
 from .sinks import Made
 from .sources import Reading

@@ -8,25 +8,31 @@ from collections.abc import Sequence
 
 from . import FORMATS, by_extension
 from .files import expand
+from .places import place_at
 
 
 def mirrored(sources: Sequence[str]) -> dict[str, str]:
     """The files of paths, globs and directories, in order, and the path of each from the folder that all sources have
     in common. One whose name gives a column, such as qid=7, is never that folder.
     """
-    root = os.path.commonpath([os.path.abspath(_folder(source)) for source in sources])
+    root = os.path.commonpath([_absolute(_folder(source)) for source in sources])
     while "=" in os.path.basename(root):
         root = os.path.dirname(root)
     files = expand(list(sources))
-    return {path: os.path.relpath(os.path.abspath(path), root).replace(os.sep, "/") for path in files}
+    return {path: os.path.relpath(_absolute(path), root).replace(os.sep, "/") for path in files}
+
+
+def _absolute(path: str) -> str:
+    return place_at(path).absolute(path)
 
 
 def _folder(source: str) -> str:
     """The directory that a source is, or the last that it names without a wildcard."""
-    if os.path.isdir(source):
+    place = place_at(source)
+    if place.is_directory(source):
         return source
     folder = os.path.dirname(source)
-    while not os.path.isfile(source) and glob.has_magic(folder):
+    while glob.has_magic(folder) and source not in place.expand(source):
         folder = os.path.dirname(folder)
     return folder
 

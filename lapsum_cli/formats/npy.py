@@ -15,7 +15,8 @@ import pyarrow as pa
 from numpy.lib import format as npy
 
 from ..core.errors import DataError, OptionError
-from .files import Input, Output, first_line, writing
+from .faults import first_line, writing
+from .files import Input, Output
 from .sinks import Made, Sink
 from .sources import Reading, Room
 from .types import is_list, numpy_dtype

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..core.errors import DataError, OptionError
-from .files import Output, first_line, unread, writing
+from .faults import first_line, unread, writing
+from .files import Output
 from .footer import contradiction
 from .nested import contains
 from .plain import as_declared, plain_schema, wide_schema
@@ -41,22 +42,29 @@ class ParquetSource:
     """A file of which one row group at a time is open, and a few pages of it in memory."""
 
     def __init__(self, asked: Reading):
-        file = asked.file
+        file = self.input = asked.file
         self.name, self.room, self.columns = file.name, asked.room, asked.columns
         try:
             self.file = pq.ParquetFile(file.for_arrow(), **_AS_IT_IS)
-            options = {"buffer_size": _buffer(self.file.metadata), **_AS_IT_IS}
             self.schema, self.rows = self.file.schema_arrow, self.file.metadata.num_rows
             stream = file.seekable()
             if wrong := contradiction(stream):
                 raise DataError(f"{self.name}: its footer is damaged: {wrong}")
-            hidden, metadata = _hidden(self.file.metadata), self.file.metadata
-            self.file = pq.ParquetFile(file.for_arrow(), metadata=metadata, read_dictionary=hidden, **options)
+            self.hidden = _hidden(self.file.metadata)
+            self.file = self._opened(whole_groups=False)
             self.need = self._held(stream)
         except pa.ArrowNotImplementedError as error:
             raise unread(file.name, error) from None
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{file.name}: not a Parquet file, or a truncated one: {first_line(error)}") from None
+            raise DataError(
+                f"{file.name}: not a Parquet file, or a truncated one: {first_line(error, self.name)}"
+            ) from None
+
+    def _opened(self, whole_groups: bool) -> pq.ParquetFile:
+        """The file for reading rows; whole_groups: each row group is fetched at once, before it is decoded."""
+        metadata = self.file.metadata
+        options = {**_AS_IT_IS, "buffer_size": _buffer(metadata), "pre_buffer": whole_groups}
+        return pq.ParquetFile(self.input.for_arrow(), metadata=metadata, read_dictionary=self.hidden, **options)
 
     def _held(self, stream: io.BufferedIOBase) -> int:
         """Bytes that reading holds for the columns of a row group side by side: of each a page, and its dictionary.
@@ -75,7 +83,10 @@ class ParquetSource:
                     dictionary = min(whole, _page(stream, column.dictionary_page_offset))
             return min(column.total_compressed_size, ahead) + page * 3 // 2 + dictionary * _COPIES
 
-        return max((sum(map(held, columns)) for columns in _row_groups(metadata)), default=0)
+        groups = list(_row_groups(metadata))
+        if self.input.is_far:  # a look at a page is a request: at those of the largest row group alone
+            groups = sorted(groups, key=_fetched)[-1:]
+        return max((sum(map(held, columns)) for columns in groups), default=0)
 
     def ending(self, size: int) -> Iterator[pa.RecordBatch]:
         """The rows of the last row group that has any."""
@@ -94,6 +105,9 @@ class ParquetSource:
             columns = f"{self.name}: to read {self.file.metadata.num_columns} columns side by side"
             needs = self.room.refusal(self.need, "for their pages")
             raise OptionError(f"{columns} {needs}, or write smaller row groups")
+        fetched = max(map(_fetched, _row_groups(self.file.metadata)), default=0)
+        if by_group := self.input.is_far and self.need + fetched <= self.room.aside:
+            self.file = self._opened(whole_groups=True)
         least = _width(self.file.metadata)
         rows = _clamp(size / least)
         if any(_is_variable(kind) for kind in self.schema.types):
@@ -103,7 +117,7 @@ class ParquetSource:
         held: list[pa.RecordBatch] = []
         taken = 0
         try:
-            groups = self._together() if of is None else [of]
+            groups = self._together(by_group) if of is None else [of]
             given = {"columns": self._named(), "use_threads": side_by_side}
             read = (self.file.iter_batches(rows, some, **given) for some in groups)
             for batch in itertools.chain.from_iterable(read):
@@ -123,19 +137,21 @@ class ParquetSource:
             raise unread(self.name, error) from None
         except (pa.ArrowException, OSError) as error:
             raise DataError(
-                f"{self.name}: reading failed, the file is damaged or truncated: {first_line(error)}"
+                f"{self.name}: reading failed, the file is damaged or truncated: {first_line(error, self.name)}"
             ) from None
 
     def _named(self) -> list[str] | None:
         """The columns of the file that are read; None for all."""
         return None if self.columns is None else [name for name in self.schema.names if name in self.columns]
 
-    def _together(self) -> list[list[int] | None]:
-        """Row groups that are decoded as one, None for all: each by itself where a dictionary stands in what is nested,
-        which Arrow does not join with that of the next.
+    def _together(self, by_group: bool) -> list[list[int] | None]:
+        """Row groups that are decoded as one, None for all: each by itself where that is asked for, and where a
+        dictionary stands in what is nested, which Arrow does not join with that of the next.
         """
         kinds = self.file.schema_arrow.types
-        if any(contains(kind, pa.types.is_dictionary) for kind in kinds if not pa.types.is_dictionary(kind)):
+        if by_group or any(
+            contains(kind, pa.types.is_dictionary) for kind in kinds if not pa.types.is_dictionary(kind)
+        ):
             return [[i] for i in range(self.file.metadata.num_row_groups)]
         return [None]
 
@@ -171,6 +187,11 @@ def _row_groups(metadata: pq.FileMetaData) -> Iterator[list[pq.ColumnChunkMetaDa
     for i in range(metadata.num_row_groups):
         group = metadata.row_group(i)
         yield [group.column(j) for j in range(metadata.num_columns)]
+
+
+def _fetched(columns: list[pq.ColumnChunkMetaData]) -> int:
+    """Bytes of a row group in the file."""
+    return sum(column.total_compressed_size for column in columns)
 
 
 def _columns(metadata: pq.FileMetaData) -> Iterator[pq.ColumnChunkMetaData]:

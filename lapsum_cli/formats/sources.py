@@ -15,10 +15,12 @@ from ..core.errors import DataError, OptionError
 from . import FORMATS, IN_DIRECTORY, by_extension, by_first_bytes, known, load
 from .common import common_schema, difference
 from .dialect import Dialect, Given
-from .files import STDIN, Input, Part, expand, first_line
+from .faults import first_line
+from .files import STDIN, Input, Part, expand
 from .foreign import what_it_is
 from .frames import FORMAT, Frame
 from .partitions import Partitions
+from .places import Stamp
 from .plain import as_declared, plain_schema
 from .shares import Shares
 from .sizes import cumulative_bytes
@@ -164,7 +166,7 @@ class Sources:
         self.rows = self.first.rows if is_one else None
         self.read: list[tuple[str, int]] = []  # (name, rows) of every input read so far
         self.shares = Shares(self.inputs)
-        self.stamps: list[tuple[int, int]] = []
+        self.stamps: list[Stamp] = []
 
     @property
     def is_array(self) -> bool:
@@ -271,6 +273,8 @@ class Sources:
             self.read.append((Path(file.name).name, taken))
             earlier += taken
             self.shares.ended(file, earlier)
+            if isinstance(file, Input):
+                file.check_unchanged()
             file.close()
 
     @property
@@ -292,8 +296,7 @@ class Sources:
         self.read.clear()
         yield from self.chunks(names)
         for file, stamp in zip(files, before, strict=True):
-            if file.stamp() != stamp:
-                raise DataError(f"{file.name}: was written to while it was read; run again when it is whole")
+            file.check_unchanged(stamp)
 
     def some(self, file: Input | Frame, names: Sequence[str], at_end: bool = False) -> Iterator[Chunk]:
         """Some columns of all rows of an input, as `chunks` has them; others are not read where its format can leave

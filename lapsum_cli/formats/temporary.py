@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from ..core import unfinished
+from ..core.errors import OptionError
 
 try:
     import fcntl
@@ -21,6 +22,13 @@ except ImportError:  # Windows: nothing is locked, and nothing removed
     fcntl = None  # type: ignore[assignment]
 
 PREFIX, SUFFIX = ".lapsum-", ".tmp"  # hidden: no glob and no directory read takes it for an input
+
+
+def temporary_place(folder: str | None) -> str:
+    """Where temporary files go, by default the system's place; OptionError for what is no directory."""
+    if folder is not None and not os.path.isdir(folder):
+        raise OptionError(f"⟨temp_dir={folder}⟩ is no directory")
+    return folder or tempfile.gettempdir()
 
 
 class Temporary:

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..core.errors import DataError, OptionError
-from .files import Output, first_line, writing
+from .faults import first_line, writing
+from .files import Output
 from .quotes import Misplaced
 from .sinks import Sink, instead
 from .sources import Reading

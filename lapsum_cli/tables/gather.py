@@ -18,10 +18,10 @@ import pyarrow.compute as pc
 
 from ..core.errors import DataError, OptionError
 from ..flow.budget import Budget
-from ..flow.shelves import place_of
 from ..flow.spill import BITS, Buckets, Waiting
 from ..formats.sinks import Sink
 from ..formats.sources import Chunk, Sources
+from ..formats.temporary import temporary_place
 from .groups import run_starts
 from .hashes import hashes
 from .in_order import InOrder, in_order
@@ -213,7 +213,7 @@ def gathered(
     folder: where temporary files go, by default the system's. told: how much is done, while rows are gathered.
     """
     refuse_without_group(table.layout)
-    place_of(folder)  # refused before anything is read
+    temporary_place(folder)  # refused before anything is read
     made = Gathered(source, table, budget, folder, told)
     inner = inner_table(table, made)
     if made.numbered.place not in inner.schema.names:  # a single row, of all

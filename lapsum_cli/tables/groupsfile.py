@@ -7,7 +7,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,8 +23,8 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio, odd: what is
 class GroupsFile:
     """Writes the groups of a shard as 64 bits each, in sorted runs of a fixed number."""
 
-    def __init__(self, path: str):
-        self.file = open(path, "wb")  # noqa: SIM115  closed by close
+    def __init__(self, file: BinaryIO):
+        self.file = file
         self.file.write(bytes(_HEAD))
         self.held: list[np.ndarray] = []
         self.count, self.has_null = 0, False
@@ -46,14 +46,11 @@ class GroupsFile:
             self.file.write(np.sort(groups[start : start + _RUN]).tobytes())
 
     def close(self) -> None:
-        """All groups on the disk."""
+        """All groups are in the file, whoever closes it."""
         if self.held:
             self._write(np.concatenate(self.held))
         self.file.seek(0)
         self.file.write(int(self.has_null).to_bytes(_HEAD, "little"))
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.file.close()
 
 
 def mixed(hashes: np.ndarray) -> np.ndarray:

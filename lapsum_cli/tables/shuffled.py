@@ -9,7 +9,7 @@ file of its own (flow/segments.py), so that tasks run anywhere, and again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -34,22 +34,18 @@ def bits_of(files: Sequence[int]) -> int:
     return min(12, max(2, (sum(files) // BYTES).bit_length()))
 
 
-def scatter(source: Sources, table: Table, budget: Budget, file: int, path: str, bits: int) -> int:
+def scatter(source: Sources, table: Table, budget: Budget, file: int, to: BinaryIO, bits: int) -> int:
     """Write the segments of a file by the hash of their group; how many rows it has."""
     numbered, rows = Numbered(source, table), 0
 
     def number(batches: pa.Table) -> np.ndarray:
         return (numbered.keys(batches) >> np.uint64(64 - bits)).astype(np.uint16)
 
-    out = Segments(path, budget.lend() // 3, number)
-    try:
-        for chunk in source.chunks():
-            out.add(numbered.of(chunk.batch, (file << ROWS) + rows))
-            rows += chunk.batch.num_rows
-        out.close()
-    except BaseException:
-        out.abandon()
-        raise
+    out = Segments(to, budget.lend() // 3, number)
+    for chunk in source.chunks():
+        out.add(numbered.of(chunk.batch, (file << ROWS) + rows))
+        rows += chunk.batch.num_rows
+    out.close()
     return rows
 
 
@@ -76,9 +72,9 @@ class OfSegment(Gathered):
 class ByFile(Sink):
     """Takes the results of gathered rows, and writes them into segments by the file of their row."""
 
-    def __init__(self, source: OfSegment, path: str, table: Table):
+    def __init__(self, source: OfSegment, to: BinaryIO, table: Table):
         self.numbered, self.names = source.numbered, waiting(table, source.numbered)
-        self.out = Segments(path, source.bytes_waiting() // 3, self._file)
+        self.out = Segments(to, source.bytes_waiting() // 3, self._file)
 
     def _file(self, rows: pa.Table) -> np.ndarray:
         return (np.asarray(rows.column(self.numbered.place)) >> ROWS).astype(np.uint16)
@@ -91,7 +87,7 @@ class ByFile(Sink):
         self.out.close()
 
     def abandon(self) -> None:
-        self.out.abandon()
+        """The file is not to be."""
 
 
 class Returned:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from commands import LAPSUM, run
 from cut_tables import together, written
 
-from lapsum_cli.formats.files import MANIFEST
+from lapsum_cli.formats.places import MANIFEST
 
 
 def large_set(folder):

@@ -14,7 +14,7 @@ from hypothesis import strategies as some
 from tables import TABLES, get, put
 
 from lapsum_cli import DataError, OptionError, OutputError, run_file
-from lapsum_cli.formats.files import MANIFEST
+from lapsum_cli.formats.places import MANIFEST
 from lapsum_cli.stream import Silent
 
 OPERATIONS = {

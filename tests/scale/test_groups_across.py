@@ -1,5 +1,7 @@
 """That no group is in two shards is proved from 8 bytes of each, in pieces; and the last row of a file is found."""
 
+import contextlib
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -20,10 +22,9 @@ def kept(tmp_path, monkeypatch):
     def kept(*shards):
         paths = [str(tmp_path / f"{i}") for i in range(len(shards))]
         for path, batches in zip(paths, shards, strict=True):
-            file = GroupsFile(path)
-            for batch in batches:
-                file.add([_array(column) for column in batch])
-            file.close()
+            with open(path, "wb") as stream, contextlib.closing(GroupsFile(stream)) as file:
+                for batch in batches:
+                    file.add([_array(column) for column in batch])
         return paths
 
     return kept

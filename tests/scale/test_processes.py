@@ -19,7 +19,7 @@ from killed_runs import children, is_whole, large_set, listed, started, until
 from lapsum_cli import DataError, IOFailed, run_file
 from lapsum_cli.core.errors import BadRanking, InputMissing
 from lapsum_cli.engines import processes
-from lapsum_cli.formats.files import MANIFEST
+from lapsum_cli.formats.places import MANIFEST
 
 WORKERS = ("--engine", "processes", "--workers", 2, "--memory", "1GiB")
 TIMES = int(os.environ.get("LAPSUM_KILLS", "1"))

@@ -24,7 +24,7 @@ from killed_runs import children, is_whole, large_set, listed, started, until
 from lapsum_cli import DataError, DeviceError, IOFailed, OptionError, __version__, run_file
 from lapsum_cli.core.errors import BadRanking, InputMissing
 from lapsum_cli.engines import ray as engine
-from lapsum_cli.formats.files import MANIFEST
+from lapsum_cli.formats.places import MANIFEST
 
 pytestmark = [
     pytest.mark.cluster,

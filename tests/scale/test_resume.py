@@ -11,7 +11,7 @@ from cut_tables import SHAPES, files, scored, together, written
 
 from lapsum_cli import DataError, OutputError, run_file
 from lapsum_cli.engines import manifest, threads
-from lapsum_cli.formats.files import MANIFEST
+from lapsum_cli.formats.places import MANIFEST
 from lapsum_cli.stream import Silent
 
 

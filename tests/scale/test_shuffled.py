@@ -14,7 +14,7 @@ from tables import TABLES, get
 from lapsum_cli import DataError, OptionError, OutputError, run_file
 from lapsum_cli.engines.manifest import Manifest
 from lapsum_cli.flow.segments import Segments, rows_in, segment_of
-from lapsum_cli.formats.files import MANIFEST
+from lapsum_cli.formats.places import MANIFEST
 
 OPERATIONS = {
     "rank": ("rank", {}),
@@ -145,11 +145,11 @@ def test_what_cannot_be_is_refused(tmp_path):
 def test_segments_are_what_was_added(tmp_path_factory, numbers, step, limit):
     path = str(tmp_path_factory.mktemp("segments") / "file")
     rows = pa.table({"segment": pa.array(numbers, pa.int64()), "row": np.arange(len(numbers))})
-    out = Segments(path, limit, lambda table: np.asarray(table["segment"]).astype(np.uint16))
-    for batch in rows.to_batches(max_chunksize=step):
-        out.add(batch)
-    assert not os.path.exists(path)
-    out.close()
+    with open(path, "wb") as file:
+        out = Segments(file, limit, lambda table: np.asarray(table["segment"]).astype(np.uint16))
+        for batch in rows.to_batches(max_chunksize=step):
+            out.add(batch)
+        out.close()
     assert rows_in(path) == len(numbers)
     for segment in range(11):
         found = [row for batch in segment_of(path, segment) for row in batch["row"].to_pylist()]
