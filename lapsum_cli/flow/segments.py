@@ -70,7 +70,8 @@ def rows_in(path: str) -> int:
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[io.BufferedReader]:
     with writing(path), contextlib.closing(place_at(path).file(path)) as file:
-        yield io.BufferedReader(file.raw(), 1 << 16)
+        with io.BufferedReader(file.raw(), 1 << 16) as reader:
+            yield reader
 
 
 def _end(file: io.BufferedReader) -> list[int]:

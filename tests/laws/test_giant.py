@@ -83,7 +83,7 @@ def _least(operation, x, slot):
     """Below which nothing of a slot is told: gradients cancel, and those for alpha are sums of such times scores; most
     losses are 1 less a sum.
     """
-    if slot.name == "loss" and operation.loss != "topk":
+    if slot.name == "loss" and "topk" not in (slot.k, getattr(operation, "loss", None)):
         return 1.0
     if not slot.name.startswith("grad"):
         return 1e-30
