@@ -258,7 +258,8 @@ class _Run:
 
     def _sweep(self) -> None:
         """Remove what those that were killed have begun."""
-        for folder in [*_folders(self.plan), os.path.join(self.plan.directory, FOLDER)]:
+        aside = [os.path.join(self.plan.directory, folder) for folder in (_GROUPS, FOLDER)]
+        for folder in [*_folders(self.plan), *aside]:
             place_at(self.plan.directory).tidy(folder)
 
     def _compute(self) -> None:

@@ -69,9 +69,9 @@ def rows_in(path: str) -> int:
 
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[io.BufferedReader]:
-    with writing(path), contextlib.closing(place_at(path).file(path)) as file:
-        with io.BufferedReader(file.raw(), 1 << 16) as reader:
-            yield reader
+    file = place_at(path).file(path)
+    with writing(path), contextlib.closing(file), io.BufferedReader(file.raw(), 1 << 16) as reader:
+        yield reader
 
 
 def _end(file: io.BufferedReader) -> list[int]:

@@ -4,6 +4,8 @@ listen on 127.0.0.1.
 
 import contextlib
 import http.server
+import itertools
+import os
 import re
 import socket
 import subprocess
@@ -11,6 +13,9 @@ import sys
 import threading
 import time
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pyarrow import fs
 
 HOST = "127.0.0.1"
@@ -112,3 +117,51 @@ def closed():
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+NUMBERS = itertools.count()
+
+
+class Bucket:
+    """An empty bucket, and what is in it."""
+
+    def __init__(self, address):
+        self.address, self.name, self.client = address, f"bucket{next(NUMBERS)}", client(address)
+        self.client.create_dir(self.name)
+        self.path = f"s3://{self.name}"
+
+    def put(self, path, key):
+        fs.copy_files(str(path), f"{self.name}/{key}", fs.LocalFileSystem(), self.client)
+
+    def put_all(self, folder, key):
+        """Files, as they lie below a folder."""
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            self.put(path, f"{key}/{path.relative_to(folder)}")
+
+    def bytes(self, key):
+        with self.client.open_input_stream(f"{self.name}/{key}") as file:
+            return file.read()
+
+    def list(self):
+        """Of objects with something in them: an empty one with a slash at its end is Arrow's mark of a directory."""
+        found = self.client.get_file_info(fs.FileSelector(self.name, recursive=True))
+        return sorted(one.path.partition("/")[2] for one in found if one.is_file)
+
+    def get_all(self, key, folder):
+        folder.mkdir()
+        fs.copy_files(f"{self.name}/{key}", str(folder), self.client, fs.LocalFileSystem())
+        return folder
+
+
+def through(monkeypatch, **how):
+    """From now on the server is reached through a proxy."""
+    proxy = Proxy(os.environ["AWS_ENDPOINT_URL"], **how)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
+    return proxy
+
+
+def numbers(path, count=3_000_000):
+    """A table of some 12 MB that no coding makes smaller: of several parts when it is sent."""
+    drawn = np.random.default_rng(3)
+    pq.write_table(pa.table({"qid": np.arange(count) // 100, "score": drawn.normal(size=count).astype("f4")}), path)
+    return path
