@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 import pyarrow as pa
@@ -68,13 +68,13 @@ def rows_in(path: str) -> int:
 
 
 @contextlib.contextmanager
-def _opened(path: str) -> Iterator[io.BufferedReader]:
+def _opened(path: str) -> Iterator[BinaryIO]:
     file = place_at(path).file(path)
-    with writing(path), contextlib.closing(file), io.BufferedReader(file.raw(), 1 << 16) as reader:
+    with writing(path), contextlib.closing(file), cast(BinaryIO, io.BufferedReader(file.raw(), 1 << 16)) as reader:
         yield reader
 
 
-def _end(file: io.BufferedReader) -> list[int]:
+def _end(file: BinaryIO) -> list[int]:
     file.seek(-_END, os.SEEK_END)
     found: list[int] = np.frombuffer(file.read(_END), "<i8").tolist()
     return found
