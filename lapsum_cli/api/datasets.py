@@ -26,8 +26,9 @@ from ..stream import Silent
 from ..tables.groupsfile import sharing
 from ..tables.long import Long
 from ..tables.results import Counts, Table, Total
+from . import one_ranking
 from .files import Job, Shard, count_losses, run_shard
-from .planned import How, Plan, about, directory_of, plan_of, planned
+from .planned import BY_FILE, ONE_RANKING, SHUFFLED, How, Plan, about, directory_of, kind_of, plan_of, planned
 from .returning import returned_group
 from .shuffled import FOLDER, Stage, Task, stages_of
 
@@ -58,7 +59,7 @@ def _run_by(engine: Any, job: Job, sources: list[Any], directory: str, how: How)
     job = replace(job, device="cpu") if device == "cuda" else replace(job, device=device or job.device)
     with job.opened(Shard(sources, None)) as (source, table, _, _):
         shards = planned(job, source, table, sources, directory)
-        plan = plan_of(job, directory, shards, how.workers, engine)
+        plan = plan_of(job, directory, kind_of(job, source, table), shards, how.workers, engine)
         device = device or table.on.name
         line = about(job, table, source, device)
         common = None if source.is_array else source.common
@@ -226,14 +227,13 @@ class _Run:
         self.job, self.engine, self.plan, self.manifest, self.table = job, engine, plan, manifest, table
         self.device = device
         layout = table.layout
-        self.is_shuffled = job.sort_groups
-        is_grouped = isinstance(layout, Long) and bool(layout.group) and not self.is_shuffled
+        is_grouped = isinstance(layout, Long) and bool(layout.group) and plan.kind == BY_FILE
         self.compares = is_grouped and len(plan.shards) > 1
         self.fresh: list[Counts] = []
         shards = tuple(self._task(i) for i in range(len(plan.shards)))
         sizes = tuple(shard.bytes for shard in plan.shards)
         self.stages = [Stage(run_shard, shards, sizes)]
-        if self.is_shuffled:
+        if plan.kind == SHUFFLED:
             self.stages = stages_of(plan.directory, shards, sizes)
 
     def run(self) -> DataSet:
@@ -268,20 +268,28 @@ class _Run:
             job = replace(job, words=Silent(), device=self.device)
             job = replace(job, memory=self.plan.memory, threads=self.plan.threads)
         stages = self.stages if self.plan.todo else []
+        if stages and self.plan.kind == ONE_RANKING:
+            parts = [shard.piece.parts[0] for shard in self.plan.shards]
+            found = one_ranking.found(self._run, job, parts, self.table, self.job.memory)
+            stages = [replace(stage, do=partial(one_ranking.write, found)) for stage in stages]
         for i, stage in enumerate(stages):
             todo = self._todo(stage)
             told = _Progress(self.job.words, stage, todo, (i, len(stages)))
             own = job if sends(self.engine) else replace(job, words=told)
-            finished = self.engine.run(partial(_run_one, stage.do, own, self.plan.directory), todo, self.plan.workers)
-            with contextlib.closing(finished) if hasattr(finished, "close") else contextlib.nullcontext():
-                for one in finished:
-                    self.manifest.add(self._line(one))
-                    self.fresh.append(one.counts)
-                    told.finished(one.number, one.counts.rows)
+            for one in self._run(partial(_run_one, stage.do, own, self.plan.directory), todo):
+                self.manifest.add(self._line(one))
+                self.fresh.append(one.counts)
+                told.finished(one.number, one.counts.rows)
+
+    def _run(self, task: Callable[[Any], Any], shards: Sequence[Any]) -> Iterator[Any]:
+        """What a task gives for shards, as they are finished."""
+        finished = self.engine.run(task, shards, self.plan.workers)
+        with contextlib.closing(finished) if hasattr(finished, "close") else contextlib.nullcontext():
+            yield from finished
 
     def _todo(self, stage: Stage) -> list[Task]:
         """The tasks of a stage that are not finished, or whose files are gone."""
-        if not self.is_shuffled:
+        if self.plan.kind != SHUFFLED:
             return [task for task in stage.tasks if task.name not in self.plan.done]
         done, place = self.manifest.done, place_at(self.plan.directory)
         lines = [done[task.name] for task in stage.tasks if task.name in done]

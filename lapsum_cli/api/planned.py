@@ -21,8 +21,16 @@ from ..formats.places import MANIFEST, place_at
 from ..formats.sources import Sources
 from ..tables.gather import refuse_without_group
 from ..tables.results import Table
-from . import shuffled
+from . import one_ranking, shuffled
 from .files import Job
+
+# How the files of a data set are computed: each from its rows; or what is in any order, or all one ranking.
+BY_FILE, SHUFFLED, ONE_RANKING = "by file", "shuffled", "one ranking"
+PASSES = {
+    BY_FILE: ("all rows, to compute and write",),
+    SHUFFLED: shuffled.PASSES,
+    ONE_RANKING: one_ranking.PASSES,
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class Plan:
     """What a run would do, or does.
 
     memory  bytes for each of so many workers, of so many threads
-    passes  over the input, a line each
+    passes  over the input, a line each; kind: how the files are computed, one of PASSES
     done    names of those files that are finished; seconds: what the others will take, where the finished tell
     """
 
@@ -63,6 +71,7 @@ class Plan:
     memory: int
     threads: int
     passes: tuple[str, ...]
+    kind: str
     done: frozenset[str] = frozenset()
     seconds: float | None = None
 
@@ -98,11 +107,10 @@ def planned(job: Job, source: Sources, table: Table, sources: list[str], directo
     inputs = {file.place.identity(file.name) for file in _files(source)}
     if source.is_array and not table.layout.closes_with_row and len(source.inputs) > 1:
         job.say(f"each of {len(source.inputs)} vectors is a ranking of its own, as none would be in one output")
-    if job.sort_groups:
-        refuse_without_group(table.layout)
-        shards = [Piece((Part(file.name),), source.rows_of(file)) for file in source.inputs]
-    else:
+    if kind_of(job, source, table) == BY_FILE:
         shards = pieces(source, table.layout, job.operation.by_number)
+    else:
+        shards = [Piece((Part(file.name),), source.rows_of(file)) for file in source.inputs]
     for file, piece in zip(_files(source)[: len(shards)], shards, strict=True):
         format = source.format_of(file)
         if job.to_format or (FORMATS[format].kind == "array") != table.is_array:
@@ -123,12 +131,23 @@ def planned(job: Job, source: Sources, table: Table, sources: list[str], directo
     return found
 
 
+def kind_of(job: Job, source: Sources, table: Table) -> str:
+    """How the files are computed; OptionError where they cannot be."""
+    if job.sort_groups:
+        refuse_without_group(table.layout)
+        return SHUFFLED
+    if one_ranking.is_one(source, table.layout):
+        one_ranking.refuse(job, source, table)
+        return ONE_RANKING
+    return BY_FILE
+
+
 def _files(source: Sources) -> list[Input]:
     """The inputs, which are files, and then those beside them."""
     return [file for file in (*source.inputs, *source.beside.values()) if isinstance(file, Input)]
 
 
-def plan_of(job: Job, directory: str, shards: Sequence[Planned], workers: int | None, engine: Any) -> Plan:
+def plan_of(job: Job, directory: str, kind: str, shards: Sequence[Planned], workers: int | None, engine: Any) -> Plan:
     """With so many workers of an engine, None for its default, and what each has."""
     if sends(engine) and not divides(engine):
         most, size, threads = engine.share(None if job.memory is None else memory_size(job.memory), job.threads)
@@ -136,15 +155,12 @@ def plan_of(job: Job, directory: str, shards: Sequence[Planned], workers: int | 
     else:
         workers = max(1, min(workers or machine.cores(), len(shards))) if sends(engine) else 1
         size, threads = _divided(job, workers if divides(engine) else 1)
-    passes = ["the groups at the head and the end of each file, to plan"]
+    passes = ["the groups at the head and the end of each file, to plan"] if kind == BY_FILE else []
     if job.operation.by_number:
         passes = ["all groups, to number the rankings, by which noise is drawn"]
-    if job.sort_groups:
-        passes = []
     if job.asked.reduction == "mean":
         passes.append("all rankings, to count those that have a loss, of which the gradient is that of the mean")
-    computes = shuffled.PASSES if job.sort_groups else ("all rows, to compute and write",)
-    return Plan(directory, tuple(shards), workers, size, threads, (*passes, *computes))
+    return Plan(directory, tuple(shards), workers, size, threads, (*passes, *PASSES[kind]), kind)
 
 
 def _divided(job: Job, workers: int) -> tuple[int, int]:

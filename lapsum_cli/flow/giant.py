@@ -107,6 +107,22 @@ class Giant:
         self.rows.sizes = seen
 
 
+def in_pieces(chunks: Iterable[Chunk], rows: int, first: int) -> Iterator[Batch]:
+    """The rows of chunks in pieces of so many, but for the last. first: how many came before."""
+    held: list[Chunk] = []
+    count = 0
+    for chunk in chunks:
+        while chunk.batch.num_rows:
+            taken = min(rows - count, chunk.batch.num_rows)
+            held.append(chunk.slice(0, taken))
+            count, chunk = count + taken, chunk.slice(taken, chunk.batch.num_rows)
+            if count == rows:
+                yield Batch(held, np.zeros(1, np.int64), 0, first=first)
+                held, count, first = [], 0, first + rows
+    if held:
+        yield Batch(held, np.zeros(1, np.int64), 0, first=first)
+
+
 def _cut(chunks: Iterator[Chunk], sizes: list[int]) -> Iterator[list[Chunk]]:
     """The rows of chunks in pieces of these sizes: how long chunks are depends on how many columns are read."""
     rest = next(chunks, None)

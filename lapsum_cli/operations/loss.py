@@ -183,6 +183,11 @@ class Loss(LossChoices, Operation):
             return f"loss {self.label} needs all of it in memory"
         return None
 
+    @property
+    def spills(self) -> bool:
+        made = loss_called(self.loss)
+        return any("rank" in name or "place" in name for name in (*made.reads, *made.moves))
+
     def passes(self, ranking: Giant) -> dict[str, LastPass]:
         from .giant_loss import passes
 

@@ -341,10 +341,11 @@ def _soft(
 ) -> torch.Tensor:
     """An operation on rankings that lie along any axis; straight_through: its hard result, with its gradient."""
     rows = brought(x, lying, descending)
-    alpha, k = (option_brought(given, x, lying.dim) for given in (alpha, k))
+    if lying.dim != -1:
+        alpha, k = (option_brought(given, x, lying.dim) for given in (alpha, k))
     made = _made(kind, rows, alpha, k, descending, options)
     if straight_through:
         with torch.no_grad():
             hard = _made(kind, rows, alpha, k, descending, {**options, "method": "hard"})
         made = StraightThrough.apply(made, hard)
-    return from_last(made, lying.dim)
+    return made if lying.dim == -1 else from_last(made, lying.dim)

@@ -28,17 +28,17 @@ def brought(x: Any, lying: Lying, descending: bool) -> torch.Tensor:
     dim = axis_of(x, lying.dim)
     if lying.mask is not None:
         x = x.masked_fill(~_mask_of(lying.mask, x), -math.inf if descending else math.inf)
-    return to_last(x, dim)
+    return x if lying.dim == -1 else to_last(x, dim)
 
 
 def to_last(x: torch.Tensor, dim: int) -> torch.Tensor:
-    """The tensor with an axis last, itself where it is that: a view costs 3 us."""
-    return x if dim in (-1, x.ndim - 1) else x.movedim(dim, -1)
+    """The tensor with an axis last."""
+    return x.movedim(dim, -1)
 
 
 def from_last(x: torch.Tensor, dim: int) -> torch.Tensor:
     """The way back."""
-    return x if dim in (-1, x.ndim - 1) else x.movedim(-1, dim)
+    return x.movedim(-1, dim)
 
 
 def option_brought(given: Any, x: torch.Tensor, dim: int) -> Any:

@@ -37,6 +37,10 @@ class Workspace(threading.local):
     Memory fresh from the system costs a page fault every 4 KiB: for rankings of 100 scores as much as sorting them.
     """
 
+    def __reduce__(self) -> tuple:
+        """In another process it is empty."""
+        return type(self), ()
+
     def array(self, name: str, shape, dtype) -> np.ndarray:
         """Of this shape, until the thread asks for the name again."""
         held = self.__dict__.get(name)
