@@ -91,7 +91,7 @@ def test_however_it_is_cut(tmp_path_factory, n, seed, drawn):
 def test_whoever_computes_them(tmp_path, monkeypatch):
     monkeypatch.setattr(one_ranking, "_ROWS", ROWS)  # as workers have it
     inputs = written(table(), tmp_path / "in", [5, 20, 41])
-    given = {"group": [], "score": "score", **OPERATIONS["several k, logarithms and gradients"][1], "memory": "1GiB"}
+    given = {"group": [], "score": "score", **OPERATIONS["several k, logarithms and gradients"][1], "memory": "6GiB"}
     for engine in ({"engine": "threads"}, {"engine": "processes", "workers": 2}):
         run_file("topk", inputs, f"{tmp_path}/{engine['engine']}/", **given, **engine)
     for one, other in zip(files(tmp_path / "threads"), files(tmp_path / "processes"), strict=True):
