@@ -154,7 +154,7 @@ def test_a_run_that_is_killed_again_and_again_ends_whole(large, tmp_path, engine
     stops = []
     while not stops or stops[-1] < 12:
         with started(*command) as process:
-            enough = len(listed(out)) + drawn.randint(1, 4)
+            enough = len(listed(out)) + drawn.randint(2, 5)
             until(lambda enough=enough, process=process: len(listed(out)) >= enough or process.poll() is not None)
             time.sleep(drawn.uniform(0, 0.01))
             below, whole = workers(process.pid), {path: path.stat().st_mtime_ns for path in listed(out)}
