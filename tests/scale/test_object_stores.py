@@ -104,7 +104,7 @@ def test_folders_give_columns(bucket, tmp_path, source):
     assert together(there).equals(together(tmp_path / "out"))
 
 
-WORKERS = {"engine": "processes", "workers": 2, "memory": "1GiB"}
+WORKERS = {"engine": "processes", "workers": 2, "memory": "6GiB"}
 
 
 @pytest.mark.parametrize(
