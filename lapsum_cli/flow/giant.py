@@ -54,7 +54,8 @@ class Spool:
                 self.writer = pa.ipc.new_file(pa.PythonFile(self.file, "w"), chunk.batch.schema, options=options)
             self.writer.write_batch(chunk.batch)
         self.places.append((chunk.file, chunk.row))
-        self.sizes = [*(self.sizes or []), chunk.batch.num_rows]
+        if self.sizes is not None:
+            self.sizes.append(chunk.batch.num_rows)
 
     def end(self) -> None:
         """There are no more."""
