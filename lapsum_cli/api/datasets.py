@@ -270,18 +270,18 @@ class _Run:
         stages = self.stages if self.plan.todo else []
         if stages and self.plan.kind == ONE_RANKING:
             parts = [shard.piece.parts[0] for shard in self.plan.shards]
-            found = one_ranking.found(self._run, job, parts, self.table, self.job.memory)
+            found = one_ranking.found(self._results, job, parts, self.table, self.job.memory)
             stages = [replace(stage, do=partial(one_ranking.write, found)) for stage in stages]
         for i, stage in enumerate(stages):
             todo = self._todo(stage)
             told = _Progress(self.job.words, stage, todo, (i, len(stages)))
             own = job if sends(self.engine) else replace(job, words=told)
-            for one in self._run(partial(_run_one, stage.do, own, self.plan.directory), todo):
+            for one in self._results(partial(_run_one, stage.do, own, self.plan.directory), todo):
                 self.manifest.add(self._line(one))
                 self.fresh.append(one.counts)
                 told.finished(one.number, one.counts.rows)
 
-    def _run(self, task: Callable[[Any], Any], shards: Sequence[Any]) -> Iterator[Any]:
+    def _results(self, task: Callable[[Any], Any], shards: Sequence[Any]) -> Iterator[Any]:
         """What a task gives for shards, as they are finished."""
         finished = self.engine.run(task, shards, self.plan.workers)
         with contextlib.closing(finished) if hasattr(finished, "close") else contextlib.nullcontext():

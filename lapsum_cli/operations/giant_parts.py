@@ -129,12 +129,12 @@ class Parts:
         """Ranks and places, on the disk; bands of each, which are there for a while, take as much again, and those of a
         gradient.
         """
-        pieces, wanted = self.ranking.pieces, [name for name in _COLUMNS if name in self.kernels.reads]
+        pieces, wanted = self.ranking.pieces, [name for name in COLUMNS if name in self.kernels.reads]
         if wanted:
             moves = self.operation.gradient and "ranks" in self.kernels.moves
             for_a_while = self.ranking.dtype.itemsize + 16 if moves else 16
             pieces.will_spill(self.ranking.items * (8 * len(wanted) + for_a_while))
-        return {name: _filled(pieces.column(_COLUMNS[name].dtype), *_COLUMNS[name].made(self)) for name in wanted}
+        return {name: _filled(pieces.column(COLUMNS[name].dtype), *COLUMNS[name].made(self)) for name in wanted}
 
     def close(self) -> None:
         """Let go of what is on the disk."""
@@ -239,7 +239,7 @@ def _target_placed(parts: Parts) -> tuple[Scores, Any]:
     return parts.target, placed
 
 
-_COLUMNS = {
+COLUMNS = {
     "ranks": _Column(lambda parts: _ranked(parts.scores, parts.ranking.alpha)),
     "target_ranks": _Column(_target_ranked),
     "target_places": _Column(_target_placed, np.int64),

@@ -185,8 +185,10 @@ class Loss(LossChoices, Operation):
 
     @property
     def spills(self) -> bool:
+        from .giant_parts import COLUMNS
+
         made = loss_called(self.loss)
-        return any("rank" in name or "place" in name for name in (*made.reads, *made.moves))
+        return any(name in COLUMNS for name in (*made.reads, *made.moves))
 
     def passes(self, ranking: Giant) -> dict[str, LastPass]:
         from .giant_loss import passes

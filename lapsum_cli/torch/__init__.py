@@ -50,7 +50,7 @@ from ..operations.sort import Sort
 from ..operations.topk import TopK
 from ..operations.warm import warm
 from .asked import operation_asked
-from .axes import Lying, StraightThrough, brought, from_last, option_brought, target_brought
+from .axes import Lying, StraightThrough, brought, option_brought, target_brought
 from .function import Call, Function
 from .places import NOTHING, device_of
 from .surroundings import seen_through
@@ -258,7 +258,8 @@ def loss(
     for scores in given:
         rows.append(brought(scores, lying, descending))
         check_target(target, scores)
-    alpha, k = (option_brought(one, given[0], dim) for one in (alpha, k))
+    if dim != -1:
+        alpha, k = (option_brought(one, given[0], dim) for one in (alpha, k))
     target = target_brought(target, lying)
     if isinstance(k, torch.Tensor) and k.requires_grad:
         raise OptionError("a loss has no gradient with respect to k; pass k.detach()")
@@ -348,4 +349,4 @@ def _soft(
         with torch.no_grad():
             hard = _made(kind, rows, alpha, k, descending, {**options, "method": "hard"})
         made = StraightThrough.apply(made, hard)
-    return made if lying.dim == -1 else from_last(made, lying.dim)
+    return made if lying.dim == -1 else made.movedim(-1, lying.dim)

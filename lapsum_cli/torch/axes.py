@@ -28,29 +28,19 @@ def brought(x: Any, lying: Lying, descending: bool) -> torch.Tensor:
     dim = axis_of(x, lying.dim)
     if lying.mask is not None:
         x = x.masked_fill(~_mask_of(lying.mask, x), -math.inf if descending else math.inf)
-    return x if lying.dim == -1 else to_last(x, dim)
-
-
-def to_last(x: torch.Tensor, dim: int) -> torch.Tensor:
-    """The tensor with an axis last."""
-    return x.movedim(dim, -1)
-
-
-def from_last(x: torch.Tensor, dim: int) -> torch.Tensor:
-    """The way back."""
-    return x.movedim(-1, dim)
+    return x if lying.dim == -1 else x.movedim(dim, -1)
 
 
 def option_brought(given: Any, x: torch.Tensor, dim: int) -> Any:
     """An alpha or k with the axis of rankings last, where it has all axes of the scores."""
-    return to_last(given, dim) if isinstance(given, torch.Tensor) and given.ndim == x.ndim else given
+    return given.movedim(dim, -1) if isinstance(given, torch.Tensor) and given.ndim == x.ndim else given
 
 
 def target_brought(target: torch.Tensor, lying: Lying) -> torch.Tensor:
     """The targets as the scores are; of those that take no part they are 0."""
     if lying.mask is not None:
         target = target.masked_fill(~_mask_of(lying.mask, target), 0)
-    return to_last(target, lying.dim)
+    return target if lying.dim == -1 else target.movedim(lying.dim, -1)
 
 
 def axis_of(x: torch.Tensor, dim: Any) -> int:

@@ -15,6 +15,7 @@ import pytest
 from commands import contents, run
 from cut_tables import SHAPES, files, scored, written
 from killed_runs import children, is_whole, large_set, listed, started, until
+from shard_tasks import die, die_at_first, fail, fail_oddly
 
 from lapsum_cli import DataError, IOFailed, run_file
 from lapsum_cli.core.errors import BadRanking, InputMissing
@@ -27,36 +28,6 @@ TIMES = int(os.environ.get("LAPSUM_KILLS", "1"))
 
 def square(x):
     return x, x * x, os.getpid()
-
-
-def die_at_first(folder, x):
-    """Killed when it is first asked for 3."""
-    path = Path(folder, str(x))
-    if x == 3 and not path.exists():
-        path.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return x
-
-
-def die(x):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def fail(x):
-    if x == 2:
-        raise BadRanking(5, "is wrong")
-    return x
-
-
-class Odd(Exception):
-    """What cannot be sent."""
-
-    def __init__(self, x):
-        super().__init__(x, lambda: x)
-
-
-def fail_oddly(x):
-    raise Odd(x)
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +48,8 @@ def test_every_shard_is_computed_once_in_some_other_process():
 def test_a_shard_of_a_killed_worker_is_tried_again(tmp_path):
     from functools import partial
 
-    assert sorted(processes.run(partial(die_at_first, str(tmp_path)), range(6), 2)) == list(range(6))
+    found = processes.run(partial(die_at_first, str(tmp_path)), range(6), 2)
+    assert sorted(x for x, _, _ in found) == list(range(6))
 
 
 def test_a_shard_whose_workers_are_all_killed_is_an_error():

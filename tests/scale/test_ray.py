@@ -2,14 +2,12 @@
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
 import threading
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 from types import SimpleNamespace
 
 import clusters
@@ -17,6 +15,7 @@ import pyarrow as pa
 import pytest
 from commands import contents, refusal, run
 from cut_tables import SHAPES, files, scored, written
+from shard_tasks import die, die_at_first, fail, fail_oddly
 
 from lapsum_cli import DataError, DeviceError, IOFailed, OptionError, __version__, run_file
 from lapsum_cli.core.errors import BadRanking, InputMissing
@@ -27,36 +26,6 @@ pytestmark = [
     pytest.mark.skipif(find_spec("ray") is None, reason="the extra ray is not installed"),
     pytest.mark.filterwarnings("ignore"),  # Ray's own are not ours to mend
 ]
-
-
-def die_at_first(folder, x):
-    """Killed when it is first asked for 3."""
-    path = Path(folder, str(x))
-    if x == 3 and not path.exists():
-        path.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return x, os.getpid(), os.getcwd()
-
-
-def die(x):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def fail(x):
-    if x == 2:
-        raise BadRanking(5, "is wrong")
-    return x
-
-
-class Odd(Exception):
-    """What cannot be sent."""
-
-    def __init__(self, x):
-        super().__init__(x, lambda: x)
-
-
-def fail_oddly(x):
-    raise Odd(x)
 
 
 def miss(x):
