@@ -17,7 +17,7 @@ from ..core.errors import BadRanking, OptionError
 from ..core.quantities import K
 from . import LossEntry, entry_of, loss_called, stages, units
 from .loss_choices import READS, LossChoices, check, chosen
-from .operation import GRADIENT, RANKING, SCORE, Derivatives, Forward, Operation, Result, Slot, option
+from .operation import GRADIENT, RANKING, SCORE, Along, Derivatives, Forward, Operation, Result, Slot, option
 from .softness import k_of, refuse_ks
 
 if TYPE_CHECKING:
@@ -54,14 +54,20 @@ def check_k(name: str, k: Any) -> None:
 
 
 class Kept(NamedTuple):
-    """The state of a loss: that of its kernels; what takes part, and which scores (N,) these are, or None for all; and
-    which rankings (m,) have a loss.
+    """The state of a loss: that of its kernels; what these were given, of which the first are the rankings that take
+    part; which scores (N,) these are, or None for all; and which rankings (m,) have a loss.
     """
 
     kernels: Any
-    part: Rankings
+    given: tuple[Any, ...]
     taken: Any
     known: Any
+
+    @property
+    def part(self) -> Rankings:
+        """Scores that take part."""
+        part: Rankings = self.given[0]
+        return part
 
 
 @dataclass(frozen=True)
@@ -231,7 +237,7 @@ class Loss(LossChoices, Operation):
         found, state = losses.forward(on.kernels, on.place, loss_called(self.loss), *given, keep or self.gradient)
         found = np.repeat(found, self.entry.stages)
         found[~defined] = np.nan
-        made = Forward(None, Kept(state, part, taken, ~np.isnan(found)), {"loss": found})
+        made = Forward(None, Kept(state, given, taken, ~np.isnan(found)), {"loss": found})
         units.put_back(made, rankings, self.in_scores, self.result, on)
         return made
 
@@ -259,6 +265,28 @@ class Loss(LossChoices, Operation):
             to_scores = spread
         to_alpha = on.here_array(to_alpha)
         return Derivatives(to_scores, np.where((to_alpha != 0) & (weights != 0), to_alpha * weights, 0.0))
+
+    def along(
+        self, rankings: Rankings, state: Kept, upstream: Array | None, towards: Derivatives, on: DeviceWithKernels
+    ) -> Along:
+        """How the gradients of a loss move; the losses themselves move by their gradients, and so that is left out."""
+        import numpy as np
+
+        from ..kernels.losses.along import along
+
+        part, known, taken = state.part, state.known, state.taken
+        given = (on.kernels, on.place, self.loss, loss_called(self.loss), *state.given)
+        found = along(*given, towards.scores if taken is None else towards.scores[taken])
+        constant = part.each.get("constant")
+        if constant is not None:
+            known = known & ~constant
+        weights = np.repeat(np.where(known, self.scale if upstream is None else self.scale * upstream, 0.0), part.lengths)
+        found = np.where(weights != 0, found * weights, 0.0)
+        if taken is not None:
+            spread = np.zeros(len(taken))
+            spread[taken] = found
+            found = spread
+        return Along(None, found)
 
     def _refuse_long(self, rankings: Rankings) -> None:
         """BadRanking for the first ranking that is so long that its pairs must be asked for."""

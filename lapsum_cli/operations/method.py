@@ -18,6 +18,8 @@ class Way:
     devices: by name, those that it is computed on
     in_parts(operation, ranking) -> giant.LastPass: of one that no memory holds (giant.py); None where there is no way
     spills: whether that way keeps numbers on a disk, and not only sums
+    along(operation, rankings, state, upstream, towards, on) -> operation.Along: on a CPU, of scores in units of alpha,
+           larger being better; None where second derivatives, and those forward, are not known
     """
 
     forward: Callable[..., Any]
@@ -28,6 +30,7 @@ class Way:
     devices: tuple[str, ...] = ("cpu",)
     in_parts: Callable[..., Any] | None = None
     spills: bool = True
+    along: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True)

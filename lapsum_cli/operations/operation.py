@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from ..core.device import DeviceWithKernels
-from ..core.errors import DeviceError
+from ..core.errors import DeviceError, NotDifferentiable
 from ..core.quantities import Alpha, K
 from . import METHODS, padding, units
 from .choices import Choices, chosen
@@ -52,6 +52,16 @@ class Derivatives(NamedTuple):
 
     scores: Array
     alpha: Any
+    k: Any = None
+
+
+class Along(NamedTuple):
+    """How things move along a direction of the scores and k: the result, where it is; and what becomes of the gradients
+    of its product with an upstream one, scores (N,) and k (m,), None where there was none.
+    """
+
+    moved: Array
+    scores: Any = None
     k: Any = None
 
 
@@ -244,6 +254,14 @@ class Operation:
         """The gradients of sum(upstream * result), given the state of a forward pass; upstream None stands for ones."""
         raise NotImplementedError
 
+    def along(
+        self, rankings: Rankings, state: Any, upstream: Array | None, towards: Derivatives, on: DeviceWithKernels
+    ) -> Along:
+        """How the result and the gradients for an upstream one move with the scores, in units of alpha, larger being
+        better: `along.derivatives` makes derivatives of it. NotDifferentiable where that is not known.
+        """
+        raise NotDifferentiable(f"{self.name} has no second derivatives, nor derivatives forward")
+
     def compute(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True) -> Result:
         """Every slot that it gives, for rankings with what it needs in `beside` and `each`, on a device."""
         rankings = self.ready(rankings, on)
@@ -357,6 +375,16 @@ class ByMethod(Choices, Operation):
             on.clear(found.scores, rankings, constant)
             on.clear_numbers(found.alpha, constant)
         return found
+
+    def along(
+        self, rankings: Rankings, state: Any, upstream: Array | None, towards: Derivatives, on: DeviceWithKernels
+    ) -> Along:
+        if self.way.along is None:
+            raise NotDifferentiable(
+                f"{self.name} by {self.method} has no second derivatives, nor derivatives forward; by lapsum it has"
+            )
+        made: Along = self.way.along(self, rankings, state, upstream, towards, on)
+        return made
 
 
 def with_numbers(rankings: Rankings, first: int) -> Rankings:

@@ -14,6 +14,7 @@ import importlib
 from typing import Any
 
 __all__ = [
+    "along",
     "columns",
     "deviations",
     "finite",

@@ -67,6 +67,29 @@ def _loss(r, read, known):
     return 1.0 - gained / ideal if ideal > 0.0 else np.nan
 
 
+@uncounted
+def _bend(rankings, offsets, read, losses, bends):
+    """How the slopes move: those of ranks with both, those of memberships with ranks."""
+    team, (ranks, members, y, places, limits, exponential, moved, moved_members) = join(rankings), read
+    to_ranks, to_members = bends
+    for r in range(team.first, team.last):
+        start, stop = offsets[r], offsets[r + 1]
+        given = ranks, members, y, places, limits, exponential
+        (best,) = team_maxima(team, (best_in(team, y, start, stop),))
+        ideal, _ = team_sums(team, _gained(team, r, start, stop, given, bends, (stop - start, best)))
+        nothing = nothing_of(best)
+        for item in mine(team, stop - start):
+            i = start + item
+            gain = gain_of(y[i], best, nothing, exponential) / ideal if ideal > 0.0 else 0.0
+            depth, step = log2(1.0 + ranks[i]), 1.0 / ((1.0 + ranks[i]) * LOG_2)
+            slope, member, more = step / (depth * depth), 1.0, 0.0
+            if members.size > 0:
+                member, more = members[i], moved_members[i]
+                to_members[i] = gain * slope * moved[i]
+            fall = -slope * (1.0 / (1.0 + ranks[i]) + 2.0 * step / depth)
+            to_ranks[i] = gain * (more * slope + member * fall * moved[i])
+
+
 LOSS = Loss(
     ndcg,
     reads=("ranks", "members", "target", "target_places", "limits", "exponential"),
@@ -75,4 +98,5 @@ LOSS = Loss(
     needs_gains=True,
     card_bytes=100,
     in_parts=InParts((Round(_best, largest=True), Round(_gained)), _slopes, _loss),
+    bend=_bend,
 )

@@ -46,6 +46,13 @@ def _places(r, read, known):
     return min(read[2][r], np.float64(known[0]))
 
 
+@uncounted
+def _bend(rankings, offsets, read, losses, bends):
+    """Its slopes are what they are, wherever the memberships go."""
+    (bend,) = bends
+    bend[:] = 0.0
+
+
 LOSS = Loss(
     recall,
     reads=("members", "target_members", "ks"),
@@ -53,4 +60,5 @@ LOSS = Loss(
     sums=1,
     card_bytes=72,
     in_parts=InParts((Round(_missed),), _missed, _loss),
+    bend=_bend,
 )

@@ -69,6 +69,32 @@ def _loss(r, read, known):
     return 1.0 - (ab / (aa * bb) if aa > 0.0 else 0.0) if bb > 0.0 else np.nan
 
 
+@uncounted
+def _bend(rankings, offsets, read, losses, bends):
+    """How the slopes move with the ranks: with a, b centred and a' how a moves, (<a, b> a' + <a', b> a + <a, a'> b -
+    3 <a, b> <a, a'> a / |a|^2) / (|a|^3 |b|).
+    """
+    team, (ranks, wanted, moved), (bend,) = join(rankings), read, bends
+    for r in range(team.first, team.last):
+        start, stop = offsets[r], offsets[r + 1]
+        n, read_here, moved_sum, along, across = stop - start, (ranks, wanted), 0.0, 0.0, 0.0
+        a, b = team_sums(team, _totals(team, r, start, stop, read_here, bends, (n,)))
+        aa, bb, ab = team_sums(team, _products(team, r, start, stop, read_here, bends, (n, a, b)))
+        mean, wanted_mean = a / max(n, 1), b / max(n, 1)
+        for item in mine(team, n):
+            i = start + item
+            along += (ranks[i] - mean) * moved[i]
+            across += (wanted[i] - wanted_mean) * moved[i]
+            moved_sum += moved[i]
+        along, across, moved_sum = team_sums(team, (along, across, moved_sum))
+        size = aa * math.sqrt(aa) * math.sqrt(bb)
+        for item in mine(team, n):
+            i = start + item
+            a, b = ranks[i] - mean, wanted[i] - wanted_mean
+            total = ab * (moved[i] - moved_sum / max(n, 1) - 3.0 * along / aa * a) + across * a + along * b
+            bend[i] = total / size if size > 0.0 else 0.0
+
+
 LOSS = Loss(
     spearman,
     reads=("ranks", "target_ranks"),
@@ -76,4 +102,5 @@ LOSS = Loss(
     sums=3,
     card_bytes=100,
     in_parts=InParts((Round(_totals), Round(_products)), _slopes, _loss),
+    bend=_bend,
 )

@@ -52,6 +52,22 @@ def _cross_entropy(v, p, t, cut, alpha):
     return _entropy(t, log_in, log_out), -t * rises - (1.0 - t) * falls
 
 
+@uncounted
+def _bend(rankings, offsets, read, losses, bends):
+    """How the slopes move with the distances: an entropy is curved on the side where its logarithm is no line."""
+    team, (x, members, wanted, cuts, alphas, descending, moved), (bend,) = join(rankings), read, bends
+    up = 1.0 if descending else -1.0
+    for r in range(team.first, team.last):
+        start, n = offsets[r], offsets[r + 1] - offsets[r]
+        for item in mine(team, n):
+            i = start + item
+            _, _, rises, falls = logs(up * x[i], members[i], cuts[r], alphas[r])
+            if falls == -1.0:
+                bend[i] = wanted[i] * rises * (1.0 + rises) * moved[i] / n
+            else:
+                bend[i] = (1.0 - wanted[i]) * falls * (falls - 1.0) * moved[i] / n
+
+
 @inner
 def logs(v, p, cut, alpha):
     """log p and log(1 - p) of a score v, larger being better, and their slopes along v / alpha at a fixed threshold:
@@ -79,4 +95,5 @@ LOSS = Loss(
     sums=1,
     card_bytes=72,
     in_parts=InParts((Round(_entropies),), _entropies, _loss),
+    bend=_bend,
 )

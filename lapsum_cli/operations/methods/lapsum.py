@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ...core.device import DeviceWithKernels
 from ...core.rankings import Array, Rankings
 from ..method import Method, Way
-from ..operation import Derivatives, Forward
+from ..operation import Along, Derivatives, Forward
 
 
 class Sorted(NamedTuple):
@@ -105,6 +105,34 @@ def _permute_gradient(
     return Derivatives(*on.kernels.permute.matrix_gradient(*state, upstream))
 
 
+def _rank_along(
+    operation: Any, rankings: Rankings, state: Sorted, upstream: Array | None, towards: Derivatives, on: Any
+) -> Along:
+    alphas = rankings.each["alpha"]
+    return Along(*on.kernels.along.ranks_along(state.order, alphas, towards.scores, upstream))
+
+
+def _sort_along(
+    operation: Any, rankings: Rankings, state: Sorted, upstream: Array | None, towards: Derivatives, on: Any
+) -> Along:
+    alphas = rankings.each["alpha"]
+    return Along(*on.kernels.along.levels_along(state.order, alphas, (0.5, 0), towards.scores, upstream))
+
+
+def _topk_along(
+    operation: Any, rankings: Rankings, cuts: Any, upstream: Array | None, towards: Derivatives, on: Any
+) -> Along:
+    """A result is a function of the distance from the threshold: F, or its logarithm."""
+    along, offsets = on.kernels.along, rankings.offsets
+    given = (rankings, cuts, rankings.each["alpha"], operation.descending, towards.scores, towards.k)
+    cut = along.cut_along(on.place, *given)
+    slope, bend = along.of_distances(cut, operation.log)
+    if upstream is None:
+        return Along(slope * cut.moved)
+    curves = along.cut_curves(on.place, offsets, cut, upstream * slope, upstream * bend * cut.moved)
+    return Along(slope * cut.moved, *curves)
+
+
 def _in_parts(name: str) -> Callable[..., Any]:
     """The way of an operation over a ranking that no memory holds."""
 
@@ -132,6 +160,7 @@ METHOD = Method(
             lambda itemsize, gradient: 32 + 6 * itemsize + (4 + 2 * itemsize if gradient else 0),
             devices=_DEVICES,
             in_parts=_in_parts("rank"),
+            along=_rank_along,
         ),
         # Beside sorting: a score and a step in float64, and for a gradient as much again.
         "sort": Way(
@@ -141,6 +170,7 @@ METHOD = Method(
             lambda itemsize, gradient: 104 + 4 * itemsize + (120 + 2 * itemsize if gradient else 0),
             devices=_DEVICES,
             in_parts=_in_parts("sort"),
+            along=_sort_along,
         ),
         # The scores inside the bracket.
         "topk": Way(
@@ -151,6 +181,7 @@ METHOD = Method(
             devices=_DEVICES,
             in_parts=_in_parts("topk"),
             spills=False,
+            along=_topk_along,
         ),
         # Beside sorting: boundaries, a score and a step in float64; the widths of rows; a row of the result.
         "permute": Way(
