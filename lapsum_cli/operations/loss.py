@@ -280,7 +280,9 @@ class Loss(LossChoices, Operation):
         constant = part.each.get("constant")
         if constant is not None:
             known = known & ~constant
-        weights = np.repeat(np.where(known, self.scale if upstream is None else self.scale * upstream, 0.0), part.lengths)
+        weights = np.repeat(
+            np.where(known, self.scale if upstream is None else self.scale * upstream, 0.0), part.lengths
+        )
         found = np.where(weights != 0, found * weights, 0.0)
         if taken is not None:
             spread = np.zeros(len(taken))

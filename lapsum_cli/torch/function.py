@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ..core.errors import NotDifferentiable
 from ..operations.operation import PAIR, Operation
 from . import passes, replayed
 from .places import device_of
@@ -84,34 +83,47 @@ class Function(torch.autograd.Function):
     @eagerly
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[Any, ...]:
         ctx.saved_tensors  # noqa: B018  raises for scores that were changed in place, and for a graph that is freed
+        upstream = of_each(upstream, ctx.kept)
         if is_transformed(upstream):
             from . import operators
 
-            return *operators.gradients_of_batch(upstream, ctx.kept), None
+            return *operators.gradients_of(upstream, ctx.kept), None
         if torch.is_grad_enabled():  # create_graph=True
-            return *_Once.apply(upstream, *ctx.kept.given, ctx.kept), None
+            return *Gradient.apply(upstream, *ctx.kept.given, ctx.kept), None
         return *gradients(upstream, ctx.kept), None
 
     @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Any:
-        raise NotDifferentiable("derivatives are computed backward alone; forward-mode ones are not")
+    def jvp(ctx: Any, *towards: Any) -> Any:
+        from . import operators
+
+        kept = ctx.kept
+        moved = operators.moved_of(towards[:3], kept)
+        if kept.call.reduction == "none":
+            return moved
+        total = moved.nansum()
+        return total if kept.defined is None else total / kept.defined
 
 
-class _Once(torch.autograd.Function):
-    """Gradients in a graph that may be differentiated again: they hang on all that they depend on, so that doing so
-    ends here instead of giving zeros.
-    """
+class Gradient(torch.autograd.Function):
+    """Gradients that are made of what the forward pass has left, in a graph that may be differentiated again."""
 
     @staticmethod
     def forward(ctx: Any, upstream: torch.Tensor, x: Any, alpha: Any, k: Any, kept: Kept) -> tuple[Any, ...]:
+        ctx.save_for_backward(upstream)
+        ctx.upstream, ctx.kept = upstream, kept
         return gradients(upstream, kept)
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Any) -> Any:
-        raise NotDifferentiable(
-            "second derivatives are not computed: this graph was differentiated twice, as a Hessian, a penalty on a "
-            "gradient or an inner step of training does; detach the gradient, or leave out create_graph=True"
-        )
+    def backward(ctx: Any, *towards: Any) -> Any:
+        from . import operators
+
+        return *operators.second_of(towards, ctx.upstream, ctx.kept), None
+
+    @staticmethod
+    def jvp(ctx: Any, *towards: Any) -> Any:
+        from . import operators
+
+        return operators.moved_gradients_of(towards[:4], ctx.upstream, ctx.kept)
 
 
 def _reduced(losses: torch.Tensor, reduction: str) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -121,8 +133,16 @@ def _reduced(losses: torch.Tensor, reduction: str) -> tuple[torch.Tensor, torch.
     return (losses.nansum() if reduction == "sum" else losses), None
 
 
+def of_each(upstream: torch.Tensor, kept: Kept) -> torch.Tensor:
+    """The upstream gradient with respect to the result; of a loss that was reduced, to that of each ranking."""
+    if "target" in kept.call.operation.takes:
+        upstream = upstream if kept.defined is None else upstream / kept.defined
+        upstream = upstream.expand(kept.given[0].shape[:-1])
+    return upstream
+
+
 def gradients(upstream: torch.Tensor, kept: Kept) -> tuple[Any, ...]:
-    """Gradients for the scores, alpha and k as they were given, None where one was not."""
+    """Gradients for the scores, alpha and k as they were given, None where one was not; upstream as by of_each."""
     x, alpha, k = kept.given
     leading = x.shape[:-1]
     with by_one_thread_after_fork():
@@ -131,8 +151,7 @@ def gradients(upstream: torch.Tensor, kept: Kept) -> tuple[Any, ...]:
         else:
             upstream = in_dtype(upstream, getattr(torch, kept.passed.rankings.dtype))
             if "target" in kept.passed.operation.takes:
-                upstream = upstream if kept.defined is None else upstream / kept.defined
-                upstream = upstream.expand(leading).double().cpu()
+                upstream = upstream.double().cpu()
             found, *rest = passes.backward(kept.passed, upstream, device_of(x))
             scores = tensor_of(found, x, x.shape)
             ends = [

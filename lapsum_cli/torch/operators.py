@@ -13,16 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.errors import NotDifferentiable
 from ..operations.loss import Loss
-from ..operations.operation import PAIR, Operation
+from ..operations.operation import Operation
 from ..operations.permute import Permute
 from ..operations.rank import Rank
 from ..operations.sort import Sort
 from ..operations.topk import TopK
 from .asked import TENSOR, operation_asked
-from .function import Call, Function, computed, gradients
-from .tensors import DTYPES
+from .function import Call, computed, gradients
+from .second import along as derivatives_along
+from .second import result_dtype, result_shape
+from .transforms import Back, Second, Tangent, Transformed, if_given, moved_gradients, refuse_third
 
 KINDS: dict[str, type[Operation]] = {kind.name: kind for kind in (Rank, Sort, TopK, Permute, Loss)}
 
@@ -77,15 +78,36 @@ def reduced(losses: Tensor, reduction: str) -> Tensor:
     return losses.nansum() if reduction == "sum" else losses
 
 
-def gradients_of_batch(upstream: Tensor, kept: Any) -> tuple[Any, ...]:
-    """What function.gradients gives, of a batch of upstream gradients, which is a tensor as those of a transform."""
-    (x, alpha, k), operation = kept.given, kept.call.operation
-    if "target" in operation.takes:
-        upstream = upstream if kept.defined is None else upstream / kept.defined
-        upstream = upstream.expand(x.shape[:-1])
-    words = _words(operation, alpha is not None, k is not None)
-    found = torch.ops.lapsum.backward(upstream, x, alpha, k, kept.call.target, words)
-    return tuple(None if given is None else one for one, given in zip(found, (x, alpha, k), strict=True))
+def _asked(kept: Any) -> tuple[Any, Any, str]:
+    """The scores, alpha and k of a call, its target, and its operation in words."""
+    _, alpha, k = kept.given
+    return kept.given, kept.call.target, _words(kept.call.operation, alpha is not None, k is not None)
+
+
+def gradients_of(upstream: Tensor, kept: Any) -> tuple[Any, ...]:
+    """What function.gradients gives, of a batch of upstream gradients too."""
+    given, target, words = _asked(kept)
+    return if_given(given, Back.apply(upstream, *given, target, words))
+
+
+def second_of(towards: tuple[Any, ...], upstream: Tensor, kept: Any) -> tuple[Any, ...]:
+    """Of <towards, gradients> the gradients for upstream, and for the scores, alpha and k."""
+    given, target, words = _asked(kept)
+    moved, *found = Second.apply(*if_given(given, towards), upstream, *given, target, words)
+    return moved, *if_given(given, found)
+
+
+def moved_gradients_of(towards: tuple[Any, ...], upstream: Tensor, kept: Any) -> tuple[Any, ...]:
+    """How gradients move along upstream, the scores, alpha and k."""
+    given, target, words = _asked(kept)
+    return if_given(given, moved_gradients(towards, upstream, given, target, words))
+
+
+def moved_of(towards: tuple[Any, ...], kept: Any) -> Tensor:
+    """How the result moves along the scores, alpha and k."""
+    given, target, words = _asked(kept)
+    moved: Tensor = Tangent.apply(*towards, *given, target, words)
+    return moved
 
 
 @torch.library.custom_op("lapsum::forward", mutates_args=())
@@ -104,14 +126,29 @@ def backward(
     return tuple(x.new_empty(0) if one is None else one.clone() for one in found)  # type: ignore[return-value]
 
 
+@torch.library.custom_op("lapsum::along", mutates_args=())
+def along(
+    to_x: Tensor | None,
+    to_alpha: Tensor | None,
+    to_k: Tensor | None,
+    upstream: Tensor | None,
+    x: Tensor,
+    alpha: Tensor | None,
+    k: Tensor | None,
+    target: Tensor | None,
+    words: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """How the result moves in a direction of scores, alpha and k, and of <direction, what `backward` gives> the
+    gradients for these; empty where one is no tensor, and all without upstream.
+    """
+    made, found = derivatives_along(_operation(words), (x, alpha, k), target, (to_x, to_alpha, to_k), upstream)
+    return made, *(x.new_empty(0) if one is None else one for one in found)  # type: ignore[return-value]
+
+
 @forward.register_fake
 def _(x: Tensor, alpha: Tensor | None, k: Tensor | None, target: Tensor | None, words: str) -> Tensor:
     operation = _operation(words)
-    if "target" in operation.takes:
-        dtype = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
-        return x.new_empty(x.shape[:-1], dtype=dtype)
-    shape = [*x.shape, x.shape[-1]] if operation.gives[0].per == PAIR else x.shape
-    return x.new_empty(shape, dtype=getattr(torch, operation.dtype(DTYPES[x.dtype], x.shape[-1])))
+    return x.new_empty(result_shape(operation, x), dtype=result_dtype(operation, x))
 
 
 @backward.register_fake
@@ -122,7 +159,17 @@ def _(
     return torch.empty_like(x), of_alpha, of_k
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+@along.register_fake
+def _(
+    to_x: Any, to_alpha: Any, to_k: Any, upstream: Any, x: Tensor, alpha: Any, k: Any, target: Any, words: str
+) -> tuple[Tensor, ...]:
+    operation = _operation(words)
+    made = x.new_empty(result_shape(operation, x), dtype=result_dtype(operation, x))
+    given = ((one if upstream is not None else None) for one in (x, alpha, k))
+    return made, *(x.new_empty(0) if one is None else torch.empty_like(one) for one in given)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     *tensors, ctx.words = inputs
     ctx.save_for_backward(*tensors)
 
@@ -130,19 +177,18 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _back(ctx: Any, upstream: Tensor) -> tuple[Any, ...]:
     x, alpha, k, target = ctx.saved_tensors
     found = torch.ops.lapsum.backward(upstream.contiguous(), x, alpha, k, target, ctx.words)
-    of_x, of_alpha, of_k = found
-    return of_x, None if alpha is None else of_alpha, None if k is None else of_k, None, None
+    return *if_given((x, alpha, k), found), None, None
 
 
-def _back_again(ctx: Any, *upstream: Any) -> Any:
-    raise NotDifferentiable(
-        "second derivatives are not computed: this graph was differentiated twice, as a Hessian, a penalty on a "
-        "gradient or an inner step of training does; detach the gradient"
-    )
+def _back_again(ctx: Any, *towards: Tensor) -> tuple[Any, ...]:
+    upstream, *given, target = ctx.saved_tensors
+    moved, *found = torch.ops.lapsum.along(*if_given(given, towards), upstream, *given, target, ctx.words)
+    return moved, *if_given(given, found), None, None
 
 
 forward.register_autograd(_back, setup_context=_keep)
-backward.register_autograd(_back_again)
+backward.register_autograd(_back_again, setup_context=_keep)
+along.register_autograd(refuse_third)
 
 
 def _over_forward(info: Any, in_dims: tuple[Any, ...], *given: Any) -> tuple[Tensor, int]:
@@ -160,6 +206,12 @@ def _over_backward(info: Any, in_dims: tuple[Any, ...], *given: Any) -> tuple[An
     first = _to_front(upstream, in_dims[0], info.batch_size).contiguous()
     found = torch.ops.lapsum.backward(first, *_batched(info.batch_size, in_dims[1:], tensors), words)
     return found, tuple(0 if one.numel() else None for one in found)
+
+
+def _over_along(info: Any, in_dims: tuple[Any, ...], *given: Any) -> tuple[Any, Any]:
+    """One after the other: whoever takes Hessians has few rankings at once."""
+    each = [torch.ops.lapsum.along(*one, given[-1]) for one in _each(info, in_dims, given[:-1])]
+    return tuple(map(torch.stack, zip(*each, strict=True))), (0, 0, 0, 0)
 
 
 def _each(info: Any, in_dims: tuple[Any, ...], given: Any) -> Iterator[list[Any]]:
@@ -190,53 +242,7 @@ def _to_front(given: Tensor, dim: int | None, size: int) -> Tensor:
     return given.unsqueeze(0).expand(size, *given.shape) if dim is None else given.movedim(dim, 0)
 
 
-class Transformed(torch.autograd.Function):
-    """The same for the transforms of torch.func, which see no operator's way back."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, alpha: Any, k: Any, target: Any, words: str) -> Tensor:
-        made: Tensor = torch.ops.lapsum.forward(x, alpha, k, target, words)
-        return made
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        _keep(ctx, inputs, output)
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> Any:
-        x, alpha, k, target = ctx.saved_tensors
-        of_x, of_alpha, of_k = _Back.apply(upstream, x, alpha, k, target, ctx.words)
-        return of_x, None if alpha is None else of_alpha, None if k is None else of_k, None, None
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Any:
-        return Function.jvp(ctx, *tangents)
-
-
-class _Back(torch.autograd.Function):
-    """Its way back, which ends there."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(upstream: Tensor, x: Tensor, alpha: Any, k: Any, target: Any, words: str) -> Any:
-        return torch.ops.lapsum.backward(upstream, x, alpha, k, target, words)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Nothing is kept."""
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Any) -> Any:
-        return _back_again(ctx, *upstream)
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Any:
-        return Function.jvp(ctx, *tangents)
-
-
 if hasattr(torch.library, "register_vmap"):  # from PyTorch 2.5 on
     torch.library.register_vmap("lapsum::forward", _over_forward)
     torch.library.register_vmap("lapsum::backward", _over_backward)
+    torch.library.register_vmap("lapsum::along", _over_along)

@@ -37,7 +37,7 @@ def forward(
 
     each: alpha and k (m,) float64, where they are tensors
     """
-    rankings = _rankings(rows, each, target)
+    rankings = rankings_of(rows, each, target)
     if not rows.is_cuda:
         suspicions.warn(operation, rankings)
     with alone(on, operation, rankings):
@@ -62,7 +62,7 @@ def backward(passed: Passed, upstream: torch.Tensor, on: Any) -> tuple[Any, ...]
     return found
 
 
-def _rankings(rows: torch.Tensor, each: dict[str, torch.Tensor], target: torch.Tensor | None) -> Rankings:
+def rankings_of(rows: torch.Tensor, each: dict[str, torch.Tensor], target: torch.Tensor | None) -> Rankings:
     """The rows as rankings, where they are, with what was given for each of them and a target beside them."""
     count, length = math.prod(rows.shape[:-1]), rows.shape[-1]
     there, values = _stays(rows, target), flat(rows)

@@ -83,7 +83,9 @@ def levels_along(order, alphas, which, towards, upstream=None, bends=None):
         bent = moved[here][:0] if curves is None else curves[here]
         pull, bend = (moved[here][:0] if given is None else given[here] for given in (upstream, bends))
         given = (order.offsets, first, last, alphas, order.descending, which[1], found)
-        _levels(block.scores, block.z, block.places, block.spans, *given, towards[here], pull, bend, rows, moved[here], bent)
+        _levels(
+            block.scores, block.z, block.places, block.spans, *given, towards[here], pull, bend, rows, moved[here], bent
+        )
 
     parallel.for_each(work, order.blocks, order.cores.threads)
     return moved, curves
@@ -208,7 +210,23 @@ def _ranks_from_behind(z, places, start, stop, rows, moved, curves):
 
 @uncounted
 def _levels(
-    scores, z, places, spans, offsets, first, last, alphas, descending, less, found, towards, upstream, bends, rows, moved, curves
+    scores,
+    z,
+    places,
+    spans,
+    offsets,
+    first,
+    last,
+    alphas,
+    descending,
+    less,
+    found,
+    towards,
+    upstream,
+    bends,
+    rows,
+    moved,
+    curves,
 ):
     """rows: z' in order; sums from behind with weight 1 and z'; what points put down at the scores above and below
     them, twice each; and room.

@@ -15,12 +15,12 @@ import numpy as np
 
 from ...core.errors import NotDifferentiable
 from ...core.rankings import Array
-from .parts import WAYS_BACK, Parts, forward
+from .parts import Parts, forward
 
-Curves = Callable[[Array, Array], Array]  # (upstream, bend) -> (N,) derivatives by z
+_Curves = Callable[[Array, Array], Array]  # (upstream, bend) -> (N,) derivatives by z
 
 
-def _of_ranks(parts: Parts, towards: Array) -> tuple[Array, Curves]:
+def _of_ranks(parts: Parts, towards: Array) -> tuple[Array, _Curves]:
     """Ranks are to scores as scores to ranks: their Jacobian is symmetric."""
     along, order = parts.kernels.along.ranks_along, (parts.order, parts.alphas)
     return along(*order, towards)[0], lambda v, bend: along(*order, towards, v)[1] + along(*order, bend)[0]
@@ -31,7 +31,7 @@ def _cut(parts: Parts, towards: Array) -> Any:
     return parts.kernels.along.cut_along(parts.place, parts.wide, *given)
 
 
-def _of_members(parts: Parts, towards: Array) -> tuple[Array, Curves]:
+def _of_members(parts: Parts, towards: Array) -> tuple[Array, _Curves]:
     along, cut, offsets = parts.kernels.along, _cut(parts, towards), parts.rankings.offsets
     slope, curve = along.of_distances(cut, False)
 
@@ -42,12 +42,33 @@ def _of_members(parts: Parts, towards: Array) -> tuple[Array, Curves]:
     return slope * cut.moved, curves
 
 
-def _of_distances(parts: Parts, towards: Array) -> tuple[Array, Curves]:
+def _of_distances(parts: Parts, towards: Array) -> tuple[Array, _Curves]:
     along, cut, offsets = parts.kernels.along, _cut(parts, towards), parts.rankings.offsets
     return cut.moved, lambda v, bend: along.cut_curves(parts.place, offsets, cut, v, bend)[0]
 
 
 ALONG = {"ranks": _of_ranks, "members": _of_members, "distances to the threshold": _of_distances}
+
+
+def by_parts(bend: Callable[..., None]) -> Callable[[Any, Parts, Array], Array]:
+    """`along` of a loss that is a function of parts.
+
+    bend  as its loop, of what it reads with how each of `moves` moves behind that: how the upstream gradients do
+    """
+
+    def curves(loss: Any, parts: Parts, towards: Array) -> Array:
+        used = [name for name in loss.moves if parts.depends_on(name)]
+        moves = {name: ALONG[name](parts, towards) for name in used}
+        read = {name: parts.read(name) for name in loss.reads}
+        read |= {f"moved {name}": moves[name][0] if name in moves else np.empty(0) for name in loss.moves}
+        shapes = [(len(towards) * (name in moves),) for name in loss.moves]
+        given = (loss._replace(loop=bend), parts.rankings.offsets, read, shapes)
+        _, bends = parts.kernels.losses.each_ranking(parts.place, *given)
+        pulls = dict(zip(loss.moves, zip(parts.upstreams, bends, strict=True), strict=True))
+        total: Array = sum(of_part(*pulls[name]) for name, (_, of_part) in moves.items())
+        return total
+
+    return curves
 
 
 def along(
@@ -68,22 +89,15 @@ def along(
     NotDifferentiable for a loss whose second derivatives are not known.
     """
     given = (rankings, target, alphas)
-    if loss.levels is not None:
-        of_one, offsets, total = loss._replace(levels=None), rankings.offsets, np.zeros(len(target))
-        for ks in loss.levels(target, offsets):
-            found = along(kernels, place, name, of_one, *given, ks, how, descending, towards)
-            total += np.where(np.repeat(ks > 0, rankings.lengths), found, 0.0) * np.repeat(rankings.lengths, rankings.lengths)
-        return total
-    if loss.bend is None:
+    if loss.along is None:
         raise NotDifferentiable(f"loss {name} has no second derivatives; of one of lapsum's own they are computed")
-    _, parts = forward(kernels, place, loss, *given, ks, how, descending, True)
-    names = [part for part in loss.moves if parts.depends_on(part)]
-    moves = {part: ALONG[part](parts, towards) for part in names}
-    read = {part: parts.read(part) for part in loss.reads}
-    moved = {f"moved {part}": moves[part][0] if part in moves else np.empty(0) for part in loss.moves}
-    size = len(target)
-    shapes = [(*WAYS_BACK[part].shape, size * (part in moves)) for part in loss.moves]
-    bending = loss._replace(loop=loss.bend)
-    _, bends = kernels.losses.each_ranking(place, bending, rankings.offsets, {**read, **moved}, shapes)
-    found = [moves[part][1](v, bend) for part, v, bend in zip(loss.moves, parts.upstreams, bends, strict=True) if part in moves]
-    return np.sum(found, axis=0)
+    if loss.levels is None:
+        _, parts = forward(kernels, place, loss, *given, ks, how, descending, True)
+        found: Array = loss.along(loss, parts, towards)
+        return found
+    of_one, total = loss._replace(levels=None), np.zeros(len(target))
+    for of_level in loss.levels(target, rankings.offsets):
+        weights = np.where(of_level > 0, rankings.lengths, 0.0).repeat(rankings.lengths)
+        found = along(kernels, place, name, of_one, *given, of_level, how, descending, towards)
+        total += np.where(weights > 0, found * weights, 0.0)
+    return total

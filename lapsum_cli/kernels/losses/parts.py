@@ -61,8 +61,7 @@ class Loss(NamedTuple):
                   one ranking, and numbers of rankings for each
     card_bytes    per score on a card, the scores and the results left out; measured by the tests of a card
     in_parts      what its loop consists of, where it needs no more of a ranking than sums over it; else None
-    bend          as loop, of read with how each of `moves` moves behind it: how the upstream gradients do; None where
-                  second derivatives are not known
+    along         (loss, parts, towards) -> how its gradient moves (along.py); None where second derivatives are not known
     """
 
     loop: Callable[..., None]
@@ -76,7 +75,7 @@ class Loss(NamedTuple):
     stages: int = 1
     card_bytes: int = 240
     in_parts: InParts | None = None
-    bend: Callable[..., None] | None = None
+    along: Callable[[Any, Any, Array], Array] | None = None
 
 
 @dataclass

@@ -14,6 +14,7 @@ from ..scalars.places import distance
 from ..scalars.team import join, team_sums
 from .pairs import apart
 from .parts import Loss
+from .permutation_along import along
 from .tied import ABOVE, BELOW, IN, ITEM, OWN, ROWS, place_in, pull, sum_of_logs, sum_up, width_of
 
 
@@ -167,4 +168,5 @@ LOSS = Loss(
     sums=1,
     work=ROWS,
     card_bytes=300,
+    along=along,
 )

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..jit import uncounted
 from ..scalars.team import join, mine, team_sums
+from .along import by_parts
 from .parts import InParts, Loss, Round
 
 
@@ -102,5 +103,5 @@ LOSS = Loss(
     sums=3,
     card_bytes=100,
     in_parts=InParts((Round(_totals), Round(_products)), _slopes, _loss),
-    bend=_bend,
+    along=by_parts(_bend),
 )

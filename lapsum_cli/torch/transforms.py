@@ -1,0 +1,136 @@
+"""The operators of operators.py as the transforms of torch.func take them, which see no operator's own way back.
+
+    Transformed   the result            back: Back           forward: Tangent
+    Back          its gradients         back: Second         forward: Second, Back
+    Tangent       how the result moves  back: Back, Second
+    Second        how both move         back: refused
+
+Each calls the operator of its name, and what it is to autograd is made of the others.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core.errors import NotDifferentiable
+
+
+def refuse_third(ctx: Any, *upstream: Any) -> Any:
+    """NotDifferentiable."""
+    raise NotDifferentiable(
+        "third derivatives are not computed: a second derivative was differentiated; detach it, or leave out "
+        "create_graph=True"
+    )
+
+
+def if_given(given: Any, found: Any) -> tuple[Any, ...]:
+    """What was found for tensors that there are, None for the others."""
+    return tuple(None if one is None else of_it for one, of_it in zip(given, found, strict=True))
+
+
+class _Seen(torch.autograd.Function):
+    """What all have in common: tensors, and words last."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        *tensors, ctx.words = inputs
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+
+
+class Transformed(_Seen):
+    """(x, alpha, k, target, words) -> the result."""
+
+    @staticmethod
+    def forward(x: Tensor, alpha: Any, k: Any, target: Any, words: str) -> Tensor:
+        made: Tensor = torch.ops.lapsum.forward(x, alpha, k, target, words)
+        return made
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Any:
+        *given, target = ctx.saved_tensors
+        return *if_given(given, Back.apply(upstream, *given, target, ctx.words)), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, to_x: Any, to_alpha: Any, to_k: Any, *_: Any) -> Any:
+        return Tangent.apply(to_x, to_alpha, to_k, *ctx.saved_tensors, ctx.words)
+
+
+class Back(_Seen):
+    """(upstream, x, alpha, k, target, words) -> the gradients for x, alpha and k, empty for what is no tensor."""
+
+    @staticmethod
+    def forward(upstream: Tensor, x: Tensor, alpha: Any, k: Any, target: Any, words: str) -> Any:
+        return torch.ops.lapsum.backward(upstream.contiguous(), x, alpha, k, target, words)
+
+    @staticmethod
+    def backward(ctx: Any, *towards: Any) -> Any:
+        upstream, *given, target = ctx.saved_tensors
+        moved, *found = Second.apply(*if_given(given, towards), upstream, *given, target, ctx.words)
+        return moved, *if_given(given, found), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, to_upstream: Any, to_x: Any, to_alpha: Any, to_k: Any, *_: Any) -> Any:
+        upstream, *given, target = ctx.saved_tensors
+        return moved_gradients((to_upstream, to_x, to_alpha, to_k), upstream, given, target, ctx.words)
+
+
+def moved_gradients(towards: Any, upstream: Tensor, given: Any, target: Any, words: str) -> tuple[Tensor, ...]:
+    """How gradients move along upstream, x, alpha and k: along the latter three as Hessians are symmetric, along the
+    first as they are.
+    """
+    to_upstream, *along = towards
+    found = [torch.zeros_like(one) if one is not None else upstream.new_empty(0) for one in given]
+    if any(one is not None for one in along):
+        found = list(Second.apply(*along, upstream, *given, target, words)[1:])
+    if to_upstream is not None:
+        found = [a + b for a, b in zip(found, Back.apply(to_upstream, *given, target, words), strict=True)]
+    return tuple(found)
+
+
+class Tangent(_Seen):
+    """(to_x, to_alpha, to_k, x, alpha, k, target, words) -> how the result moves."""
+
+    @staticmethod
+    def forward(to_x: Any, to_alpha: Any, to_k: Any, x: Tensor, alpha: Any, k: Any, target: Any, words: str) -> Tensor:
+        moved: Tensor = torch.ops.lapsum.along(to_x, to_alpha, to_k, None, x, alpha, k, target, words)[0]
+        return moved
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Any:
+        *towards, x, alpha, k, target = ctx.saved_tensors
+        given = (x, alpha, k)
+        first = Back.apply(upstream, *given, target, ctx.words)
+        _, *second = Second.apply(*towards, upstream, *given, target, ctx.words)
+        return *if_given(towards, first), *if_given(given, second), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *towards: Any) -> Any:
+        return refuse_third(ctx)
+
+
+class Second(_Seen):
+    """(to_x, to_alpha, to_k, upstream, x, alpha, k, target, words) -> how the result moves, and the gradients for x,
+    alpha and k of how its own do.
+    """
+
+    @staticmethod
+    def forward(*given: Any) -> Any:
+        return torch.ops.lapsum.along(*given)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Any) -> Any:
+        return refuse_third(ctx)
+
+    @staticmethod
+    def jvp(ctx: Any, *towards: Any) -> Any:
+        return refuse_third(ctx)
