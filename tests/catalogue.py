@@ -112,6 +112,7 @@ OPERATIONS = [
         per="pair",
         error=(2e-6, 1e-12),
         is_linear=False,
+        curved=False,
         total=lambda n, k: n,
         hard=_hard_permutation,
         flat=lambda x, k, alpha: np.full((len(x), len(x)), 1 / len(x)),
@@ -150,7 +151,7 @@ def _by(name: str, listed: MethodEntry) -> Iterator[Entry]:
             is_linear = entry.is_linear and (steps is None or not steps(chosen(Choices(), name), one, one).any())
             if not listed.takes_k and entry.k:
                 entry = _without_k(entry)
-            without = {"definition": None, "jacobian": None, "flat": None, "tensors": False}
+            without = {"definition": None, "jacobian": None, "flat": None, "tensors": False, "curved": False}
             if "fractions" in method.lacks:
                 without["total"] = entry.total and (lambda n, k, of=entry.total: of(n, np.ceil(k)))
             known = {"promises": method.promises, "lacks": method.lacks, "devices": method.ways[operation].devices}
@@ -256,6 +257,10 @@ def _kind(entry: Entry) -> tuple:
     has_logs = entry.name == "log topk" and rows.has_logs
     is_topk = operation == "topk"
     return entry.name, entry.k, is_topk and rows.whole_k, is_topk and rows.has_members, has_logs, entry.lacks
+
+
+def is_curved(entry: Entry) -> bool:
+    return entry.curved
 
 
 def is_smooth(entry: Entry) -> bool:

@@ -23,6 +23,7 @@ class Entry:
     k             how k is passed: "positional", by "keyword", or "" where there is none
     direction     the keyword whose True is best first, and `reverse` where the entry is the other way round
     options       of the function and of the definition alike, such as gain="linear"
+    curved        whether there are second derivatives, and those forward
     differentiable   whether there are gradients: `function_vjp`, or `gradient`
     jacobian      of core.reference: (d results / d scores, [d results / d k], d results / d alpha)
     moves         whether results move and grow with the scores (True for sorted scores), or do not see either
@@ -49,6 +50,7 @@ class Entry:
     reverse: bool = False
     needs_target: bool = False
     options: dict = field(default_factory=dict)
+    curved: bool = True
     differentiable: bool = True
     gradient: Callable | None = None
     tensors: bool = True

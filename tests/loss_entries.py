@@ -24,8 +24,9 @@ def _hard_recall(x, target, k):
 # In float32 the scores of a loss are float32, and all else float64: an error is that of memberships and ranks.
 _LOSS = {"per": "ranking", "needs_target": True, "of": "1"}
 _GROWS = {**_LOSS, "of": "each"}
-_HINGE = {**_GROWS, "k": "positional"}
-_CASCADE = {**_GROWS, "k": "positional", "stages": 2}
+_THEIRS = {**_GROWS, "curved": False}  # of other authors
+_HINGE = {**_THEIRS, "k": "positional"}
+_CASCADE = {**_HINGE, "stages": 2}
 
 LOSSES = [
     Entry("spearman loss", "spearman_loss", reference.spearman_loss, error=(2e-6, 1e-11), hard=_hard_spearman, **_LOSS),
@@ -67,9 +68,9 @@ LOSSES = [
         **{**_LOSS, "of": "each"},
     ),
     Entry("graded topk loss", "graded_topk_loss", of_losses.graded_topk, error=(2e-6, 1e-11), **_GROWS),
-    Entry("bce dftopk loss", "bce_dftopk_loss", of_losses.bce_dftopk, error=(2e-6, 1e-11), k="positional", **_GROWS),
-    Entry("ranknet loss", "ranknet_loss", of_losses.ranknet, error=(2e-6, 1e-11), is_linear=False, **_GROWS),
-    Entry("lambda loss", "lambda_loss", of_losses.lambda_loss, error=(2e-6, 1e-11), is_linear=False, **_GROWS),
+    Entry("bce dftopk loss", "bce_dftopk_loss", of_losses.bce_dftopk, error=(2e-6, 1e-11), k="positional", **_THEIRS),
+    Entry("ranknet loss", "ranknet_loss", of_losses.ranknet, error=(2e-6, 1e-11), is_linear=False, **_THEIRS),
+    Entry("lambda loss", "lambda_loss", of_losses.lambda_loss, error=(2e-6, 1e-11), is_linear=False, **_THEIRS),
     Entry(
         "lambda loss at k",
         "lambda_loss",
@@ -78,7 +79,7 @@ LOSSES = [
         k="keyword",
         options={"weighting": "ndcg2++", "mu": 3.0, "eps": 0.0},
         is_linear=False,
-        **_GROWS,
+        **_THEIRS,
     ),
     Entry(
         "lambda loss of either",
@@ -88,10 +89,10 @@ LOSSES = [
         k="keyword",
         options={"weighting": "ndcg2++", "mu": 1.0, "gain": "linear", "pairs": "either"},
         is_linear=False,
-        **_GROWS,
+        **_THEIRS,
     ),
-    Entry("listnet loss", "listnet_loss", of_losses.listnet, error=(2e-6, 1e-11), **_GROWS),
-    Entry("listmle loss", "listmle_loss", of_losses.listmle, error=(2e-6, 1e-11), **_GROWS),
+    Entry("listnet loss", "listnet_loss", of_losses.listnet, error=(2e-6, 1e-11), **_THEIRS),
+    Entry("listmle loss", "listmle_loss", of_losses.listmle, error=(2e-6, 1e-11), **_THEIRS),
     Entry(
         "approx ndcg loss",
         "approx_ndcg_loss",
@@ -99,7 +100,7 @@ LOSSES = [
         error=(2e-6, 1e-11),
         hard=of_losses.hard(of_losses.approx_ndcg),
         is_linear=False,
-        **_LOSS,
+        **{**_THEIRS, "of": "1"},
     ),
     Entry(
         "neural ndcg loss",
@@ -108,7 +109,7 @@ LOSSES = [
         error=(2e-6, 1e-10),
         hard=lambda x, target, k: 1 - lapsum_cli.metric("ndcg@100%", x, target),
         is_linear=False,
-        **_LOSS,
+        **{**_THEIRS, "of": "1"},
     ),
     Entry(
         "topk hinge loss",

@@ -161,6 +161,56 @@ def log_topk_jacobian(
     return _up(largest) * (np.diag(h) - np.outer(h, q)) / alpha, h / tails.sum(), -h * (z - q @ z) / alpha
 
 
+# Second derivatives by pairs of scores: [result, score, score]. Of F'' at 0, where it jumps, the mean of both sides.
+
+
+def rank_curvature(x: np.ndarray, alpha: float, descending: bool = True) -> np.ndarray:
+    """F''(z_ij) (1[j = a] - 1[i = a]) (1[j = l] - 1[i = l]) over j, for x_a and x_l."""
+    n, x = len(x), _up(descending) * _centred(x)
+    z = (x[None, :] - x[:, None]) / alpha
+    bends, out = -np.sign(z) * laplace_pdf(z) / alpha**2, np.zeros((n, n, n), np.longdouble)
+    for i in range(n):
+        of_others = np.eye(n) - np.eye(n)[i]
+        out[i] = sum(bends[i, j] * np.outer(of_others[j], of_others[j]) for j in range(n))
+    return out
+
+
+def _threshold_curvature(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The softmax q (n,) at a threshold of which the scores are z away, and how it moves with them, (n, n): both are
+    derivatives of the threshold. q_j s_j (q_l - 1[j = l]) + q_j q_l (s_l - <q, s>), s = sign of z, less what is twice.
+    """
+    q, signs = _softmax(-np.abs(z)), np.sign(z)
+    pulled = signs * q
+    return q, np.outer(pulled, q) + np.outer(q, pulled) - np.diag(pulled) - np.outer(q, q) * pulled.sum()
+
+
+def sort_curvature(x: np.ndarray, alpha: float, descending: bool = True) -> np.ndarray:
+    """Of every sorted score those of the threshold of its count."""
+    z = distances(x, np.arange(len(x)) + 0.5, alpha, descending)
+    return _up(descending) * np.array([_threshold_curvature(of_one)[1] for of_one in z]) / alpha
+
+
+def topk_curvature(x: np.ndarray, k: float, alpha: float, largest: bool = True) -> np.ndarray:
+    """F''(z_i) (1[i = j] - q_j) (1[i = l] - q_l) - F'(z_i) times those of the threshold."""
+    z = distances(x, [k], alpha, largest)[0]
+    f = laplace_pdf(z)
+    return _of_distances(z, f, -np.sign(z) * f) / alpha**2
+
+
+def log_topk_curvature(x: np.ndarray, k: float, alpha: float, largest: bool = True) -> np.ndarray:
+    """The same of log F."""
+    z = distances(x, [k], alpha, largest)[0]
+    tails = laplace_pdf(z)
+    h = np.where(z <= 0, 1, tails / (1 - tails))
+    return _of_distances(z, h, np.where(z <= 0, 0, -h * (1 + h))) / alpha**2
+
+
+def _of_distances(z: np.ndarray, slopes: np.ndarray, bends: np.ndarray) -> np.ndarray:
+    q, moves = _threshold_curvature(z)
+    away = np.eye(len(z)) - q
+    return np.array([bends[i] * np.outer(away[i], away[i]) - slopes[i] * moves for i in range(len(z))])
+
+
 # Losses of one ranking.
 
 

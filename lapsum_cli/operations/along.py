@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.device import DeviceWithKernels
 from . import units
-from .operation import Derivatives, Operation
+from .operation import Derivatives, Forward, Operation
 
 if TYPE_CHECKING:
     from ..core.rankings import Array, Rankings
+    from .loss import Loss
 
 
 class Second(NamedTuple):
@@ -47,10 +48,7 @@ def derivatives(
     """
     import numpy as np
 
-    wide = rankings.with_values(rankings.values.astype(np.float64, copy=False))
-    wide = wide.with_each(rankings.each, rankings.beside)
-    [(_, ready)] = operation.by_k(operation.ready(wide, on))
-    made = operation.forward(ready, on, keep=True)
+    wide, ready, made = _computed(operation, rankings, on)
     way = _Way(operation, wide, ready, towards)
     with np.errstate(all="ignore"):  # at an alpha of 1e-300 a derivative may well be beyond floats
         found = operation.along(ready, made.state, way.pulled(upstream), way.in_alphas(), on)
@@ -63,6 +61,30 @@ def derivatives(
         if upstream is None:
             return Second(found.moved, None)
         return Second(found.moved, way.of_numbers(found, operation.backward(ready, made.state, upstream, on)))
+
+
+def diagonal(loss: Loss, rankings: Rankings, upstream: Array | None, on: DeviceWithKernels) -> Array:
+    """The diagonals (N,) float64 of the Hessians by the scores of upstream (m,) times losses, at fixed alphas.
+
+    As `derivatives` otherwise; of one that is not known there NotDifferentiable.
+    """
+    import numpy as np
+
+    wide, ready, made = _computed(loss, rankings, on)
+    way = _Way(loss, wide, ready, Derivatives(None, None))
+    with np.errstate(all="ignore"):
+        found = loss.diagonal(ready, made.state, upstream, on) / way.alpha_of / way.alpha_of
+    return np.where(way.finite, found, 0.0)
+
+
+def _computed(operation: Operation, rankings: Rankings, on: DeviceWithKernels) -> tuple[Rankings, Rankings, Forward]:
+    """Rankings in float64, as they are ready, and what a forward pass makes of them."""
+    import numpy as np
+
+    wide = rankings.with_values(rankings.values.astype(np.float64, copy=False))
+    wide = wide.with_each(rankings.each, rankings.beside)
+    [(_, ready)] = operation.by_k(operation.ready(wide, on))
+    return wide, ready, operation.forward(ready, on, keep=True)
 
 
 class _Way:

@@ -69,6 +69,16 @@ class Kept(NamedTuple):
         part: Rankings = self.given[0]
         return part
 
+    def spread(self, values: Array) -> Array:
+        """Values of scores that take part, for all scores (N,): 0 for others."""
+        if self.taken is None:
+            return values
+        import numpy as np
+
+        out = np.zeros(len(self.taken), values.dtype)
+        out[self.taken] = values
+        return out
+
 
 @dataclass(frozen=True)
 class Loss(LossChoices, Operation):
@@ -247,48 +257,53 @@ class Loss(LossChoices, Operation):
 
         from ..kernels import losses
 
-        part, known = state.part, state.known
+        part = state.part
         made = losses.backward(on.kernels, on.place, loss_called(self.loss), state.kernels)
         to_scores, to_alpha, _ = units.gradients_back(Derivatives(*made), part, on)
-        constant = part.each.get("constant")
+        weights = self._weights(state, upstream)
+        to_scores = on.here_array(losses.weighted(on.kernels, on.place, part.offsets, to_scores, weights))
+        with np.errstate(over="ignore"):  # at an alpha of 1e-40 a gradient may well be beyond float32: inf
+            to_scores = to_scores.astype(rankings.values.dtype, copy=False)
+        to_alpha = on.here_array(to_alpha)
+        to_alpha = np.where((to_alpha != 0) & (weights != 0), to_alpha * weights, 0.0)
+        return Derivatives(state.spread(to_scores), to_alpha)
+
+    def _weights(self, state: Kept, upstream: Array | None) -> Array:
+        """(m,) what gradients of the losses are multiplied by: 0 where there is no loss, or no scale."""
+        import numpy as np
+
+        known, constant = state.known, state.part.each.get("constant")
         if constant is not None:
             known = known & ~constant
         if upstream is not None and self.entry.stages > 1:
             upstream = np.repeat(upstream.reshape(-1, self.entry.stages).sum(axis=1), self.entry.stages)
-        weights = np.where(known, self.scale if upstream is None else self.scale * upstream, 0.0)
-        to_scores = on.here_array(losses.weighted(on.kernels, on.place, part.offsets, to_scores, weights))
-        with np.errstate(over="ignore"):  # at an alpha of 1e-40 a gradient may well be beyond float32: inf
-            to_scores = to_scores.astype(rankings.values.dtype, copy=False)
-        if state.taken is not None:
-            spread = np.zeros(len(state.taken), to_scores.dtype)
-            spread[state.taken] = to_scores
-            to_scores = spread
-        to_alpha = on.here_array(to_alpha)
-        return Derivatives(to_scores, np.where((to_alpha != 0) & (weights != 0), to_alpha * weights, 0.0))
+        return np.where(known, self.scale if upstream is None else self.scale * upstream, 0.0)
 
     def along(
         self, rankings: Rankings, state: Kept, upstream: Array | None, towards: Derivatives, on: DeviceWithKernels
     ) -> Along:
         """How the gradients of a loss move; the losses themselves move by their gradients, and so that is left out."""
+        along = towards.scores if state.taken is None else towards.scores[state.taken]
+        return Along(None, self._second(lambda of, *given: of.along(*given, along), state, upstream, on))
+
+    def diagonal(self, rankings: Rankings, state: Kept, upstream: Array | None, on: DeviceWithKernels) -> Array:
+        """The diagonals (N,) of the Hessians of the losses by z, as along.py has it; NotDifferentiable where they are
+        not known.
+        """
+
+        def make(of: Any, *given: Any) -> Any:
+            return None if of.diagonal is None else of.diagonal(*given)
+
+        return self._second(make, state, upstream, on)
+
+    def _second(self, make: Any, state: Kept, upstream: Array | None, on: DeviceWithKernels) -> Array:
         import numpy as np
 
-        from ..kernels.losses.along import along
+        from ..kernels.losses.second import second
 
-        part, known, taken = state.part, state.known, state.taken
-        given = (on.kernels, on.place, self.loss, loss_called(self.loss), *state.given)
-        found = along(*given, towards.scores if taken is None else towards.scores[taken])
-        constant = part.each.get("constant")
-        if constant is not None:
-            known = known & ~constant
-        weights = np.repeat(
-            np.where(known, self.scale if upstream is None else self.scale * upstream, 0.0), part.lengths
-        )
-        found = np.where(weights != 0, found * weights, 0.0)
-        if taken is not None:
-            spread = np.zeros(len(taken))
-            spread[taken] = found
-            found = spread
-        return Along(None, found)
+        given: tuple[Any, ...] = (on.kernels, on.place, self.label, loss_called(self.loss), *state.given)
+        found, weights = second(make, *given), np.repeat(self._weights(state, upstream), state.part.lengths)
+        return state.spread(np.where(weights != 0, found * weights, 0.0))
 
     def _refuse_long(self, rankings: Rankings) -> None:
         """BadRanking for the first ranking that is so long that its pairs must be asked for."""

@@ -380,9 +380,7 @@ class ByMethod(Choices, Operation):
         self, rankings: Rankings, state: Any, upstream: Array | None, towards: Derivatives, on: DeviceWithKernels
     ) -> Along:
         if self.way.along is None:
-            raise NotDifferentiable(
-                f"{self.name} by {self.method} has no second derivatives, nor derivatives forward; by lapsum it has"
-            )
+            raise NotDifferentiable(f"{self.name} by {self.method} has no second derivatives, nor derivatives forward")
         made: Along = self.way.along(self, rankings, state, upstream, towards, on)
         return made
 

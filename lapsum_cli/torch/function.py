@@ -109,15 +109,16 @@ class Gradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, upstream: torch.Tensor, x: Any, alpha: Any, k: Any, kept: Kept) -> tuple[Any, ...]:
-        ctx.save_for_backward(upstream)
-        ctx.upstream, ctx.kept = upstream, kept
+        ctx.save_for_backward(upstream, x, alpha, k)
+        ctx.upstream, ctx.kept = upstream, kept  # for `jvp`, which nothing is unpacked for
         return gradients(upstream, kept)
 
     @staticmethod
     def backward(ctx: Any, *towards: Any) -> Any:
         from . import operators
 
-        return *operators.second_of(towards, ctx.upstream, ctx.kept), None
+        upstream, *given = ctx.saved_tensors
+        return *operators.second_of(towards, upstream, ctx.kept._replace(given=tuple(given))), None
 
     @staticmethod
     def jvp(ctx: Any, *towards: Any) -> Any:

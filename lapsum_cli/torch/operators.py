@@ -23,7 +23,7 @@ from .asked import TENSOR, operation_asked
 from .function import Call, computed, gradients
 from .second import along as derivatives_along
 from .second import result_dtype, result_shape
-from .transforms import Back, Second, Tangent, Transformed, if_given, moved_gradients, refuse_third
+from .transforms import Back, Tangent, Transformed, if_given, moved_gradients, refuse_third, second_along
 
 KINDS: dict[str, type[Operation]] = {kind.name: kind for kind in (Rank, Sort, TopK, Permute, Loss)}
 
@@ -93,7 +93,7 @@ def gradients_of(upstream: Tensor, kept: Any) -> tuple[Any, ...]:
 def second_of(towards: tuple[Any, ...], upstream: Tensor, kept: Any) -> tuple[Any, ...]:
     """Of <towards, gradients> the gradients for upstream, and for the scores, alpha and k."""
     given, target, words = _asked(kept)
-    moved, *found = Second.apply(*if_given(given, towards), upstream, *given, target, words)
+    moved, *found = second_along(if_given(given, towards), upstream, given, target, words)
     return moved, *if_given(given, found)
 
 

@@ -24,8 +24,8 @@ def along(
     towards: tuple[Tensor | None, Tensor | None, Tensor | None],
     upstream: Tensor | None,
 ) -> tuple[Tensor, tuple[Tensor | None, Tensor | None, Tensor | None]]:
-    """How the result moves along `towards`, as it is; and the gradients for x, alpha and k of <towards, the gradients of
-    sum(upstream * result)>, as they are, None where one was none, and without an upstream.
+    """How the result moves along `towards`; and of <towards, gradients of sum(upstream * result)> the gradients for x,
+    alpha and k, None where one was none, and without an upstream.
     """
     x, leading = given[0], given[0].shape[:-1]
     with by_one_thread_after_fork():
@@ -42,7 +42,7 @@ def along(
             None if one is None else _numbers(per_ranking(one, leading, here.device)) for one in to_options
         )
         pulled = None if upstream is None else _numbers(upstream)
-        on = devices.choose("cpu", torch.get_num_threads())
+        on: Any = devices.choose("cpu", torch.get_num_threads())
         moved, found = derivatives(operation, rankings, pulled, Derivatives(along_x, *along_options), on)
         made = _like(moved, x, torch.Size(result_shape(operation, x)), result_dtype(operation, x))
         if found is None:

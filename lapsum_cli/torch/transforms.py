@@ -3,7 +3,7 @@
     Transformed   the result            back: Back           forward: Tangent
     Back          its gradients         back: Second         forward: Second, Back
     Tangent       how the result moves  back: Back, Second
-    Second        how both move         back: refused
+    Second        how both move         back and forward: Back and Second along the direction, no further
 
 Each calls the operator of its name, and what it is to autograd is made of the others.
 """
@@ -71,7 +71,7 @@ class Back(_Seen):
     @staticmethod
     def backward(ctx: Any, *towards: Any) -> Any:
         upstream, *given, target = ctx.saved_tensors
-        moved, *found = Second.apply(*if_given(given, towards), upstream, *given, target, ctx.words)
+        moved, *found = second_along(if_given(given, towards), upstream, given, target, ctx.words)
         return moved, *if_given(given, found), None, None
 
     @staticmethod
@@ -87,7 +87,7 @@ def moved_gradients(towards: Any, upstream: Tensor, given: Any, target: Any, wor
     to_upstream, *along = towards
     found = [torch.zeros_like(one) if one is not None else upstream.new_empty(0) for one in given]
     if any(one is not None for one in along):
-        found = list(Second.apply(*along, upstream, *given, target, words)[1:])
+        found = list(second_along(along, upstream, given, target, words)[1:])
     if to_upstream is not None:
         found = [a + b for a, b in zip(found, Back.apply(to_upstream, *given, target, words), strict=True)]
     return tuple(found)
@@ -106,7 +106,7 @@ class Tangent(_Seen):
         *towards, x, alpha, k, target = ctx.saved_tensors
         given = (x, alpha, k)
         first = Back.apply(upstream, *given, target, ctx.words)
-        _, *second = Second.apply(*towards, upstream, *given, target, ctx.words)
+        _, *second = second_along(towards, upstream, given, target, ctx.words)
         return *if_given(towards, first), *if_given(given, second), None, None
 
     @staticmethod
@@ -116,12 +116,39 @@ class Tangent(_Seen):
 
 class Second(_Seen):
     """(to_x, to_alpha, to_k, upstream, x, alpha, k, target, words) -> how the result moves, and the gradients for x,
-    alpha and k of how its own do.
+    alpha and k of how its own do. It may be differentiated for the direction, in which it is linear, and no further.
     """
 
     @staticmethod
     def forward(*given: Any) -> Any:
         return torch.ops.lapsum.along(*given)
+
+    @staticmethod
+    def backward(ctx: Any, of_moved: Any, *of_found: Any) -> Any:
+        *towards, upstream, x, alpha, k, target = ctx.saved_tensors
+        given = (x, alpha, k)
+        first = Back.apply(of_moved, *given, target, ctx.words)
+        _, *second = second_along(if_given(given, of_found), upstream, given, target, ctx.words)
+        of_towards = tuple(a + b for a, b in zip(first, second, strict=True))
+        rest = (None if one is None else torch.zeros_like(one) for one in (upstream, *given))  # which Last refuses
+        return *if_given(towards, of_towards), *rest, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *towards: Any) -> Any:
+        *_, upstream, x, alpha, k, target = ctx.saved_tensors
+        if any(one is not None for one in towards[3:7]):
+            return refuse_third(ctx)
+        return second_along(towards[:3], upstream, (x, alpha, k), target, ctx.words)
+
+
+class Last(torch.autograd.Function):
+    """A tensor as it is, of whose gradient nothing is known: where one is asked for, that is refused."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(tensor: Tensor) -> Tensor:
+        return tensor.view_as(tensor)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -132,5 +159,11 @@ class Second(_Seen):
         return refuse_third(ctx)
 
     @staticmethod
-    def jvp(ctx: Any, *towards: Any) -> Any:
+    def jvp(ctx: Any, towards: Any) -> Any:
         return refuse_third(ctx)
+
+
+def second_along(towards: Any, upstream: Any, given: Any, target: Any, words: str) -> Any:
+    """Second, in a graph that ends there, but for the direction."""
+    ends = (None if one is None else Last.apply(one) for one in (upstream, *given))
+    return Second.apply(*towards, *ends, target, words)

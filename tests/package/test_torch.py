@@ -122,8 +122,8 @@ def test_scores_changed_in_place_are_noticed():
 
 def test_scores_are_read_without_a_copy(monkeypatch):
     seen = []
-    real = passes._rankings
-    monkeypatch.setattr(passes, "_rankings", lambda rows, *given: seen.append(rows.data_ptr()) or real(rows, *given))
+    real = passes.rankings_of
+    monkeypatch.setattr(passes, "rankings_of", lambda rows, *given: seen.append(rows.data_ptr()) or real(rows, *given))
     for dtype in (torch.float32, torch.float64):
         x = scores(dtype=dtype)
         soft.soft_rank(x, alpha=0.3)

@@ -7,6 +7,7 @@ sweeps          the recurrence along sorted scores, in blocks and in parts
 inversion       where the soft counts of sorted scores meet targets
 threshold       where a soft count meets its target, without a sort; columns, of many short rankings at a time
 rank, sort, topk, topk_gradient, permute, deviations, losses    what is made of these
+along, diagonal    second derivatives
 finite          the scores that methods other than LapSum's see
 """
 
@@ -17,6 +18,7 @@ __all__ = [
     "along",
     "columns",
     "deviations",
+    "diagonal",
     "finite",
     "inversion",
     "losses",

@@ -40,7 +40,8 @@ class Ordered(NamedTuple):
     scores: np.ndarray
 
 
-def _ordered(order, alphas, first, last):
+def ordered(order, alphas, first, last):
+    """Rankings first .. last, one of order.blocks."""
     scores, places = order.sorted(first, last)
     made = Ordered(np.empty(len(scores)), places, np.empty((2, last - first), np.int64), scores)
     _scale(scores, order.offsets, first, last, alphas, order.descending, made.z, made.spans)
@@ -48,7 +49,7 @@ def _ordered(order, alphas, first, last):
 
 
 def ranks_along(order, alphas, towards, upstream=None):
-    """How ranks (N,) move, and, with upstream (N,) float64, the derivatives by z (N,) of its product with that, or None.
+    """How ranks (N,) move; and the derivatives by z (N,) of its product with upstream (N,) float64, or None.
 
     order, alphas   as for rank.soft_rank; towards (N,) float64: z', 0 for infinite scores, by item
     """
@@ -56,7 +57,7 @@ def ranks_along(order, alphas, towards, upstream=None):
     curves = None if upstream is None else np.zeros(len(towards))
 
     def work(first, last):
-        block, here = _ordered(order, alphas, first, last), slice(order.offsets[first], order.offsets[last])
+        block, here = ordered(order, alphas, first, last), slice(order.offsets[first], order.offsets[last])
         pull = towards[here] if upstream is None else upstream[here]
         rows = np.empty((6, len(block.z)))
         bent = moved[here][:0] if curves is None else curves[here]
@@ -77,7 +78,7 @@ def levels_along(order, alphas, which, towards, upstream=None, bends=None):
 
     def work(first, last):
         here = slice(order.offsets[first], order.offsets[last])
-        block, found = _ordered(order, alphas, first, last), np.empty((2, here.stop - here.start))
+        block, found = ordered(order, alphas, first, last), np.empty((2, here.stop - here.start))
         invert_each(order, block.scores, first, last, alphas, which, None, found, block.scores[:0])
         rows = np.zeros((8, len(block.z)))
         bent = moved[here][:0] if curves is None else curves[here]
@@ -153,7 +154,8 @@ def _scale(scores, offsets, first, last, alphas, descending, z, spans):
 
 
 @inner
-def _mean(values, places, start, stop):
+def mean(values, places, start, stop):
+    """Of the values at these places."""
     total = 0.0
     for i in range(start, stop):
         total += values[places[i]]
@@ -164,9 +166,9 @@ def _mean(values, places, start, stop):
 def _ranks(z, places, spans, towards, upstream, rows, moved, curves):
     for r in range(spans.shape[1]):
         start, stop = spans[0, r], spans[1, r]
-        mean, common = _mean(towards, places, start, stop), _mean(upstream, places, start, stop)
+        shared, common = mean(towards, places, start, stop), mean(upstream, places, start, stop)
         for i in range(start, stop):  # neither changes with what all have in common
-            rows[4, i], rows[5, i] = towards[places[i]] - mean, upstream[places[i]] - common
+            rows[4, i], rows[5, i] = towards[places[i]] - shared, upstream[places[i]] - common
         _sums_before(z, start, stop, rows)
         _ranks_from_behind(z, places, start, stop, rows, moved, curves)
 
@@ -235,9 +237,9 @@ def _levels(
     for r in range(first, last):
         start, stop = spans[0, r - first], spans[1, r - first]
         middle, rate = (np.float64(scores[(start + stop) // 2]) if start < stop else 0.0), 1.0 / alphas[r]
-        mean = _mean(towards, places, start, stop)
+        shared = mean(towards, places, start, stop)
         for i in range(start, stop):
-            rows[0, i] = towards[places[i]] - mean
+            rows[0, i] = towards[places[i]] - shared
         _sums_behind(z, start, stop, rows)
         i, ones, along = start - 1, 0.0, 0.0  # the last score above the point, and sums up to it
         for m in range(start, stop - less):
@@ -247,7 +249,7 @@ def _levels(
                 factor = math.exp(z[i] - z[i - 1]) if i > start else 0.0
                 ones, along = fma(ones, factor, 1.0), fma(along, factor, rows[0, i])
             pull, bend = upstream[m] if upstream.size > 0 else 0.0, bends[m] if bends.size > 0 else 0.0
-            moved[m] = mean + _point(z, start, stop, i, point, ones, along, pull, bend, rows)
+            moved[m] = shared + _point(z, start, stop, i, point, ones, along, pull, bend, rows)
         if curves.size > 0:
             _spread(z, places, start, stop, rows, curves)
 

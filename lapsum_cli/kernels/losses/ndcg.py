@@ -10,8 +10,8 @@ from ..jit import uncounted
 from ..scalars.functions import LOG_2
 from ..scalars.team import join, mine, team_maxima, team_sums
 from .gains import best_in, gain_of, log2, nothing_of
-from .along import by_parts
 from .parts import InParts, Loss, Round
+from .second import by_parts
 
 
 @uncounted
@@ -99,5 +99,5 @@ LOSS = Loss(
     needs_gains=True,
     card_bytes=100,
     in_parts=InParts((Round(_best, largest=True), Round(_gained)), _slopes, _loss),
-    along=by_parts(_bend),
+    second=by_parts(_bend),
 )

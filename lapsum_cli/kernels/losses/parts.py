@@ -44,6 +44,17 @@ class InParts(NamedTuple):
     loss: Callable[..., float]
 
 
+class Second(NamedTuple):
+    """What is known of the second derivatives of a loss, of z = scores / alpha, larger being better (second.py).
+
+    along     (loss, parts, towards) -> how the gradient moves in a direction of z, each (N,)
+    diagonal  (loss, parts) -> the diagonal of its Hessian (N,), or None
+    """
+
+    along: Callable[[Any, Any, Array], Array]
+    diagonal: Callable[[Any, Any], Array] | None = None
+
+
 class Loss(NamedTuple):
     """A loss, as its file declares it.
 
@@ -61,7 +72,7 @@ class Loss(NamedTuple):
                   one ranking, and numbers of rankings for each
     card_bytes    per score on a card, the scores and the results left out; measured by the tests of a card
     in_parts      what its loop consists of, where it needs no more of a ranking than sums over it; else None
-    along         (loss, parts, towards) -> how its gradient moves (along.py); None where second derivatives are not known
+    second        its second derivatives; None where these are not known
     """
 
     loop: Callable[..., None]
@@ -75,7 +86,7 @@ class Loss(NamedTuple):
     stages: int = 1
     card_bytes: int = 240
     in_parts: InParts | None = None
-    along: Callable[[Any, Any, Array], Array] | None = None
+    second: Second | None = None
 
 
 @dataclass

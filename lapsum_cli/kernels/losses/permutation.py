@@ -13,7 +13,7 @@ from ..scalars.functions import LOG_2
 from ..scalars.places import distance
 from ..scalars.team import join, team_sums
 from .pairs import apart
-from .parts import Loss
+from .parts import Loss, Second
 from .permutation_along import along
 from .tied import ABOVE, BELOW, IN, ITEM, OWN, ROWS, place_in, pull, sum_of_logs, sum_up, width_of
 
@@ -168,5 +168,5 @@ LOSS = Loss(
     sums=1,
     work=ROWS,
     card_bytes=300,
-    along=along,
+    second=Second(along),
 )

@@ -59,7 +59,7 @@ def _curves(rankings, offsets, read, losses, made):
 @inner
 def _of_tie(given, first, last, begin, end, weight, towards, moved, work, out):
     """Items begin .. end of equal targets, at the places first .. last of them that finite scores have."""
-    x, anchors, steps, start, stop, alpha, up = given
+    x, _, _, start, stop, _, _ = given
     if stop - start < 2:
         return
     items, before = 0.0, 0.0
@@ -124,7 +124,7 @@ def _inside(i, place, given, weight, towards, moved, out):
 @inner
 def _outside(place, given, weight, before, after, moved, out):
     """before, after: how many items lie above the place, and below."""
-    x, anchors, steps, start, stop, alpha, up = given
+    _, anchors, steps, start, stop, alpha, up = given
     has_above, has_below = place > start, place < stop - 1
     if has_above:
         out[PULL, place - 1] += weight * before

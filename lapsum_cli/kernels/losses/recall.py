@@ -7,8 +7,8 @@ import numpy as np
 
 from ..jit import inner, uncounted
 from ..scalars.team import join, mine, team_sums
-from .along import by_parts
 from .parts import InParts, Loss, Round
+from .second import by_parts
 
 
 @uncounted
@@ -61,5 +61,5 @@ LOSS = Loss(
     sums=1,
     card_bytes=72,
     in_parts=InParts((Round(_missed),), _missed, _loss),
-    along=by_parts(_bend),
+    second=by_parts(_bend),
 )

@@ -6,8 +6,8 @@ import numpy as np
 
 from ..jit import uncounted
 from ..scalars.team import join, mine, team_sums
-from .along import by_parts
 from .parts import InParts, Loss, Round
+from .second import by_parts, ranks_diagonal
 
 
 @uncounted
@@ -96,6 +96,30 @@ def _bend(rankings, offsets, read, losses, bends):
             bend[i] = total / size if size > 0.0 else 0.0
 
 
+def _diagonal(loss, parts):
+    """Of c I + (a b' + b a') / s - 3 c a a' / |a|^2 for ranks, with s = |a|^3 |b|, c = <a, b> / s, at the scores."""
+    rankings, ranks, wanted = parts.rankings, parts.ranks, parts.target_ranks
+    a, b = (values - _each(rankings, _mean(rankings, values)) for values in (ranks, wanted))
+    aa, bb, ab = (_mean(rankings, x * y) * rankings.lengths for x, y in ((a, a), (b, b), (a, b)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        size = aa * np.sqrt(aa * bb)
+        own, across = np.where(size > 0, ab / size, 0.0), np.where(size > 0, 1.0 / size, 0.0)
+        along = np.where(size > 0, -3.0 * own / aa, 0.0)
+    to_a, to_b = (parts.kernels.along.ranks_along(parts.order, parts.alphas, values)[0] for values in (a, b))
+    more = _each(rankings, 2.0 * across) * to_a * to_b + _each(rankings, along) * to_a * to_a
+    return ranks_diagonal(parts, parts.upstreams[0], _each(rankings, own)) + more
+
+
+def _each(rankings, numbers):
+    return np.repeat(numbers, rankings.lengths)
+
+
+def _mean(rankings, values):
+    """Of the values of each ranking, which have some."""
+    sums = np.add.reduceat(np.append(values, 0.0), rankings.offsets[:-1])
+    return np.where(rankings.lengths > 0, sums / np.maximum(rankings.lengths, 1), 0.0)
+
+
 LOSS = Loss(
     spearman,
     reads=("ranks", "target_ranks"),
@@ -103,5 +127,5 @@ LOSS = Loss(
     sums=3,
     card_bytes=100,
     in_parts=InParts((Round(_totals), Round(_products)), _slopes, _loss),
-    along=by_parts(_bend),
+    second=by_parts(_bend, _diagonal),
 )

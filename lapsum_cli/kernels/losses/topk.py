@@ -11,8 +11,8 @@ from ..scalars.cut import log_share
 from ..scalars.functions import exp_nonpositive, log_one_minus
 from ..scalars.laplace import log_or_minus_inf
 from ..scalars.team import join, mine, team_sums
-from .along import by_parts
 from .parts import InParts, Loss, Round
+from .second import by_parts
 
 
 @uncounted
@@ -96,5 +96,5 @@ LOSS = Loss(
     sums=1,
     card_bytes=72,
     in_parts=InParts((Round(_entropies),), _entropies, _loss),
-    along=by_parts(_bend),
+    second=by_parts(_bend),
 )
