@@ -49,7 +49,7 @@ def loss(
 ) -> Any:
     """A loss of operations.LOSSES by its name; k and options as it takes them."""
     check_reduction(reduction)
-    operation = operation_of_loss(name, alpha, descending, k, options)
+    operation = loss_as_asked(name, alpha, descending, k, options)
     x, stage = _stages(name, x, groups)
     form, result = compute(operation, x, alpha, threads, device, k, target=target, stage=stage)
     return _reduced(form, result.losses, reduction)
@@ -72,7 +72,7 @@ def loss_vjp(
 ) -> Gradients:
     """Gradients of upstream * loss(name, x, target) with respect to the scores and alpha, in O(n) after sorts."""
     check_reduction(reduction)
-    operation = operation_of_loss(name, alpha, descending, k, {**options, "gradient": True, "grad_alpha": True})
+    operation = loss_as_asked(name, alpha, descending, k, {**options, "gradient": True, "grad_alpha": True})
     x, stage = _stages(name, x, groups)
     form, result = compute(operation, x, alpha, threads, device, k, target=target, stage=stage)
     if reduction == "none":
@@ -141,7 +141,7 @@ def _stages(name: str, x: Any, groups: Any) -> tuple[Any, Any]:
     return by_group(given[0], groups), given[1]
 
 
-def operation_of_loss(name: str, alpha: Any, descending: bool, k: Any, options: dict[str, Any]) -> Loss:
+def loss_as_asked(name: str, alpha: Any, descending: bool, k: Any, options: dict[str, Any]) -> Loss:
     """A loss as it is asked for; EACH stands for an alpha or a k of each ranking."""
     check_k(name, k)
     if entry_of(name).stages > 1:

@@ -15,7 +15,7 @@ from ..operations.loss import check_reduction
 from ..operations.operation import Derivatives
 from .functions import as_dtype, asked
 from .grouped import by_group
-from .losses import operation_of_loss
+from .losses import loss_as_asked
 
 
 def loss_hvp(
@@ -86,7 +86,7 @@ def _made(
 ) -> Any:
     """What is made of a loss that is reduced."""
     check_reduction(reduction)
-    operation = operation_of_loss(name, alpha, descending, k, options)
+    operation = loss_as_asked(name, alpha, descending, k, options)
     form, rankings, on = asked(operation, by_group(x, groups), alpha, threads, "cpu", k, target=target)
     upstream = np.ones(len(rankings))
     if reduction == "mean":

@@ -3,7 +3,7 @@
 LapsumError
 ├── OptionError (2)        a value that the operation cannot use; also a ValueError
 │   ├── RankingTooLarge    one ranking needs more than the whole memory budget; also a MemoryError
-│   └── NotDifferentiable  a derivative that is not computed; also a NotImplementedError, and so a RuntimeError
+│   └── NotDifferentiable  a derivative that is not known; also a NotImplementedError, and so a RuntimeError
 ├── DataError (65)         the scores or their file are wrong; also a ValueError
 │   └── BadRanking         one ranking of a batch; who reads the file knows its name
 ├── InputMissing (66)      there is nothing to read; also a FileNotFoundError
@@ -58,7 +58,7 @@ class RankingTooLarge(OptionError, MemoryError):
 
 
 class NotDifferentiable(OptionError, NotImplementedError):
-    """A derivative that is not computed, such as a second one."""
+    """A derivative that is not known, such as a third one."""
 
 
 class DataError(LapsumError, ValueError):

@@ -17,11 +17,13 @@ is told in time of a NaN among the scores, of an alpha that is not positive, or 
 results are NaN, and all gradients. A top-k of float32 scores there takes alphas of 1e-30 to 1e30.
 
 Results have the shape and dtype of x. float16 and bfloat16 are computed in float32; their ranks stay float32. A graph
-may be walked backward more than once (retain_graph), and with create_graph=True, but second derivatives are not
-computed: a graph that is differentiated twice raises, and so do derivatives forward (jvp, jacfwd). As many threads
-compute as PyTorch has. torch.compile and torch.export see operators, lapsum::forward and lapsum::backward, which the
-transforms of torch.func (vmap, grad, vjp, jacrev) and batches of gradients go through too; these compute the forward
-pass again on the way back. What cannot be used raises a LapsumError, such as a NaN among the scores.
+may be walked backward more than once (retain_graph) and differentiated twice (create_graph=True, double backward), and
+there are derivatives forward (jvp, jacfwd), of ranks, sorts and top-k by lapsum and of its own losses: in float64 on
+the CPU, and in O(n) after a sort. All else raises where it is differentiated twice, and so do third derivatives. Second
+derivatives jump where two scores are equal, or one lies at a threshold: the page `torch` says what there is then. As
+many threads compute as PyTorch has. torch.compile and torch.export see operators, lapsum::forward and lapsum::backward,
+which the transforms of torch.func (vmap, grad, vjp, jacrev, jacfwd, hessian) and batches of gradients go through too;
+these compute the forward pass again on the way back. What cannot be used raises a LapsumError, such as a NaN among the scores.
 
 >>> import torch
 >>> from lapsum_cli.torch import soft_topk
