@@ -17,7 +17,8 @@ from ..core.errors import BadRanking, OptionError
 from ..core.quantities import K
 from . import LossEntry, entry_of, loss_called, stages, units
 from .loss_choices import READS, LossChoices, check, chosen
-from .operation import GRADIENT, RANKING, SCORE, Along, Derivatives, Forward, Operation, Result, Slot, option
+from .method import Along
+from .operation import GRADIENT, RANKING, SCORE, Derivatives, Forward, Operation, Result, Slot, option
 from .softness import k_of, refuse_ks
 
 if TYPE_CHECKING:

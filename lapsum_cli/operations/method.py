@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Along(NamedTuple):
+    """How things move along a direction of the scores and k: the result, where it is; and what becomes of the gradients
+    of its product with an upstream one, scores (N,) and k (m,), None where there was none.
+    """
+
+    moved: Any
+    scores: Any = None
+    k: Any = None
 
 
 @dataclass(frozen=True)
@@ -18,7 +28,7 @@ class Way:
     devices: by name, those that it is computed on
     in_parts(operation, ranking) -> giant.LastPass: of one that no memory holds (giant.py); None where there is no way
     spills: whether that way keeps numbers on a disk, and not only sums
-    along(operation, rankings, state, upstream, towards, on) -> operation.Along: on a CPU, of scores in units of alpha,
+    along(operation, rankings, state, upstream, towards, on) -> Along: on a CPU, of scores in units of alpha,
            larger being better; None where second derivatives, and those forward, are not known
     """
 
@@ -30,7 +40,7 @@ class Way:
     devices: tuple[str, ...] = ("cpu",)
     in_parts: Callable[..., Any] | None = None
     spills: bool = True
-    along: Callable[..., Any] | None = None
+    along: Callable[..., Along] | None = None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ..core.errors import DeviceError, NotDifferentiable
 from ..core.quantities import Alpha, K
 from . import METHODS, padding, units
 from .choices import Choices, chosen
-from .method import Method, Way
+from .method import Along, Method, Way
 from .softness import DEFAULT_ALPHA, alphas_of, unit_bytes
 
 if TYPE_CHECKING:  # NumPy
@@ -52,16 +52,6 @@ class Derivatives(NamedTuple):
 
     scores: Array
     alpha: Any
-    k: Any = None
-
-
-class Along(NamedTuple):
-    """How things move along a direction of the scores and k: the result, where it is; and what becomes of the gradients
-    of its product with an upstream one, scores (N,) and k (m,), None where there was none.
-    """
-
-    moved: Array
-    scores: Any = None
     k: Any = None
 
 
@@ -257,9 +247,7 @@ class Operation:
     def along(
         self, rankings: Rankings, state: Any, upstream: Array | None, towards: Derivatives, on: DeviceWithKernels
     ) -> Along:
-        """How the result and the gradients for an upstream one move with the scores, in units of alpha, larger being
-        better: `along.derivatives` makes derivatives of it. NotDifferentiable where that is not known.
-        """
+        """How result and gradients move with scores in units of alpha, of which along.derivatives makes derivatives."""
         raise NotDifferentiable(f"{self.name} has no second derivatives, nor derivatives forward")
 
     def compute(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True) -> Result:
@@ -381,8 +369,7 @@ class ByMethod(Choices, Operation):
     ) -> Along:
         if self.way.along is None:
             raise NotDifferentiable(f"{self.name} by {self.method} has no second derivatives, nor derivatives forward")
-        made: Along = self.way.along(self, rankings, state, upstream, towards, on)
-        return made
+        return self.way.along(self, rankings, state, upstream, towards, on)
 
 
 def with_numbers(rankings: Rankings, first: int) -> Rankings:

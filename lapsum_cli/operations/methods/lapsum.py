@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from ...core.device import DeviceWithKernels
 from ...core.rankings import Array, Rankings
-from ..method import Method, Way
-from ..operation import Along, Derivatives, Forward
+from ..method import Along, Method, Way
+from ..operation import Derivatives, Forward
 
 
 class Sorted(NamedTuple):
