@@ -115,6 +115,12 @@ def hard_topk(x: np.ndarray, k: float) -> np.ndarray:
     return np.clip((k - above) / ties, 0, 1)
 
 
+def hard_quantile(x: np.ndarray, q: float) -> float:
+    """The sorted score at place (1 - q)(n - 1) from the best, or the nearest to it; midway the mean of two."""
+    place = (len(x) - 1) - q * (len(x) - 1)
+    return np.mean(-np.sort(-x)[[int(np.ceil(place - 0.5)), int(np.floor(place + 0.5))]])
+
+
 # Jacobians: a row for each result, a column for each score; then vectors of derivatives by k and by alpha.
 
 

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from ..core.errors import NotDifferentiable
 from ..operations.loss import Loss
-from ..operations.operation import PAIR, Operation
+from ..operations.operation import PAIR, RANKING, Operation
 from ..operations.permute import Permute
+from ..operations.quantile import Quantile
 from ..operations.rank import Rank
 from ..operations.sort import Sort
 from ..operations.topk import TopK
@@ -24,7 +25,7 @@ from .asked import TENSOR, operation_asked
 from .function import Call, Function, computed, gradients
 from .tensors import DTYPES
 
-KINDS: dict[str, type[Operation]] = {kind.name: kind for kind in (Rank, Sort, TopK, Permute, Loss)}
+KINDS: dict[str, type[Operation]] = {kind.name: kind for kind in (Rank, Sort, TopK, Quantile, Permute, Loss)}
 
 
 def words_of(kind: str, alpha: Any, k: Any, descending: bool, options: tuple[tuple[str, Any], ...]) -> str:
@@ -46,7 +47,7 @@ def _operation(words: str) -> Operation:
 def _words(operation: Any, has_alpha: bool, has_k: bool) -> str:
     """The same of an operation that there is."""
     options = operation.__getstate__()
-    ks, alpha = options.pop("ks", ()), options.pop("alpha", operation.alpha)
+    ks, alpha = options.pop(f"{operation.at.name}s", ()), options.pop("alpha", operation.alpha)
     options |= {name: getattr(operation, name) for name in ("method", "loss") if hasattr(operation, name)}
     k = TENSOR if has_k else (str(ks[0]) if ks else None)
     descending = options.pop("descending", operation.descending)
@@ -110,7 +111,8 @@ def _(x: Tensor, alpha: Tensor | None, k: Tensor | None, target: Tensor | None, 
     if "target" in operation.takes:
         dtype = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
         return x.new_empty(x.shape[:-1], dtype=dtype)
-    shape = [*x.shape, x.shape[-1]] if operation.gives[0].per == PAIR else x.shape
+    of_others = {PAIR: [*x.shape, x.shape[-1]], RANKING: x.shape[:-1]}
+    shape = of_others.get(operation.gives[0].per, x.shape)
     return x.new_empty(shape, dtype=getattr(torch, operation.dtype(DTYPES[x.dtype], x.shape[-1])))
 
 

@@ -78,7 +78,8 @@ def test_at_is_called_k_now(function, x, y):
 def test_files_take_the_direction_by_the_name_that_arrays_have(tmp_path, name):
     source, sink = tmp_path / "in.parquet", tmp_path / "out.parquet"
     pq.write_table(pa.table({"score": X, "y": Y}), source)
-    given = {"k": 1} if name == "topk" else {"loss": "spearman", "target": "y"} if name == "loss" else {}
+    of_it = {"topk": {"k": 1}, "quantile": {"q": 0.25}, "loss": {"loss": "spearman", "target": "y"}}
+    given = of_it.get(name, {})
     word = operation_called(name).direction
     assert word == ("largest" if name == "topk" else "descending")
     run_file(name, source, sink, force=True, **given, **{word: False})

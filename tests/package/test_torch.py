@@ -24,11 +24,11 @@ with warnings.catch_warnings():
 
 
 def takes_tensors(entry):
-    return entry.tensors and entry.per != "ranking"
+    return entry.tensors and not entry.needs_target
 
 
 def is_loss_of_tensors(entry):
-    return entry.tensors and entry.per == "ranking"
+    return entry.tensors and entry.needs_target
 
 
 def scores(shape=(2, 6), dtype=torch.float64):
