@@ -58,6 +58,9 @@ def _quantile(name, q, function="soft_quantile"):
         error=(2e-6, 1e-12),
         of="largest",
         options={"q": q} if function == "soft_quantile" else {},
+        gradient=(lambda x, v=1.0, *, q=q, **given: lapsum_cli.soft_quantile_vjp(x, q, v, **given))
+        if function == "soft_quantile"
+        else None,
         moves=True,
         devices=("cpu",),
         hard=lambda x, target, k: reference.hard_quantile(x, q),

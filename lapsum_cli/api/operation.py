@@ -80,7 +80,8 @@ def _take_beside(made: Any, names: Names, options: dict[str, Any]) -> None:
         raise OptionError(f"{made.name} takes no ⟨keep⟩")
     if not options.get("gradient") and any(options.get(f"grad_{what}") for what in ("alpha", "k", "q")):
         needed = "⟨upstream⟩" if "upstream" in made.takes else "⟨gradient=True⟩"
-        raise OptionError(f"⟨grad_alpha=True⟩ and ⟨grad_{made.at.name}=True⟩ need {needed}")
+        other = "⟨grad_q=True⟩" if "q" in made.takes else "⟨grad_k=True⟩"
+        raise OptionError(f"⟨grad_alpha=True⟩ and {other} need {needed}")
 
 
 def _parts(k: Any) -> list[str]:

@@ -32,8 +32,8 @@ def operation_asked(kind: type[Operation], alpha: Any, k: Any, descending: bool,
 
 
 def _constant(given: Any, kind: type[Alpha | K | Q]) -> Any:
-    """What all rankings share, as operation_of takes it; EACH for a tensor. What is neither a number nor a text is parsed
-    here: True is 1 where options that were given before are looked up.
+    """A number that all rankings share, as operation_of takes it; EACH for a tensor. What is no number and no text is
+    parsed here: True is 1 where options that were given before are looked up.
     """
     if isinstance(given, torch.Tensor) or (type(given) is str and given == TENSOR):
         return EACH

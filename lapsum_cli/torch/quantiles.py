@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -40,19 +43,31 @@ def soft_quantile(
     return made.unsqueeze(dim) if keepdim else made
 
 
-@seen_through
-def soft_median(x: torch.Tensor, **options: Any) -> torch.Tensor:
-    """Soft median of every ranking, with the options of soft_quantile; approximates  x.quantile(0.5)."""
-    return soft_quantile(x, 0.5, **options)
+def _at(q: float, name: str, about: str) -> Callable[..., torch.Tensor]:
+    """The quantile at one q as a function of its own; about: what it is, for its help."""
+
+    @functools.wraps(soft_quantile)
+    def found(x: torch.Tensor, **options: Any) -> torch.Tensor:
+        return soft_quantile(x, q, **options)
+
+    signature = inspect.signature(soft_quantile)
+    given = [parameter for parameter in signature.parameters.values() if parameter.name != "q"]
+    found.__name__ = found.__qualname__ = name
+    found.__doc__ = about
+    found.__signature__ = signature.replace(parameters=given)  # type: ignore[attr-defined]
+    return found
 
 
-@seen_through
-def soft_max(x: torch.Tensor, **options: Any) -> torch.Tensor:
-    """Soft maximum of every ranking, alpha (x / alpha).logsumexp(-1), with the options of soft_quantile."""
-    return soft_quantile(x, 1.0, **options)
-
-
-@seen_through
-def soft_min(x: torch.Tensor, **options: Any) -> torch.Tensor:
-    """Soft minimum of every ranking, -alpha (-x / alpha).logsumexp(-1), with the options of soft_quantile."""
-    return soft_quantile(x, 0.0, **options)
+soft_median = _at(
+    0.5,
+    "soft_median",
+    "Soft median of every ranking, with the options of soft_quantile; approximates  x.quantile(0.5).",
+)
+soft_max = _at(
+    1.0,
+    "soft_max",
+    "Soft maximum of every ranking: alpha (x / alpha).logsumexp(-1); with the options of soft_quantile.",
+)
+soft_min = _at(
+    0.0, "soft_min", "Soft minimum of every ranking: -alpha (-x / alpha).logsumexp(-1); options of soft_quantile."
+)
