@@ -58,6 +58,8 @@ _HOME = {
     "soft_sort": "api.functions",
     "soft_sort_vjp": "api.functions",
     "soft_topk": "api.functions",
+    "soft_topk_values": "api.best",
+    "soft_topk_values_vjp": "api.best",
     "soft_topk_vjp": "api.functions",
     "spearman_loss": "api.losses",
     "spearman_loss_vjp": "api.losses",

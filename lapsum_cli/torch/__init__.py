@@ -51,6 +51,7 @@ from ..operations.topk import TopK
 from ..operations.warm import warm
 from .asked import operation_asked
 from .axes import Lying, StraightThrough, brought, option_brought, target_brought
+from .best import soft_topk_values
 from .function import Call, Function
 from .places import NOTHING, device_of
 from .quantiles import soft_max, soft_median, soft_min, soft_quantile
@@ -70,6 +71,7 @@ __all__ = [
     "soft_rank",
     "soft_sort",
     "soft_topk",
+    "soft_topk_values",
     "spearman_loss",
     "topk_loss",
 ]
