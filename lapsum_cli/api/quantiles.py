@@ -79,7 +79,9 @@ def soft_quantile_vjp(
     weights = form.per_ranking("upstream", upstream)
     found = {slot.name: values for slot, values in result.values.items()}
     with np.errstate(over="ignore", invalid="ignore"):
-        scores = np.multiply(found[GRADIENT], np.repeat(weights, form.rankings.lengths), dtype=np.float64)
+        scores = found[GRADIENT]
+        if (weights != 1).any():
+            scores *= np.repeat(weights, form.rankings.lengths).astype(scores.dtype, copy=False)
         ends = (np.where(weights != 0, found[f"{GRADIENT}_{name}"] * weights, 0.0) for name in ("q", "alpha"))
         return QuantileGradients(form.scores(as_dtype(scores, form.dtype)), *map(form.each, ends))
 

@@ -55,7 +55,7 @@ def _gradients(values, offsets, first, last, upstream, cuts, alphas, rates, sign
             ends[:, r] = 0.0
             continue
         total = _sum(x, sign, cut, rates[r], buffers)
-        moment = _write(x, sign, cut, rates[r], v / total, buffers, g)
+        moment = _write(x, sign, cut, rates[r], v / total, x.size <= BLOCK, buffers, g)
         ends[0, r] = _to_k(cut, alphas[r], sign, total) * v if v != 0.0 else 0.0
         ends[1, r] = -sign * moment if moment != 0.0 else 0.0
 
@@ -99,7 +99,7 @@ def _sum_part(x, sign, cut, rate, buffers):
 
 @uncounted
 def _write_part(x, sign, cut, rate, factor, buffers, g):
-    return _write(x, sign, cut, rate, factor, buffers, g)
+    return _write(x, sign, cut, rate, factor, False, buffers, g)
 
 
 @uncounted
@@ -123,14 +123,15 @@ def _sum(x, sign, cut, rate, buffers):
 
 
 @within
-def _write(x, sign, cut, rate, factor, buffers, g):
-    """The scaled e_i times a factor, and the sum of these times (x_i - b) / alpha."""
+def _write(x, sign, cut, rate, factor, is_there, buffers, g):
+    """The scaled e_i times a factor, and the sum of these times (x_i - b) / alpha; is_there: what `_sum` leaves."""
     share_below, share_above, _ = to_the_larger(cut[2], cut[3])
     distance, e, is_above = buffers[0], buffers[1], buffers[2]
     from_neighbours, above_b, below_b = 0.0, 0.0, 0.0
     for start in range(0, x.size, BLOCK):
         here, part = x[start : start + BLOCK], g[start : start + BLOCK]
-        distances(here, sign, cut, (share_below, share_above), rate, distance, e, is_above)
+        if not is_there:
+            distances(here, sign, cut, (share_below, share_above), rate, distance, e, is_above)
         _times(e, x.dtype.type(factor), part)
         moments_of(part, distance, is_above, e)
         above, moments = totals(is_above, e, part.size)
