@@ -1,4 +1,4 @@
-"""Differentiable ranks, sorting, top-k and permutations, for arrays and for files of ranking scores.
+"""Differentiable ranks, sorting, top-k, quantiles and permutations, for arrays and for files of ranking scores.
 
 >>> from lapsum_cli import soft_rank, soft_topk
 >>> soft_rank([3.0, 1.0, 2.0], alpha=0.1).round(3).tolist()
@@ -25,9 +25,12 @@ _HOME = {
     "OptionError": "core.errors",
     "OutputError": "core.errors",
     "Permute": "operations.permute",
+    "Q": "core.quantities",
+    "Quantile": "operations.quantile",
+    "QuantileGradients": "api.quantiles",
     "Rank": "operations.rank",
-    "RankingTooLarge": "core.errors",
     "Rankings": "core.rankings",
+    "RankingTooLarge": "core.errors",
     "Sort": "operations.sort",
     "TopK": "operations.topk",
     "TopKGradients": "api.functions",
@@ -43,13 +46,23 @@ _HOME = {
     "recall_loss": "api.losses",
     "recall_loss_vjp": "api.losses",
     "run_file": "api.files",
+    "soft_max": "api.quantiles",
+    "soft_max_vjp": "api.quantiles",
+    "soft_median": "api.quantiles",
+    "soft_median_vjp": "api.quantiles",
+    "soft_min": "api.quantiles",
+    "soft_min_vjp": "api.quantiles",
     "soft_permutation": "api.permutations",
     "soft_permutation_vjp": "api.permutations",
+    "soft_quantile": "api.quantiles",
+    "soft_quantile_vjp": "api.quantiles",
     "soft_rank": "api.functions",
     "soft_rank_vjp": "api.functions",
     "soft_sort": "api.functions",
     "soft_sort_vjp": "api.functions",
     "soft_topk": "api.functions",
+    "soft_topk_values": "api.best",
+    "soft_topk_values_vjp": "api.best",
     "soft_topk_vjp": "api.functions",
     "spearman_loss": "api.losses",
     "spearman_loss_vjp": "api.losses",

@@ -35,9 +35,38 @@ def _hard_permutation(x, *_):
 
 
 def _flat_sort(x, k, alpha):
-    """The mean, and alpha times the quantiles of the Laplace distribution."""
-    u = 1 - (np.arange(len(x)) + 0.5) / len(x)
+    return _flat(x, np.arange(len(x)) + 0.5, alpha)
+
+
+def _flat(x, ks, alpha):
+    """The mean, and alpha times the quantiles of the Laplace distribution, of thresholds at ks."""
+    u = 1 - ks / len(x)
     return x.mean() + alpha * np.where(u <= 0.5, np.log(2 * u), -np.log(2 - 2 * u))
+
+
+def _quantile(name, q, function="soft_quantile"):
+    """The entry of one quantile, by the function that takes q, or has it."""
+
+    def k_of(n):
+        return 0.5 + (1 - q) * (n - 1)
+
+    return Entry(
+        name,
+        function,
+        lambda x, alpha, descending=True, **_: reference.quantile(x, q, alpha, descending),
+        per="ranking",
+        error=(2e-6, 1e-12),
+        of="largest",
+        options={"q": q} if function == "soft_quantile" else {},
+        gradient=(lambda x, v=1.0, *, q=q, **given: lapsum_cli.soft_quantile_vjp(x, q, v, **given))
+        if function == "soft_quantile"
+        else None,
+        moves=True,
+        curved=False,
+        devices=("cpu",),
+        hard=lambda x, target, k: reference.hard_quantile(x, q),
+        flat=lambda x, k, alpha: _flat(x, k_of(len(x)), alpha),
+    )
 
 
 _MEMBERSHIP = {
@@ -105,6 +134,10 @@ OPERATIONS = [
             "flat": lambda x, k, alpha: np.full(len(x), np.log(k / len(x))),
         },
     ),
+    _quantile("quantile", 0.25),
+    _quantile("median", 0.5, "soft_median"),
+    _quantile("max", 1.0, "soft_max"),
+    _quantile("min", 0.0, "soft_min"),
     Entry(
         "permutation",
         "soft_permutation",
@@ -124,6 +157,7 @@ OF_THE_MENU = {  # functions, as operations
     "soft_sort": "sort",
     "soft_topk": "topk",
     "log_soft_topk": "topk",
+    "soft_quantile": "quantile",
     "soft_permutation": "permute",
 }
 
@@ -273,7 +307,7 @@ def has_jacobian(entry: Entry) -> bool:
 
 
 def is_no_loss(entry: Entry) -> bool:
-    return entry.per != "ranking"
+    return not entry.needs_target
 
 
 def is_of_scores(entry: Entry) -> bool:
@@ -281,4 +315,4 @@ def is_of_scores(entry: Entry) -> bool:
 
 
 def is_loss(entry: Entry) -> bool:
-    return entry.per == "ranking"
+    return entry.needs_target

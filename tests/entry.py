@@ -112,7 +112,7 @@ class Entry:
         named = {self.direction: descending != self.reverse, **self.options, **given}
         if self.k == "keyword":
             named["k"] = k
-        if self.per == "ranking" and reduction is not None:
+        if self.needs_target and reduction is not None:
             named["reduction"] = reduction
         return function(*positional, **named)
 

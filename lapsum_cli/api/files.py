@@ -57,6 +57,7 @@ def run_file(
     alpha_column: str | None = None,
     k: Any = None,
     k_column: str | None = None,
+    q: Any = None,
     group: Any = None,
     score: str | None = None,
     columns: str | None = None,
@@ -91,8 +92,8 @@ def run_file(
     """Apply an operation to a file of any size, as the command does; returns what was done (rows, rankings, scores), or
     the result itself for sink="arrow".
 
-    operation  "rank", "sort", "topk", "permute", or "loss" with loss="spearman" or another of operations.LOSSES, a
-               metric such as "ndcg@10" (METRICS), or several, "ndcg,spearman,mrr"
+    operation  "rank", "sort", "topk", "quantile", "permute", or "loss" with loss="spearman" or another of
+               operations.LOSSES, a metric such as "ndcg@10" (METRICS), or several, "ndcg,spearman,mrr"
     source     a path, a glob, a directory of Parquet, here or as s3://bucket/x; "-" for standard input; a table in
                memory, or a stream of one: Arrow, pandas, Polars, DuckDB, and whatever else has __arrow_c_stream__; or a
                list of these
@@ -100,6 +101,7 @@ def run_file(
                pyarrow.Table, with how it was made in its metadata (lapsum); None writes to standard output
     alpha, k   as the command takes them, such as 0.1, "0.1std", "0.15mad", 10, "10%", "10,100"; or the columns that
                hold them
+    q          which quantiles, from 0 to 1, such as 0.5 or "0.5,0.9"
     group      a column name or several; score a column name; columns a pattern of score columns (wide tables)
     column     the name of the result's column
     upstream   the column of a gradient with respect to the result, for that with respect to the scores; target that of
@@ -139,7 +141,7 @@ def run_file(
     sources = _inputs(source if isinstance(source, list | tuple) else [source])
     held = InMemory() if isinstance(sink, str) and sink == IN_MEMORY else None
     check_reduction(reduction)
-    made = make_operation(operation, alpha, k, names, **options)
+    made = make_operation(operation, alpha, k, names, q=q, **options)
     made = replace(made, force=True) if force and isinstance(made, ByMethod | Loss) else made
     made = made.forced() if force and isinstance(made, Losses) else made
     asked = Asked(nan, column, reduction, item)

@@ -30,7 +30,7 @@ import numpy as np
 
 from .. import devices
 from ..core.errors import OptionError
-from ..core.quantities import Alpha, K
+from ..core.quantities import Alpha, K, Q
 from ..core.rankings import Rankings, is_on_card
 from ..core.tensors import is_tensor
 from ..operations import METHODS, suspicions
@@ -241,11 +241,11 @@ def log_soft_topk_vjp(
     return _topk_gradients(own, by_group(x, groups), k, upstream, alpha, largest, threads, device)
 
 
-_PARSE = {"alpha": Alpha.parse, "k": K.parse}
+_PARSE = {"alpha": Alpha.parse, "k": K.parse, "q": Q.parse}
 
 
 def of_all(name: str, given: Any) -> Any:
-    """An option that all rankings share, alpha or k; EACH where they have one each."""
+    """An option that all rankings share, alpha, k or q; EACH where they have one each."""
     if given is None or isinstance(given, str) or type(given) in (float, int):
         return given
     if _is_each(given):
@@ -325,7 +325,9 @@ def compute(
     results: bool = True,
     stage: Any = None,
 ) -> tuple[Form, Result]:
-    """The form of x, and every slot that the operation gives for its rankings; results: whether its own is read."""
+    """The form of x, and every slot that the operation gives for its rankings; results: whether its own is read. k: of
+    a quantile q.
+    """
     form, rankings, on = asked(operation, x, alpha, threads, device, k, upstream, target, stage)
     result = on.compute(operation, rankings, results)
     on.wait()
@@ -356,7 +358,8 @@ def asked(
     form = rankings_of(x)
     rankings = form.rankings
     refuse_nan(rankings, "the score", on)
-    each = {name: form.per_ranking(name, given) for name, given in (("alpha", alpha), ("k", k)) if _is_each(given)}
+    own_numbers = (("alpha", alpha), (operation.at.name, k))
+    each = {name: form.per_ranking(name, given) for name, given in own_numbers if _is_each(given)}
     of_scores, own = rankings.values.dtype, np.float64
     given_beside = (("upstream", upstream, of_scores), ("target", target, own), (STAGE, stage, of_scores))
     beside = {name: form.per_score(name, given, dtype, on) for name, given, dtype in given_beside if given is not None}

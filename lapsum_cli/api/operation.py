@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from ..core.errors import OptionError
-from ..core.quantities import Alpha, K
+from ..core.quantities import Alpha, K, Q
 from ..core.renamed import renamed
 from ..operations import METHODS, operation_called
 from ..operations.loss import Loss, check_stages
@@ -23,6 +23,7 @@ def make_operation(name: str, alpha: Any, k: Any, names: Names, **options: Any) 
     if alpha is not None:
         options["alpha"] = Alpha.parse(alpha)
     _take_k(made, k, names, options)
+    _take_q(made, options)
     _take_beside(made, names, options)
     options = {key: value for key, value in renamed(options, "descending", made.direction).items() if value is not None}
     known = {made.direction if field.name == "descending" else field.name for field in fields(made)}
@@ -52,6 +53,15 @@ def _take_k(made: Any, k: Any, names: Names, options: dict[str, Any]) -> None:
         options["ks"] = tuple(K.parse(part) for part in _parts(k))
 
 
+def _take_q(made: Any, options: dict[str, Any]) -> None:
+    """Which quantiles."""
+    q = options.pop("q", None)
+    if (q is not None) != ("q" in made.takes):
+        raise OptionError(f"{made.name} takes no q" if q is not None else "quantile needs ⟨q⟩, such as ⟨q=0.5⟩")
+    if q is not None:
+        options["qs"] = tuple(Q.parse(part) for part in _parts(q))
+
+
 def _take_beside(made: Any, names: Names, options: dict[str, Any]) -> None:
     """An upstream gradient, the target of a loss, or columns to keep."""
     has_target = "target" in made.takes
@@ -60,21 +70,22 @@ def _take_beside(made: Any, names: Names, options: dict[str, Any]) -> None:
             check_stages(name, 1)
     if has_target and names.target is None:
         raise OptionError("loss needs ⟨target⟩, the column of what the scores should order")
-    if has_target and names.upstream is not None:
-        raise OptionError("loss takes no ⟨upstream⟩; ⟨gradient=True⟩ writes the gradient of the loss")
+    if names.upstream is not None and made.takes and "upstream" not in made.takes and made.name != "permute":
+        raise OptionError(f"{made.name} takes no ⟨upstream⟩; ⟨gradient=True⟩ writes the gradient of the {made.name}")
     if not has_target and names.target is not None:
         raise OptionError(f"{made.name} takes no target")
     if not has_target and names.upstream is not None:
         options["gradient"] = True
     if names.keep and "keep" not in made.takes:
         raise OptionError(f"{made.name} takes no ⟨keep⟩")
-    if not options.get("gradient") and (options.get("grad_alpha") or options.get("grad_k")):
-        needed = "⟨gradient=True⟩" if has_target else "⟨upstream⟩"
-        raise OptionError(f"⟨grad_alpha=True⟩ and ⟨grad_k=True⟩ need {needed}")
+    if not options.get("gradient") and any(options.get(f"grad_{what}") for what in ("alpha", "k", "q")):
+        needed = "⟨upstream⟩" if "upstream" in made.takes else "⟨gradient=True⟩"
+        other = "⟨grad_q=True⟩" if "q" in made.takes else "⟨grad_k=True⟩"
+        raise OptionError(f"⟨grad_alpha=True⟩ and {other} need {needed}")
 
 
 def _parts(k: Any) -> list[str]:
-    """Several k: "10,100", or a list of them."""
+    """Several k, or q: "10,100", or a list of them."""
     return [str(part) for part in k] if isinstance(k, list | tuple) else str(k).split(",")
 
 

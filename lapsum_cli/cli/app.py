@@ -40,7 +40,7 @@ class _Group(TyperGroup):
 
 app = typer.Typer(
     cls=_Group,
-    help="Differentiable ranks, sorting, top-k and permutations, their losses and gradients, for files of scores.",
+    help="Differentiable ranks, sorting, top-k, quantiles and permutations, losses and gradients, for files of scores.",
     epilog="Start with: lapsum rank scores.parquet -o ranks.parquet",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -219,6 +219,19 @@ def k(
     """k of every ranking."""
 
 
+def q(
+    q: Annotated[
+        str | None,
+        typer.Option(
+            "--q",
+            metavar="Q",
+            help="Which quantile, from 0, the minimum, to 1, the maximum: 0.5, the median, or 0.5,0.9 for two columns.",
+        ),
+    ] = None,
+) -> None:
+    """Which quantiles."""
+
+
 def upstream(
     upstream: Annotated[
         str | None,
@@ -308,6 +321,7 @@ def keep(
 
 TAKES: dict[str, Callable[..., None]] = {  # by need
     "k": k,
+    "q": q,
     "upstream": upstream,
     "target": loss,
     "item": item,

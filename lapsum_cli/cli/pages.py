@@ -15,7 +15,7 @@ PAGES = {
     "alpha": "how soft a result is, and how to choose it",
     "methods": "every operator of the field, and which one to take",
     "losses": "rankings against labels, clicks or another target",
-    "gradients": "back through a rank, sort, top-k or permutation",
+    "gradients": "back through a rank, sort, top-k, quantile or permutation",
     "python": "arrays, columns of frames, files, tensors",
     "formats": "what is read and written, and exit codes",
     "memory": "how a file of any size keeps to --memory",

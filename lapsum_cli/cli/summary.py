@@ -32,7 +32,7 @@ def what_was_done(name: str, counts: Any, output: str | None) -> Iterator[str]:
     rankings = "1 ranking" if counts.rankings == 1 else f"{counts.rankings} rankings"
     each = f", {counts.written / max(counts.rankings, 1):.3g} a ranking"
     left = f", {counts.written} of {counts.rows} rows kept{each}" if counts.written < counts.rows else ""
-    if name in ("permute", "loss"):
+    if name in ("permute", "loss", "quantile"):
         left = ", 1 row" if counts.written == 1 else f", {counts.written} rows"
     yield f"{counts.scores} scores in {rankings}{left}{written}"
 

@@ -1,10 +1,11 @@
-"""Numbers that carry a unit: how soft, and how many."""
+"""Numbers that carry a unit or a bound: how soft, how many, and which quantile."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar, Self
 
 from .errors import OptionError
 
@@ -54,6 +55,8 @@ class K:
     value: float
     percent: bool = False
 
+    name: ClassVar[str] = "k"
+
     def __post_init__(self) -> None:
         if not 0 <= self.value < math.inf:
             raise OptionError(f"k must be 0 or more and finite, got {self.value:g}")
@@ -68,6 +71,27 @@ class K:
 
     def __str__(self) -> str:
         return f"{self.value:.15g}{'%' if self.percent else ''}"
+
+
+@dataclass(frozen=True)
+class Q:
+    """Which quantile: the share of a ranking's scores that lie below it, from 0 to 1."""
+
+    value: float
+
+    name: ClassVar[str] = "q"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.value <= 1:
+            raise OptionError(f"q must be from 0 to 1, got {self.value:g}")
+
+    @classmethod
+    def parse(cls, text: str | float) -> Self:
+        """Of a number, or of a text such as 0.9; OptionError where it is none."""
+        return cls(_number(text, (), "q must be a number from 0 to 1, such as 0.9")[0])
+
+    def __str__(self) -> str:
+        return f"{self.value:.15g}"
 
 
 def _number(text: str | float, units: tuple[str, ...], rule: str) -> tuple[float, str]:

@@ -91,6 +91,12 @@ def sort(x: np.ndarray, alpha: float, descending: bool = True) -> np.ndarray:
     return (np.longdouble(x[0]) - _up(descending) * alpha * z[:, 0]).astype(np.float64)
 
 
+def quantile(x: np.ndarray, q: float, alpha: float, descending: bool = True) -> float:
+    """The threshold of the soft top 1/2 + (1 - q)(n - 1), whichever end is best."""
+    k = 0.5 + (len(x) - 1) - q * (len(x) - 1)
+    return float(np.longdouble(x[0]) - alpha * distances(x, [k], alpha, True)[0, 0])
+
+
 def permutation(x: np.ndarray, alpha: float, descending: bool = True) -> np.ndarray:
     """P[i, l]: what the membership of item i gains from the soft top l to the soft top l + 1, l = 0 .. n - 1."""
     inner = laplace_cdf(distances(x, np.arange(1, len(x)), alpha, descending))
@@ -107,6 +113,12 @@ def hard_topk(x: np.ndarray, k: float) -> np.ndarray:
     above = np.array([np.sum(x > xi) for xi in x])
     ties = np.array([np.sum(x == xi) for xi in x])
     return np.clip((k - above) / ties, 0, 1)
+
+
+def hard_quantile(x: np.ndarray, q: float) -> float:
+    """The sorted score at place (1 - q)(n - 1) from the best, or the nearest to it; midway the mean of two."""
+    place = (len(x) - 1) - q * (len(x) - 1)
+    return np.mean(-np.sort(-x)[[int(np.ceil(place - 0.5)), int(np.floor(place + 0.5))]])
 
 
 # Jacobians: a row for each result, a column for each score; then vectors of derivatives by k and by alpha.
@@ -140,6 +152,15 @@ def sort_jacobian(x: np.ndarray, alpha: float, descending: bool = True) -> tuple
     z = distances(x, np.arange(len(x)) + 0.5, alpha, descending)
     q = _softmax(-np.abs(z))
     return q, -_up(descending) * (q * z).sum(axis=1)
+
+
+def quantile_jacobian(
+    x: np.ndarray, q: float, alpha: float, descending: bool = True
+) -> tuple[np.ndarray, float, float]:
+    """d b / d x_j = softmax_j(-|b - x_j| / alpha), d b / d q = (n - 1) alpha / sum f, d b / d alpha = -<softmax, z>."""
+    z = distances(x, [0.5 + (len(x) - 1) - q * (len(x) - 1)], alpha, True)[0]
+    s = _softmax(-np.abs(z))
+    return s, float((len(x) - 1) * alpha / laplace_pdf(z).sum()), float(-s @ z)
 
 
 def topk_jacobian(

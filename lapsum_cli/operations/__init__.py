@@ -3,6 +3,7 @@
     rank     soft rank          r_i = base + sum over j != i of F((x_j - x_i) / alpha)
     sort     soft sort          y_l = the t at which sum over j of F((x_j - t) / alpha) = l - 1/2
     topk     soft top-k         p_i = F((x_i - b) / alpha), b such that the p_i sum to k; or log p_i
+    quantile soft quantile      the t at which sum over j of F((x_j - t) / alpha) = 1/2 + (1 - q)(n - 1)
     permute  soft permutation   P_il = F((x_i - b_l) / alpha) - F((x_i - b_l-1) / alpha), the b of the tops l and l - 1
     loss     of these           against a target, see LOSSES
 
@@ -64,6 +65,7 @@ OPERATIONS = {
     "rank": Entry("lapsum_cli.operations.rank", "Rank"),
     "sort": Entry("lapsum_cli.operations.sort", "Sort"),
     "topk": Entry("lapsum_cli.operations.topk", "TopK"),
+    "quantile": Entry("lapsum_cli.operations.quantile", "Quantile"),
     "permute": Entry("lapsum_cli.operations.permute", "Permute"),
     "loss": Entry("lapsum_cli.operations.loss", "Loss"),
 }
@@ -72,7 +74,7 @@ METHODS = {
     "lapsum": MethodEntry(
         "lapsum_cli.operations.methods.lapsum",
         "sums of Laplace distributions, inverted in closed form (ICML 2025)",
-        ("rank", "sort", "topk", "permute"),
+        ("rank", "sort", "topk", "quantile", "permute"),
     ),
     "dftopk": MethodEntry(
         "lapsum_cli.operations.methods.dftopk",
@@ -160,7 +162,7 @@ METHODS = {
     "hard": MethodEntry(
         "lapsum_cli.operations.methods.hard",
         "hard results, whose ties share, with the gradients that they have",
-        ("rank", "sort", "topk"),
+        ("rank", "sort", "topk", "quantile"),
     ),
     "isotonic": MethodEntry(
         "lapsum_cli.operations.methods.isotonic",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from ..core.device import DeviceWithKernels
 from ..core.errors import DeviceError, NotDifferentiable
-from ..core.quantities import Alpha, K
+from ..core.quantities import Alpha, K, Q
 from . import METHODS, padding, units
 from .choices import Choices, chosen
 from .method import Along, Method, Way
@@ -115,7 +115,8 @@ class Operation:
     direction: ClassVar[str] = "descending"  # what users call the option whose True is best first
     about: ClassVar[str] = ""  # a line, for a list of operations
     result: ClassVar[str] = ""  # the slot of the result
-    takes: ClassVar[tuple[str, ...]] = ()  # what it needs besides scores: of "k", "upstream", "target", "item"
+    takes: ClassVar[tuple[str, ...]] = ()  # what it needs besides scores: of "k", "q", "upstream", "target", "item"
+    at: ClassVar[type[K | Q]] = K  # the number that each ranking may have, beside alpha
     in_pieces: ClassVar[bool] = True  # some rankings can be computed apart from the others
     of_constant: ClassVar[float | None] = None  # alpha of a constant ranking; None where its gradient is 0 instead
     in_scores: ClassVar[tuple[str, ...]] = ()  # slots in the unit of the scores
@@ -261,7 +262,8 @@ class Operation:
             if self.gradient:
                 upstream = of_k.beside["upstream"] if "upstream" in self.takes else None
                 scores, alpha, to_k = self.backward(of_k, forward.state, upstream, on)
-                found |= {GRADIENT: on.home(scores, rankings), f"{GRADIENT}_alpha": alpha, f"{GRADIENT}_k": to_k}
+                found |= {GRADIENT: on.home(scores, rankings), f"{GRADIENT}_alpha": alpha}
+                found[f"{GRADIENT}_{self.at.name}"] = to_k
             found |= on.here_numbers({name: found[name] for name in self._numbers})
             made |= {slot: found[slot.name] for slot in made if slot.k == k}
             result.losses = found.get("loss")
@@ -382,7 +384,7 @@ def with_numbers(rankings: Rankings, first: int) -> Rankings:
 def operation_of(kind: type[Operation], alpha: Any, descending: bool, *, k: Any = EACH, **options: Any) -> Operation:
     """An operation, which is made once for the same options, so that it knows its kernels and slots from then on.
 
-    alpha, k  as a user gave them, or parsed; EACH where they are none of the operation's
+    alpha, k  as a user gave them, or parsed; EACH where they are none of the operation's; k of a quantile is its q
     """
     try:
         return _kept(kind, alpha, descending, k, **options)
@@ -392,7 +394,7 @@ def operation_of(kind: type[Operation], alpha: Any, descending: bool, *, k: Any 
 
 def _make(kind: type[Operation], alpha: Any, descending: bool, k: Any, **options: Any) -> Operation:
     if k is not EACH:
-        options["ks"] = (k if isinstance(k, K) else K.parse(k),)
+        options[f"{kind.at.name}s"] = (k if isinstance(k, kind.at) else kind.at.parse(k),)
     of_all = Alpha(1.0) if alpha is EACH else alpha
     return kind(of_all if isinstance(of_all, Alpha) else Alpha.parse(of_all), descending, **options)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from ..core.device import Device
-from ..core.quantities import Alpha, K
+from ..core.quantities import Alpha, K, Q
 from . import LOSSES, METHODS, OPERATIONS, giant, method_called, operation_called
 from .loss import Loss
 from .operation import ByMethod, Operation
@@ -119,11 +119,13 @@ def every_operation() -> list[Operation]:
             found += [Loss(loss=loss, gradient=on).on_a_tiny_ranking() for loss in LOSSES for on in (False, True)]
             continue
         kind = cast(type[ByMethod], operation_called(name))
+        has_gradient = bool({"upstream", "q"} & {*kind.takes})  # of a command
         for method, entry in METHODS.items():
             if name in entry.operations:
                 given: dict[str, Any] = {"ks": (K(1.0),)} if "k" in kind.takes and entry.takes_k else {}
                 has_logs = name == "topk" and "members" not in method_called(method, name).lacks
+                given |= {"qs": (Q(0.5),)} if "q" in kind.takes else {}
                 for of_logs in [{}, {"log": True}] if has_logs else [{}]:
                     given |= of_logs
-                    found += [kind(method=method, gradient=on, **given) for on in (False, "upstream" in kind.takes)]
+                    found += [kind(method=method, gradient=on, **given) for on in (False, has_gradient)]
     return found

@@ -28,7 +28,10 @@ SCORE_NAMES = ("score", "scores", "sim", "similarity", "pred", "prediction", "pr
 SCORE_WORDS = (*SCORE_NAMES, "preds", "prob", "probs", "proba")
 
 # How columns begin that are results of ours.
-RESULTS = ("soft_rank", "soft_sort", "soft_topk", "log_soft_topk", "grad", "threshold", "probability", "loss")
+RESULTS = (
+    *("soft_rank", "soft_sort", "soft_topk", "log_soft_topk", "soft_quantile"),
+    *("grad", "threshold", "probability", "loss"),
+)
 
 _BETWEEN_WORDS = re.compile(r"[\W_]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 

@@ -54,8 +54,10 @@ from ..operations.topk import TopK
 from ..operations.warm import warm
 from .asked import operation_asked
 from .axes import Lying, StraightThrough, brought, option_brought, target_brought
+from .best import soft_topk_values
 from .function import Call, Function
 from .places import NOTHING, device_of
+from .quantiles import soft_max, soft_median, soft_min, soft_quantile
 from .surroundings import seen_through
 from .tensors import check_option, check_scores, check_target, is_transformed, of_queries
 
@@ -64,10 +66,15 @@ __all__ = [
     "ndcg_loss",
     "permutation_loss",
     "recall_loss",
+    "soft_max",
+    "soft_median",
+    "soft_min",
     "soft_permutation",
+    "soft_quantile",
     "soft_rank",
     "soft_sort",
     "soft_topk",
+    "soft_topk_values",
     "spearman_loss",
     "topk_loss",
 ]
@@ -322,7 +329,7 @@ def _made(
         given = (kind.name, x, alpha, k, descending, tuple(options.items()), target)
         return operators.reduced(operators.traced(*given), reduction)
     operation = operation_asked(kind, alpha, k, descending, options)
-    alphas, ks = check_option("alpha", alpha, x), check_option("k", k, x)
+    alphas, ks = check_option("alpha", alpha, x), check_option(kind.at.name, k, x)
     if is_transformed():
         from . import operators
 

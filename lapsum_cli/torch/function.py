@@ -47,7 +47,7 @@ def computed(
         rows = rows_of(x)
         each = {
             name: per_ranking(given, leading, x.device)
-            for name, given in (("alpha", alpha), ("k", k))
+            for name, given in (("alpha", alpha), (operation.at.name, k))
             if given is not None
         }
         dtype = getattr(torch, operation.dtype(DTYPES[x.dtype], x.shape[-1]))

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..operations.loss import Loss
 from ..operations.operation import Operation
 from ..operations.permute import Permute
+from ..operations.quantile import Quantile
 from ..operations.rank import Rank
 from ..operations.sort import Sort
 from ..operations.topk import TopK
@@ -25,7 +26,7 @@ from .second import along as derivatives_along
 from .second import result_dtype, result_shape
 from .transforms import Back, Tangent, Transformed, if_given, moved_gradients, refuse_third, second_along
 
-KINDS: dict[str, type[Operation]] = {kind.name: kind for kind in (Rank, Sort, TopK, Permute, Loss)}
+KINDS: dict[str, type[Operation]] = {kind.name: kind for kind in (Rank, Sort, TopK, Quantile, Permute, Loss)}
 
 
 def words_of(kind: str, alpha: Any, k: Any, descending: bool, options: tuple[tuple[str, Any], ...]) -> str:
@@ -47,7 +48,7 @@ def _operation(words: str) -> Operation:
 def _words(operation: Any, has_alpha: bool, has_k: bool) -> str:
     """The same of an operation that there is."""
     options = operation.__getstate__()
-    ks, alpha = options.pop("ks", ()), options.pop("alpha", operation.alpha)
+    ks, alpha = options.pop(f"{operation.at.name}s", ()), options.pop("alpha", operation.alpha)
     options |= {name: getattr(operation, name) for name in ("method", "loss") if hasattr(operation, name)}
     k = TENSOR if has_k else (str(ks[0]) if ks else None)
     descending = options.pop("descending", operation.descending)

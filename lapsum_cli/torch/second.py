@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import devices
 from ..operations.along import derivatives
-from ..operations.operation import PAIR, Derivatives, Operation
+from ..operations.operation import PAIR, RANKING, Derivatives, Operation
 from . import passes
 from .surroundings import by_one_thread_after_fork
 from .tensors import DTYPES, in_dtype, per_ranking, rows_of, tensor_of, to_option
@@ -64,10 +64,11 @@ def result_dtype(operation: Operation, x: Tensor) -> torch.dtype:
 
 
 def result_shape(operation: Operation, x: Tensor) -> list[int]:
-    """The same: a loss for each ranking, a matrix, or as many results as scores."""
+    """The same: a number for each ranking, a matrix, or as many results as scores."""
     if "target" in operation.takes:
         return list(x.shape[:-1])
-    return [*x.shape, x.shape[-1]] if operation.gives[0].per == PAIR else list(x.shape)
+    of_others = {PAIR: [*x.shape, x.shape[-1]], RANKING: list(x.shape[:-1])}
+    return of_others.get(operation.gives[0].per, list(x.shape))
 
 
 def _numbers(tensor: Tensor) -> Any:

@@ -5,7 +5,7 @@ import re
 import runpy
 
 import pytest
-from catalogue import entries
+from catalogue import entries, is_loss
 from commands import contents, run
 from documents import BLOCK, PAGES, README, ROOT, blocks, checkout, printed, same
 
@@ -113,11 +113,11 @@ def test_the_help_of_losses_names_every_loss():
     for name in names:
         assert re.search(rf"\b{name}\b", text.partition("Options")[0]), name  # what each is
         assert re.search(rf"NAME.*\b{name}\b", text), name
-    losses = [entry.function.removesuffix("_loss") for entry in entries() if entry.per == "ranking"]
+    losses = [entry.function.removesuffix("_loss") for entry in entries() if is_loss(entry)]
     assert {name.replace("_", "-") for name in losses} <= set(names)
 
 
-@pytest.mark.parametrize("command", ["rank", "sort", "topk", "permute", "loss"])
+@pytest.mark.parametrize("command", ["rank", "sort", "topk", "quantile", "permute", "loss"])
 def test_the_help_of_an_operation_names_every_format(command):
     named = re.search(r"--from FORMAT ([^.]*)\.", _help(command))[1]
     assert sorted(re.findall(r"\w+", named.replace(" or ", " "))) == sorted(FORMATS)

@@ -10,7 +10,7 @@ from commands import parquet
 from lapsum_cli.cli.pages import PAGES
 from lapsum_cli.operations import LOSSES
 
-COMMANDS = ("rank", "sort", "topk", "permute", "loss", "doctor", "compare", "bench", "help")
+COMMANDS = ("rank", "sort", "topk", "quantile", "permute", "loss", "doctor", "compare", "bench", "help")
 _LOSSES = f"{', '.join(LOSSES)}, or a metric such as ndcg@10,"
 # What is typed: what is said, and where to read on. One line each, with exit code 2.
 TYPED = {
@@ -21,6 +21,7 @@ TYPED = {
     "rank in.parquet --bas 0": "no such option: --bas; is --base meant?; try lapsum rank -h",
     "rank in.parquet --k 1": "no such option: --k, which topk, loss, compare and bench have; try lapsum rank -h",
     "sort in.parquet --order": "no such option: --order, which rank and topk have; try lapsum sort -h",
+    "rank in.parquet --q 0.5": "no such option: --q, which quantile has; try lapsum rank -h",
     "rank in.parquet --alpha": "--alpha needs a value; try lapsum rank -h",
     "rank in.parquet --force=1": "--force takes no value; try lapsum rank -h",
     "rank in.parquet --threads 0": "--threads must be 1 or more; try lapsum rank -h",
@@ -74,6 +75,9 @@ KINDS = {
         rank in.parquet --alpha 0
         topk in.parquet --k x
         topk in.parquet --k -1
+        quantile in.parquet --q x
+        quantile in.parquet --q 2
+        quantile in.parquet --q 0.5,0.5
         rank in.parquet --memory x
         rank in.parquet --memory 1MB
         topk in.parquet --k 1 --min 2

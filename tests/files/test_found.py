@@ -92,6 +92,8 @@ MADE = [
     ("sort", {}, {"grad_alpha": True}),
     ("topk", {"k": "3"}, {"grad_alpha": True, "grad_k": True, "threshold": True}),
     ("topk", {"k": "3,10%"}, {"log": True}),
+    ("quantile", {"q": "0.5"}, {"gradient": True, "grad_alpha": True, "grad_q": True}),
+    ("quantile", {"q": "0.5,1"}, {}),
     ("permute", {}, {}),
     ("loss", {}, {"loss": "ndcg"}),
     ("loss", {}, {"loss": "ndcg", "gradient": True, "grad_alpha": True}),
@@ -100,9 +102,9 @@ MADE = [
 
 @pytest.mark.parametrize(("name", "k", "options"), MADE)
 def test_no_result_of_ours_is_a_candidate(name, k, options):
-    is_loss, has_gradient = name == "loss", "grad_alpha" in options
-    names = Names(target="label" if is_loss else None, upstream="up" if has_gradient and not is_loss else None)
-    made = make_operation(name, None, k.get("k"), names, **options)
+    is_loss, takes_upstream = name == "loss", "grad_alpha" in options and "gradient" not in options
+    names = Names(target="label" if is_loss else None, upstream="up" if takes_upstream else None)
+    made = make_operation(name, None, k.get("k"), names, q=k.get("q"), **options)
     for slot in made.gives:
         assert all(map(is_result, (slot.name, f"{slot.name}_s_1", f"{slot.name}_{slot.k or 10}")))
 

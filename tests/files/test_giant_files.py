@@ -18,6 +18,8 @@ ROWS = 1_100_000
 OPERATIONS = {
     "topk": ("topk", "--k", "5%", "--threshold"),
     "topk with a gradient": ("topk", "--k", "30,1000", "--log", "--upstream", "pull", "--grad-k", "--grad-alpha"),
+    "quantiles": ("quantile", "--q", "0.1,0.5"),
+    "quantiles with gradients": ("quantile", "--q", "0.9,1", "--gradient", "--grad-alpha", "--grad-q", "--ascending"),
     "rank": ("rank", "--ascending"),
     "rank with a gradient": ("rank", "--upstream", "pull", "--grad-alpha", "--alpha", "0.01"),
     "sort": ("sort",),

@@ -164,6 +164,7 @@ SAID = {  # what help says of the rows of a result
     "sort": "a row for each position of a ranking, which is no row of the input",
     "permute": "Rankings and their items keep the input's order",
     "loss": "A row for each ranking, in the input's order",
+    "quantile": "a row for each ranking, in the input's order",
 }
 
 

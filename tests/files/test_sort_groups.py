@@ -72,6 +72,7 @@ def result(folder, operation, table, **options):
 
 OPERATIONS = {
     "rank": {},
+    "quantile": {"q": 0.3, "gradient": True, "grad_q": True},
     "sort": {"upstream": "g"},
     "topk": {"k": 3, "grad_alpha": True, "upstream": "g", "threshold": True, "alpha_column": "alpha"},
 }
@@ -98,6 +99,7 @@ def test_results_that_are_not_beside_rows_come_where_their_ranking_began(tmp_pat
         ("loss", {"loss": "ndcg", "target": "label"}),
         ("loss", {"loss": "spearman", "target": "label", "gradient": True, "reduction": "mean"}),
         ("loss", {"loss": "spearman", "target": "label", "reduction": "mean"}),
+        ("quantile", {"q": "0.5,1"}),
         ("permute", {"item": "at"}),
     ):
         want = result(tmp_path, operation, table.take(order), **options)

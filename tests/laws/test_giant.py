@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lapsum_cli.core.errors import BadRanking
-from lapsum_cli.core.quantities import Alpha, K
+from lapsum_cli.core.quantities import Alpha, K, Q
 from lapsum_cli.core.rankings import Rankings
 from lapsum_cli.devices.cpu import Cpu
 from lapsum_cli.kernels.cpu import bands
@@ -74,7 +74,7 @@ def agree(operation, x, size, held):
         assert (got.dtype, got.shape) == (wanted.dtype, wanted.shape), slot
         is_number = np.isfinite(wanted)
         np.testing.assert_array_equal(got[~is_number], wanted[~is_number])
-        least = finite if slot.name in ("soft_sort", "threshold") else 0.0
+        least = finite if slot.name in ("soft_sort", "threshold", "soft_quantile") else 0.0
         scale = max(np.abs(wanted[is_number]).max(initial=0.0), least, _least(operation, x, slot))
         np.testing.assert_allclose(got[is_number], wanted[is_number], rtol=0, atol=scale * TOLERANCE[x.dtype])
 
@@ -120,6 +120,13 @@ def test_ranks_of_pieces(x, alpha, descending, gradient, base, size, held):
 @given(rankings(), alphas, st.booleans(), st.booleans(), sizes, held)
 def test_sorted_scores_of_pieces(x, alpha, descending, gradient, size, held):
     agree(operation_called("sort")(alpha, descending, gradient, gradient), x, size, held)
+
+
+@given(rankings(), alphas, st.booleans(), st.booleans(), sizes, held)
+def test_quantiles_of_pieces(x, alpha, descending, gradient, size, held):
+    qs = Q(0.0), Q(0.3), Q(0.5), Q(1.0)
+    operation = operation_called("quantile")(alpha, descending, gradient, gradient, qs=qs, grad_q=gradient)
+    agree(operation, x, size, held)
 
 
 @given(rankings(), alphas, sizes, held)
@@ -186,6 +193,7 @@ def test_what_needs_all_of_it_says_so():
         (replace(topk, alpha=Alpha(1.0, "mad")), "mad"),
         (replace(topk, method="sparse"), "sparse"),
         (operation_called("permute")(), "permute"),
+        (operation_called("quantile")(qs=(Q(0.5),), method="hard"), "quantile by hard"),
         (losses_of("permutation"), "loss permutation"),
         (losses_of("ndcg,topk,listnet", (K(3.0),)), "loss listnet"),
     ):

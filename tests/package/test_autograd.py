@@ -29,11 +29,11 @@ def scores(dtype=torch.float64):
 
 
 def call(entry, x, **given):
-    target = (TARGET if x.ndim == 2 else TARGET[0],) if entry.per == "ranking" else ()
+    target = (TARGET if x.ndim == 2 else TARGET[0],) if entry.needs_target else ()
     return entry(x, *target, on=soft, **{"alpha": 0.5, "k": 2, **given})
 
 
-@every(lambda entry: entry.tensors and entry.per == "ranking")
+@every(lambda entry: entry.tensors and entry.needs_target)
 def test_a_target_may_be_changed_before_the_way_back(entry):
     x, target = scores(), TARGET.double()
     given = {"on": soft, "alpha": 0.5, "k": 2}
@@ -197,7 +197,7 @@ def test_options_may_have_a_last_axis_of_one(entry):
         assert alpha.grad.sum() == pytest.approx(float(wide.grad.sum()))
 
 
-@every(lambda entry: entry.tensors and entry.per == "ranking")
+@every(lambda entry: entry.tensors and entry.needs_target)
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_anomaly_mode_finds_nothing_in_a_batch_without_a_loss(entry, reduction):
     x = scores()

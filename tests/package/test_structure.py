@@ -157,7 +157,7 @@ def test_public_names_are_importable_documented_and_all_there_are():
         _ = lapsum_cli.soft_rnak
 
 
-@pytest.mark.parametrize("module", ["api.functions", "api.losses", "api.permutations"])
+@pytest.mark.parametrize("module", ["api.best", "api.functions", "api.losses", "api.permutations", "api.quantiles"])
 def test_what_a_module_of_functions_defines_is_public(module):
     made_there = vars(importlib.import_module(f"lapsum_cli.{module}")).values()
     functions = {f.__name__ for f in made_there if getattr(f, "__module__", "") == f"lapsum_cli.{module}"}

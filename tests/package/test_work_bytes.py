@@ -7,7 +7,7 @@ import pytest
 from catalogue import entries
 
 import lapsum_cli
-from lapsum_cli import K, Rankings
+from lapsum_cli import K, Q, Rankings
 
 N = 1_000_000
 BUFFERS = 5 << 20  # of a thread, whatever the length
@@ -17,6 +17,7 @@ MADE = {
     "topk": lapsum_cli.TopK(ks=(K(10.0),)),
     "smallest": lapsum_cli.TopK(ks=(K(10.0),), descending=False),
     "log topk": lapsum_cli.TopK(ks=(K(10.0),), log=True),
+    **{name: lapsum_cli.Quantile(qs=(Q(0.25),)) for name in ("quantile", "median", "max", "min")},
     "spearman loss": lapsum_cli.Loss(loss="spearman"),
     "topk loss": lapsum_cli.Loss(loss="topk", ks=(K(10.0),)),
     "recall loss": lapsum_cli.Loss(loss="recall", ks=(K(10.0),)),

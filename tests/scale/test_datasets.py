@@ -23,6 +23,7 @@ OPERATIONS = {
     "sort": ("sort", {"keep": "docid"}),
     "topk": ("topk", {"k": "3"}),
     "only-top": ("topk", {"k": "3", "only_top": True, "order": True}),
+    "quantile": ("quantile", {"q": "0.5,1"}),
     "permute": ("permute", {}),
     "loss": ("loss", {"loss": "ndcg,mrr", "target": "label"}),
     "mean gradient": ("loss", {"loss": "ndcg", "target": "label", "gradient": True, "reduction": "mean"}),

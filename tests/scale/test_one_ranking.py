@@ -21,6 +21,8 @@ OPERATIONS = {
         {"k": "3,30", "log": True, "upstream": "pull", "grad_k": True, "grad_alpha": True},
     ),
     "the smallest": ("topk", {"k": 7, "largest": False, "alpha": 0.3}),
+    "quantiles": ("quantile", {"q": "0.25,0.5"}),
+    "their gradients": ("quantile", {"q": 0.9, "gradient": True, "grad_alpha": True, "grad_q": True, "alpha": 0.3}),
     "a loss": ("loss", {"loss": "topk", "k": 9, "target": "label", "gradient": True, "grad_alpha": True}),
     "its row": ("loss", {"loss": "recall", "k": 9, "target": "label"}),
 }

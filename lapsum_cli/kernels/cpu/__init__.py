@@ -6,7 +6,7 @@ order           sorting, best first, with places; radix, of a long ranking
 sweeps          the recurrence along sorted scores, in blocks and in parts
 inversion       where the soft counts of sorted scores meet targets
 threshold       where a soft count meets its target, without a sort; columns, of many short rankings at a time
-rank, sort, topk, topk_gradient, permute, deviations, losses    what is made of these
+rank, sort, topk, topk_gradient, quantile, permute, deviations, losses    what is made of these
 along, diagonal    second derivatives
 finite          the scores that methods other than LapSum's see
 """
@@ -25,6 +25,7 @@ __all__ = [
     "order",
     "parallel",
     "permute",
+    "quantile",
     "radix",
     "rank",
     "sort",

@@ -178,9 +178,9 @@ def _pull(x, n, sign, cut, shares, rate, v, how, buffers, h):
     distance, e, is_above = buffers[0], buffers[1], buffers[2]
     for start in range(0, n, BLOCK):
         here = slice(start, min(start + BLOCK, x.size))
-        _distances(x[here], sign, cut, shares, rate, distance, e, is_above)
+        distances(x[here], sign, cut, shares, rate, distance, e, is_above)
         _slopes(x[here], v[here], e, is_above, how, h[here])
-        more_total, more_pulled = _totals(e, h[here], min(BLOCK, n - start))
+        more_total, more_pulled = totals(e, h[here], min(BLOCK, n - start))
         total += more_total
         pulled += more_pulled
     return pulled, total
@@ -198,14 +198,22 @@ def _settle(x, n, sign, cut, shares, rate, unit, mean, buffers, h):
         here, size = slice(start, min(start + BLOCK, x.size)), min(BLOCK, n - start)
         part = h[here]
         if n > BLOCK:  # else they are those of `_pull`
-            _distances(x[here], sign, cut, shares, rate, distance, e, is_above)
+            distances(x[here], sign, cut, shares, rate, distance, e, is_above)
         _gradients(part, e, mean)
-        _moments(part, distance, is_above, e)
-        above, moments = _totals(is_above, e, size)
+        moments_of(part, distance, is_above, e)
+        above, moments = totals(is_above, e, size)
         from_neighbours += moments
         above_b += above
         below_b += block_total(part, size) - above
         _scale(part, factor)
+    return from_threshold(cut, from_neighbours, above_b, below_b)
+
+
+@within
+def from_threshold(cut, from_neighbours, above_b, below_b):
+    """A sum of terms times (x_i - b) / alpha, of one over distances from the neighbours of b and of the terms on either
+    side.
+    """
     # From the neighbours to b it is log(2 share), which may be -inf on a side without scores.
     to_b = -above_b * (cut[3] + LOG_2) if above_b != 0.0 else 0.0
     total = from_neighbours + to_b + (below_b * (cut[2] + LOG_2) if below_b != 0.0 else 0.0)
@@ -213,7 +221,7 @@ def _settle(x, n, sign, cut, shares, rate, unit, mean, buffers, h):
 
 
 @sum_within
-def _totals(x, y, size):
+def totals(x, y, size):
     """The sums of the first `size` of both, at most a block."""
     of_x, of_y = x.dtype.type(0), y.dtype.type(0)
     for i in range(size):
@@ -226,7 +234,7 @@ def _totals(x, y, size):
 
 
 @within
-def _distances(x, sign, cut, shares, rate, distance, e, is_above):
+def distances(x, sign, cut, shares, rate, distance, e, is_above):
     """(x - neighbour) / alpha, with the scaled e^-|x - b|/alpha, and 1 for scores above b."""
     below, above = x.dtype.type(cut[0]), x.dtype.type(cut[1])
     share_below, share_above = x.dtype.type(shares[0]), x.dtype.type(shares[1])
@@ -264,7 +272,7 @@ def _scale(g, factor):
 
 
 @within
-def _moments(g, distance, is_above, moment):
+def moments_of(g, distance, is_above, moment):
     """g_i distance_i, and g_i for scores above b alone."""
     zero = g.dtype.type(0)
     for i in range(g.size):

@@ -29,7 +29,7 @@ RATES = {np.dtype(np.float32): (1e-35, 1e35), np.dtype(np.float64): (1e-308, 1e3
 def thresholds_of(cuts: np.ndarray, alphas: np.ndarray, largest: bool) -> np.ndarray:
     """The threshold b of each ranking (m,), given cuts (m, 4): inf where k takes nothing, -inf where everything."""
     below, above, log_below, log_above = cuts.T
-    with np.errstate(invalid="ignore"):  # the farther of the two may be infinite
+    with np.errstate(over="ignore", invalid="ignore"):  # the farther of the two may be infinite
         from_below, from_above = below - alphas * (log_below + LOG_2), above + alphas * (log_above + LOG_2)
     b = np.where(is_hard(cuts), below, np.where(log_below >= log_above, from_below, from_above))
     return b if largest else -b

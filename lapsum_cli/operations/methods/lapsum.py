@@ -81,6 +81,26 @@ def _topk_gradient(
     return Derivatives(scores, to_alpha, to_k)
 
 
+def _quantile(operation: Any, rankings: Rankings, on: DeviceWithKernels, results: bool, keep: bool) -> Forward:
+    """The threshold of a top-k whose memberships nobody reads."""
+    topk, alphas = on.kernels.topk, rankings.each["alpha"]
+    given = (on.numbers(rankings.each["k"]), alphas, operation.descending, False, None, False)
+    _, cuts = topk.soft_topk(on.place, rankings, *given)
+    found = topk.thresholds(on.place, cuts, alphas, operation.descending)
+    return Forward(None, cuts, {operation.result: found})
+
+
+def _quantile_gradient(
+    operation: Any, rankings: Rankings, cuts: Any, upstream: Array | None, on: DeviceWithKernels
+) -> Derivatives:
+    import numpy as np
+
+    pulls = np.ones(len(rankings)) if upstream is None else np.asarray(upstream, np.float64)
+    given = (pulls, cuts, rankings.each["alpha"], operation.descending)
+    scores, to_k, to_alpha = on.kernels.quantile.quantile_gradient(on.place, rankings, *given)
+    return Derivatives(scores, to_alpha, to_k)
+
+
 @functools.cache
 def _slope(log: bool) -> int:
     """What an upstream gradient of a top-k is with respect to, as kernels call it."""
@@ -182,6 +202,13 @@ METHOD = Method(
             in_parts=_in_parts("topk"),
             spills=False,
             along=_topk_along,
+        ),
+        "quantile": Way(
+            _quantile,
+            _quantile_gradient,
+            lambda itemsize, gradient: itemsize,
+            in_parts=_in_parts("quantile"),
+            spills=False,
         ),
         # Beside sorting: boundaries, a score and a step in float64; the widths of rows; a row of the result.
         "permute": Way(

@@ -20,13 +20,8 @@ def topk(operation: Any, ranking: Ranking) -> LastPass:
     from ...kernels.cpu.topk import write_part
     from ...kernels.scalars import cut as cuts
 
-    dtype = ranking.dtype
-    if dtype == np.float32 and not cuts.LEAST_ALPHA_32 <= ranking.alpha <= 1 / cuts.LEAST_ALPHA_32:
-        dtype = np.dtype(np.float64)
-    k, rate = float(ranking.each["k"][0]), cuts.rates_of(np.array([ranking.alpha]), dtype)[0]
-    scores = Scores(
-        ranking, lambda _, rankings: _as(rankings.values, dtype), ranking.length, dtype, operation.descending
-    )
+    (scores, rate), k = _cut_scores(operation, ranking), float(ranking.each["k"][0])
+    dtype = scores.dtype
     found = scores.cut(k, ranking.alpha)
     numbers = {}
     if operation.threshold:
@@ -69,6 +64,45 @@ def _gradient(operation: Any, scores: Scores, cut: Any, rate: Any, numbers: Any)
         moments = of_parts(lambda _, x, v: made.of_part(x, v)[1]) if made is not None else ()
         numbers["grad_alpha"] = 0.0 if scores.ranking.constant else float(sum(moments))
     return made
+
+
+def quantile(operation: Any, ranking: Ranking) -> LastPass:
+    """As Way.in_parts has it: the looks that find a threshold, and one for the sum that gradients are made of."""
+    from ...kernels.cpu.quantile import gradient_of_parts
+    from ...kernels.scalars import cut as cuts
+
+    scores, rate = _cut_scores(operation, ranking)
+    found, alphas = scores.cut(float(ranking.each["k"][0]), ranking.alpha).cut, np.array([ranking.alpha])
+    at = float(cuts.thresholds_of(found[None], alphas, operation.descending)[0])
+    numbers, made = {operation.result: at if ranking.items else np.nan}, None
+    if operation.gradient:
+        made = gradient_of_parts(scores.of_parts, found, ranking.alpha, rate, scores.sign)
+        ends = operation.to_q(made.to_k if made else 0.0, ranking.items), 0.0
+        if operation.grad_alpha and made:
+            ends = ends[0], float(sum(scores.of_parts(lambda _, x: made.of_part(x)[1])))
+        numbers |= {"grad_q": float(ends[0]), "grad_alpha": ends[1]}
+
+    def look(first: int, rankings: Rankings) -> dict[str, Any]:
+        if not operation.gradient:
+            return {}
+        x = scores.of_piece(first, rankings)
+        slopes = made.of_part(x)[0] if made else np.zeros(len(x))
+        return {GRADIENT: slopes.astype(ranking.dtype, copy=False)}
+
+    return LastPass(look, lambda first, rankings, given: given, numbers)
+
+
+def _cut_scores(operation: Any, ranking: Ranking) -> tuple[Scores, Any]:
+    """The scores that a top-k cuts, as float64 where alpha asks for that, and 1 / alpha in their dtype."""
+    from ...kernels.scalars import cut as cuts
+
+    dtype = ranking.dtype
+    if dtype == np.float32 and not cuts.LEAST_ALPHA_32 <= ranking.alpha <= 1 / cuts.LEAST_ALPHA_32:
+        dtype = np.dtype(np.float64)
+    scores = Scores(
+        ranking, lambda _, rankings: _as(rankings.values, dtype), ranking.length, dtype, operation.descending
+    )
+    return scores, cuts.rates_of(np.array([ranking.alpha]), dtype)[0]
 
 
 def rank(operation: Any, ranking: Ranking) -> LastPass:
