@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..core.errors import RankingTooLarge
+from ..core.stored import added, put_away, put_down
 from ..formats.faults import writing
 from ..formats.sources import Chunk
 from ..formats.temporary import temporary_place
@@ -187,7 +188,20 @@ class Pieces:
         """As above."""
         return over(function, items, self.threads)
 
-    def store(self, rows: int, dtype: Any) -> Shelves:
+    def parted(self, function: Callable[[int, Any], Any], stores: Sequence[Any]) -> tuple[Any, ...]:
+        """What the function tells of all pieces, added; its rows go to the stores."""
+        return added(put_away(apart, stores) for apart in self.of_parts(function))
+
+    def filled(self, column: Column, look: Callable[[int, Any], Any], give: Callable[[Any], Any]) -> None:
+        """What is looked up for pieces side by side, and given one after another, in its place."""
+        for first, looked in self.of_parts(lambda first, rankings: (first, look(first, rankings))):
+            column.put(first, give(looked))
+
+    def kept(self, function: Callable[[int], Any], rows: Sequence[int], stores: Sequence[Any]) -> Iterator[Any]:
+        """What the function tells of rows; what it makes for them goes there."""
+        return put_down(self.over(function, rows), rows, stores)
+
+    def store(self, rows: int, dtype: Any, like: Any = None) -> Shelves:
         """Room on the disk, with a tenth of the budget for what waits to be written."""
         return Shelves(rows, dtype, self.folder, self.budget.size // 10)
 

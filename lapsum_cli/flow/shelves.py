@@ -27,6 +27,7 @@ class Shelves:
 
     def __init__(self, rows: int, dtype: Any, folder: str | None, room: int):
         self.dtype = np.dtype(dtype)
+        self.ties = np.zeros(rows, np.int64)
         self.name = f"a temporary file in {temporary_place(folder)}"
         self.block = min(max(room // (2 * max(rows, 1)), LEAST), _MOST)
         with writing(self.name):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lapsum_cli.core.errors import BadRanking
 from lapsum_cli.core.quantities import Alpha, K
 from lapsum_cli.core.rankings import Rankings
+from lapsum_cli.core.stored import put_away
 from lapsum_cli.devices.cpu import Cpu
 from lapsum_cli.kernels.cpu import bands
 from lapsum_cli.operations import giant, operation_called
@@ -170,7 +171,7 @@ def test_a_sample_that_misleads_costs_a_pass_and_no_digit():
 def test_a_band_without_room_is_cut_again():
     """Of a thousand scores in one band a sample of ten says where more cuts are to be."""
     x = np.random.default_rng(1).standard_normal(1000)
-    work = bands.Work(lambda of: iter([of(0, x, None)]), map, Stored, 1000, x.dtype, None, 100)
+    work = bands.Work(lambda of, stores: put_away(of(0, x, None), stores), map, None, Stored, 1000, x.dtype, None, 100)
     made = bands.part(work, np.array([-np.inf, np.inf]), 1.0, 1.0)
     cuts = bands.more_cuts(made, 100, 1000)
     assert made.sizes.max() == 1000
