@@ -28,6 +28,7 @@ from ..tables.long import Long
 from ..tables.results import Counts, Table, Total
 from . import one_ranking
 from .files import Job, Shard, count_losses, run_shard
+from .passes import Shared
 from .planned import BY_FILE, ONE_RANKING, SHUFFLED, How, Plan, about, directory_of, kind_of, plan_of, planned
 from .returning import returned_group
 from .shuffled import FOLDER, Stage, Task, stages_of
@@ -270,7 +271,9 @@ class _Run:
         stages = self.stages if self.plan.todo else []
         if stages and self.plan.kind == ONE_RANKING:
             parts = [shard.piece.parts[0] for shard in self.plan.shards]
-            found = one_ranking.found(self._results, job, parts, self.table, self.job.memory)
+            plan = self.plan
+            shared = Shared(os.path.join(plan.directory, FOLDER), plan.workers, plan.memory, plan.threads)
+            found = one_ranking.found(self._results, job, parts, self.table, shared, self.job.memory)
             stages = [replace(stage, do=partial(one_ranking.write, found)) for stage in stages]
         for i, stage in enumerate(stages):
             todo = self._todo(stage)

@@ -23,7 +23,8 @@ from .budget import Budget, in_mib
 from .shelves import LEAST, Column, Shelves, refuse_without_space
 
 _OF_STORES = 0.4  # of the budget, for what waits in stores
-_FILLED = 0.7  # of a band, on average
+FILLED = 0.7  # of a band, on average
+_MOST_BANDS = 60_000
 
 
 class Again(Protocol):
@@ -157,6 +158,11 @@ def over(function: Callable[[Any], Any], items: Iterable, threads: int) -> Itera
                 future.cancel()
 
 
+def most_bands(size: int, stores: int) -> int:
+    """For how many bands, of which each has a little that waits in so many stores, there is room in a budget."""
+    return int(min(_MOST_BANDS, size * _OF_STORES / (LEAST * stores)))
+
+
 class Pieces:
     """A giant's scores, for passes over all of them (operations.giant.Pieces).
 
@@ -219,13 +225,11 @@ class Pieces:
         Of every band a little waits in memory, in each of its stores: RankingTooLarge where bands are so many, or so
         small, that there is no room for that.
         """
-        size, most = self.budget.size, 60_000
         room = self.room(bytes_each * self.threads, 0.5)
-        waiting = LEAST * stores / _OF_STORES
-        if length / (_FILLED * room) <= min(most, size / waiting):
+        if length / (FILLED * room) <= most_bands(self.budget.size, stores):
             return room
-        each = bytes_each * self.threads * 2 * length / _FILLED
-        wanted = max(math.sqrt(each * waiting), each / most)
+        each = bytes_each * self.threads * 2 * length / FILLED
+        wanted = max(math.sqrt(each * LEAST * stores / _OF_STORES), each / _MOST_BANDS)
         raise RankingTooLarge(
             f"{self.giant.name}: a ranking of {length} scores has too many bands for ⟨memory⟩; raise it to "
             f"{self.budget.memory_for(int(wanted))}MiB or more"

@@ -92,11 +92,12 @@ class Scores(NamedTuple):
 
         given = parted, pieces.over, pieces.kept, pieces.store
         work = bands.Work(*given, self.length, self.dtype, kept, room)
-        sample = self.of_parts(lambda first, x: sample_of_part(first, x, self.ranking.length, self._sample, self.sign))
+        whole, size, sign = self.ranking.length, self._sample, self.sign
+        sample = self.of_parts(lambda first, x: sample_of_part(first, x, whole, size, sign))
         cuts = bands.cuts_of(np.concatenate(list(sample)), self.length, room)
         found = bands.part(work, cuts, rate, self.sign, common)
         while found.sizes.max() > room:  # of a band of which the sample had fewer than its share
-            cuts = bands.more_cuts(found, room, self._sample)
+            cuts = bands.more_cuts(found, room, size)
             found.close()
             found = bands.part(work, cuts, rate, self.sign, common)
         return work, found

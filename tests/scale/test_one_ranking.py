@@ -12,7 +12,7 @@ from hypothesis import strategies as some
 from tables import TABLES, get
 
 from lapsum_cli import DataError, OptionError, run_file
-from lapsum_cli.api import one_ranking
+from lapsum_cli.api import passes
 
 OPERATIONS = {
     "topk": ("topk", {"k": "20%", "threshold": True}),
@@ -23,15 +23,21 @@ OPERATIONS = {
     "the smallest": ("topk", {"k": 7, "largest": False, "alpha": 0.3}),
     "a loss": ("loss", {"loss": "topk", "k": 9, "target": "label", "gradient": True, "grad_alpha": True}),
     "its row": ("loss", {"loss": "recall", "k": 9, "target": "label"}),
+    "ranks": ("rank", {}),
+    "ranks and gradients": ("rank", {"upstream": "pull", "grad_alpha": True, "descending": False, "alpha": 0.2}),
+    "a loss of ranks": ("loss", {"loss": "spearman", "target": "label"}),
+    "its gradient": ("loss", {"loss": "spearman", "target": "pull", "gradient": True, "grad_alpha": True}),
+    "a loss of places": ("loss", {"loss": "ndcg", "k": 9, "target": "label", "gradient": True, "grad_alpha": True}),
+    "several": ("loss", {"loss": "ndcg,spearman,topk", "k": 9, "target": "label"}),
 }
 
 
-ROWS = one_ranking._ROWS
+ROWS = passes.ROWS
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    monkeypatch.setattr(one_ranking, "_ROWS", 11)
+    monkeypatch.setattr(passes, "ROWS", 11)
 
 
 def table(n=87, seed=0):
@@ -89,7 +95,7 @@ def test_however_it_is_cut(tmp_path_factory, n, seed, drawn):
 
 
 def test_whoever_computes_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(one_ranking, "_ROWS", ROWS)  # as workers have it
+    monkeypatch.setattr(passes, "ROWS", ROWS)  # as workers have it
     inputs = written(table(), tmp_path / "in", [5, 20, 41])
     given = {"group": [], "score": "score", **OPERATIONS["several k, logarithms and gradients"][1], "memory": "6GiB"}
     for engine in ({"engine": "threads"}, {"engine": "processes", "workers": 2}):
@@ -112,7 +118,7 @@ def test_what_is_finished_is_not_computed_again(tmp_path):
 def test_what_cannot_be_is_one_line(tmp_path):
     inputs = written(table(), tmp_path / "in", [5, 20])
     for operation, why in (
-        ("rank", "rank takes one output"),
+        ("sort", "sort takes one output"),
         ("permute", "permute by lapsum needs all of it in memory"),
     ):
         with pytest.raises(OptionError, match=rf"all files are one ranking \({why}\)"):
