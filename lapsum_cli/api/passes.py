@@ -104,7 +104,7 @@ class Files:
         """As giant.Pieces has it: each file puts its rows into files of its own."""
         return added(told for told in self._pass(_put_away, (function, stores)) if told)
 
-    def filled(self, column: ColumnByFile, look: Callable[[int, Any], Any], give: Callable[[Any], Any]) -> None:
+    def filled(self, column: Any, look: Callable[[int, Any], Any], give: Callable[[Any], Any]) -> None:
         """As giant.Pieces has it: `give` goes through each file apart from the others."""
         list(self._pass(_fill, (column, look, give)))
 
@@ -140,7 +140,7 @@ class Files:
         bounds = [i * rows // count for i in range(count + 1)]
         return ByRows(path, dtype, count, like=like, bounds=bounds)
 
-    def column(self, dtype: Any) -> ColumnByFile:
+    def column(self, dtype: Any) -> Any:
         """As giant.Pieces has it."""
         return ColumnByFile(self._path(), np.dtype(dtype), len(self.passes))
 
@@ -160,10 +160,10 @@ class Files:
         fits = max(1, size // 2 // (bytes_each * self.shared.threads))
         room = min(fits, max(ROWS, -(-length // _BANDS)))
         most = most_bands(size, stores // 2)  # of which a task has those that it writes, or those that it reads
-        if length / (FILLED * room) > most:
+        if (count := int(length / (FILLED * room))) > most:
             raise RankingTooLarge(
-                f"{self.passes[0]}: {length} scores have {int(length / (FILLED * room))} bands, and ⟨memory⟩ of a task has room for "
-                f"{most}; raise it, or pass fewer ⟨threads⟩"
+                f"{self.passes[0]}: {length} scores have {count} bands, and ⟨memory⟩ of a task has room for {most}; "
+                "raise it, or pass fewer ⟨threads⟩"
             )
         return room
 

@@ -198,7 +198,7 @@ class Pieces:
         """What the function tells of all pieces, added; its rows go to the stores."""
         return added(put_away(apart, stores) for apart in self.of_parts(function))
 
-    def filled(self, column: Column, look: Callable[[int, Any], Any], give: Callable[[Any], Any]) -> None:
+    def filled(self, column: Any, look: Callable[[int, Any], Any], give: Callable[[Any], Any]) -> None:
         """What is looked up for pieces side by side, and given one after another, in its place."""
         for first, looked in self.of_parts(lambda first, rankings: (first, look(first, rankings))):
             column.put(first, give(looked))

@@ -38,6 +38,9 @@ class Here(NamedTuple):
     temp_dir: str | None = None
 
 
+_NOWHERE = Here()
+
+
 @dataclass
 class _Laid:
     """What is in files: their path but for a number, how many there are, and where whoever has them is."""
@@ -45,7 +48,7 @@ class _Laid:
     path: str
     dtype: np.dtype
     count: int
-    here: Here = Here()
+    here: Here = _NOWHERE
 
     def at(self, here: Here) -> Self:
         """The same for a task."""
@@ -241,7 +244,7 @@ def _opened(path: str) -> Iterator[BinaryIO]:
 def _read(file: Any, place: int, out: np.ndarray, least: int | None = None) -> int:
     """Numbers from a place on: all that there is room for, or at least so many; how many there were."""
     file.seek(place)
-    view, got = memoryview(out).cast("B"), 0
+    view, got = out.data.cast("B"), 0
     while got < len(view):
         more = file.readinto(view[got:])
         if not more:

@@ -17,7 +17,6 @@ class Way:
     steps(choices, lengths, ks): (m,) how many steps rankings take where these are not linear; None where they are
     devices: by name, those that it is computed on
     in_parts(operation, ranking) -> giant.LastPass: of one that no memory holds (giant.py); None where there is no way
-    spills: whether that way keeps numbers on a disk, and not only sums
     """
 
     forward: Callable[..., Any]
@@ -27,7 +26,6 @@ class Way:
     steps: Callable[..., Any] | None = None
     devices: tuple[str, ...] = ("cpu",)
     in_parts: Callable[..., Any] | None = None
-    spills: bool = True
 
 
 @dataclass(frozen=True)

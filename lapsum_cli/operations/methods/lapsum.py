@@ -150,7 +150,6 @@ METHOD = Method(
             lambda itemsize, gradient: 5 * itemsize + (2 * itemsize if gradient else 0),
             devices=_DEVICES,
             in_parts=_in_parts("topk"),
-            spills=False,
         ),
         # Beside sorting: boundaries, a score and a step in float64; the widths of rows; a row of the result.
         "permute": Way(
