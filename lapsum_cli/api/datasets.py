@@ -273,7 +273,7 @@ class _Run:
             parts = [shard.piece.parts[0] for shard in self.plan.shards]
             plan = self.plan
             shared = Shared(os.path.join(plan.directory, FOLDER), plan.workers, plan.memory, plan.threads)
-            found = one_ranking.found(self._results, job, parts, self.table, shared, self.job.memory)
+            found = one_ranking.found(self._results, job, parts, self.table, shared, self.job)
             stages = [replace(stage, do=partial(one_ranking.write, found)) for stage in stages]
         for i, stage in enumerate(stages):
             todo = self._todo(stage)

@@ -68,11 +68,13 @@ def found(
     parts: list[Part],
     table: Table,
     shared: Shared,
-    memory: str | int | None,
+    asked: Job,
 ) -> Found:
-    """All passes but the last. DataError for a ranking that cannot be computed. memory: of this process."""
+    """All passes but the last. DataError for a ranking that cannot be computed. job: of a task; asked: of this process,
+    with its memory and whom it tells.
+    """
     warm_in_parts(job.operation, str(table.dtype), table.on, job.wait)
-    files = Files(run, job, parts, shared, memory_size(memory))
+    files = Files(run, job, parts, shared, memory_size(asked.memory), asked.words)
     try:
         ranking = giant.begin(job.operation, files, table.on)
         last = job.operation.passes(ranking)

@@ -13,7 +13,7 @@ import itertools
 import os
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -30,6 +30,7 @@ from ..flow.process import LOADED, RESERVE, memory_budget, memory_size, returnin
 from ..flow.shelves import Column, Shelves, refuse_without_space
 from ..formats.files import Part
 from ..formats.places import place_at
+from ..stream import Silent
 from .files import Job, Shard
 
 ROWS = 1 << 17  # of a piece, whoever computes it: then all engines add up the same sums
@@ -72,21 +73,51 @@ class _Rows(NamedTuple):
         return f"bands {self.first} .. {self.stop} of one ranking"
 
 
+class _Told(Silent):
+    """Who is told how far a pass is: by the tasks, where they run in this process, and when each is finished."""
+
+    def __init__(self, words: Silent):
+        self.words, self.number, self.done = words, 0, 0
+        self.total: int | None = None
+
+    def begin(self) -> None:
+        """Another pass."""
+        self.total = self.done if self.number else None
+        self.number, self.done = self.number + 1, 0
+
+    def progress(self, rows: int, total: int | None) -> None:
+        """So many rows of a file."""
+        self.words.passes(self.number, self.done + rows, self.total)
+
+    def finished(self, rows: int) -> None:
+        """All rows of a file, which are so many."""
+        self.done += rows
+        self.progress(0, None)
+
+
 class Files:
     """The ranking, as operations.giant.Pieces has it.
 
     run      (task, shards) -> what comes of each, as they are finished: an engine's
     parts    its files
     shared   what the tasks share
-    memory   of the process that asks
+    memory   of the process that asks; words: who is told by it
     """
 
     threads = 1
 
     def __init__(
-        self, run: Callable[[Any, Any], Iterable[Any]], job: Job, parts: list[Part], shared: Shared, memory: int
+        self,
+        run: Callable[[Any, Any], Iterable[Any]],
+        job: Job,
+        parts: list[Part],
+        shared: Shared,
+        memory: int,
+        words: Silent,
     ):
-        self.run, self.job, self.shared = run, job, shared
+        self.run, self.shared, self.words = run, shared, words
+        self.told = _Told(words)
+        self.job = job if type(job.words) is Silent else replace(job, words=self.told)
         self.passes = [_Pass(i, part, 0) for i, part in enumerate(parts)]
         self.size = max(Budget.LEAST, int(Budget.SHARE * (memory - machine.resident())))
         self.made = 0
@@ -112,8 +143,10 @@ class Files:
         """What an act makes of every file, in their order."""
         found: dict[int, Any] = {}
         rows = np.zeros(len(self.passes), np.int64)
+        self.told.begin()
         for number, count, result in self.run(partial(_over_file, self.job, act, packed(asked)), self.passes):
             found[number], rows[number] = result, count
+            self.told.finished(count)
         for one, first in zip(self.passes, np.cumsum(rows) - rows, strict=True):
             one.first = int(first)
         return (found.pop(number) for number in range(len(self.passes)))
@@ -172,7 +205,7 @@ class Files:
         folder = self.shared.folder
         if place_at(folder).appends:
             refuse_without_space(str(self.passes[0]), wanted, os.path.dirname(folder))
-        self.job.say(f"all files are one ranking; {wanted >> 20} MiB go to {folder} until they are finished")
+        self.words.say(f"all files are one ranking; {wanted >> 20} MiB go to {folder} until they are finished")
 
 
 def packed(asked: Any) -> bytes:
@@ -222,6 +255,7 @@ def _over_file(job: Job, act: Callable[..., Any], given: bytes, one: _Pass) -> t
             for batch in in_pieces(source.chunks(table.needed), ROWS, one.first):
                 rows += batch.rows
                 yield batch
+                job.words.progress(rows, None)
 
         def of_pieces(function: Callable[[int, Any], Any]) -> Iterator[Any]:
             return over(lambda batch: function(batch.first, table.rankings(batch)), counted(), table.asked.threads)

@@ -167,6 +167,7 @@ class Pieces:
     """A giant's scores, for passes over all of them (operations.giant.Pieces).
 
     rankings  what a table makes of a batch of rows; say: who is told what will be on the disk
+    passes    who is told in which pass how many rows are done, of how many, None in the first
     """
 
     def __init__(
@@ -177,14 +178,20 @@ class Pieces:
         threads: int,
         folder: str | None,
         say: Callable[[str], None],
+        passes: Callable[[int, int, int | None], None],
     ):
-        self.giant, self.rankings, self.budget = giant, rankings, budget
+        self.giant, self.rankings, self.budget, self.passes, self.number = giant, rankings, budget, passes, 0
         self.threads, self.folder, self.say = max(1, threads), folder, say
 
     def of_parts(self, function: Callable[[int, Any], Any]) -> Iterator[Any]:
         """What function(first, rankings) returns for every piece, in order; first: rows that came before."""
+        total = sum(self.giant.rows.sizes) if self.number and self.giant.rows.sizes else None
+        self.number, rows = self.number + 1, 0
         batches = self.batches(whole=False)
-        return self.over(lambda batch: function(batch.first, self.rankings(batch)), batches)
+        for count, found in self.over(lambda batch: (batch.rows, function(batch.first, self.rankings(batch))), batches):
+            rows += count
+            self.passes(self.number, rows, total)
+            yield found
 
     def batches(self, whole: bool = True) -> Iterator[Batch]:
         """The rows, once, read ahead of who asks: whole ones, or what is computed with."""
