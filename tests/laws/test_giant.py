@@ -16,6 +16,7 @@ from lapsum_cli.core.stored import put_away
 from lapsum_cli.devices.cpu import Cpu
 from lapsum_cli.kernels.cpu import bands
 from lapsum_cli.operations import giant, operation_called
+from lapsum_cli.operations.giant_loss import GRADES
 from lapsum_cli.operations.losses import losses_of
 from lapsum_cli.operations.pieces import OfArray, Stored, compute
 
@@ -40,6 +41,7 @@ LOSSES = {
     "topk": (K(0.3), K(7.0), K(1e9), K(0.0), K(12.5, True)),
     "recall": (K(0.3), K(7.0), K(1e9), K(0.0), K(12.5, True)),
     "spearman": (None,),
+    "graded-topk": (None,),
     "ndcg": (None, K(7.0), K(40.0, True), K(1e9)),
 }
 sizes = st.sampled_from([1, 7, 100, 1024])
@@ -140,6 +142,11 @@ def losses(draw):
 
 @given(rankings(), losses(), sizes, held)
 def test_losses_of_pieces(x, loss, size, held):
+    taken = x.values != (-np.inf if loss.descending else np.inf)
+    if "graded-topk" in loss.describe().get("loss", "") and len(np.unique(x.beside["target"][taken])) > GRADES:
+        with pytest.raises(BadRanking, match="passes for every grade of its target, of which there are more than 100"):
+            compute(loss, OfArray(x, max(size, 1000), held), CPU)
+        return
     agree(loss, x, size, held)
 
 
