@@ -44,7 +44,7 @@ def refuse(job: Job, source: Sources, table: Table) -> None:
     """OptionError where one ranking in several files cannot be computed by tasks."""
     why = giant.refusal(job.operation, table.on.name)
     if why is None and any(slot.per == POSITION for slot in job.operation.gives):
-        why = f"{job.operation.name} takes one output"
+        why = f"the rows of a {job.operation.name} are positions, and no file's"
     if why is not None:
         raise OptionError(
             f"{source.inputs[0].name}: without a group all files are one ranking ({why}); name ⟨group⟩, or one file "

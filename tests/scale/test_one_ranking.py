@@ -194,7 +194,7 @@ def test_what_is_finished_is_not_computed_again(tmp_path):
 def test_what_cannot_be_is_one_line(tmp_path):
     inputs = written(table(), tmp_path / "in", [5, 20])
     for operation, why in (
-        ("sort", "sort takes one output"),
+        ("sort", "the rows of a sort are positions, and no file's"),
         ("permute", "permute by lapsum needs all of it in memory"),
     ):
         with pytest.raises(OptionError, match=rf"all files are one ranking \({why}\)"):
