@@ -31,6 +31,7 @@ OPERATIONS = {
     "a loss of ranks": ("loss", {"loss": "spearman", "target": "label"}),
     "its gradient": ("loss", {"loss": "spearman", "target": "pull", "gradient": True, "grad_alpha": True}),
     "a loss of places": ("loss", {"loss": "ndcg", "k": 9, "target": "label", "gradient": True, "grad_alpha": True}),
+    "a loss of grades": ("loss", {"loss": "graded-topk", "target": "label", "gradient": True, "grad_alpha": True}),
     "several": ("loss", {"loss": "ndcg,spearman,topk", "k": 9, "target": "label"}),
 }
 
