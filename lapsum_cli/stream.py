@@ -38,6 +38,11 @@ class Silent:
     def read(self, share: float | None) -> None:
         """How much of the input these rows are of, from 0 to 1; None where it is a pipe, whose end nobody knows."""
 
+    def passes(self, number: int, rows: int, total: int | None) -> None:
+        """In the so-manieth pass over a ranking that is larger than memory so many rows are done, of so many if that is
+        known; how many passes there will be depends on the scores.
+        """
+
     def files(self, done: int, total: int) -> None:
         """So many files of a data set are finished, of so many."""
 
@@ -69,7 +74,7 @@ def run(
     total = source.rows if table.keeps_rows else None
     try:
         words.read(source.share(0))
-        told = Told(lambda line: words.say(words.spell(line)), settle, temp_dir)
+        told = Told(lambda line: words.say(words.spell(line)), settle, temp_dir, words.passes)
         giants = Giants(source, operation, table, cast(DeviceWithKernels, on), budget, told)
         batches = ahead(whole_rankings(source.chunks(), table.layout, table.cost, budget, giants), budget)
         for rows, freed in ahead(results(operation, table, batches, on, counts, giants), budget):

@@ -23,13 +23,14 @@ from ..operations.loss import Loss
 from ..operations.losses import Losses
 from ..operations.warm import warm
 from ..stream import Silent
-from ..tables.groupsfile import sharing
+from ..tables.groupsfile import sharing, twice
 from ..tables.long import Long
 from ..tables.results import Counts, Table, Total
 from . import one_ranking
 from .files import Job, Shard, count_losses, run_shard
+from .passes import Shared
 from .planned import BY_FILE, ONE_RANKING, SHUFFLED, How, Plan, about, directory_of, kind_of, plan_of, planned
-from .returning import returned_group
+from .returning import by_threads, returned_group
 from .shuffled import FOLDER, Stage, Task, stages_of
 
 _GROUPS = ".lapsum-groups"  # the folder of what shards leave of their groups until all are finished
@@ -270,7 +271,9 @@ class _Run:
         stages = self.stages if self.plan.todo else []
         if stages and self.plan.kind == ONE_RANKING:
             parts = [shard.piece.parts[0] for shard in self.plan.shards]
-            found = one_ranking.found(self._results, job, parts, self.table, self.job.memory)
+            plan = self.plan
+            shared = Shared(os.path.join(plan.directory, FOLDER), plan.workers, plan.memory, plan.threads)
+            found = one_ranking.found(self._results, job, parts, self.table, shared, self.job)
             stages = [replace(stage, do=partial(one_ranking.write, found)) for stage in stages]
         for i, stage in enumerate(stages):
             todo = self._todo(stage)
@@ -334,9 +337,11 @@ class _Run:
         left = [_groups_of(self.plan.directory, i) for i in range(len(self.plan.shards))]
         parts = [shard.piece.parts for shard in self.plan.shards]
         with place_at(self.plan.directory).copies(left, temporary_place(self.job.temp_dir)) as kept:
-            if (found := returned_group(replace(self.job, words=Silent()), parts, kept)) is None:
+            others = self._results if sends(self.engine) and place_at(self.plan.directory).appends else None
+            groups = twice(kept, run=others or by_threads(self.job))
+            if (found := returned_group(replace(self.job, words=Silent()), parts, kept, groups)) is None:
                 return
-            lines = [self.manifest.done.pop(self.plan.shards[i].name) for i in sharing(kept)]
+            lines = [self.manifest.done.pop(self.plan.shards[i].name) for i in sharing(kept, groups)]
         _remove(self.plan.directory, [file["name"] for line in lines for file in line["files"]])
         by = ",".join(self.table.layout.keys)
         raise DataError(

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from ..devices import machine
+from ..flow.giant import over
+from ..flow.process import memory_size
 from ..formats.files import Part
 from ..tables.groups import key_hashes, run_starts
-from ..tables.groupsfile import mixed, returned
+from ..tables.groupsfile import Run, mixed, returned
 from ..tables.keys import comparable
 from ..tables.long import Long
 from .files import Job, Shard
+
+_OF_A_LOOK = 240 << 20  # bytes of memory for each thread that looks for groups in two files
+
+
+def by_threads(job: Job) -> Run:
+    """Who looks for groups in two files (groupsfile.twice) in this process: as many threads as its memory allows."""
+    threads = min(job.threads or machine.cores(), memory_size(job.memory) // _OF_A_LOOK)
+    return partial(over, threads=max(1, threads))
 
 
 class Twice(NamedTuple):
@@ -24,9 +36,13 @@ class Twice(NamedTuple):
     again: str
 
 
-def returned_group(job: Job, parts: Sequence[Sequence[Part]], kept: Sequence[str]) -> Twice | None:
-    """A group that two shards have, or None. parts: what the shards read; kept: the files of their groups."""
-    for found in returned(kept):
+def returned_group(
+    job: Job, parts: Sequence[Sequence[Part]], kept: Sequence[str], twice: Sequence[Any]
+) -> Twice | None:
+    """A group that two shards have, or None. parts: what the shards read; kept: the files of their groups; twice: what
+    may be in two of these (groupsfile.twice).
+    """
+    for found in returned(kept, twice):
         seen: dict[str, str] = {}
         for i in found.files:
             for name, place in _places(job, parts[i], found.group):

@@ -25,7 +25,7 @@ class Voice:
         """shows_progress: False where rows go to the terminal as they come, and a bar would stand among them."""
         self.quiet, self.shows_progress = quiet, shows_progress
         self.bar: Progress | None = None
-        self.counted, self.began = "", time.monotonic()
+        self.counted, self.began, self.number = "", time.monotonic(), 0
 
     def spell(self, line: str) -> str:
         """A line with options as they are typed."""
@@ -42,6 +42,16 @@ class Voice:
             count = f"{rows:,} rows" if total is None else f"{rows:,} of {total:,} rows"
             rate = f", {rows / max(time.monotonic() - self.began, 0.001):,.0f} a second" if self.counted else ""
             self.bar.update(self.bar.task_ids[0], count=f"{self.counted}{count}{rate}")
+
+    def passes(self, number: int, rows: int, total: int | None) -> None:
+        """In the so-manieth pass over a ranking so many rows are done, with the rate of that pass."""
+        if number != self.number:
+            self.number, self.began = number, time.monotonic()
+        if self.bar:
+            count = f"{rows:,} rows" if total is None else f"{rows:,} of {total:,} rows"
+            rate = f"{rows / max(time.monotonic() - self.began, 0.001):,.0f} a second"
+            known: Any = {} if not total else {"completed": rows / total, "total": 1.0}
+            self.bar.update(self.bar.task_ids[0], visible=True, count=f"pass {number}: {count}, {rate}", **known)
 
     def files(self, done: int, total: int) -> None:
         """So many files of a data set are finished, of so many; rows are told with their rate from then on."""

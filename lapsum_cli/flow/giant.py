@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..core.errors import RankingTooLarge
+from ..core.stored import added, put_away, put_down
 from ..formats.faults import writing
 from ..formats.sources import Chunk
 from ..formats.temporary import temporary_place
@@ -22,7 +23,8 @@ from .budget import Budget, in_mib
 from .shelves import LEAST, Column, Shelves, refuse_without_space
 
 _OF_STORES = 0.4  # of the budget, for what waits in stores
-_FILLED = 0.7  # of a band, on average
+FILLED = 0.7  # of a band, on average
+_MOST_BANDS = 60_000
 
 
 class Again(Protocol):
@@ -156,10 +158,16 @@ def over(function: Callable[[Any], Any], items: Iterable, threads: int) -> Itera
                 future.cancel()
 
 
+def most_bands(size: int, stores: int) -> int:
+    """For how many bands, of which each has a little that waits in so many stores, there is room in a budget."""
+    return int(min(_MOST_BANDS, size * _OF_STORES / (LEAST * stores)))
+
+
 class Pieces:
     """A giant's scores, for passes over all of them (operations.giant.Pieces).
 
     rankings  what a table makes of a batch of rows; say: who is told what will be on the disk
+    passes    who is told in which pass how many rows are done, of how many, None in the first
     """
 
     def __init__(
@@ -170,14 +178,20 @@ class Pieces:
         threads: int,
         folder: str | None,
         say: Callable[[str], None],
+        passes: Callable[[int, int, int | None], None],
     ):
-        self.giant, self.rankings, self.budget = giant, rankings, budget
+        self.giant, self.rankings, self.budget, self.passes, self.number = giant, rankings, budget, passes, 0
         self.threads, self.folder, self.say = max(1, threads), folder, say
 
     def of_parts(self, function: Callable[[int, Any], Any]) -> Iterator[Any]:
         """What function(first, rankings) returns for every piece, in order; first: rows that came before."""
+        total = sum(self.giant.rows.sizes) if self.number and self.giant.rows.sizes else None
+        self.number, rows = self.number + 1, 0
         batches = self.batches(whole=False)
-        return self.over(lambda batch: function(batch.first, self.rankings(batch)), batches)
+        for count, found in self.over(lambda batch: (batch.rows, function(batch.first, self.rankings(batch))), batches):
+            rows += count
+            self.passes(self.number, rows, total)
+            yield found
 
     def batches(self, whole: bool = True) -> Iterator[Batch]:
         """The rows, once, read ahead of who asks: whole ones, or what is computed with."""
@@ -187,7 +201,20 @@ class Pieces:
         """As above."""
         return over(function, items, self.threads)
 
-    def store(self, rows: int, dtype: Any) -> Shelves:
+    def parted(self, function: Callable[[int, Any], Any], stores: Sequence[Any]) -> tuple[Any, ...]:
+        """What the function tells of all pieces, added; its rows go to the stores."""
+        return added(put_away(apart, stores) for apart in self.of_parts(function))
+
+    def filled(self, column: Any, look: Callable[[int, Any], Any], give: Callable[[Any], Any]) -> None:
+        """What is looked up for pieces side by side, and given one after another, in its place."""
+        for first, looked in self.of_parts(lambda first, rankings: (first, look(first, rankings))):
+            column.put(first, give(looked))
+
+    def kept(self, function: Callable[[int], Any], rows: Sequence[int], stores: Sequence[Any]) -> Iterator[Any]:
+        """What the function tells of rows; what it makes for them goes there."""
+        return put_down(self.over(function, rows), rows, stores)
+
+    def store(self, rows: int, dtype: Any, like: Any = None) -> Shelves:
         """Room on the disk, with a tenth of the budget for what waits to be written."""
         return Shelves(rows, dtype, self.folder, self.budget.size // 10)
 
@@ -205,13 +232,11 @@ class Pieces:
         Of every band a little waits in memory, in each of its stores: RankingTooLarge where bands are so many, or so
         small, that there is no room for that.
         """
-        size, most = self.budget.size, 60_000
         room = self.room(bytes_each * self.threads, 0.5)
-        waiting = LEAST * stores / _OF_STORES
-        if length / (_FILLED * room) <= min(most, size / waiting):
+        if length / (FILLED * room) <= most_bands(self.budget.size, stores):
             return room
-        each = bytes_each * self.threads * 2 * length / _FILLED
-        wanted = max(math.sqrt(each * waiting), each / most)
+        each = bytes_each * self.threads * 2 * length / FILLED
+        wanted = max(math.sqrt(each * LEAST * stores / _OF_STORES), each / _MOST_BANDS)
         raise RankingTooLarge(
             f"{self.giant.name}: a ranking of {length} scores has too many bands for ⟨memory⟩; raise it to "
             f"{self.budget.memory_for(int(wanted))}MiB or more"

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ class Shelves:
 
     def __init__(self, rows: int, dtype: Any, folder: str | None, room: int):
         self.dtype = np.dtype(dtype)
+        self.ties = np.zeros(rows, np.int64)
         self.name = f"a temporary file in {temporary_place(folder)}"
         self.block = min(max(room // (2 * max(rows, 1)), LEAST), _MOST)
         with writing(self.name):
@@ -67,15 +69,22 @@ class Shelves:
             np.concatenate(self.waiting[row], out=out[at:])
         return out
 
-    def some(self, row: int, count: int) -> np.ndarray:
-        """About so many of a row, from all over it."""
-        written = sum(size for _, size in self.places[row]) // self.dtype.itemsize
-        stride = max(1, (written + self.bytes[row] // self.dtype.itemsize) // max(count, 1))
-        parts = [part[stride // 2 :: stride] for part in self.waiting[row]]
+    def size(self, row: int) -> int:
+        """How many numbers a row has."""
+        return (sum(size for _, size in self.places[row]) + self.bytes[row]) // self.dtype.itemsize
+
+    def blocks(self, row: int) -> Iterator[np.ndarray]:
+        """A row in blocks, as they were written."""
         for place, size in self.places[row]:
             block = np.empty(size // self.dtype.itemsize, self.dtype)
             self._fetch(place, block)
-            parts.append(block[stride // 2 :: stride])
+            yield block
+        yield from self.waiting[row]
+
+    def some(self, row: int, count: int) -> np.ndarray:
+        """About so many of a row, from all over it."""
+        stride = max(1, self.size(row) // max(count, 1))
+        parts = [block[stride // 2 :: stride] for block in self.blocks(row)]
         return np.concatenate([np.empty(0, self.dtype), *parts])
 
     def next(self, row: int, count: int) -> np.ndarray:

@@ -6,7 +6,7 @@ to; the last one gives what belongs to each piece, while its rows are at hand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -44,11 +44,22 @@ class Pieces(Protocol):
         scores came before.
         """
 
-    def over(self, function: Callable[[Any], Any], items: Iterable) -> Iterator[Any]:
-        """The same for other items."""
+    def parted(self, function: Callable[[int, Rankings], Any], stores: Sequence[Any]) -> tuple[Any, ...]:
+        """The same of a function that returns a kernels.cpu.bands.Apart for these stores: the sums of what it tells."""
 
-    def store(self, rows: int, dtype: Any) -> Any:
-        """Rows of numbers on a disk (kernels.cpu.bands.Store)."""
+    def filled(self, column: Column, look: Callable[[int, Rankings], Any], give: Callable[[Any], Any]) -> None:
+        """A column, of what give(look(first, rankings)) returns for every piece: `look` side by side, `give` in their
+        order.
+        """
+
+    def over(self, function: Callable[[Any], Any], items: Iterable) -> Iterator[Any]:
+        """What a function returns for other items, side by side, in their order."""
+
+    def kept(self, function: Callable[[int], Any], rows: Sequence[int], stores: Sequence[Any]) -> Iterator[Any]:
+        """The same of a function of a row of these stores: what it tells, besides an array for each of them."""
+
+    def store(self, rows: int, dtype: Any, like: Any = None) -> Any:
+        """Rows of numbers on a disk (kernels.cpu.bands.Store); like: that whose numbers these are for."""
 
     def column(self, dtype: Any) -> Column:
         """A number for every score on a disk."""
@@ -103,7 +114,20 @@ class Ranking:
 
     def of_parts(self, function: Callable[[int, Rankings], Any]) -> Iterator[Any]:
         """As Pieces has it, of what is compared."""
-        return self.pieces.of_parts(lambda first, rankings: function(first, self.seen(rankings)))
+        return self.pieces.of_parts(self._of_seen(function))
+
+    def parted(self, function: Callable[[int, Rankings], Any], stores: Sequence[Any]) -> tuple[Any, ...]:
+        """Likewise."""
+        return self.pieces.parted(self._of_seen(function), stores)
+
+    def filled(self, column: Column, look: Callable[[int, Rankings], Any], give: Callable[[Any], Any]) -> Column:
+        """Likewise, and the column."""
+        self.pieces.filled(column, self._of_seen(look), give)
+        return column
+
+    def _of_seen(self, function: Callable[[int, Rankings], Any]) -> Callable[[int, Rankings], Any]:
+        seen = self.seen
+        return lambda first, rankings: function(first, seen(rankings))
 
     @property
     def lengths(self) -> np.ndarray:

@@ -3,48 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from ..core.errors import BadRanking
 from ..core.rankings import Array, Rankings, frozen
 from .giant import LastPass, Ranking
 from .giant_parts import WIDE, Parts, Piece, ends, ends_of
 from .giant_scores import Weights, common_of, rate_of
 from .operation import GRADIENT
 
+GRADES = 100  # of a target, each of which takes passes of its own
+
+
+class _Moved(NamedTuple):
+    """A soft part that moves with the scores: of which parts, what a change of these counts for, and its way back."""
+
+    parts: Parts
+    weight: float
+    name: str
+    way: _Way
+
 
 def passes(operation: Any, ranking: Ranking) -> LastPass:
     """The passes of a loss, and its number; of a ranking without one all gradients are 0."""
-    parts = Parts(operation, ranking)
-    of_one = parts.loss if parts.is_defined() else np.nan
-    numbers, ways = {"loss": of_one}, {}
-    if operation.gradient and not np.isnan(of_one) and not ranking.constant:
-        ways = {name: _WAYS[name](parts, name) for name in parts.kernels.moves if parts.depends_on(name)}
-    if not ways:
-        parts.close()
+    whole = Parts(operation, ranking)
+    every = _levels(whole) if whole.is_defined() else []
+    numbers = {"loss": sum(weight * parts.loss for parts, weight in every) if every else np.nan}
+    moved: list[_Moved] = []
+    if operation.gradient and not np.isnan(numbers["loss"]) and not ranking.constant:
+        for parts, weight in every:
+            names = [name for name in parts.kernels.moves if parts.depends_on(name)]
+            moved += [_Moved(parts, weight, name, _WAYS[name](parts, name)) for name in names]
+    if not moved:
+        for parts, _ in every:
+            parts.close()
     if operation.grad_alpha:
-        numbers[f"{GRADIENT}_alpha"] = operation.scale * sum(way.to_alpha() for way in ways.values())
+        to_alpha = sum(one.weight * one.way.to_alpha() for one in moved)
+        numbers[f"{GRADIENT}_alpha"] = operation.scale * to_alpha
 
     def look(first: int, rankings: Rankings) -> Any:
         if not operation.gradient:
             return None
-        piece = parts.piece(first, rankings)
-        upstreams = parts.upstreams(piece) if ways else {}
-        return piece, {name: (upstreams[name], way.look(piece, upstreams[name])) for name, way in ways.items()}
+        piece, found = whole.piece(first, rankings), []
+        for one in moved:
+            upstream = one.parts.upstreams(piece)[one.name]
+            found.append((upstream, one.way.look(piece, upstream)))
+        return piece, found
 
     def give(first: int, rankings: Rankings, seen: Any) -> dict[str, Any]:
         if not operation.gradient:
             return {}
         piece, found = seen
         gradient, out = np.zeros(len(piece.scores)), np.zeros(len(rankings.values), ranking.dtype)
-        for name, way in ways.items():
-            gradient += way.give(piece, *found[name])
         with np.errstate(over="ignore"):  # at an alpha of 1e-40 a gradient may well be beyond float32: inf
+            for one, looked in zip(moved, found, strict=True):
+                gradient += one.weight * one.way.give(piece, *looked)
             out[piece.taken] = gradient * operation.scale
         return {GRADIENT: out}
 
     return LastPass(look, give, numbers)
+
+
+def _levels(whole: Parts) -> list[tuple[Parts, float]]:
+    """Whose losses are added, and how often: the ranking itself; or, of a loss over grades, with each of their ks.
+
+    BadRanking where these are too many to have passes of their own.
+    """
+    if whole.kernels.levels is None:
+        return [(whole, 1.0)]
+    ranking, grades = whole.ranking, np.empty(0)
+    for some in whole.of_pieces(lambda piece: np.unique(piece.target)[: GRADES + 1]):
+        grades = np.unique(np.concatenate([grades, some]))[: GRADES + 1]
+    if len(grades) > GRADES:
+        raise BadRanking(
+            0,
+            f"{whole.operation.loss} of a ranking of this size takes passes for every grade of its target, of which "
+            f"there are more than {GRADES}; round them",
+        )
+    counts = sum(whole.of_pieces(lambda piece: np.array([np.count_nonzero(piece.target >= one) for one in grades])))
+    return [
+        (Parts(whole.operation, ranking.with_each({**ranking.each, "k": np.array([float(k)])})), float(ranking.items))
+        for k in np.asarray(counts)[:0:-1].tolist()
+    ]
 
 
 class _Way(Protocol):

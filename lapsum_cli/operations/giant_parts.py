@@ -250,10 +250,16 @@ def _filled(column: Column, scores: Scores, ranked: Any) -> Column:
     """What there is for every score in its place, piece by piece."""
     from ..kernels.cpu import rank_parts
 
-    def of_part(first: int, x: Array) -> Any:
-        return first, x, rank_parts.places_of(ranked, x, scores.sign)
+    of_piece, sign = scores.of_piece, scores.sign
 
-    for first, x, seen in scores.of_parts(of_part):
-        column.put(first, rank_parts.take(ranked, x, None, scores.sign, *seen)[0])
+    def look(first: int, rankings: Rankings) -> Any:
+        x = of_piece(first, rankings)
+        return x, rank_parts.places_of(ranked, x, sign)
+
+    def give(looked: Any) -> Array:
+        x, seen = looked
+        return frozen(rank_parts.take(ranked, x, None, sign, *seen)[0])
+
+    scores.ranking.filled(column, look, give)
     ranked.close()
     return column

@@ -57,14 +57,14 @@ class Scores(NamedTuple):
         """What function(first, scores) returns for every piece, in their order."""
         return self.ranking.of_parts(lambda first, rankings: function(first, self.of_piece(first, rankings)))
 
-    def with_weights(self, weights: Weights | None, function: Callable[[int, np.ndarray, Any], Any]) -> Iterator[Any]:
-        """What function(first, scores, weights or None) returns for every piece, in their order."""
+    def with_weights(self, weights: Weights | None, function: Callable[[int, np.ndarray, Any], Any]) -> Any:
+        """A function of (first, scores, weights or None) as one of the pieces that Ranking has."""
 
         def of_piece(first: int, rankings: Any) -> Any:
             v = None if weights is None else weights.of_piece(first, rankings)
             return function(first, self.of_piece(first, rankings), v)
 
-        return self.ranking.of_parts(of_piece)
+        return of_piece
 
     def cut(self, k: float, alpha: float) -> Cut:
         """Of a top-k: one look at a sample, and one at a bracket."""
@@ -87,15 +87,17 @@ class Scores(NamedTuple):
         room = pieces.room_of_a_band(each, self.length, 2 if weights is None else 4)
         kept, common = (None, 0.0) if weights is None else weights[1:]
 
-        def of_parts(function: Any) -> Iterator[Any]:
-            return self.with_weights(weights, function)
+        def parted(function: Any, stores: Any) -> Any:
+            return self.ranking.parted(self.with_weights(weights, function), stores)
 
-        work = bands.Work(of_parts, pieces.over, pieces.store, self.length, self.dtype, kept, room)
-        sample = self.of_parts(lambda first, x: sample_of_part(first, x, self.ranking.length, self._sample, self.sign))
+        given = parted, pieces.over, pieces.kept, pieces.store
+        work = bands.Work(*given, self.length, self.dtype, kept, room)
+        whole, size, sign = self.ranking.length, self._sample, self.sign
+        sample = self.of_parts(lambda first, x: sample_of_part(first, x, whole, size, sign))
         cuts = bands.cuts_of(np.concatenate(list(sample)), self.length, room)
         found = bands.part(work, cuts, rate, self.sign, common)
         while found.sizes.max() > room:  # of a band of which the sample had fewer than its share
-            cuts = bands.more_cuts(found, room, self._sample)
+            cuts = bands.more_cuts(found, room, size)
             found.close()
             found = bands.part(work, cuts, rate, self.sign, common)
         return work, found

@@ -200,13 +200,6 @@ class Loss(LossChoices, Operation):
             return f"loss {self.label} needs all of it in memory"
         return None
 
-    @property
-    def spills(self) -> bool:
-        from .giant_parts import COLUMNS
-
-        made = loss_called(self.loss)
-        return any(name in COLUMNS for name in (*made.reads, *made.moves))
-
     def passes(self, ranking: Giant) -> dict[str, LastPass]:
         from .giant_loss import passes
 

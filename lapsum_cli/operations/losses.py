@@ -127,10 +127,6 @@ class Losses(Operation):
     def needs_memory(self) -> str | None:
         return next((part.needs_memory for part in self.several if part.needs_memory), None)
 
-    @property
-    def spills(self) -> bool:
-        return any(part.spills for part in self.several)
-
     def passes(self, ranking: Giant) -> dict[str, LastPass]:
         found = {}
         for part in self.several:

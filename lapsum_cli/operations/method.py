@@ -27,7 +27,6 @@ class Way:
     steps(choices, lengths, ks): (m,) how many steps rankings take where these are not linear; None where they are
     devices: by name, those that it is computed on
     in_parts(operation, ranking) -> giant.LastPass: of one that no memory holds (giant.py); None where there is no way
-    spills: whether that way keeps numbers on a disk, and not only sums
     along(operation, rankings, state, upstream, towards, on) -> Along: on a CPU, of scores in units of alpha,
            larger being better; None where second derivatives, and those forward, are not known
     """
@@ -39,7 +38,6 @@ class Way:
     steps: Callable[..., Any] | None = None
     devices: tuple[str, ...] = ("cpu",)
     in_parts: Callable[..., Any] | None = None
-    spills: bool = True
     along: Callable[..., Along] | None = None
 
 

@@ -220,11 +220,6 @@ class Operation:
         """Why a ranking that no memory holds cannot be computed; None where `passes` can."""
         return f"{self.name} needs all of it in memory"
 
-    @property
-    def spills(self) -> bool:
-        """Whether these passes keep numbers of every score on a disk."""
-        return True
-
     def passes(self, ranking: Giant) -> dict[str, LastPass]:
         """All passes over one that no memory holds but the last: what makes results, for each k that was asked for, by
         its name.
@@ -327,10 +322,6 @@ class ByMethod(Choices, Operation):
         if self.way.in_parts is None:
             return f"{self.name} by {self.method} needs all of it in memory"
         return None
-
-    @property
-    def spills(self) -> bool:
-        return self.way.spills
 
     def passes(self, ranking: Giant) -> dict[str, LastPass]:
         assert self.way.in_parts is not None

@@ -4,12 +4,13 @@ compare what comes of pieces with what comes of all at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..core.rankings import Rankings
+from ..core.stored import added, put_away, put_down
 from . import giant
 from .operation import Operation, Result
 
@@ -19,6 +20,7 @@ class Stored:
 
     def __init__(self, rows: int, dtype: Any):
         self.dtype = np.dtype(dtype)
+        self.ties = np.zeros(rows, np.int64)
         self.rows: list[list[np.ndarray]] = [[] for _ in range(rows)]
         self.given = [0] * rows
 
@@ -84,11 +86,24 @@ class OfArray:
         """As giant.Pieces has it."""
         return (function(*piece) for piece in self.pieces())
 
+    def parted(self, function: Callable[[int, Rankings], Any], stores: Sequence[Any]) -> tuple[Any, ...]:
+        """As giant.Pieces has it."""
+        return added(put_away(apart, stores) for apart in self.of_parts(function))
+
+    def filled(self, column: Any, look: Callable[[int, Rankings], Any], give: Callable[[Any], Any]) -> None:
+        """As giant.Pieces has it."""
+        for first, rankings in self.pieces():
+            column.put(first, give(look(first, rankings)))
+
     def over(self, function: Callable[[Any], Any], items: Iterable) -> Iterator[Any]:
         """As giant.Pieces has it."""
         return map(function, items)
 
-    def store(self, rows: int, dtype: Any) -> Stored:
+    def kept(self, function: Callable[[int], Any], rows: Sequence[int], stores: Sequence[Any]) -> Iterator[Any]:
+        """As giant.Pieces has it."""
+        return put_down(self.over(function, rows), rows, stores)
+
+    def store(self, rows: int, dtype: Any, like: Any = None) -> Stored:
         """As giant.Pieces has it."""
         return Stored(rows, dtype)
 

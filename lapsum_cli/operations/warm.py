@@ -48,7 +48,13 @@ def warm_in_parts(operation: Operation, dtype: str, on: Device, notice: Callable
 
     which = (f"{operation.kernels} of rankings larger than memory", operation.alpha.unit, dtype)
     plain = operation.on_a_tiny_ranking()
-    _have(which, lambda: compute(plain, OfArray(_rankings(dtype, plain, _IN_PARTS), _PART, _PART), on), notice)
+
+    def run() -> None:
+        rankings = _rankings(dtype, plain, _IN_PARTS)
+        rankings.beside["target"][:] = rankings.beside["target"] > 1.0  # few grades, which a loss may take one by one
+        compute(plain, OfArray(rankings, _PART, _PART), on)
+
+    _have(which, run, notice)
 
 
 def _have(which: tuple[str, str, str], run: Callable[[], object], notice: Callable[[str], None]) -> None:

@@ -18,7 +18,7 @@ from ..formats.sources import Chunk, Rows
 from ..operations import giant as of_giants
 from ..operations.operation import Operation
 from ..operations.warm import warm_in_parts
-from .results import Counts, Table
+from .results import Counts, Table, unheard
 
 
 class _Input:
@@ -37,12 +37,13 @@ class _Input:
 
 class Told(NamedTuple):
     """What a run tells of itself: whom to say a line to; what measures the budget again, once more is loaded that
-    stays; where temporary files go, by default the system's place.
+    stays; where temporary files go, by default the system's place; and who is told of passes (flow.giant.Pieces).
     """
 
     say: Callable[[str], None]
     settle: Callable[[], None]
     temp_dir: str | None
+    passes: Callable[[int, int, int | None], None] = unheard
 
 
 @dataclass
@@ -80,9 +81,8 @@ class Giants:
     def results(self, giant: Giant, counts: Counts) -> Iterator[pa.Table]:
         """The rows of the result."""
         operation = self.operation
-        pieces = Pieces(
-            giant, self.table.rankings, self.budget, self.table.asked.threads, self.told.temp_dir, self.told.say
-        )
+        told, threads = self.told, self.table.asked.threads
+        pieces = Pieces(giant, self.table.rankings, self.budget, threads, told.temp_dir, told.say, told.passes)
         try:
             ranking = of_giants.begin(operation, pieces, self.on)
             last = operation.passes(ranking)

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Sequence
-from typing import BinaryIO, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -67,35 +68,54 @@ class Returned(NamedTuple):
     files: list[int]
 
 
-def returned(paths: Sequence[str], piece: int = _PIECE) -> Iterator[Returned]:
-    """What may be a group of several of the files, for each that may. piece: groups that are in memory at a time."""
-    nulls = [i for i, path in enumerate(paths) if _has_null(path)]
-    if len(nulls) > 1:
-        yield Returned(None, nulls)
-    for low, high, twice in _twice(paths, piece):
-        for group in twice:
-            yield Returned(int(group), [i for i, of_it in enumerate(_between(paths, low, high)) if group in of_it])
+class Twice(NamedTuple):
+    """Groups that are there twice, in ascending order, and between which bounds they were looked for."""
+
+    low: int
+    high: int
+    groups: np.ndarray
 
 
-def sharing(paths: Sequence[str], piece: int = _PIECE) -> list[int]:
-    """The files that may have a group of another, by their places."""
-    nulls = [i for i, path in enumerate(paths) if _has_null(path)]
-    found = set(nulls if len(nulls) > 1 else ())
-    for low, high, twice in _twice(paths, piece):
-        found.update(i for i, of_it in enumerate(_between(paths, low, high)) if np.isin(of_it, twice).any())
-    return sorted(found)
+# Calls a function with every item; what it returns, in any order.
+Run = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 
 
-def _twice(paths: Sequence[str], piece: int) -> Iterator[tuple[int, int, np.ndarray]]:
-    """The groups that are there twice, in ascending order, and between which bounds they were looked for."""
+def twice(paths: Sequence[str], piece: int = _PIECE, run: Run = map) -> list[Twice]:
+    """What may be groups of several of the files, in ascending order.
+
+    piece  groups that are in memory at a time
+    run    looks between bounds side by side, in other processes too: an engine's
+    """
     total = sum((os.path.getsize(path) - _HEAD) // 8 for path in paths)
     pieces = max(1, -(-total // piece))
     bounds = [i * 2**64 // pieces for i in range(pieces + 1)]
-    for low, high in itertools.pairwise(bounds):
-        groups = np.sort(np.concatenate([np.empty(0, np.uint64), *_between(paths, low, high)]))
-        twice = np.unique(groups[1:][groups[1:] == groups[:-1]])
-        if len(twice):
-            yield low, high, twice
+    found = run(partial(_twice_between, paths), list(itertools.pairwise(bounds)))
+    return sorted((one for one in found if len(one.groups)), key=lambda one: one.low)
+
+
+def returned(paths: Sequence[str], found: Iterable[Twice]) -> Iterator[Returned]:
+    """What may be a group of several of the files, for each that may, of those that were found twice."""
+    nulls = [i for i, path in enumerate(paths) if _has_null(path)]
+    if len(nulls) > 1:
+        yield Returned(None, nulls)
+    for low, high, groups in found:
+        for group in groups:
+            yield Returned(int(group), [i for i, of_it in enumerate(_between(paths, low, high)) if group in of_it])
+
+
+def sharing(paths: Sequence[str], found: Iterable[Twice]) -> list[int]:
+    """The files that may have a group of another, by their places."""
+    nulls = [i for i, path in enumerate(paths) if _has_null(path)]
+    share = set(nulls if len(nulls) > 1 else ())
+    for low, high, groups in found:
+        share.update(i for i, of_it in enumerate(_between(paths, low, high)) if np.isin(of_it, groups).any())
+    return sorted(share)
+
+
+def _twice_between(paths: Sequence[str], ends: tuple[int, int]) -> Twice:
+    """Groups from one bound to before the other that are there twice."""
+    groups = np.sort(np.concatenate([np.empty(0, np.uint64), *_between(paths, *ends)]))
+    return Twice(*ends, np.unique(groups[1:][groups[1:] == groups[:-1]]))
 
 
 def _has_null(path: str) -> bool:

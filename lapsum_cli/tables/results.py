@@ -105,8 +105,8 @@ class Counts:
         return self.totals[0].count if self.totals else 0
 
 
-def unheard(line: str) -> None:
-    """A line that nobody is told."""
+def unheard(*told: object) -> None:
+    """A line, or numbers, that nobody is told."""
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from lapsum_cli.core.errors import BadRanking
 from lapsum_cli.core.quantities import Alpha, K, Q
 from lapsum_cli.core.rankings import Rankings
+from lapsum_cli.core.stored import put_away
 from lapsum_cli.devices.cpu import Cpu
 from lapsum_cli.kernels.cpu import bands
 from lapsum_cli.operations import giant, operation_called
+from lapsum_cli.operations.giant_loss import GRADES
 from lapsum_cli.operations.losses import losses_of
 from lapsum_cli.operations.pieces import OfArray, Stored, compute
 
@@ -39,6 +41,7 @@ LOSSES = {
     "topk": (K(0.3), K(7.0), K(1e9), K(0.0), K(12.5, True)),
     "recall": (K(0.3), K(7.0), K(1e9), K(0.0), K(12.5, True)),
     "spearman": (None,),
+    "graded-topk": (None,),
     "ndcg": (None, K(7.0), K(40.0, True), K(1e9)),
 }
 sizes = st.sampled_from([1, 7, 100, 1024])
@@ -146,6 +149,11 @@ def losses(draw):
 
 @given(rankings(), losses(), sizes, held)
 def test_losses_of_pieces(x, loss, size, held):
+    taken = x.values != (-np.inf if loss.descending else np.inf)
+    if "graded-topk" in loss.describe().get("loss", "") and len(np.unique(x.beside["target"][taken])) > GRADES:
+        with pytest.raises(BadRanking, match="passes for every grade of its target, of which there are more than 100"):
+            compute(loss, OfArray(x, max(size, 1000), held), CPU)
+        return
     agree(loss, x, size, held)
 
 
@@ -177,7 +185,7 @@ def test_a_sample_that_misleads_costs_a_pass_and_no_digit():
 def test_a_band_without_room_is_cut_again():
     """Of a thousand scores in one band a sample of ten says where more cuts are to be."""
     x = np.random.default_rng(1).standard_normal(1000)
-    work = bands.Work(lambda of: iter([of(0, x, None)]), map, Stored, 1000, x.dtype, None, 100)
+    work = bands.Work(lambda of, stores: put_away(of(0, x, None), stores), map, None, Stored, 1000, x.dtype, None, 100)
     made = bands.part(work, np.array([-np.inf, np.inf]), 1.0, 1.0)
     cuts = bands.more_cuts(made, 100, 1000)
     assert made.sizes.max() == 1000

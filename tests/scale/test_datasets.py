@@ -176,7 +176,12 @@ REFUSED = {
     "in memory": ({"source": scored()}, OptionError, "needs files to read"),
     "a pipe": ({"source": "pipe"}, OptionError, "needs files to read"),
     "workers": ({"workers": 2}, OptionError, 'workers= are those of engine="processes"'),
-    "no group": ({"group": []}, OptionError, r"without a group all files are one ranking \(rank takes one output\)"),
+    "no group": (
+        {"operation": "sort", "group": []},
+        OptionError,
+        r"without a group all files are one ranking \(the rows of a sort are positions, and no file's\)",
+    ),
+    "bad data of one ranking": ({"group": [], "score": "hole"}, DataError, "is NaN or null"),
     "no directory": ({"sink": "out.parquet", "resume": True}, OptionError, "resume=True and dry_run=True"),
     "no place": ({"sink": "none/out/"}, OutputError, "does not exist; make it first"),
     "a file": ({"sink": "notes/"}, OutputError, "is no directory"),

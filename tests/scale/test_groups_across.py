@@ -1,6 +1,7 @@
 """That no group is in two shards is proved from 8 bytes of each, in pieces; and the last row of a file is found."""
 
 import contextlib
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -9,9 +10,10 @@ from cut_tables import scored, written
 
 from lapsum_cli import DataError, run_file
 from lapsum_cli.api import returning
+from lapsum_cli.flow.giant import over
 from lapsum_cli.formats import text
 from lapsum_cli.tables import groupsfile
-from lapsum_cli.tables.groupsfile import GroupsFile, returned, sharing
+from lapsum_cli.tables.groupsfile import GroupsFile, twice
 
 
 @pytest.fixture
@@ -34,18 +36,32 @@ def _array(values):
     return pa.array(values, pa.string() if any(isinstance(value, str) for value in values) else pa.int64())
 
 
+def returned(paths, piece=1 << 20, run=map):
+    return groupsfile.returned(paths, twice(paths, piece, run))
+
+
+def sharing(paths, piece=1 << 20, run=map):
+    return groupsfile.sharing(paths, twice(paths, piece, run))
+
+
+def backwards(task, items):
+    """As workers may be done."""
+    return [task(item) for item in reversed(items)]
+
+
+@pytest.mark.parametrize("run", [map, backwards, partial(over, threads=3)])
 @pytest.mark.parametrize("piece", [1, 7, 1 << 20])
-def test_a_group_of_two_files_is_found(kept, piece):
+def test_a_group_of_two_files_is_found(kept, piece, run):
     drawn = np.random.default_rng(0)
     groups = drawn.permutation(200)
     shards = [[[part] for part in np.split(some, [3, 20])] for some in np.split(groups, [50, 51, 120])]
-    assert not [*returned(kept(*shards), piece)]
+    assert not [*returned(kept(*shards), piece, run)]
     shards[2].append([[int(groups[10])]])
     paths = kept(*shards)
-    assert [*returned(paths, piece)] == [(groupsfile.mixed(np.array([groups[10]])).item(), [0, 2])]
-    assert sharing(paths, piece) == [0, 2]
+    assert [*returned(paths, piece, run)] == [(groupsfile.mixed(np.array([groups[10]])).item(), [0, 2])]
+    assert sharing(paths, piece, run) == [0, 2]
     shards[3].append([[int(groups[50])]])
-    assert sharing(kept(*shards), piece) == [0, 1, 2, 3]
+    assert sharing(kept(*shards), piece, run) == [0, 1, 2, 3]
 
 
 def test_a_null_is_a_group_and_no_number_is_one(kept):

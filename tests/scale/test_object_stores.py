@@ -201,6 +201,21 @@ def test_a_ranking_that_memory_does_not_hold_is_read_again(bucket, tmp_path):
     assert bucket.bytes("out.npy") == (tmp_path / "out.npy").read_bytes()
 
 
+@pytest.mark.parametrize("engine", ["threads", "processes"])
+def test_several_objects_may_be_one_ranking(bucket, tmp_path, engine):
+    rng = np.random.default_rng(0)
+    (tmp_path / "in").mkdir()
+    for i, rows in enumerate([100, 900, 1, 2000]):
+        put(pa.table({"score": np.round(rng.normal(size=rows), 2)}), tmp_path / f"in/{i}.parquet", rows=500)
+        bucket.put(tmp_path / f"in/{i}.parquet", f"in/{i}.parquet")
+    given = {"group": [], "score": "score", "memory": "1GiB", "engine": engine}
+    run_file("rank", f"{tmp_path}/in/", f"{tmp_path}/out/", **given)
+    run_file("rank", f"{bucket.path}/in/", f"{bucket.path}/out/", **given)
+    for i in range(4):
+        assert bucket.bytes(f"out/{i}.parquet") == (tmp_path / f"out/{i}.parquet").read_bytes()
+    assert not [name for name in bucket.list() if ".lapsum" in str(name)]
+
+
 def test_rows_of_a_group_are_brought_together(bucket, tmp_path):
     table = scored().take(np.random.default_rng(0).permutation(87))
     put(table, tmp_path / "in.csv")

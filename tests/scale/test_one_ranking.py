@@ -1,5 +1,6 @@
 """Several files that are one ranking: each has its own results, as one output has them but for the last digits."""
 
+import os
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +13,9 @@ from hypothesis import strategies as some
 from tables import TABLES, get
 
 from lapsum_cli import DataError, OptionError, run_file
-from lapsum_cli.api import one_ranking
+from lapsum_cli.api import passes
+from lapsum_cli.operations import giant_scores
+from lapsum_cli.stream import Silent
 
 OPERATIONS = {
     "topk": ("topk", {"k": "20%", "threshold": True}),
@@ -25,15 +28,22 @@ OPERATIONS = {
     "their gradients": ("quantile", {"q": 0.9, "gradient": True, "grad_alpha": True, "grad_q": True, "alpha": 0.3}),
     "a loss": ("loss", {"loss": "topk", "k": 9, "target": "label", "gradient": True, "grad_alpha": True}),
     "its row": ("loss", {"loss": "recall", "k": 9, "target": "label"}),
+    "ranks": ("rank", {}),
+    "ranks and gradients": ("rank", {"upstream": "pull", "grad_alpha": True, "descending": False, "alpha": 0.2}),
+    "a loss of ranks": ("loss", {"loss": "spearman", "target": "label"}),
+    "its gradient": ("loss", {"loss": "spearman", "target": "pull", "gradient": True, "grad_alpha": True}),
+    "a loss of places": ("loss", {"loss": "ndcg", "k": 9, "target": "label", "gradient": True, "grad_alpha": True}),
+    "a loss of grades": ("loss", {"loss": "graded-topk", "target": "label", "gradient": True, "grad_alpha": True}),
+    "several": ("loss", {"loss": "ndcg,spearman,topk", "k": 9, "target": "label"}),
 }
 
 
-ROWS = one_ranking._ROWS
+ROWS = passes.ROWS
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    monkeypatch.setattr(one_ranking, "_ROWS", 11)
+    monkeypatch.setattr(passes, "ROWS", 11)
 
 
 def table(n=87, seed=0):
@@ -90,14 +100,87 @@ def test_however_it_is_cut(tmp_path_factory, n, seed, drawn):
     alike(together(tmp_path / "out"), pq.read_table(tmp_path / "one.parquet"))
 
 
-def test_whoever_computes_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(one_ranking, "_ROWS", ROWS)  # as workers have it
+SHAPES = {
+    "ties across cuts": lambda drawn, n: np.round(drawn.normal(size=n)),
+    "all equal": lambda drawn, n: np.full(n, 0.3),
+    "sorted": lambda drawn, n: np.sort(drawn.normal(size=n)),
+    "falling": lambda drawn, n: -np.sort(drawn.normal(size=n)),
+    "infinities": lambda drawn, n: np.where(
+        drawn.random(n) < 0.5, drawn.normal(size=n), drawn.choice([-1, 1], n) * np.inf
+    ),
+    "nothing finite": lambda drawn, n: drawn.choice([-np.inf, np.inf], n),
+}
+OF_SHAPES = {
+    "ranks": ("rank", {"upstream": "pull", "grad_alpha": True, "alpha": 0.2}),
+    "ascending": ("rank", {"upstream": "pull", "descending": False}),
+    "spearman": ("loss", {"loss": "spearman", "target": "label", "gradient": True}),
+    "ndcg": ("loss", {"loss": "ndcg", "target": "label", "gradient": True}),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", OF_SHAPES)
+def test_whatever_is_parted(tmp_path, name, shape):
+    operation, options = OF_SHAPES[name]
+    drawn = np.random.default_rng(1)
+    scores = SHAPES[shape](drawn, 200)
+    columns = table(200).drop_columns(["score"]).append_column("score", pa.array(scores))
+    inputs = written(columns, tmp_path / "in", [3, 70, 70, 140])
+    given = {"group": [], "score": "score", **options}
+    run_file(operation, inputs, tmp_path / "one.parquet", **given)
+    run_file(operation, inputs, f"{tmp_path}/out/", **given)
+    alike(together(tmp_path / "out"), pq.read_table(tmp_path / "one.parquet"))
+    assert sorted(os.listdir(tmp_path / "out")) == ["_manifest.jsonl", *(path.name for path in inputs)]
+
+
+def test_bands_of_which_a_sample_knows_nothing_are_cut_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(giant_scores, "SAMPLE", 1)
+    inputs = written(table(400), tmp_path / "in", [150])
+    given = {"group": [], "score": "score", "upstream": "pull"}
+    run_file("rank", inputs, tmp_path / "one.parquet", **given)
+    run_file("rank", inputs, f"{tmp_path}/out/", **given)
+    alike(together(tmp_path / "out"), pq.read_table(tmp_path / "one.parquet"))
+
+
+@pytest.mark.parametrize("name", ["several k, logarithms and gradients", "ranks and gradients", "a loss of places"])
+def test_whoever_computes_them(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(passes, "ROWS", ROWS)  # as workers have it
+    operation, options = OPERATIONS[name]
     inputs = written(table(), tmp_path / "in", [5, 20, 41])
-    given = {"group": [], "score": "score", **OPERATIONS["several k, logarithms and gradients"][1], "memory": "6GiB"}
+    given = {"group": [], "score": "score", **options, "memory": "6GiB"}
     for engine in ({"engine": "threads"}, {"engine": "processes", "workers": 2}):
-        run_file("topk", inputs, f"{tmp_path}/{engine['engine']}/", **given, **engine)
+        run_file(operation, inputs, f"{tmp_path}/{engine['engine']}/", **given, **engine)
     for one, other in zip(files(tmp_path / "threads"), files(tmp_path / "processes"), strict=True):
         assert pq.read_table(one).equals(pq.read_table(other))
+
+
+class Heard(Silent):
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.lines, self.told = [], []
+
+    def say(self, line):
+        self.lines.append(line)
+
+    def passes(self, number, rows, total):
+        self.told.append((number, rows, total))
+
+
+@pytest.mark.parametrize("engine", [{}, {"engine": "processes", "workers": 2, "memory": "6GiB"}])
+def test_passes_tell_how_far_they_are(tmp_path, engine):
+    inputs, words = written(table(), tmp_path / "in", [5, 20, 41]), Heard()
+    run_file("rank", inputs, f"{tmp_path}/out/", group=[], score="score", words=words, **engine)
+    numbers = [number for number, _, _ in words.told]
+    assert sorted(set(numbers)) == list(range(1, max(numbers) + 1))
+    assert max(numbers) > 2
+    for number in set(numbers):
+        rows = [rows for one, rows, _ in words.told if one == number]
+        assert rows == sorted(rows)
+        assert rows[-1] == 87
+    assert {total for number, _, total in words.told if number > 1} == {87}
+    assert sum("scores from" in line for line in words.lines) == 1
+    assert sum("MiB go to" in line for line in words.lines) == 1
 
 
 def test_what_is_finished_is_not_computed_again(tmp_path):
@@ -114,7 +197,7 @@ def test_what_is_finished_is_not_computed_again(tmp_path):
 def test_what_cannot_be_is_one_line(tmp_path):
     inputs = written(table(), tmp_path / "in", [5, 20])
     for operation, why in (
-        ("rank", "rank takes one output"),
+        ("sort", "the rows of a sort are positions, and no file's"),
         ("permute", "permute by lapsum needs all of it in memory"),
     ):
         with pytest.raises(OptionError, match=rf"all files are one ranking \({why}\)"):

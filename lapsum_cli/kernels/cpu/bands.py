@@ -22,9 +22,13 @@ from .vectors import BLOCK, block_total
 
 
 class Store(Protocol):
-    """Numbers on a disk, in so many rows: put row by row as they come, then read back."""
+    """Numbers on a disk, in so many rows: put row by row as they come, then read back.
+
+    ties  (rows,) int64: who reads them part by part counts here the scores that are the cut of a row, and lie in none
+    """
 
     dtype: np.dtype
+    ties: np.ndarray
 
     def put(self, row: int, values: np.ndarray) -> None:
         """Some more of a row."""
@@ -42,6 +46,19 @@ class Store(Protocol):
         """Let go of all of it."""
 
 
+class Apart(NamedTuple):
+    """What comes of a part of a ranking, for stores.
+
+    told  numbers and arrays, of which whoever asked gets the sums over all parts
+    rows  (row, an array for each store), for every row of which it has some
+    ties  (m,) how many scores are the cut of each row, and go nowhere
+    """
+
+    told: tuple
+    rows: list
+    ties: np.ndarray
+
+
 class Over(Protocol):
     """Calls a function with every item, side by side; what it returns, one after another in their order."""
 
@@ -51,16 +68,20 @@ class Over(Protocol):
 class Work(NamedTuple):
     """A ranking of which only parts are at hand, and what there is to work on it with.
 
-    of_parts  function(first, scores, weights or None) for every part: the place of its first score; an iterator, in
-              their order
-    over, store(rows, dtype)  for work on bands, and to keep what does not fit
+    parted    (function, stores) -> the sums of what function(first, scores, weights or None), an Apart for every part,
+              tells; first: the place of its first score
+    over      for work on bands
+    kept      (function, bands, stores) -> what it tells of each, in their order, where the function returns that and an
+              array for each store, for its band's row
+    store     (rows, dtype, like=None): to keep what does not fit; like: that of which rows have as much, in its order
     length, dtype   of the scores; weights: the dtype of an upstream gradient beside them, or None
     room      scores of a band for which there is room
     """
 
-    of_parts: Callable[[Callable], Iterator]
+    parted: Callable[[Callable, Any], tuple]
     over: Over
-    store: Callable[[int, Any], Store]
+    kept: Callable[[Callable, Any, Any], Iterator]
+    store: Callable[..., Store]
     length: int
     dtype: np.dtype
     weights: Any
@@ -138,16 +159,14 @@ def part(work: Work, cuts: np.ndarray, rate: float, sign: float, common: float =
             _move_weights(x, x.dtype.type(sign), cuts, v, places, starts, pulls, sums[2, 1])
         sums[2, 0] = counts[1]
         _summarise(moved, pulls, cuts, starts, rate, np.empty((2, BLOCK)), sums)
-        return counts, sums, starts, moved, pulls
+        arrays = [moved] if pulls is None else [moved, pulls]
+        rows = [
+            (band, [some[starts[band] : starts[band + 1]] for some in arrays])
+            for band in np.flatnonzero(counts[0]).tolist()
+        ]
+        return Apart((counts, sums), rows, counts[1])
 
-    counts, sums = np.zeros((2, m), np.int64), np.zeros((3, kinds, m))
-    for more, more_sums, starts, moved, pulls in work.of_parts(of_part):
-        counts += more
-        sums += more_sums
-        for band in np.flatnonzero(more[0]).tolist():
-            scores.put(band, moved[starts[band] : starts[band + 1]])
-            if weights is not None:
-                weights.put(band, pulls[starts[band] : starts[band + 1]])
+    counts, sums = work.parted(of_part, [scores] if weights is None else [scores, weights])
     downs, ups, of_cuts = sums
     of_cuts[:, [0, -1]] = 0.0
     _merge(cuts.astype(np.float64), rate, downs, ups, of_cuts)

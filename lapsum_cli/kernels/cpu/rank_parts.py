@@ -20,7 +20,7 @@ from .sweeps import approach, blocks_of, fade
 
 
 class OfCuts(NamedTuple):
-    """What scores that are a cut have in common: (m,) ranks, of which each next one has `step` more; and slopes (4, m),
+    """What scores that are a cut have in common: (m,) ranks, of which each one met has `step` more; and slopes (4, m),
     of which a score with the weight v has the gradient slopes[0] - v slopes[1] by other scores, and by its ties
     slopes[2] - v slopes[3]: of a single one exactly nothing.
     """
@@ -56,36 +56,32 @@ def rank_bands(work: Work, bands: Bands, rate, base, descending, dtype, common=0
     """
     m, workspace = len(bands.cuts), parallel.Workspace()
     of_cuts = _of_cuts(bands, rate, base, descending)
-    ranks = None if dtype is None else work.store(m, dtype)
-    gradient = None if bands.weights is None else work.store(m, bands.weights.dtype)
+    ranks = None if dtype is None else work.store(m, dtype, bands.scores)
+    gradient = None if bands.weights is None else work.store(m, bands.weights.dtype, bands.scores)
     middle = 0.5 * float(bands.cuts[m // 2]) if np.isfinite(bands.cuts[m // 2]) else 0.0
 
     def of_band(band):
         v = None if bands.weights is None else bands.weights.take(band)
-        return band, *_of_band(bands, band, v, rate, base, descending, dtype, middle, workspace)
+        *made, total = _of_band(bands, band, v, rate, base, descending, dtype, middle, workspace)
+        return total, [one for one in made if one is not None]
 
+    stores = [store for store in (ranks, gradient) if store is not None]
     total = _total_of_cuts(bands, of_cuts, middle, descending)
-    for band, mine, slopes, more in work.over(of_band, np.flatnonzero(bands.sizes).tolist()):
-        if ranks is not None:
-            ranks.put(band, mine)
-        if gradient is not None:
-            gradient.put(band, slopes)
-        total += more
+    total += sum(work.kept(of_band, np.flatnonzero(bands.sizes).tolist(), stores))
     return Ranked(bands, of_cuts, common, ranks, gradient, total)
 
 
 def place_bands(work: Work, bands: Bands) -> Ranked:
     """Places from 0, int64, in the stead of ranks: ties in the order in which they come."""
-    places = work.store(len(bands.cuts), np.int64)
+    places = work.store(len(bands.cuts), np.int64, bands.scores)
 
     def of_band(band):
         x = bands.scores.take(band)
         found = Order(parallel.Cores(1), Rankings(x, np.array([0, len(x)])), True).positions()
-        return band, found + (bands.above[band] + bands.at[band])
+        return None, [found + (bands.above[band] + bands.at[band])]
 
-    for band, found in work.over(of_band, np.flatnonzero(bands.sizes).tolist()):
-        places.put(band, found)
-    return Ranked(bands, OfCuts(bands.above.copy(), np.empty((4, 0)), 1), 0.0, places, None, 0.0)
+    list(work.kept(of_band, np.flatnonzero(bands.sizes).tolist(), [places]))
+    return Ranked(bands, OfCuts(bands.above, np.empty((4, 0)), 1), 0.0, places, None, 0.0)
 
 
 def _of_band(bands, band, v, rate, base, descending, dtype, middle, workspace):
@@ -111,10 +107,11 @@ def _of_band(bands, band, v, rate, base, descending, dtype, middle, workspace):
         outside[:kinds, 1] = (bands.downs + bands.of_cuts)[:, band - 1] * fade(y, end - 1, end, rate)
     ahead, buffers = np.empty((2, blocks_of(len(x)))), buffers_of(workspace)
     approach(y, begin, end, rate, pulls, ahead, buffers, np.empty((0, 2)))
-    ranks = np.empty(0) if dtype is None else np.empty(len(x), dtype)
+    ranks = None if dtype is None else np.empty(len(x), dtype)
     gradient = None if v is None else np.empty(len(x), v.dtype)
     first = base + float(bands.above[band] + bands.at[band]) - begin
-    total = finish(y, place, begin, end, rate, first, True, pulls, ahead, outside, buffers, ranks, gradient, middle)
+    out = np.empty(0) if ranks is None else ranks
+    total = finish(y, place, begin, end, rate, first, True, pulls, ahead, outside, buffers, out, gradient, middle)
     if gradient is None:
         return ranks, None, 0.0
     if not descending:
@@ -158,7 +155,7 @@ def take(ranked: Ranked, x, v, sign, places, counts) -> tuple[Any, Any]:
     if ranked.ranks is not None:
         ranks, (of_cuts, _, step) = _together(ranked.ranks, counts, starts), ranked.of_cuts
         out = np.empty(len(x), ranks.dtype)
-        _put_down(*given, starts[:-1].copy(), ranks, of_cuts, step, out)
+        _put_down(*given, starts[:-1].copy(), ranks, of_cuts, step, ranked.ranks.ties, out)
     if ranked.gradient is not None:
         slopes = _together(ranked.gradient, counts, starts)
         gradient, v = np.empty(len(x), slopes.dtype), np.array(v)
@@ -181,12 +178,12 @@ def _count(x, sign, cuts, bands, counts):
 
 
 @uncounted
-def _put_down(x, sign, cuts, bands, at, ranks, of_cuts, step, out):
+def _put_down(x, sign, cuts, bands, at, ranks, of_cuts, step, ties, out):
     for i in range(x.size):
         band = bands[i]
         if sign * x[i] == cuts[band]:
-            out[i] = of_cuts[band]
-            of_cuts[band] += step
+            out[i] = of_cuts[band] + step * ties[band]
+            ties[band] += 1
         else:
             out[i] = ranks[at[band]]
             at[band] += 1

@@ -50,12 +50,12 @@ def sort_gradient(
     upstream  (first, count) -> the gradient of a loss with respect to so many results, of these positions
     """
     m, workspace, rate = len(bands.cuts), parallel.Workspace(), min(1.0 / alpha, LARGEST_RATE)
-    targets, best = dict(_targets(work, bands)), int(bands.at[-1])
+    targets, best, dtype, room = dict(_targets(work, bands)), int(bands.at[-1]), work.dtype, work.room
 
     def put_down(band, middle=0.0, unit=1.0):
         part, total = _of_band(bands, band, alpha, workspace, with_places=True), 0.0
         moved, more = np.zeros((2, len(part.y))), np.empty((2, len(part.y)))
-        for some in _in_turn(targets[band], work.room):
+        for some in _in_turn(targets[band], room):
             v, found = upstream(best + some.start, len(some)), np.empty((2, len(some)))
             part.meet(some, v, found, np.empty(0), more)
             moved += more
@@ -84,15 +84,13 @@ def sort_gradient(
         here = slice(part.begin, part.begin + len(part.places))
         slopes = moved[0, here]
         total -= float((slopes * (part.y[here].astype(np.float64) * unit - middle)).sum())
-        out = np.empty(len(slopes), work.dtype)
+        out = np.empty(len(slopes), dtype)
         out[part.places] = slopes
-        return band, out, total
+        return total, [out]
 
-    gradient, finite = work.store(m, work.dtype), np.isfinite(bands.cuts)
+    gradient, finite = work.store(m, dtype, bands.scores), np.isfinite(bands.cuts)
     total = -float((bands.at * of_cuts * (np.where(finite, bands.cuts, 0.0) * unit - middle))[finite].sum())
-    for band, slopes, more in work.over(swept, every):
-        gradient.put(band, slopes)
-        total += more
+    total += sum(work.kept(swept, every, [gradient]))
     of_cuts[~finite] = 0.0
     to_alpha = (total if descending else -total) / alpha / unit
     return Ranked(bands, OfCuts(of_cuts, np.empty((4, 0))), 0.0, gradient, None, 0.0), to_alpha

@@ -29,4 +29,4 @@ def levels(target: Array, offsets: np.ndarray) -> Iterator[np.ndarray]:
         yield ks
 
 
-LOSS = TOPK._replace(levels=levels, in_parts=None)
+LOSS = TOPK._replace(levels=levels)

@@ -200,7 +200,6 @@ METHOD = Method(
             lambda itemsize, gradient: 5 * itemsize + (2 * itemsize if gradient else 0),
             devices=_DEVICES,
             in_parts=_in_parts("topk"),
-            spills=False,
             along=_topk_along,
         ),
         "quantile": Way(
@@ -208,7 +207,6 @@ METHOD = Method(
             _quantile_gradient,
             lambda itemsize, gradient: itemsize,
             in_parts=_in_parts("quantile"),
-            spills=False,
         ),
         # Beside sorting: boundaries, a score and a step in float64; the widths of rows; a row of the result.
         "permute": Way(

@@ -54,7 +54,7 @@ def _gradient(operation: Any, scores: Scores, cut: Any, rate: Any, numbers: Any)
     upstream = _upstream(scores.dtype)
 
     def of_parts(function: Any) -> Iterator[Any]:
-        return scores.with_weights(upstream, function)
+        return scores.ranking.of_parts(scores.with_weights(upstream, function))
 
     slope = cuts.LOGARITHM if operation.log else cuts.MEMBERSHIP
     made = gradient_of_parts(of_parts, cut, rate, scores.sign, slope)
