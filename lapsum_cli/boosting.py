@@ -23,7 +23,7 @@ from .api.losses import metric as metric_of
 from .core.errors import DataError, OptionError
 from .core.numbers import floats, taken
 from .core.rankings import Rankings
-from .devices import Cpu
+from .devices.cpu import Cpu
 from .devices.machine import cores
 from .kernels.cpu import parallel
 from .kernels.losses.graded_newton import Newton, Piece, newton, prepared
@@ -41,7 +41,7 @@ KNOWN = 8  # data sets whose cuts are kept
 LOSS = "loss"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Judged:
     """A data set: labels (N,), where its queries begin and end (m + 1,), what each counts (m,), and their cuts."""
 
@@ -61,7 +61,9 @@ class Judged:
             raise DataError(f"{len(values)} predictions for {len(self.labels)} labels; is it another data set?")
         if not np.isfinite(values).all():
             at = int(np.isfinite(values).argmin())
-            raise DataError(f"prediction {at} is {values[at]}; boosting ends here, with a smaller learning rate it may not")
+            raise DataError(
+                f"prediction {at} is {values[at]}; boosting ends here, with a smaller learning rate it may not"
+            )
         return Rankings(values, self.offsets)
 
     def mean(self, weighted: np.ndarray) -> float:
@@ -75,9 +77,9 @@ class Objective:
     """The graded top-k cross-entropy of the queries of a data set, as boosting asks for it.
 
     As a function (predictions, data) -> (gradient, hessian) it is the `objective` among LightGBM's parameters, and the
-    `obj` of xgboost.train; `ranker` is that of lightgbm.LGBMRanker. Both numbers have one factor, by which the mean
-    Hessian is 1: a step of either library is their ratio, and limits on a leaf's Hessian such as min_sum_hessian_in_leaf
-    and min_child_weight, and XGBoost's regularisation, have a scale to go by.
+    `obj` of xgboost.train; `ranker` is that of lightgbm.LGBMRanker. Both have one factor, by which the mean Hessian is
+    1: a step of either library is their ratio, and limits on a leaf's Hessian such as min_sum_hessian_in_leaf and
+    min_child_weight, and XGBoost's regularisation, have a scale to go by.
     """
 
     def __init__(self, gains: str, alpha: float, threads: int | None, own: tuple[Any, Any, Any] | None):
@@ -99,7 +101,7 @@ class Objective:
         return self._round(self._judged(labels, group, weight), predictions)
 
     def newton(self, predictions: Any, data: Any = None) -> Newton:
-        """Losses (m,) of the queries, and their gradient and Hessian diagonal (N,), as they are: no floor, no factor."""
+        """Losses (m,) of the queries, their gradient and Hessian diagonal (N,): as they are, no floor and no factor."""
         judged = self._own if data is None else self._judged_of(data)
         if judged is None:
             raise OptionError("the objective was made without labels and sizes; pass a data set")
@@ -139,7 +141,7 @@ class Objective:
         labels = _finite("label", labels)
         if sizes is None:
             raise DataError("there are no sizes of queries; pass group=")
-        offsets = Rankings.from_sizes(labels, sizes).offsets
+        offsets = Rankings.from_sizes(labels, sizes if np.size(sizes) else np.zeros(0, np.int64)).offsets
         each = _each(weights, offsets)
         for known in self._known:
             if known.is_of(labels, offsets, each):
@@ -171,7 +173,7 @@ class Metric:
 
     def __call__(self, predictions: Any, data: Any) -> list[tuple[Any, ...]]:
         found = self._of(self.objective._judged_of(data), predictions)
-        return found if _is_lightgbm(data) else [(name, value) for name, value, _ in found]
+        return [(name, value) for name, value, _ in found] if _is_xgboost(data) else found
 
     def ranker(self, labels: Any, predictions: Any, weight: Any, group: Any) -> list[tuple[Any, ...]]:
         """The same as the `eval_metric` of lightgbm.LGBMRanker.fit is called."""
@@ -183,8 +185,8 @@ class Metric:
     def _value(self, name: str, judged: Judged, predictions: Any) -> float:
         if name == LOSS:
             return judged.mean(self.objective._newton(judged, predictions, derivatives=False).losses)
-        given = {"reduction": "none", "threads": self.objective.threads}
-        found = metric_of(name, judged.rankings(predictions), judged.labels, **given)
+        rankings, threads = judged.rankings(predictions), self.objective.threads
+        found = metric_of(name, rankings, judged.labels, reduction="none", threads=threads)
         return judged.mean(found * judged.each)
 
 
@@ -221,18 +223,17 @@ def objective(
     return Objective(gains, float(alpha), threads, None if labels is None else (labels, sizes, weights))
 
 
-def _is_lightgbm(data: Any) -> bool:
-    return hasattr(data, "get_group")
+def _is_xgboost(data: Any) -> bool:
+    return hasattr(data, "get_uint_info")
 
 
 def _said_by(data: Any) -> tuple[Any, Any, Any]:
-    """Labels, sizes of queries and weights, the last two None where there are none."""
-    if _is_lightgbm(data):
+    """Labels, sizes of queries and weights, the last two None or empty where there are none."""
+    if _is_xgboost(data):
+        offsets = data.get_uint_info("group_ptr").astype(np.int64)
+        return data.get_label(), np.diff(offsets) if len(offsets) > 1 else None, data.get_weight()
+    if hasattr(data, "get_group"):
         return data.get_label(), data.get_group(), data.get_weight()
-    if hasattr(data, "get_uint_info"):
-        offsets, weights = data.get_uint_info("group_ptr"), data.get_weight()
-        sizes = np.diff(offsets.astype(np.int64)) if len(offsets) > 1 else None
-        return data.get_label(), sizes, weights if len(weights) else None
     raise OptionError(f"data must be a lightgbm.Dataset or an xgboost.DMatrix, got {type(data).__name__}")
 
 
@@ -249,7 +250,7 @@ def _finite(what: str, given: Any) -> np.ndarray:
 
 def _each(weights: Any, offsets: np.ndarray) -> np.ndarray:
     """(m,) what each query counts, of weights for each of them, or for each document."""
-    if weights is None:
+    if weights is None or not np.size(weights):  # as either library may say that there are none
         return np.ones(len(offsets) - 1)
     found, lengths = _finite("weight", weights), np.diff(offsets)
     if len(found) and found.min() < 0:
