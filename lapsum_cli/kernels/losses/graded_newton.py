@@ -120,7 +120,7 @@ def newton(
     each            `map` over the pieces, side by side if it likes
     """
     made = each(lambda piece: _of_piece(kernels, place, piece, scores, target, alpha, derivatives), pieces)
-    return Newton(*map(np.concatenate, zip(*(made or [(np.empty(0),) * 3]), strict=True)))
+    return Newton(*map(np.concatenate, zip(*(made or [Newton(*[np.empty(0)] * 3)]), strict=True)))
 
 
 def _of_piece(
