@@ -28,6 +28,7 @@ _HOME = {
     "RankingTooLarge": "core.errors",
     "Rankings": "core.rankings",
     "Sort": "operations.sort",
+    "Target": "api.target",
     "TopK": "operations.topk",
     "TopKGradients": "api.functions",
     "log_soft_topk": "api.functions",

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from .api.losses import metric as metric_of
+from .api.target import Target
 from .core.errors import DataError, OptionError
 from .core.numbers import floats, taken
 from .core.rankings import Rankings
@@ -43,12 +44,13 @@ LOSS = "loss"
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """A data set: labels (N,), where its queries begin and end (m + 1,), what each counts (m,), and their cuts."""
+    """A data set: labels (N,), where its queries begin and end (m + 1,), what each counts (m,); and cuts and order."""
 
     labels: np.ndarray
     offsets: np.ndarray
     each: np.ndarray
     pieces: list[Piece]
+    target: Target
 
     def is_of(self, labels: np.ndarray, offsets: np.ndarray, each: np.ndarray) -> bool:
         given = ((self.labels, labels), (self.offsets, offsets), (self.each, each))
@@ -146,7 +148,8 @@ class Objective:
         for known in self._known:
             if known.is_of(labels, offsets, each):
                 return known
-        made = Judged(labels, offsets, each, prepared(labels, offsets, self._weigh, each))
+        pieces, target = prepared(labels, offsets, self._weigh, each), Target(Rankings(labels, offsets))
+        made = Judged(labels, offsets, each, pieces, target)
         self._known = [made, *self._known[: KNOWN - 1]]
         return made
 
@@ -186,7 +189,7 @@ class Metric:
         if name == LOSS:
             return judged.mean(self.objective._newton(judged, predictions, derivatives=False).losses)
         rankings, threads = judged.rankings(predictions), self.objective.threads
-        found = metric_of(name, rankings, judged.labels, reduction="none", threads=threads)
+        found = metric_of(name, rankings, judged.target, reduction="none", threads=threads)
         return judged.mean(found * judged.each)
 
 

@@ -56,10 +56,12 @@ from .axes import Lying, StraightThrough, brought, option_brought, target_brough
 from .function import Call, Function
 from .places import NOTHING, device_of
 from .surroundings import seen_through
+from .target import Target
 from .tensors import check_option, check_scores, check_target, is_transformed, of_queries
 from .weighted import weighted
 
 __all__ = [
+    "Target",
     "log_soft_topk",
     "ndcg_loss",
     "permutation_loss",
@@ -266,10 +268,11 @@ def loss(
     rows = []
     for scores in given:
         rows.append(brought(scores, lying, descending))
-        check_target(target, scores)
+        if not isinstance(target, Target):
+            check_target(target, scores)
     if dim != -1:
         alpha, k, weights = (option_brought(one, given[0], dim) for one in (alpha, k, weights))
-    target = target_brought(target, lying)
+    target = target.beside(rows[0]) if isinstance(target, Target) else target_brought(target, lying)
     if isinstance(k, torch.Tensor) and k.requires_grad:
         raise OptionError("a loss has no gradient with respect to k; pass k.detach()")
     options, of_each = {"loss": name, **options}, reduction if weights is None else "none"
