@@ -32,6 +32,7 @@ _HOME = {
     "Rankings": "core.rankings",
     "RankingTooLarge": "core.errors",
     "Sort": "operations.sort",
+    "Target": "api.target",
     "TopK": "operations.topk",
     "TopKGradients": "api.functions",
     "log_soft_topk": "api.functions",

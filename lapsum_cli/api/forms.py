@@ -12,6 +12,7 @@ import numpy as np
 from ..core import numbers
 from ..core.errors import DataError, OptionError
 from ..core.rankings import Rankings, has_nan, is_on_card
+from ..core.targets import Prepared
 from ..core.tensors import is_tensor
 
 
@@ -58,15 +59,19 @@ class Form:
         It has the form of the scores, or is an array that broadcasts to theirs along the axes before the last; beside
         Rankings it may be flat.
         """
-        is_on_card_too = is_on_card(values)
+        kept = getattr(values, "values", None)  # of a Target
+        is_prepared = isinstance(kept, Prepared)
+        values = values.form if is_prepared else values
+        is_on_card_too = not is_prepared and is_on_card(values)
         if is_on_card_too != self.rankings.is_on_card:
             raise DataError(f"{name} and the scores must both be on the GPU, or both not")
         form = rankings_of(values, name)
         beside = form.rankings
-        refuse_nan(beside, name, on)
+        if not is_prepared:
+            refuse_nan(beside, name, on)
         given = beside.values
         if self._is_alike(form):
-            pass
+            given = kept if is_prepared else given
         elif not is_on_card_too and self._is_repeated(form):
             given = np.broadcast_to(given.reshape(form.array), self.array or ()).reshape(-1)
         elif np.array_equal(beside.offsets, self.rankings.offsets) and self.array and form.array:

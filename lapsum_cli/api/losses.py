@@ -7,6 +7,8 @@ x          rankings of scores, and the softness alpha, as in functions.py; a sco
 target     in the form of x: larger is better, whatever the direction of the scores; gradients flow through x alone
 reduction  "mean" over the rankings that have a loss, "sum", or "none": a loss for each, NaN where the target defines
            none (fewer than two scores, all targets alike, no gain)
+weights    0 or more for each ranking, by which its loss is multiplied: the mean is sum of w loss / sum of w over the
+           rankings that have a loss, and "none" gives w loss, as PyTorch's `weight` does
 stages     of a cascade x is the scores of its two stages, a tuple of what x is elsewhere; so are gradients
 upstream   of a gradient: with respect to the reduced loss, so a number for each ranking where reduction is "none"
 
@@ -24,13 +26,27 @@ import numpy as np
 
 from ..core.errors import OptionError
 from ..core.renamed import renamed
-from ..operations import LOSSES, METRICS, entry_of
+from ..operations import LOSSES, METRICS, entry_of, suspicions
 from ..operations.loss import Loss, check_k, check_reduction, check_stages
 from ..operations.losses import Losses, losses_of
 from ..operations.operation import EACH, GRADIENT, operation_of
 from .forms import in_memory, option
 from .functions import Gradients, compute, of_all
 from .grouped import by_group
+from .weighted import pulls, reduced, times, weights_of
+
+
+class LossGradients(Gradients):
+    """Gradients with respect to the scores and alpha, and beside these two `losses`, what the function of the loss
+    returns.
+    """
+
+    losses: Any = None
+
+    def __new__(cls, scores: Any, alpha: Any, losses: Any = None) -> LossGradients:
+        made = super().__new__(cls, scores, alpha)
+        made.losses = losses
+        return made
 
 
 def loss(
@@ -42,6 +58,7 @@ def loss(
     alpha: Any = "0.1std",
     descending: bool = True,
     reduction: str = "mean",
+    weights: Any = None,
     groups: Any = None,
     threads: int = 1,
     device: str | None = None,
@@ -52,7 +69,7 @@ def loss(
     operation = loss_as_asked(name, alpha, descending, k, options)
     x, stage = _stages(name, x, groups)
     form, result = compute(operation, x, alpha, threads, device, k, target=target, stage=stage)
-    return _reduced(form, result.losses, reduction)
+    return reduced(form, result.losses, reduction, weights_of(form, weights))
 
 
 def loss_vjp(
@@ -65,31 +82,35 @@ def loss_vjp(
     alpha: Any = "0.1std",
     descending: bool = True,
     reduction: str = "mean",
+    weights: Any = None,
     groups: Any = None,
     threads: int = 1,
     device: str | None = None,
     **options: Any,
-) -> Gradients:
-    """Gradients of upstream * loss(name, x, target) with respect to the scores and alpha, in O(n) after sorts."""
+) -> LossGradients:
+    """Gradients of upstream * loss(name, x, target) with respect to the scores and alpha, in O(n) after sorts.
+
+    They are two, and have the loss itself beside them, `losses`, which cost no further pass.
+    """
     check_reduction(reduction)
     operation = loss_as_asked(name, alpha, descending, k, {**options, "gradient": True, "grad_alpha": True})
     x, stage = _stages(name, x, groups)
     form, result = compute(operation, x, alpha, threads, device, k, target=target, stage=stage)
-    if reduction == "none":
-        weights = form.per_ranking("upstream", upstream)
-    else:
-        count = max(1, int((~np.isnan(result.losses)).sum())) if reduction == "mean" else 1
-        weights = np.full(len(form.rankings), _one("upstream", upstream) / count)
-    of_each = np.repeat(weights, form.rankings.lengths) if reduction == "none" else weights[:1]
+    suspicions.warn_of_start(operation, form.rankings, result.losses)
+    counted = weights_of(form, weights)
+    upstream = form.per_ranking("upstream", upstream) if reduction == "none" else _one("upstream", upstream)
+    pull = pulls(result.losses, upstream, reduction, counted)
+    of_each = pull[:1] if reduction != "none" and counted is None else np.repeat(pull, form.rankings.lengths)
     to_scores, to_alpha = [], []
     with np.errstate(over="ignore"):  # at a tiny alpha a gradient may well be beyond its dtype: inf
         for slot, values in result.values.items():  # one of each stage
             if slot.name == GRADIENT:
-                found = np.multiply(values, of_each, dtype=np.float64)
+                found = times(values, of_each)
                 to_scores.append(form.scores(found.astype(form.dtype, copy=False)))
             else:
-                to_alpha.append(form.each(values * weights))
-    return Gradients(*(of_it[0] if stage is None else tuple(of_it) for of_it in (to_scores, to_alpha)))
+                to_alpha.append(form.each(times(values, pull)))
+    of_both = [of_it[0] if stage is None else tuple(of_it) for of_it in (to_scores, to_alpha)]
+    return LossGradients(of_both[0], of_both[1], reduced(form, result.losses, reduction, counted))
 
 
 def metric(
@@ -99,6 +120,7 @@ def metric(
     *,
     descending: bool = True,
     reduction: str = "mean",
+    weights: Any = None,
     groups: Any = None,
     threads: int = 1,
     device: str | None = None,
@@ -113,15 +135,7 @@ def metric(
     if not isinstance(operation, Losses) or len(operation.several) > 1:
         raise OptionError(f"{name} is no metric; known are {', '.join(METRICS)}")
     form, result = compute(operation, by_group(x, groups), 1.0, threads, device, target=target)
-    return _reduced(form, result.losses[:, 0], reduction)
-
-
-def _reduced(form: Any, losses: np.ndarray, reduction: str) -> Any:
-    """Losses of rankings, as they are asked for."""
-    if reduction == "none":
-        return form.each(losses)
-    known = losses[~np.isnan(losses)]
-    return known.sum() if reduction == "sum" else (known.mean() if len(known) else np.nan)
+    return reduced(form, result.losses[:, 0], reduction, weights_of(form, weights))
 
 
 def _one(name: str, given: Any) -> float:
@@ -163,7 +177,8 @@ def doors(name: str, about: str) -> tuple[Callable[..., Any], Callable[..., Grad
     own: dict[str, Any] = {"k": None} if entry.k == "optional" else {}
     own |= {option: Loss.__dataclass_fields__[option].default for option in entry.options}
     own |= {"force": False} if entry.is_square else {}
-    shared = {"alpha": "0.1std", "descending": True, "reduction": "mean", "groups": None, "threads": 1, "device": None}
+    shared: dict[str, Any] = {"alpha": "0.1std", "descending": True, "reduction": "mean", "weights": None}
+    shared |= {"groups": None, "threads": 1, "device": None}
 
     def door(function: Callable[..., Any], first: dict[str, Any], called: str, help: str) -> Callable[..., Any]:
         """The function, with the signature of this loss."""

@@ -16,6 +16,7 @@ PAGES = {
     "methods": "every operator of the field, and which one to take",
     "losses": "rankings against labels, clicks or another target",
     "gradients": "back through a rank, sort, top-k, quantile or permutation",
+    "boosting": "objectives for LightGBM and XGBoost",
     "python": "arrays, columns of frames, files, tensors",
     "formats": "what is read and written, and exit codes",
     "memory": "how a file of any size keeps to --memory",

@@ -226,19 +226,25 @@ class Loss(LossChoices, Operation):
 
         self._refuse_long(rankings)
         here = on.here(rankings)
-        values, offsets, target = here.values, here.offsets, np.asarray(rankings.beside["target"], np.float64)
+        given_target = rankings.beside["target"]
+        values, offsets, target = here.values, here.offsets, np.asarray(given_target, np.float64)
+        known = None if on.has_own_memory else getattr(given_target, "known", None)  # of one that is prepared
         counts = self._partaking(here, target, on)
         defined, taken = counts > 0, None
         if (counts == here.lengths)[defined].all():  # what defines no loss is computed with the others, and moot
-            target = target.copy() if keep else target  # whose owner may change it before the way back
+            if keep and known is None:
+                target = target.copy()  # whose owner may change it before the way back
         else:
             taken = (values != self.masked) & np.repeat(defined, here.lengths)
             values, target = values[taken], target[taken]
             offsets = np.concatenate([[0], np.cumsum(np.where(defined, counts, 0.0))]).astype(np.int64)
+        known = known and known.among(offsets, taken)
         each = {name: on.here_array(numbers) for name, numbers in rankings.each.items()}
         part = Rankings(values, offsets, {}, each)
         given = (part, frozen(target), each["alpha"], each.get("k"), self.own_options(), self.descending)
-        found, state = losses.forward(on.kernels, on.place, loss_called(self.loss), *given, keep or self.gradient)
+        found, state = losses.forward(
+            on.kernels, on.place, loss_called(self.loss), *given, keep or self.gradient, known
+        )
         found = np.repeat(found, self.entry.stages)
         found[~defined] = np.nan
         made = Forward(None, Kept(state, given, taken, ~np.isnan(found)), {"loss": found})

@@ -1,7 +1,8 @@
 """What rankings look like when they are not what their owner thinks: said, and never changed.
 
 Padding by a number, such as the lowest of a dtype or -1e9, is a score like any other: where alpha is in standard
-deviations, it sets them. Scores of shape (n, 1) are n rankings of one score each.
+deviations, it sets them. Scores of shape (n, 1) are n rankings of one score each. Scores that are all alike, as those
+of a scorer that starts at zero, have no deviation that alpha could be in, and a loss of them no gradient.
 """
 
 from __future__ import annotations
@@ -26,6 +27,32 @@ def warn(operation: Operation, rankings: Rankings) -> None:
     line = suspicion(operation, rankings)
     if line is not None:
         errors.warn(line)
+
+
+def warn_of_start(operation: Operation, rankings: Rankings, losses: Any) -> None:
+    """LapsumWarning where gradients of losses (m,) are 0 since all scores are the same number."""
+    if (
+        operation.alpha.relative
+        and not rankings.is_on_card
+        and _are_alike(rankings.values)
+        and (losses == losses).any()
+    ):
+        errors.warn(
+            f"all scores are alike, and have no deviation that alpha = {operation.alpha} could be in, so the gradient "
+            "is 0 and nothing is learnt; start from scores that differ, as of random weights"
+            + ("" if getattr(operation, "loss", "") == "spearman" else ", or give alpha in the unit of the scores")
+        )
+
+
+def _are_alike(scores: Any) -> bool:
+    """Whether all that are finite are the same number; where not, the first few tell as a rule."""
+    import numpy as np
+
+    few = scores[:RANKINGS]
+    known = few[np.isfinite(few)]
+    if not len(known) or (known != known[0]).any():
+        return False
+    return not np.isfinite(scores[scores != known[0]]).any()
 
 
 def suspicion(operation: Operation, rankings: Rankings) -> str | None:

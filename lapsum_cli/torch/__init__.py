@@ -10,6 +10,8 @@ alpha  softness: a number, "0.1std" or "0.15mad" (held constant in gradients), o
 dim    the axis along which rankings go, by default the last; of alpha and k too where they have as many axes as x
 mask   bool, of a shape that broadcasts to that of x: False for scores that take no part, which come last
 straight_through: the hard result, with the gradient of the soft one
+weights  of losses: 0 or more for each ranking, as alpha, by which its loss is multiplied; the mean is that over the sum
+         of the weights of rankings that have a loss. A tensor that requires it gets a gradient
 
 A tensor on a GPU is computed there, on the current stream (extra `cuda`), and so are the gradients for alpha and k:
 nothing waits, forward or backward, but a loss, whose scores cross to the host and back, and a k in percent. So nobody
@@ -59,9 +61,12 @@ from .function import Call, Function
 from .places import NOTHING, device_of
 from .quantiles import soft_max, soft_median, soft_min, soft_quantile
 from .surroundings import seen_through
+from .target import Target
 from .tensors import check_option, check_scores, check_target, is_transformed, of_queries
+from .weighted import weighted
 
 __all__ = [
+    "Target",
     "log_soft_topk",
     "ndcg_loss",
     "permutation_loss",
@@ -166,12 +171,13 @@ def spearman_loss(
     alpha: Any = "0.1std",
     descending: bool = True,
     reduction: str = "mean",
+    weights: Any = None,
     dim: int = -1,
     mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """1 - the correlation of the soft ranks with the ranks of the target; see lapsum_cli.spearman_loss."""
-    how = {"alpha": alpha, "descending": descending, "reduction": reduction, "dim": dim, "mask": mask}
-    return loss("spearman", x, target, **how)
+    how = {"alpha": alpha, "descending": descending, "reduction": reduction, "weights": weights}
+    return loss("spearman", x, target, dim=dim, mask=mask, **how)
 
 
 @seen_through
@@ -183,12 +189,13 @@ def topk_loss(
     alpha: Any = "0.1std",
     descending: bool = True,
     reduction: str = "mean",
+    weights: Any = None,
     dim: int = -1,
     mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Cross-entropy of soft memberships against the target's top k; see lapsum_cli.topk_loss."""
-    how = {"alpha": alpha, "descending": descending, "reduction": reduction, "dim": dim, "mask": mask}
-    return loss("topk", x, target, k=k, **how)
+    how = {"alpha": alpha, "descending": descending, "reduction": reduction, "weights": weights}
+    return loss("topk", x, target, k=k, dim=dim, mask=mask, **how)
 
 
 @seen_through
@@ -200,12 +207,13 @@ def recall_loss(
     alpha: Any = "0.1std",
     descending: bool = True,
     reduction: str = "mean",
+    weights: Any = None,
     dim: int = -1,
     mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """1 - soft recall at k; see lapsum_cli.recall_loss."""
-    how = {"alpha": alpha, "descending": descending, "reduction": reduction, "dim": dim, "mask": mask}
-    return loss("recall", x, target, k=k, **how)
+    how = {"alpha": alpha, "descending": descending, "reduction": reduction, "weights": weights}
+    return loss("recall", x, target, k=k, dim=dim, mask=mask, **how)
 
 
 @formerly("at", "k")
@@ -219,12 +227,13 @@ def ndcg_loss(
     alpha: Any = "0.1std",
     descending: bool = True,
     reduction: str = "mean",
+    weights: Any = None,
     dim: int = -1,
     mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """1 - NDCG at the soft ranks, of the k best alone if given; see lapsum_cli.ndcg_loss."""
-    how = {"alpha": alpha, "descending": descending, "reduction": reduction, "dim": dim, "mask": mask}
-    return loss("ndcg", x, target, k=k, gain=gain, **how)
+    how = {"alpha": alpha, "descending": descending, "reduction": reduction, "weights": weights}
+    return loss("ndcg", x, target, k=k, gain=gain, dim=dim, mask=mask, **how)
 
 
 @seen_through
@@ -235,12 +244,13 @@ def permutation_loss(
     alpha: Any = "0.1std",
     descending: bool = True,
     reduction: str = "mean",
+    weights: Any = None,
     dim: int = -1,
     mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Cross-entropy of the soft permutation against the target's order; see lapsum_cli.permutation_loss."""
-    how = {"alpha": alpha, "descending": descending, "reduction": reduction, "dim": dim, "mask": mask}
-    return loss("permutation", x, target, **how)
+    how = {"alpha": alpha, "descending": descending, "reduction": reduction, "weights": weights}
+    return loss("permutation", x, target, dim=dim, mask=mask, **how)
 
 
 @seen_through
@@ -253,6 +263,7 @@ def loss(
     alpha: Any = "0.1std",
     descending: bool = True,
     reduction: str = "mean",
+    weights: Any = None,
     dim: int = -1,
     mask: torch.Tensor | None = None,
     **options: Any,
@@ -267,16 +278,19 @@ def loss(
     rows = []
     for scores in given:
         rows.append(brought(scores, lying, descending))
-        check_target(target, scores)
+        if not isinstance(target, Target):
+            check_target(target, scores)
     if dim != -1:
-        alpha, k = (option_brought(one, given[0], dim) for one in (alpha, k))
-    target = target_brought(target, lying)
+        alpha, k, weights = (option_brought(one, given[0], dim) for one in (alpha, k, weights))
+    target = target.beside(rows[0]) if isinstance(target, Target) else target_brought(target, lying)
     if isinstance(k, torch.Tensor) and k.requires_grad:
         raise OptionError("a loss has no gradient with respect to k; pass k.detach()")
-    options = {"loss": name, **options}
+    options, of_each = {"loss": name, **options}, reduction if weights is None else "none"
     if stages:
-        return _of_stages(rows, target, k, alpha, descending, reduction, options)
-    return _made(Loss, rows[0], alpha, k, descending, options, target, reduction)
+        losses = _of_stages(rows, target, k, alpha, descending, of_each, options)
+    else:
+        losses = _made(Loss, rows[0], alpha, k, descending, options, target, of_each)
+    return losses if weights is None else weighted(losses, weights, reduction)
 
 
 def _of_stages(

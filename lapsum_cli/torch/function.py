@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
+from ..operations import suspicions
 from ..operations.operation import PAIR, Operation
 from . import passes, replayed
 from .places import device_of
@@ -152,6 +154,8 @@ def gradients(upstream: torch.Tensor, kept: Kept) -> tuple[Any, ...]:
         else:
             upstream = in_dtype(upstream, getattr(torch, kept.passed.rankings.dtype))
             if "target" in kept.passed.operation.takes:
+                known = np.where(kept.passed.state.known, 0.0, np.nan)
+                suspicions.warn_of_start(kept.passed.operation, kept.passed.rankings, known)
                 upstream = upstream.double().cpu()
             found, *rest = passes.backward(kept.passed, upstream, device_of(x))
             scores = tensor_of(found, x, x.shape)

@@ -98,8 +98,14 @@ def to_option(gradient: torch.Tensor, given: torch.Tensor, leading: torch.Size) 
     return (gradient.reshape(given.shape) if has_axis else gradient.sum_to_size(given.shape)).to(given)
 
 
+PREPARED = "lapsum_prepared"  # an attribute of a tensor that is a Target's: what target_of made of it
+
+
 def target_of(given: torch.Tensor) -> np.ndarray:
     """(N,) float64, the target of every score, in memory here."""
+    kept: np.ndarray | None = getattr(given, PREPARED, None)
+    if kept is not None:
+        return kept
     if problem := unreadable(given):
         raise DataError(f"the target {problem}")
     if given.is_complex() or given.is_quantized:

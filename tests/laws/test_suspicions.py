@@ -129,3 +129,35 @@ def test_a_run_says_it_once_at_its_end(tmp_path):
     counts = lapsum_cli.run_file("rank", tmp_path / "x.npy", tmp_path / "again.npy")
     assert "padding" in counts.padding
     assert counts.alone == 0
+
+
+# Scores that are all alike, of which nothing is learnt.
+
+
+@pytest.mark.parametrize("loss", ["topk", "ndcg", "spearman"])
+@pytest.mark.parametrize("of", ["arrays", "tensors"])
+def test_a_start_at_zero_is_said_where_gradients_are_none(loss, of):
+    y = np.array([[0.0, 1, 2], [2.0, 0, 0]])
+    k = (1,) if loss == "topk" else ()
+    if of == "tensors":
+        torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+        soft = pytest.importorskip("lapsum_cli.torch")
+
+    def gradient(x, y=y, **how):
+        if of == "arrays":
+            return getattr(lapsum_cli, f"{loss}_loss_vjp")(x, y, *k, **how).scores
+        x = torch.tensor(x, requires_grad=True)
+        getattr(soft, f"{loss}_loss")(x, torch.tensor(y), *k, **how).backward()
+        return x.grad
+
+    for x in (np.zeros((2, 3)), np.array([[7.0, 7, -np.inf], [7.0, 7, 7]])):
+        with pytest.warns(LapsumWarning, match="all scores are alike") as said:
+            assert not gradient(x).any()
+        assert len(said) == 1
+        assert said[0].filename == __file__
+        assert ("give alpha in the unit" in str(said[0].message)) == (loss != "spearman")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert bool(gradient(np.zeros((2, 3)), alpha=1.0).any()) == (loss != "spearman")
+        assert gradient(np.array([[0.0, 0, 0], [0.0, 0, 1]])).any()
+        gradient(np.zeros((2, 3)), np.ones((2, 3)))  # no loss, whatever the scores

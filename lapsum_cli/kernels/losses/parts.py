@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...core.rankings import Array, Rankings
+from ...core.targets import Known
 from ..scalars.cut import GIVEN, MEMBERSHIP
 from ..scalars.laplace import HARD
 
@@ -97,6 +98,7 @@ class Parts:
     rankings  without masked scores, their targets (N,) float64 and alphas (m,)
     ks        (m,) float64, how many count as the top, or None for all
     keep      whether a gradient may follow, for which orders and cuts are kept
+    known     what calls before have made of the target; None for a target that is seen once
     """
 
     kernels: Any
@@ -108,6 +110,7 @@ class Parts:
     descending: bool
     keep: bool
     options: Mapping[str, Any] = field(default_factory=dict)
+    known: Known | None = None
     upstreams: tuple[Array, ...] = ()
 
     def read(self, name: str) -> Any:
@@ -189,27 +192,41 @@ class Parts:
         """(m, 2) places from .. to that finite scores take."""
         return self.edges[2]
 
+    def _once(self, what: Any, make: Callable[[], Any]) -> Any:
+        """Something of the target, which need not be made again for one that is known."""
+        return make() if self.known is None else self.known.get(what, make)
+
     @cached_property
     def target_order(self) -> Any:
         """The targets, sorted, the largest first."""
-        rankings = Rankings(self.target, self.rankings.offsets)
-        return self.kernels.order.Order(self.place, rankings, name="target")
+
+        def make() -> Any:
+            rankings = Rankings(self.target, self.rankings.offsets)
+            return self.kernels.order.Order(self.place, rankings, keep=self.known is not None, name="target")
+
+        return self._once("order", make)
 
     @cached_property
     def target_ranks(self) -> Array:
         """(N,) ranks of the targets, the largest first; ties take the mean of their places."""
-        return self.kernels.rank.soft_rank(self.target_order, np.full(len(self.rankings), HARD))[0]
+        hard = np.full(len(self.rankings), HARD)
+        return self._once("ranks", lambda: self.kernels.rank.soft_rank(self.target_order, hard)[0])
 
     @cached_property
     def target_places(self) -> Array:
         """(N,) int64, places of the targets from 0, the largest first; ties in the order of the input."""
-        return self.target_order.positions()
+        return self._once("places", lambda: self.target_order.positions())
 
     @cached_property
     def target_members(self) -> Array:
         """(N,) of the k largest targets; ties share what is left of k."""
-        rankings, hard = Rankings(self.target, self.rankings.offsets), np.full(len(self.rankings), HARD)
-        return self.kernels.topk.soft_topk(self.place, rankings, self.ks, hard, name="target")[0]
+
+        def make() -> Any:
+            rankings, hard = Rankings(self.target, self.rankings.offsets), np.full(len(self.rankings), HARD)
+            return self.kernels.topk.soft_topk(self.place, rankings, self.ks, hard, name="target")[0]
+
+        assert self.ks is not None
+        return self._once(("members", self.ks.tobytes()), make)
 
     def depends_on(self, name: str) -> bool:
         """Whether this soft part moves with the scores: memberships do where there is a k."""
@@ -278,6 +295,7 @@ def forward(
     how: Mapping[str, Any],
     descending: bool,
     keep: bool,
+    known: Known | None = None,
 ) -> tuple[np.ndarray, Parts | _Gradients]:
     """Losses (m,), or one for the stages of each query, in memory here, NaN where a target defines none after all; and
     what `backward` needs, if keep.
@@ -286,10 +304,11 @@ def forward(
     rankings        of two scores or more, none of them masked; target (N,) float64, not all alike, larger is better
     ks              (m,) float64, or None where the loss has no k
     how             options of the loss's own, by name
+    known           what is known of the target
     """
     if loss.levels is not None:
-        return _over_levels(kernels, place, loss, rankings, target, alphas, how, descending, keep)
-    parts = Parts(kernels, place, rankings, target, alphas, ks, descending, keep, how)
+        return _over_levels(kernels, place, loss, rankings, target, alphas, how, descending, keep, known)
+    parts = Parts(kernels, place, rankings, target, alphas, ks, descending, keep, how, known)
     given = {name: parts.read(name) for name in loss.reads}
     size = int(rankings.offsets[-1])
     shapes = [(*WAYS_BACK[name].shape, size * (keep and parts.depends_on(name))) for name in loss.moves]
@@ -318,6 +337,7 @@ def _over_levels(
     how: Mapping[str, Any],
     descending: bool,
     keep: bool,
+    known: Known | None,
 ) -> tuple[np.ndarray, _Gradients]:
     """As `forward`, n times the sum of what there is for each k of the loss's levels; of no k there is nothing."""
     from .ends import weighted
@@ -325,9 +345,10 @@ def _over_levels(
     assert loss.levels is not None
     of_one, offsets, losses = loss._replace(levels=None), rankings.offsets, np.zeros(len(rankings))
     scores, alpha = None, np.zeros(len(rankings))
-    for ks in loss.levels(target, offsets):
+    made = loss.levels
+    for ks in made(target, offsets) if known is None else known.get("levels", lambda: list(made(target, offsets))):
         weights = np.where(ks > 0, rankings.lengths, 0.0)
-        found, parts = forward(kernels, place, of_one, rankings, target, alphas, ks, how, descending, keep)
+        found, parts = forward(kernels, place, of_one, rankings, target, alphas, ks, how, descending, keep, known)
         with np.errstate(over="ignore"):
             losses += np.where(ks > 0, found, 0.0) * weights
         if keep:
