@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..api.functions import asked
-from ..core.errors import OptionError
+from ..core.errors import DataError, OptionError
 from ..devices.machine import cores
 from ..operations.operation import PAIR, Derivatives, Operation
 
@@ -29,8 +29,8 @@ def computed(operation: Operation, x: Any, alpha: Any, k: Any, target: Any) -> A
 
     alpha, k  (...) where each ranking has one, else None; target: (..., n), of losses
     """
-    dtype = jax.dtypes.canonicalize_dtype(operation.dtype(x.dtype.name, x.shape[-1]))
-    return _asked_of_host(_forward, operation, Struct(_shape(operation, x), dtype), (x, alpha, k, target))
+    shape = Struct(_shape(operation, x), x.dtype)
+    return _asked_of_host(_forward, operation, x.dtype.name, shape, (x, alpha, k, target))
 
 
 def _remembered(operation: Operation, *given: Any) -> Any:
@@ -40,7 +40,7 @@ def _remembered(operation: Operation, *given: Any) -> Any:
 def _back(operation: Operation, given: Any, upstream: Any) -> Any:
     has_gradient = given[: 2 if "target" in operation.takes else 3]  # of the shapes and dtypes of these
     shapes = [None if one is None else Struct(one.shape, one.dtype) for one in has_gradient]
-    found = _asked_of_host(_backward, operation, shapes, (upstream, *given))
+    found = _asked_of_host(_backward, operation, given[0].dtype.name, shapes, (upstream, *given))
     return (*found, *[None] * (len(given) - len(found)))
 
 
@@ -53,10 +53,12 @@ def _shape(operation: Operation, x: Any) -> tuple[int, ...]:
     return (*x.shape, x.shape[-1]) if operation.gives[0].per == PAIR else x.shape
 
 
-def _asked_of_host(function: Callable[..., Any], operation: Operation, shapes: Any, given: tuple[Any, ...]) -> Any:
-    """What a function of arrays in memory gives, in these shapes."""
+def _asked_of_host(
+    function: Callable[..., Any], operation: Operation, dtype: str, shapes: Any, given: tuple[Any, ...]
+) -> Any:
+    """What a function of arrays in memory gives, in these shapes. dtype: of the scores."""
     known = not any(isinstance(one, jax.core.Tracer) for one in given)
-    called = _called(function, operation)
+    called = _called(function, operation, dtype)
     if known:
         return jax.tree.map(lambda like, one: jnp.asarray(one, like.dtype), shapes, called(*given))
     how = "sequential" if operation.by_number else "broadcast_all"  # whether a ranking's number is part of it
@@ -64,11 +66,11 @@ def _asked_of_host(function: Callable[..., Any], operation: Operation, shapes: A
 
 
 @functools.lru_cache(1024)
-def _called(function: Callable[..., Any], operation: Operation) -> Callable[..., Any]:
+def _called(function: Callable[..., Any], operation: Operation, dtype: str) -> Callable[..., Any]:
     """The function of an operation, the same one when asked again: what was compiled with it is found."""
 
     def called(*given: Any) -> Any:
-        return function(operation, *(None if one is None else np.asarray(one) for one in given))
+        return function(operation, dtype, *(None if one is None else np.asarray(one) for one in given))
 
     return called
 
@@ -78,29 +80,36 @@ def _threads() -> int:
     return cores()
 
 
-def _ready(operation: Operation, x: np.ndarray, alpha: Any, k: Any, target: Any) -> tuple[Any, Any]:
-    """The scores as rankings, as the passes of the operation take them, and the CPU."""
+def _ready(operation: Operation, dtype: str, x: np.ndarray, alpha: Any, k: Any, target: Any) -> tuple[Any, Any]:
+    """The scores as rankings, as the passes of the operation take them, and the CPU; DataError where digits were lost
+    on their way here.
+    """
+    if x.dtype != dtype:
+        raise DataError(
+            f"scores of {dtype} came as {x.dtype}, since jax.enable_x64 holds in one thread and callbacks may run in "
+            "another; set it by jax.config.update"
+        )
     alpha, k = (None if one is None else one[..., None] for one in (alpha, k))
     _, rankings, on = asked(operation, x, alpha, _threads(), "cpu", k, target=target)
     [(_, rankings)] = operation.by_k(operation.ready(rankings, on))
     return rankings, on
 
 
-def _forward(operation: Operation, x: np.ndarray, *given: Any) -> np.ndarray:
-    rankings, on = _ready(operation, x, *given)
+def _forward(operation: Operation, dtype: str, x: np.ndarray, *given: Any) -> np.ndarray:
+    rankings, on = _ready(operation, dtype, x, *given)
     made = operation.forward(rankings, on)
     found = made.values if made.values is not None else made.numbers[operation.result]
     if operation.gives[0].per == PAIR:
-        found = np.array([found.dense(r, 0, x.shape[-1]) for r in range(len(rankings))], x.dtype)
-    dtype = jax.dtypes.canonicalize_dtype(operation.dtype(x.dtype.name, x.shape[-1]))
+        found = np.array([found.dense(r, 0, x.shape[-1]) for r in range(len(rankings))], dtype)
     return np.asarray(found, dtype).reshape(_shape(operation, x))
 
 
-def _backward(operation: Operation, upstream: np.ndarray, x: np.ndarray, alpha: Any, k: Any, target: Any) -> Any:
-    rankings, on = _ready(operation, x, alpha, k, target)
+def _backward(operation: Operation, dtype: str, upstream: np.ndarray, x: np.ndarray, *each: Any) -> Any:
+    rankings, on = _ready(operation, dtype, x, *each)
     state = operation.forward(rankings, on, keep=True).state
-    own = np.float64 if "target" in operation.takes else x.dtype
-    found: Derivatives = operation.backward(rankings, state, np.asarray(upstream, own).reshape(-1), on)
+    of_result = np.float64 if "target" in operation.takes else dtype
+    found: Derivatives = operation.backward(rankings, state, np.asarray(upstream, of_result).reshape(-1), on)
+    alpha, k, _ = each
     wanted = [(x, found.scores), (alpha, found.alpha)] + ([] if "target" in operation.takes else [(k, found.k)])
     return [None if like is None else np.asarray(one, like.dtype).reshape(like.shape) for like, one in wanted]
 

@@ -1,5 +1,6 @@
 """The functions of JAX: the numbers of arrays, under every transform, and what is refused."""
 
+import inspect
 from importlib.util import find_spec
 
 import numpy as np
@@ -26,8 +27,10 @@ ALPHAS, KS = np.array([0.4, 1.3, 0.7]), np.array([1.5, 2.0, 3.0])
 
 @pytest.fixture(autouse=True)
 def _x64():
-    with jax.enable_x64(True):
-        yield
+    """Of all threads: callbacks have some of their own."""
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
 
 
 def of_tensors(entry):
@@ -61,6 +64,22 @@ def test_every_function_is_there_with_its_help():
         _ = soft.soft_rnak
     with pytest.raises(TypeError, match="unexpected keyword argument 'gane'"):
         soft.ndcg_loss(X, TARGET, gane="exp2")
+
+
+@pytest.mark.parametrize("name", [*soft.__all__, "loss", "graded_topk_loss", "lcron_loss"])
+def test_arguments_and_defaults_are_those_of_tensors(name):
+    """With axis in place of dim; those of losses are all told, where tensors take some unsaid."""
+    theirs = pytest.importorskip("lapsum_cli.torch")
+
+    def arguments(function):
+        kinds = inspect.signature(function).parameters.values()
+        return {one.name.replace("dim", "axis"): one.default for one in kinds if one.name not in ("own", "options")}
+
+    ours, others = arguments(getattr(soft, name)), arguments(getattr(theirs, name))
+    if name in theirs.__all__ or name == "loss":
+        assert ours == others
+    else:
+        assert set(others) <= set(ours) | {"k"}
 
 
 @every(of_tensors)
@@ -190,13 +209,24 @@ def test_every_dtype_of_floats(entry, dtype):
 
 
 def test_without_x64_all_is_float32():
-    with jax.enable_x64(False):
-        made = jax.jit(lambda x: soft.soft_rank(x, alpha=ALPHAS))(X)
-        assert made.dtype == "float32"
-        np.testing.assert_array_equal(made, lapsum_cli.soft_rank(X.astype(np.float32), alpha=np.float32(ALPHAS)))
-        assert soft.ndcg_loss(X, TARGET).dtype == "float32"
-        with pytest.raises(DataError, match="integers that int32 does not hold; set jax_enable_x64"):
-            soft.spearman_loss(X, TARGET + (1 << 40))
+    jax.config.update("jax_enable_x64", False)
+    made = jax.jit(lambda x: soft.soft_rank(x, alpha=ALPHAS))(X)
+    assert made.dtype == "float32"
+    np.testing.assert_array_equal(made, lapsum_cli.soft_rank(X.astype(np.float32), alpha=np.float32(ALPHAS)))
+    assert soft.ndcg_loss(X, TARGET).dtype == "float32"
+    with pytest.raises(DataError, match="integers that int32 does not hold; set jax_enable_x64"):
+        soft.spearman_loss(X, TARGET + (1 << 40))
+
+
+def test_digits_that_are_lost_on_the_way_to_another_thread_are_noticed():
+    """jax.enable_x64 as a context is one thread's: JAX hands the others float32."""
+    from lapsum_cli.jax import callback
+    from lapsum_cli.operations.rank import Rank
+
+    called = callback._called(callback._forward, Rank(), "float64")
+    assert called(X, None, None, None).dtype == np.float64
+    with pytest.raises(DataError, match="scores of float64 came as float32, since"):
+        called(X.astype(np.float32), None, None, None)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2, -2])
