@@ -317,7 +317,8 @@ def _made(
         return operators.reduced(operators.traced(*given), reduction)
     operation = operation_asked(kind, alpha, k, descending, options)
     call = Call(operation, target, reduction, offsets)
-    alphas, ks = (check_option(name, given, call.leading(x)) for name, given in (("alpha", alpha), ("k", k)))
+    leading = call.leading(x)
+    alphas, ks = check_option("alpha", alpha, leading), check_option("k", k, leading)
     if is_transformed():
         from . import operators
 

@@ -14,7 +14,7 @@ TENSOR = "a tensor"  # in place of one, where an operation is put in words
 
 def operation_asked(kind: type[Operation], alpha: Any, k: Any, descending: bool, options: dict[str, Any]) -> Operation:
     """The operation. alpha, k: numbers, texts, or tensors; k is None where there is none."""
-    return asked.operation_asked(kind, _constant(alpha), _constant(k), descending, options)
+    return asked.operation_asked(kind, _constant(alpha), None if k is None else _constant(k), descending, options)
 
 
 def _constant(given: Any) -> Any:
