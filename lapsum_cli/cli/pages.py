@@ -18,6 +18,7 @@ PAGES = {
     "gradients": "back through a rank, sort, top-k, quantile or permutation",
     "boosting": "objectives for LightGBM and XGBoost",
     "python": "arrays, columns of frames, files, tensors",
+    "torch": "training in PyTorch and JAX: which loss, alpha, masks, lengths",
     "formats": "what is read and written, and exit codes",
     "memory": "how a file of any size keeps to --memory",
     "scale": "rankings of any length, data sets of many files, by several processes",

@@ -84,6 +84,14 @@ def whole_numbers(given: Any, name: str) -> np.ndarray:
     return array.astype(np.int64, copy=False)
 
 
+def check_offsets(offsets: np.ndarray, count: int) -> None:
+    """DataError unless integers say where rankings of so many scores begin and end."""
+    if offsets.ndim != 1 or len(offsets) == 0:
+        raise DataError(f"offsets must be a flat, non-empty int64 array, got the shape {offsets.shape}")
+    if offsets[0] != 0 or offsets[-1] != count or (offsets[1:] < offsets[:-1]).any():
+        raise DataError(f"offsets must rise from 0 to the number of scores, {count}")
+
+
 @dataclass(frozen=True)
 class Rankings:
     """Ranking r is `values[offsets[r]:offsets[r + 1]]`, as in Arrow's list layout with 64-bit offsets.
@@ -121,12 +129,8 @@ class Rankings:
             raise DataError(f"scores must be one flat float32 or float64 array, got {self.values.ndim} dimensions")
         if type(self.offsets) is not np.ndarray or self.offsets.dtype != np.int64:
             object.__setattr__(self, "offsets", whole_numbers(self.offsets, "offsets"))
-        offsets = self.offsets
-        if offsets.ndim != 1 or len(offsets) == 0:
-            raise DataError(f"offsets must be a flat, non-empty int64 array, got the shape {offsets.shape}")
-        if offsets[0] != 0 or offsets[-1] != len(self.values) or (offsets[1:] < offsets[:-1]).any():
-            raise DataError(f"offsets must rise from 0 to the number of scores, {len(self.values)}")
-        for named, count in ((self.beside, len(self.values)), (self.each, len(offsets) - 1)):
+        check_offsets(self.offsets, len(self.values))
+        for named, count in ((self.beside, len(self.values)), (self.each, len(self.offsets) - 1)):
             for name, given in named.items():
                 if given.shape != (count,):
                     raise DataError(f"{name} has the shape {given.shape}; it must be ({count},)")

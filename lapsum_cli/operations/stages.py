@@ -14,7 +14,7 @@ from .operation import RANKING, Result, Slot
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..core.rankings import Array, Rankings
+    from ..core.rankings import Rankings
 
 STAGE = "stage"  # of Rankings.beside: the scores of the second stage; those of the first are the values
 
@@ -31,7 +31,7 @@ def together(rankings: Rankings, on: DeviceWithKernels, descending: bool) -> Ran
     worst = scores[0].dtype.type(-np.inf)
     values = np.empty(2 * len(is_masked), worst.dtype)
     target = np.empty(len(values))
-    for at, of_stage in zip(_places(rankings), scores, strict=True):
+    for at, of_stage in zip(places(rankings.offsets), scores, strict=True):
         values[at] = np.where(is_masked, worst, of_stage)
         target[at] = on.here_array(rankings.beside["target"])
     lengths = np.repeat(rankings.lengths, 2)
@@ -43,18 +43,19 @@ def apart(result: Result, rankings: Rankings, on: DeviceWithKernels, gives: tupl
     """What was computed of rankings `together`, by the slots of the queries: a gradient for each stage."""
     found, seen = {slot.name: values for slot, values in result.values.items()}, dict.fromkeys(result.values, 0)
     made: dict[Slot, Any] = {}
+    at = places(rankings.offsets)
     for slot in gives:
         stage = seen.get(Slot(slot.name, slot.per), 0)
         seen[Slot(slot.name, slot.per)] = stage + 1
-        made[slot] = found[slot.name][stage::2] if slot.per == RANKING else found[slot.name][_places(rankings)[stage]]
+        made[slot] = found[slot.name][stage::2] if slot.per == RANKING else found[slot.name][at[stage]]
     alphas = None if result.alphas is None else on.here_array(result.alphas)[::2]
     return Result(made, result.losses[::2], alphas)
 
 
-def _places(rankings: Rankings) -> list[Array]:
+def places(offsets: np.ndarray) -> list[np.ndarray]:
     """Where the scores of each stage are, when they are together."""
     import numpy as np
 
-    own = np.arange(len(rankings.values)) + np.repeat(rankings.offsets[:-1], rankings.lengths)
-    of_stage: np.ndarray = np.repeat(rankings.lengths, rankings.lengths)
-    return [own, own + of_stage]
+    lengths = offsets[1:] - offsets[:-1]
+    own = np.arange(offsets[-1]) + np.repeat(offsets[:-1], lengths)
+    return [own, own + np.repeat(lengths, lengths)]

@@ -7,6 +7,8 @@ x      (..., n) float16, bfloat16, float32 or float64: rankings on the last axis
 alpha  softness: a number, "0.1std" or "0.15mad" (held constant in gradients), or a tensor that broadcasts to (...):
        one for each ranking, which gets a gradient; k likewise. A last axis of one number, beside that of the scores,
        will do
+       or m rankings of several lengths: jagged and nested, a pair of flat scores (N,) and offsets (m + 1,), or a list
+       of tensors (n,), which results are too; a target or a mask is in the same form, or flat (uneven.py)
 dim    the axis along which rankings go, by default the last; of alpha and k too where they have as many axes as x
 mask   bool, of a shape that broadcasts to that of x: False for scores that take no part, which come last
 straight_through: the hard result, with the gradient of the soft one
@@ -25,8 +27,8 @@ the CPU, and in O(n) after a sort. All else raises where it is differentiated tw
 derivatives jump where two scores are equal, or one lies at a threshold: the page `torch` says what there is then. As
 many threads compute as PyTorch has. torch.compile and torch.export see operators, lapsum::forward and lapsum::backward,
 which the transforms of torch.func (vmap, grad, vjp, jacrev, jacfwd, hessian) and batches of gradients go through too;
-these compute the forward pass again on the way back. What cannot be used raises a LapsumError, such as a NaN among the
-scores.
+these compute the forward pass again on the way back. Of rankings of several lengths torch.compile breaks its graph, and
+transforms and second derivatives are refused. What cannot be used raises a LapsumError, such as a NaN among the scores.
 
 >>> import torch
 >>> from lapsum_cli.torch import soft_topk
@@ -38,7 +40,6 @@ scores.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -55,14 +56,15 @@ from ..operations.sort import Sort
 from ..operations.topk import TopK
 from ..operations.warm import warm
 from .asked import operation_asked
-from .axes import Lying, StraightThrough, brought, option_brought, target_brought
+from .axes import Lying, StraightThrough, brought, lying, option_brought, target_brought
 from .best import soft_topk_values
 from .function import Call, Function
 from .places import NOTHING, device_of
 from .quantiles import soft_max, soft_median, soft_min, soft_quantile
+from .stages import together
 from .surroundings import seen_through
 from .target import Target
-from .tensors import check_option, check_scores, check_target, is_transformed, of_queries
+from .tensors import check_option, check_target, is_transformed
 from .weighted import weighted
 
 __all__ = [
@@ -87,93 +89,98 @@ __all__ = [
 
 @seen_through
 def soft_rank(
-    x: torch.Tensor,
+    x: Any,
     *,
     alpha: Any = "0.1std",
     descending: bool = True,
     base: int = 1,
     dim: int = -1,
-    mask: torch.Tensor | None = None,
+    mask: Any = None,
     straight_through: bool = False,
     method: str = "lapsum",
     **own: Any,
-) -> torch.Tensor:
+) -> Any:
     """Soft rank of every score, best first from `base`; approximates  x.argsort(descending=True).argsort() + 1."""
     options = {"base": base, "method": method, **own}
-    return _soft(Rank, x, alpha, None, descending, Lying(dim, mask), straight_through, options)
+    return _soft(Rank, x, alpha, None, descending, lying(x, dim, mask), straight_through, options)
 
 
 @seen_through
 def soft_sort(
-    x: torch.Tensor,
+    x: Any,
     *,
     alpha: Any = "0.1std",
     descending: bool = True,
     dim: int = -1,
-    mask: torch.Tensor | None = None,
+    mask: Any = None,
     straight_through: bool = False,
     method: str = "lapsum",
     **own: Any,
-) -> torch.Tensor:
+) -> Any:
     """Soft-sorted scores, best first; approximates  x.sort(descending=True).values."""
-    return _soft(Sort, x, alpha, None, descending, Lying(dim, mask), straight_through, {"method": method, **own})
+    return _soft(Sort, x, alpha, None, descending, lying(x, dim, mask), straight_through, {"method": method, **own})
 
 
 @seen_through
 def soft_topk(
-    x: torch.Tensor,
+    x: Any,
     k: Any,
     *,
     alpha: Any = "0.1std",
     largest: bool = True,
     dim: int = -1,
-    mask: torch.Tensor | None = None,
+    mask: Any = None,
     straight_through: bool = False,
     method: str = "lapsum",
     **own: Any,
-) -> torch.Tensor:
+) -> Any:
     """Soft membership in the top k, in [0, 1], with the sum k; approximates  x >= x.topk(k).values[-1]."""
-    return _soft(TopK, x, alpha, k, largest, Lying(dim, mask), straight_through, {"method": method, **own})
+    return _soft(TopK, x, alpha, k, largest, lying(x, dim, mask), straight_through, {"method": method, **own})
 
 
 @seen_through
 def log_soft_topk(
-    x: torch.Tensor,
+    x: Any,
     k: Any,
     *,
     alpha: Any = "0.1std",
     largest: bool = True,
     dim: int = -1,
-    mask: torch.Tensor | None = None,
+    mask: Any = None,
     method: str = "lapsum",
     **own: Any,
-) -> torch.Tensor:
+) -> Any:
     """Logarithm of soft_topk, with all its digits in both tails; -inf where the membership is 0."""
-    return _soft(TopK, x, alpha, k, largest, Lying(dim, mask), False, {"method": method, "log": True, **own})
+    return _soft(TopK, x, alpha, k, largest, lying(x, dim, mask), False, {"method": method, "log": True, **own})
 
 
 @seen_through
 def soft_permutation(
-    x: torch.Tensor, *, alpha: Any = "0.1std", descending: bool = True, method: str = "lapsum", **own: Any
-) -> torch.Tensor:
-    """Soft permutations (..., n, n): how likely each item (row) is at each position (column); of tensors on the CPU."""
-    if isinstance(x, torch.Tensor) and x.is_cuda:
+    x: Any, *, alpha: Any = "0.1std", descending: bool = True, method: str = "lapsum", **own: Any
+) -> Any:
+    """Soft permutations (..., n, n): how likely each item (row) is at each position (column); of tensors on the CPU.
+
+    Of rankings of several lengths a list, one (n, n) for each.
+    """
+    where = lying(x)
+    rows = brought(x, where, descending)
+    if rows.is_cuda:
         raise DeviceError("soft permutations of tensors are computed on the CPU; pass x.cpu()")
-    check_scores(x)
-    return _made(Permute, x, alpha, None, descending, {"method": method, **own})
+    made = _made(Permute, rows, alpha, None, descending, {"method": method, **own}, offsets=where.offsets)
+    return made if where.form is None else where.form.squares(made)
 
 
 @seen_through
 def spearman_loss(
-    x: torch.Tensor,
-    target: torch.Tensor,
+    x: Any,
+    target: Any,
     *,
     alpha: Any = "0.1std",
     descending: bool = True,
     reduction: str = "mean",
     weights: Any = None,
     dim: int = -1,
-    mask: torch.Tensor | None = None,
+    mask: Any = None,
 ) -> torch.Tensor:
     """1 - the correlation of the soft ranks with the ranks of the target; see lapsum_cli.spearman_loss."""
     how = {"alpha": alpha, "descending": descending, "reduction": reduction, "weights": weights}
@@ -182,8 +189,8 @@ def spearman_loss(
 
 @seen_through
 def topk_loss(
-    x: torch.Tensor,
-    target: torch.Tensor,
+    x: Any,
+    target: Any,
     k: Any,
     *,
     alpha: Any = "0.1std",
@@ -191,7 +198,7 @@ def topk_loss(
     reduction: str = "mean",
     weights: Any = None,
     dim: int = -1,
-    mask: torch.Tensor | None = None,
+    mask: Any = None,
 ) -> torch.Tensor:
     """Cross-entropy of soft memberships against the target's top k; see lapsum_cli.topk_loss."""
     how = {"alpha": alpha, "descending": descending, "reduction": reduction, "weights": weights}
@@ -200,8 +207,8 @@ def topk_loss(
 
 @seen_through
 def recall_loss(
-    x: torch.Tensor,
-    target: torch.Tensor,
+    x: Any,
+    target: Any,
     k: Any,
     *,
     alpha: Any = "0.1std",
@@ -209,7 +216,7 @@ def recall_loss(
     reduction: str = "mean",
     weights: Any = None,
     dim: int = -1,
-    mask: torch.Tensor | None = None,
+    mask: Any = None,
 ) -> torch.Tensor:
     """1 - soft recall at k; see lapsum_cli.recall_loss."""
     how = {"alpha": alpha, "descending": descending, "reduction": reduction, "weights": weights}
@@ -219,8 +226,8 @@ def recall_loss(
 @formerly("at", "k")
 @seen_through
 def ndcg_loss(
-    x: torch.Tensor,
-    target: torch.Tensor,
+    x: Any,
+    target: Any,
     *,
     k: Any = None,
     gain: str = "exp2",
@@ -229,7 +236,7 @@ def ndcg_loss(
     reduction: str = "mean",
     weights: Any = None,
     dim: int = -1,
-    mask: torch.Tensor | None = None,
+    mask: Any = None,
 ) -> torch.Tensor:
     """1 - NDCG at the soft ranks, of the k best alone if given; see lapsum_cli.ndcg_loss."""
     how = {"alpha": alpha, "descending": descending, "reduction": reduction, "weights": weights}
@@ -238,15 +245,15 @@ def ndcg_loss(
 
 @seen_through
 def permutation_loss(
-    x: torch.Tensor,
-    target: torch.Tensor,
+    x: Any,
+    target: Any,
     *,
     alpha: Any = "0.1std",
     descending: bool = True,
     reduction: str = "mean",
     weights: Any = None,
     dim: int = -1,
-    mask: torch.Tensor | None = None,
+    mask: Any = None,
 ) -> torch.Tensor:
     """Cross-entropy of the soft permutation against the target's order; see lapsum_cli.permutation_loss."""
     how = {"alpha": alpha, "descending": descending, "reduction": reduction, "weights": weights}
@@ -257,7 +264,7 @@ def permutation_loss(
 def loss(
     name: str,
     x: Any,
-    target: torch.Tensor,
+    target: Any,
     *,
     k: Any = None,
     alpha: Any = "0.1std",
@@ -265,7 +272,7 @@ def loss(
     reduction: str = "mean",
     weights: Any = None,
     dim: int = -1,
-    mask: torch.Tensor | None = None,
+    mask: Any = None,
     **options: Any,
 ) -> torch.Tensor:
     """A loss of operations.LOSSES by its name; k and options as it takes them. Of a cascade x is a tuple of the scores
@@ -273,43 +280,44 @@ def loss(
     """
     check_reduction(reduction)
     stages = entry_of(name).stages > 1
-    given, lying = (list(x) if isinstance(x, list | tuple) else [x]) if stages else [x], Lying(dim, mask)
+    given = (list(x) if isinstance(x, list | tuple) else [x]) if stages else [x]
     check_stages(name, len(given))
-    rows = []
+    where, rows = lying(given[0], dim, mask), []
+    if where.form is not None and not isinstance(target, Target):
+        target = where.form.beside(target, "the target")
     for scores in given:
-        rows.append(brought(scores, lying, descending))
+        rows.append(brought(scores, where, descending))
         if not isinstance(target, Target):
-            check_target(target, scores)
+            check_target(target, scores if where.form is None else target)
     if dim != -1:
         alpha, k, weights = (option_brought(one, given[0], dim) for one in (alpha, k, weights))
-    target = target.beside(rows[0]) if isinstance(target, Target) else target_brought(target, lying)
+    target = target.beside(rows[0]) if isinstance(target, Target) else target_brought(target, where)
     if isinstance(k, torch.Tensor) and k.requires_grad:
         raise OptionError("a loss has no gradient with respect to k; pass k.detach()")
     options, of_each = {"loss": name, **options}, reduction if weights is None else "none"
     if stages:
-        losses = _of_stages(rows, target, k, alpha, descending, of_each, options)
+        losses = _of_stages(rows, target, alpha, k, where, descending, of_each, options)
     else:
-        losses = _made(Loss, rows[0], alpha, k, descending, options, target, of_each)
+        losses = _made(Loss, rows[0], alpha, k, descending, options, target, of_each, where.offsets)
     return losses if weights is None else weighted(losses, weights, reduction)
 
 
 def _of_stages(
-    stages: list[torch.Tensor],
+    rows: list[torch.Tensor],
     target: torch.Tensor,
-    k: Any,
     alpha: Any,
+    k: Any,
+    where: Lying,
     descending: bool,
     reduction: str,
     options: dict[str, Any],
 ) -> torch.Tensor:
     """A loss of a cascade: a ranking for each stage, those of a query together, all of which have its loss."""
-    scores = torch.stack(stages, -2)
-    worst = torch.isinf(scores) if not descending else torch.isneginf(scores)
-    scores = scores.masked_fill(worst.any(-2, keepdim=True), -math.inf)
-    alpha, k = (of_queries(given, stages[0].ndim - 1) for given in (alpha, k))
-    target = target.unsqueeze(-2).expand(scores.shape)
-    losses = _made(Loss, scores, alpha, k, descending, options, target, reduction)
-    return losses[..., 0] if reduction == "none" else (losses / len(stages) if reduction == "sum" else losses)
+    scores, target, alpha, k, offsets = together(rows, target, alpha, k, where, descending)
+    losses = _made(Loss, scores, alpha, k, descending, options, target, reduction, offsets)
+    if reduction == "none":
+        return losses[..., 0] if offsets is None else losses[:: len(rows)]
+    return losses / len(rows) if reduction == "sum" else losses
 
 
 def __getattr__(name: str) -> Callable[..., torch.Tensor]:
@@ -333,9 +341,11 @@ def _made(
     options: dict[str, Any],
     target: Any = None,
     reduction: str = "none",
+    offsets: Any = None,
 ) -> torch.Tensor:
-    """What an operation makes of rankings on the last axis: eagerly by an autograd function, which keeps what its way
-    back needs; where PyTorch compiles or transforms what is called, by operators that it sees through.
+    """What an operation makes of rankings on the last axis, or flat with offsets: eagerly by an autograd function,
+    which keeps what its way back needs; where PyTorch compiles or transforms what is called, by operators that it sees
+    through.
     """
     if torch.compiler.is_compiling():
         from . import operators
@@ -343,34 +353,36 @@ def _made(
         given = (kind.name, x, alpha, k, descending, tuple(options.items()), target)
         return operators.reduced(operators.traced(*given), reduction)
     operation = operation_asked(kind, alpha, k, descending, options)
-    alphas, ks = check_option("alpha", alpha, x), check_option(kind.at.name, k, x)
+    call = Call(operation, target, reduction, offsets)
+    leading = call.leading(x)
+    alphas, ks = check_option("alpha", alpha, leading), check_option(kind.at.name, k, leading)
     if is_transformed():
         from . import operators
 
         return operators.reduced(operators.transformed(operation, x, alphas, ks, target), reduction)
     with torch.cuda.device(x.device) if x.is_cuda else NOTHING:
         warm(operation, "float64" if x.dtype == torch.float64 else "float32", device_of(x))
-        made: torch.Tensor = Function.apply(x, alphas, ks, Call(operation, target, reduction))
+        made: torch.Tensor = Function.apply(x, alphas, ks, call)
     return made
 
 
 def _soft(
     kind: type[Operation],
-    x: torch.Tensor,
+    x: Any,
     alpha: Any,
     k: Any,
     descending: bool,
-    lying: Lying,
+    where: Lying,
     straight_through: bool,
     options: dict[str, Any],
-) -> torch.Tensor:
-    """An operation on rankings that lie along any axis; straight_through: its hard result, with its gradient."""
-    rows = brought(x, lying, descending)
-    if lying.dim != -1:
-        alpha, k = (option_brought(given, x, lying.dim) for given in (alpha, k))
-    made = _made(kind, rows, alpha, k, descending, options)
+) -> Any:
+    """An operation on rankings however they lie; straight_through: its hard result, with its gradient."""
+    rows = brought(x, where, descending)
+    if where.dim != -1:
+        alpha, k = (option_brought(given, x, where.dim) for given in (alpha, k))
+    made = _made(kind, rows, alpha, k, descending, options, offsets=where.offsets)
     if straight_through:
         with torch.no_grad():
-            hard = _made(kind, rows, alpha, k, descending, {**options, "method": "hard"})
+            hard = _made(kind, rows, alpha, k, descending, {**options, "method": "hard"}, offsets=where.offsets)
         made = StraightThrough.apply(made, hard)
-    return made if lying.dim == -1 else made.movedim(-1, lying.dim)
+    return where.like(made)

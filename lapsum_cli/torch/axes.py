@@ -1,14 +1,16 @@
-"""Where rankings lie in a tensor: along which axis, and which of its scores take part."""
+"""Where rankings lie in what was given: along which axis or in which form, and which of their scores take part."""
 
 from __future__ import annotations
 
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from ..core.errors import DataError, OptionError
 from .tensors import check_scores
+from .uneven import Uneven, uneven
 
 
 class Lying(NamedTuple):
@@ -16,30 +18,53 @@ class Lying(NamedTuple):
 
     dim   the axis along which a ranking goes
     mask  bool, of a shape that broadcasts to that of the scores: False for those that take no part; None where all do
+    form  of rankings of several lengths; None for those of a tensor
     """
 
     dim: int = -1
     mask: Any = None
+    form: Uneven | None = None
+
+    @property
+    def offsets(self) -> np.ndarray | None:
+        """Those of flat scores; None where rankings are on an axis."""
+        return None if self.form is None else self.form.offsets
+
+    def like(self, made: torch.Tensor) -> Any:
+        """What there is for every score, as the scores lie."""
+        if self.form is not None:
+            return self.form.like(made)
+        return made if self.dim == -1 else made.movedim(-1, self.dim)
+
+
+def lying(x: Any, dim: int = -1, mask: Any = None) -> Lying:
+    """How the rankings in x lie."""
+    form = uneven(x)
+    if form is not None and dim != -1:
+        raise OptionError(f"dim must be -1 for rankings of several lengths, which have one axis, got {dim!r}")
+    return Lying(dim, mask, form)
 
 
 def brought(x: Any, lying: Lying, descending: bool) -> torch.Tensor:
-    """The scores with rankings on the last axis, those that take no part as padding."""
+    """The scores with rankings on the last axis, or flat, those that take no part as padding."""
+    if lying.form is not None:
+        x = lying.form.beside(x, "x")
     check_scores(x)
     dim = axis_of(x, lying.dim)
     if lying.mask is not None:
-        x = x.masked_fill(~_mask_of(lying.mask, x), -math.inf if descending else math.inf)
+        x = x.masked_fill(~_mask_of(x, lying), -math.inf if descending else math.inf)
     return x if lying.dim == -1 else x.movedim(dim, -1)
 
 
-def option_brought(given: Any, x: torch.Tensor, dim: int) -> Any:
+def option_brought(given: Any, x: Any, dim: int) -> Any:
     """An alpha or k with the axis of rankings last, where it has all axes of the scores."""
     return given.movedim(dim, -1) if isinstance(given, torch.Tensor) and given.ndim == x.ndim else given
 
 
-def target_brought(target: torch.Tensor, lying: Lying) -> torch.Tensor:
+def target_brought(target: Any, lying: Lying) -> Any:
     """The targets as the scores are; of those that take no part they are 0."""
     if lying.mask is not None:
-        target = target.masked_fill(~_mask_of(lying.mask, target), 0)
+        target = target.masked_fill(~_mask_of(target, lying), 0)
     return target if lying.dim == -1 else target.movedim(lying.dim, -1)
 
 
@@ -50,7 +75,8 @@ def axis_of(x: torch.Tensor, dim: Any) -> int:
     return dim % x.ndim
 
 
-def _mask_of(mask: Any, x: torch.Tensor) -> torch.Tensor:
+def _mask_of(x: torch.Tensor, lying: Lying) -> torch.Tensor:
+    mask = lying.mask if lying.form is None else lying.form.beside(lying.mask, "mask")
     if not isinstance(mask, torch.Tensor) or mask.dtype != torch.bool:
         raise DataError(f"mask must be a tensor of bool, True for scores that take part, got {_kind(mask)}")
     try:

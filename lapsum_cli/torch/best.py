@@ -8,6 +8,7 @@ import torch
 
 from ..core.errors import OptionError
 from .surroundings import seen_through
+from .uneven import uneven
 
 
 @seen_through
@@ -32,5 +33,7 @@ def soft_topk_values(
     if isinstance(k, bool) or not isinstance(k, int) or k < 0:
         raise OptionError(f"k of soft_topk_values must be a whole number of 0 or more, got {k!r}")
     how = {"alpha": alpha, "descending": largest, "dim": dim, "mask": mask, "method": method, **own}
+    if uneven(x) is not None:
+        raise OptionError("soft_topk_values has as many values of every ranking; pad rankings with -inf, (m, n)")
     made = soft_sort(x, straight_through=straight_through, **how)
     return made.narrow(dim, 0, min(k, made.shape[dim])).clone()

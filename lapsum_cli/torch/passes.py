@@ -32,12 +32,14 @@ def forward(
     target: torch.Tensor | None,
     on: Any,
     keep: bool,
+    offsets: np.ndarray | None = None,
 ) -> tuple[Any, Passed]:
-    """What the operation makes of rows (..., n), and what it leaves for a way back, if that is kept.
+    """What the operation makes of rows (..., n), or of flat scores (N,) with offsets (m + 1,), and what it leaves for a
+    way back, if that is kept.
 
     each: alpha and k (m,) float64, where they are tensors
     """
-    rankings = rankings_of(rows, each, target)
+    rankings = rankings_of(rows, each, target, offsets)
     if not rows.is_cuda:
         suspicions.warn(operation, rankings)
     with alone(on, operation, rankings):
@@ -49,9 +51,9 @@ def forward(
 
 
 def dense(matrices: Any, rankings: Rankings) -> np.ndarray:
-    """(m n, n) those of rankings of one length, one under the other."""
-    found = [matrices.dense(r, 0, n) for r, n in enumerate(rankings.lengths.tolist())]
-    return np.concatenate(found or [np.empty((0, 1), rankings.dtype)])
+    """Those of all rankings, flat, one after the other."""
+    found = [matrices.dense(r, 0, n).reshape(-1) for r, n in enumerate(rankings.lengths.tolist())]
+    return np.concatenate([np.empty(0, rankings.dtype), *found])
 
 
 def backward(passed: Passed, upstream: torch.Tensor, on: Any) -> tuple[Any, ...]:
@@ -62,14 +64,18 @@ def backward(passed: Passed, upstream: torch.Tensor, on: Any) -> tuple[Any, ...]
     return found
 
 
-def rankings_of(rows: torch.Tensor, each: dict[str, torch.Tensor], target: torch.Tensor | None) -> Rankings:
+def rankings_of(
+    rows: torch.Tensor, each: dict[str, torch.Tensor], target: torch.Tensor | None, offsets: np.ndarray | None = None
+) -> Rankings:
     """The rows as rankings, where they are, with what was given for each of them and a target beside them."""
-    count, length = math.prod(rows.shape[:-1]), rows.shape[-1]
     there, values = _stays(rows, target), flat(rows)
     if not there and (bool(torch.isnan(rows).any()) if rows.is_cuda else has_nan(values)):
         raise DataError("a score is NaN; mask it with -inf")
     beside = {} if target is None else {"target": target_of(target)}
     numbers = {name: flat(given) if there else flat(given.cpu()).copy() for name, given in each.items()}
+    if offsets is not None:
+        return Rankings(values, offsets).with_each(numbers, beside)
+    count, length = math.prod(rows.shape[:-1]), rows.shape[-1]
     return Rankings.equal_length(values, count, length).with_each(numbers, beside)
 
 

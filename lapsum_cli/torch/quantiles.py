@@ -10,20 +10,20 @@ from typing import Any
 import torch
 
 from ..operations.quantile import Quantile
-from .axes import Lying, StraightThrough, brought, option_brought
+from .axes import StraightThrough, brought, lying, option_brought
 from .surroundings import seen_through
 
 
 @seen_through
 def soft_quantile(
-    x: torch.Tensor,
+    x: Any,
     q: Any,
     *,
     alpha: Any = "0.1std",
     descending: bool = True,
     dim: int = -1,
     keepdim: bool = False,
-    mask: torch.Tensor | None = None,
+    mask: Any = None,
     straight_through: bool = False,
     method: str = "lapsum",
     **own: Any,
@@ -31,14 +31,15 @@ def soft_quantile(
     """Soft quantile of every ranking, q from 0 to 1; approximates  x.quantile(q, dim); see lapsum_cli.soft_quantile."""
     from . import _made
 
-    rows = brought(x, Lying(dim, mask), descending)
+    where = lying(x, dim, mask)
+    rows = brought(x, where, descending)
     if dim != -1:
         alpha, q = (option_brought(given, x, dim) for given in (alpha, q))
     options = {"method": method, **own}
-    made = _made(Quantile, rows, alpha, q, descending, options)
+    made = _made(Quantile, rows, alpha, q, descending, options, offsets=where.offsets)
     if straight_through:
         with torch.no_grad():
-            hard = _made(Quantile, rows, alpha, q, descending, {**options, "method": "hard"})
+            hard = _made(Quantile, rows, alpha, q, descending, {**options, "method": "hard"}, offsets=where.offsets)
         made = StraightThrough.apply(made, hard)
     return made.unsqueeze(dim) if keepdim else made
 

@@ -60,7 +60,7 @@ def check_target(target: Any, x: torch.Tensor) -> None:
         raise DataError(f"the target must be a tensor of the shape of x, {tuple(x.shape)}")
 
 
-def check_option(name: str, given: Any, x: torch.Tensor) -> torch.Tensor | None:
+def check_option(name: str, given: Any, leading: torch.Size) -> torch.Tensor | None:
     """An alpha or k that is a tensor, None for any other; OptionError if it is no number for each of the rankings."""
     if not isinstance(given, torch.Tensor):
         return None
@@ -68,7 +68,6 @@ def check_option(name: str, given: Any, x: torch.Tensor) -> torch.Tensor | None:
         raise OptionError(f"{name} {problem}")
     if given.dtype == torch.bool or given.is_complex() or given.is_quantized:
         raise OptionError(f"{name} must be numbers, got {given.dtype}")
-    leading = x.shape[:-1]
     behind = leading[max(0, len(leading) - given.ndim) :]
     fits = given.ndim <= len(leading) and all(own in (1, n) for own, n in zip(given.shape, behind, strict=True))
     if not fits and given.shape != (*leading, 1):
@@ -77,12 +76,6 @@ def check_option(name: str, given: Any, x: torch.Tensor) -> torch.Tensor | None:
             f"{tuple(leading)}"
         )
     return given
-
-
-def of_queries(given: Any, axes: int) -> Any:
-    """An alpha or k of each query, with so many axes, as that of each of its stages, which are an axis more."""
-    is_for_each = isinstance(given, torch.Tensor) and 0 < given.ndim <= axes
-    return given.unsqueeze(-1) if is_for_each else given
 
 
 def per_ranking(given: torch.Tensor, leading: torch.Size, device: torch.device) -> torch.Tensor:

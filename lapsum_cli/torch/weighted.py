@@ -17,7 +17,7 @@ def weights_of(given: Any, losses: torch.Tensor) -> torch.Tensor:
     """
     weights = torch.as_tensor(given, dtype=losses.dtype, device=losses.device)
     if not torch.compiler.is_compiling():
-        check_option("weights", weights, losses.unsqueeze(-1))
+        check_option("weights", weights, losses.shape)
         if not is_transformed() and bool(((weights < 0) | ~weights.isfinite()).any()):
             raise OptionError(f"weights must be 0 or more, got {weights[~(weights >= 0)].reshape(-1)[:1].tolist()}")
     return weights.reshape(losses.shape) if weights.shape == (*losses.shape, 1) else weights.expand(losses.shape)

@@ -1,0 +1,258 @@
+"""The operations and losses as functions of JAX, computed on the CPU (extra `jax`).
+
+In all of them
+
+x      (..., n) float16, bfloat16, float32 or, where jax_enable_x64 is set, float64: rankings, -inf for padding
+alpha  softness: a number, "0.1std" or "0.15mad" (held constant in gradients), or an array that broadcasts to (...): one
+       for each ranking, which gets a gradient; k likewise, but in losses
+axis   the axis along which rankings go, by default the last; of alpha and k too where they have as many axes as x
+mask   bool, of a shape that broadcasts to that of x: False for scores that take no part, which come last
+straight_through: the hard result, with the gradient of the soft one
+
+Under jit, vmap, grad, jacrev, checkpoint and scan they are callbacks to this process with a way back of their own,
+which computes the forward pass again; options that are no arrays are static. Derivatives forward (jvp, jacfwd), and so
+second ones by hessian, are refused by JAX. float16 and bfloat16 are computed in float32; their ranks and losses stay
+that, and ranks beyond 2^24 are rounded to the dtype of x. What cannot be used raises a LapsumError; a number that is
+not known before compiled code runs, such as a NaN there, an error of JAX's that has its line in it.
+
+>>> import jax
+>>> from lapsum_cli.jax import soft_topk
+>>> slope = jax.grad(lambda x: soft_topk(x, 1, alpha=0.5)[0])(jax.numpy.array([3.0, 1.0, 2.0]))
+>>> bool(slope[0] > 0), bool(abs(slope.sum()) < 1e-6)
+(True, True)
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from inspect import Parameter
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ..core.errors import OptionError
+from ..operations import LOSSES, entry_of
+from ..operations.asked import operation_asked
+from ..operations.loss import Loss, check_reduction, check_stages
+from ..operations.loss_choices import LossChoices
+from ..operations.operation import EACH, Operation
+from ..operations.permute import Permute
+from ..operations.rank import Rank
+from ..operations.sort import Sort
+from ..operations.topk import TopK
+from .arrays import axis_of, is_each, masked, option_of, scores_of, target_of, widened, worst
+from .callback import computed, constant
+from .callback import straight_through as hard_with_gradient_of
+
+__all__ = [
+    "log_soft_topk",
+    "ndcg_loss",
+    "permutation_loss",
+    "recall_loss",
+    "soft_permutation",
+    "soft_rank",
+    "soft_sort",
+    "soft_topk",
+    "spearman_loss",
+    "topk_loss",
+]
+
+
+def soft_rank(
+    x: Any,
+    *,
+    alpha: Any = "0.1std",
+    descending: bool = True,
+    base: int = 1,
+    axis: int = -1,
+    mask: Any = None,
+    straight_through: bool = False,
+    method: str = "lapsum",
+    **own: Any,
+) -> jax.Array:
+    """Soft rank of every score, best first from `base`; approximates  jnp.argsort(jnp.argsort(-x)) + 1."""
+    options = {"base": base, "method": method, **own}
+    return _soft(Rank, x, alpha, None, descending, axis, mask, straight_through, options)
+
+
+def soft_sort(
+    x: Any,
+    *,
+    alpha: Any = "0.1std",
+    descending: bool = True,
+    axis: int = -1,
+    mask: Any = None,
+    straight_through: bool = False,
+    method: str = "lapsum",
+    **own: Any,
+) -> jax.Array:
+    """Soft-sorted scores, best first; approximates  -jnp.sort(-x)."""
+    return _soft(Sort, x, alpha, None, descending, axis, mask, straight_through, {"method": method, **own})
+
+
+def soft_topk(
+    x: Any,
+    k: Any,
+    *,
+    alpha: Any = "0.1std",
+    largest: bool = True,
+    axis: int = -1,
+    mask: Any = None,
+    straight_through: bool = False,
+    method: str = "lapsum",
+    **own: Any,
+) -> jax.Array:
+    """Soft membership in the top k, in [0, 1], with the sum k; approximates  x >= jax.lax.top_k(x, k)[0][-1]."""
+    return _soft(TopK, x, alpha, k, largest, axis, mask, straight_through, {"method": method, **own})
+
+
+def log_soft_topk(
+    x: Any,
+    k: Any,
+    *,
+    alpha: Any = "0.1std",
+    largest: bool = True,
+    axis: int = -1,
+    mask: Any = None,
+    method: str = "lapsum",
+    **own: Any,
+) -> jax.Array:
+    """Logarithm of soft_topk, with all its digits in both tails; -inf where the membership is 0."""
+    return _soft(TopK, x, alpha, k, largest, axis, mask, False, {"method": method, "log": True, **own})
+
+
+def soft_permutation(
+    x: Any, *, alpha: Any = "0.1std", descending: bool = True, method: str = "lapsum", **own: Any
+) -> jax.Array:
+    """Soft permutations (..., n, n): how likely each item (row) is at each position (column)."""
+    return _soft(Permute, x, alpha, None, descending, -1, None, False, {"method": method, **own})
+
+
+def loss(
+    name: str,
+    x: Any,
+    target: Any,
+    *,
+    k: Any = None,
+    alpha: Any = "0.1std",
+    descending: bool = True,
+    reduction: str = "mean",
+    axis: int = -1,
+    mask: Any = None,
+    **options: Any,
+) -> jax.Array:
+    """A loss of operations.LOSSES by its name; k and options as it takes them. Of a cascade x is a tuple of the scores
+    of its two stages. Where the mask is False, targets mean nothing.
+    """
+    check_reduction(reduction)
+    has_stages = entry_of(name).stages > 1
+    given = [scores_of(one) for one in x] if has_stages and isinstance(x, list | tuple) else [scores_of(x)]
+    check_stages(name, len(given))
+    [target, *_] = [target_of(target, one) for one in given]
+    at, target = axis_of(given[0], axis), masked(target, mask, 0)
+    target = jnp.moveaxis(target, at, -1)
+    alpha, k = (option_of(n, o, given[0], at) if is_each(o) else o for n, o in (("alpha", alpha), ("k", k)))
+    k = constant(k) if is_each(k) else k
+    rows = [jnp.moveaxis(masked(one, mask, worst(descending)), at, -1) for one in given]
+    scores = rows[0]
+    if has_stages:  # a ranking for each stage, those of a query one after the other
+        scores, target = _together(rows, descending), jnp.stack([target] * len(rows), -2)
+        alpha, k = (jnp.stack([one] * len(rows), -1) if is_each(one) else one for one in (alpha, k))
+    losses = _made(Loss, scores, alpha, k, descending, {"loss": name, **options}, target)
+    losses = losses[..., 0] if has_stages else losses
+    return losses if reduction == "none" else (jnp.nanmean(losses) if reduction == "mean" else jnp.nansum(losses))
+
+
+def _together(stages: list[jax.Array], descending: bool) -> jax.Array:
+    """(..., 2, n) scores of both stages; what is masked in one is masked in all."""
+    scores = jnp.stack(stages, -2)
+    is_worst = jnp.isneginf(scores) if descending else jnp.isinf(scores)
+    return masked(scores, ~is_worst.any(-2, keepdims=True), worst(True))
+
+
+def _door(name: str, about: str) -> Callable[..., jax.Array]:
+    """The loss of this name as a function: k is an argument after the target where the loss needs one, and a keyword
+    where it can do without.
+    """
+    entry = LOSSES[name]
+    shared = [one for one in inspect.signature(loss).parameters.values() if one.kind == one.KEYWORD_ONLY]
+    own = [Parameter(option, Parameter.KEYWORD_ONLY, default=getattr(LossChoices, option)) for option in entry.options]
+    needed = [Parameter("k", Parameter.POSITIONAL_OR_KEYWORD)] if entry.k == "needed" else []
+    keywords = [one for one in shared if one.name != "k" or entry.k == "optional"] + own
+    if entry.is_square:
+        keywords.append(Parameter("force", Parameter.KEYWORD_ONLY, default=False))
+    positional = [Parameter(given, Parameter.POSITIONAL_OR_KEYWORD) for given in ("x", "target")]
+    signature = inspect.Signature([*positional, *needed, *keywords])
+
+    def call(*args: Any, **given: Any) -> jax.Array:
+        return loss(name, **signature.bind(*args, **given).arguments)
+
+    call.__name__ = call.__qualname__ = f"{name.replace('-', '_')}_loss"
+    call.__doc__, call.__signature__ = about, signature  # type: ignore[attr-defined]
+    return call
+
+
+spearman_loss = _door("spearman", "1 - the correlation of the soft ranks with the ranks of the target.")
+topk_loss = _door("topk", "Cross-entropy of soft memberships against the target's top k.")
+recall_loss = _door("recall", "1 - soft recall at k.")
+ndcg_loss = _door("ndcg", "1 - NDCG at the soft ranks, of the k best alone if given.")
+permutation_loss = _door("permutation", "Cross-entropy of the soft permutation against the target's order.")
+
+
+def __getattr__(name: str) -> Callable[..., jax.Array]:
+    """A loss that only the table knows, with _ for what is - there."""
+    known = {f"{called.replace('-', '_')}_loss": called for called in LOSSES}
+    if name not in known:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _door(known[name], LOSSES[known[name]].about)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def _soft(
+    kind: type[Operation],
+    x: Any,
+    alpha: Any,
+    k: Any,
+    descending: bool,
+    axis: int,
+    mask: Any,
+    straight_through: bool,
+    options: dict[str, Any],
+) -> jax.Array:
+    """An operation on rankings along any axis; straight_through: its hard result, with its gradient."""
+    x = scores_of(x)
+    at = axis_of(x, axis)
+    alpha, k = (option_of(n, o, x, at) if is_each(o) else o for n, o in (("alpha", alpha), ("k", k)))
+    rows = jnp.moveaxis(masked(x, mask, worst(descending)), at, -1)
+    made = _made(kind, rows, alpha, k, descending, options)
+    if straight_through:
+        row, a, b = (jax.lax.stop_gradient(one) if is_each(one) else one for one in (rows, alpha, k))
+        made = hard_with_gradient_of(made, _made(kind, row, a, b, descending, {**options, "method": "hard"}))
+    made = made if kind is Rank else made.astype(x.dtype)
+    return made if kind is Permute else jnp.moveaxis(made, -1, at)
+
+
+def _made(
+    kind: type[Operation],
+    x: jax.Array,
+    alpha: Any,
+    k: Any,
+    descending: bool,
+    options: dict[str, Any],
+    target: jax.Array | None = None,
+) -> jax.Array:
+    """What an operation makes of rankings on the last axis, or the losses of these."""
+    of_all, k_of_all = (EACH if is_each(given) else given for given in (alpha, k))
+    operation = operation_asked(kind, of_all, k_of_all, descending, options)
+    try:
+        hash(operation)
+    except TypeError:
+        raise OptionError(f"{operation.name} has an option that is an array, which JAX cannot hold fixed") from None
+    each = [given if is_each(given) else None for given in (alpha, k)]
+    made: jax.Array = computed(operation, widened(x), *each, target)
+    return made

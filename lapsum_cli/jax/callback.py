@@ -1,0 +1,138 @@
+"""An operation as JAX sees it: computed on the host, with a way back of its own, under any transform.
+
+Where all numbers are known, as in a call that nothing transforms, the host is asked at once, and what is wrong raises
+what is raised everywhere; else JAX calls back when it runs what it compiled, and wraps what is raised then.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..api.functions import asked
+from ..core.errors import DataError, OptionError
+from ..devices.machine import cores
+from ..operations.operation import PAIR, Derivatives, Operation
+
+Struct = jax.ShapeDtypeStruct
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def computed(operation: Operation, x: Any, alpha: Any, k: Any, target: Any) -> Any:
+    """What the operation makes of scores (..., n), float32 or float64: as many results, squares of them, or a loss for
+    each ranking.
+
+    alpha, k  (...) where each ranking has one, else None; target: (..., n), of losses
+    """
+    shape = Struct(_shape(operation, x), x.dtype)
+    return _asked_of_host(_forward, operation, x.dtype.name, shape, (x, alpha, k, target))
+
+
+def _remembered(operation: Operation, *given: Any) -> Any:
+    return computed(operation, *given), given
+
+
+def _back(operation: Operation, given: Any, upstream: Any) -> Any:
+    has_gradient = given[: 2 if "target" in operation.takes else 3]  # of the shapes and dtypes of these
+    shapes = [None if one is None else Struct(one.shape, one.dtype) for one in has_gradient]
+    found = _asked_of_host(_backward, operation, given[0].dtype.name, shapes, (upstream, *given))
+    return (*found, *[None] * (len(given) - len(found)))
+
+
+computed.defvjp(_remembered, _back)
+
+
+def _shape(operation: Operation, x: Any) -> tuple[int, ...]:
+    if "target" in operation.takes:
+        return x.shape[:-1]
+    return (*x.shape, x.shape[-1]) if operation.gives[0].per == PAIR else x.shape
+
+
+def _asked_of_host(
+    function: Callable[..., Any], operation: Operation, dtype: str, shapes: Any, given: tuple[Any, ...]
+) -> Any:
+    """What a function of arrays in memory gives, in these shapes. dtype: of the scores."""
+    known = not any(isinstance(one, jax.core.Tracer) for one in given)
+    called = _called(function, operation, dtype)
+    if known:
+        return jax.tree.map(lambda like, one: jnp.asarray(one, like.dtype), shapes, called(*given))
+    how = "sequential" if operation.by_number else "broadcast_all"  # whether a ranking's number is part of it
+    return jax.pure_callback(called, shapes, *given, vmap_method=how)
+
+
+@functools.lru_cache(1024)
+def _called(function: Callable[..., Any], operation: Operation, dtype: str) -> Callable[..., Any]:
+    """The function of an operation, the same one when asked again: what was compiled with it is found."""
+
+    def called(*given: Any) -> Any:
+        return function(operation, dtype, *(None if one is None else np.asarray(one) for one in given))
+
+    return called
+
+
+@functools.cache
+def _threads() -> int:
+    return cores()
+
+
+def _ready(operation: Operation, dtype: str, x: np.ndarray, alpha: Any, k: Any, target: Any) -> tuple[Any, Any]:
+    """The scores as rankings, as the passes of the operation take them, and the CPU; DataError where digits were lost
+    on their way here.
+    """
+    if x.dtype != dtype:
+        raise DataError(
+            f"scores of {dtype} came as {x.dtype}, since jax.enable_x64 holds in one thread and callbacks may run in "
+            "another; set it by jax.config.update"
+        )
+    alpha, k = (None if one is None else one[..., None] for one in (alpha, k))
+    _, rankings, on = asked(operation, x, alpha, _threads(), "cpu", k, target=target)
+    [(_, rankings)] = operation.by_k(operation.ready(rankings, on))
+    return rankings, on
+
+
+def _forward(operation: Operation, dtype: str, x: np.ndarray, *given: Any) -> np.ndarray:
+    rankings, on = _ready(operation, dtype, x, *given)
+    made = operation.forward(rankings, on)
+    found = made.values if made.values is not None else made.numbers[operation.result]
+    if operation.gives[0].per == PAIR:
+        found = np.array([found.dense(r, 0, x.shape[-1]) for r in range(len(rankings))], dtype)
+    return np.asarray(found, dtype).reshape(_shape(operation, x))
+
+
+def _backward(operation: Operation, dtype: str, upstream: np.ndarray, x: np.ndarray, *each: Any) -> Any:
+    rankings, on = _ready(operation, dtype, x, *each)
+    state = operation.forward(rankings, on, keep=True).state
+    of_result = np.float64 if "target" in operation.takes else dtype
+    found: Derivatives = operation.backward(rankings, state, np.asarray(upstream, of_result).reshape(-1), on)
+    alpha, k, _ = each
+    wanted = [(x, found.scores), (alpha, found.alpha)] + ([] if "target" in operation.takes else [(k, found.k)])
+    return [None if like is None else np.asarray(one, like.dtype).reshape(like.shape) for like, one in wanted]
+
+
+@jax.custom_vjp
+def straight_through(soft: Any, hard: Any) -> Any:
+    """The hard result, with the gradient of the soft one (Bengio, Léonard, Courville, 2013)."""
+    return hard
+
+
+straight_through.defvjp(lambda soft, hard: (hard, None), lambda _, upstream: (upstream, None))
+
+
+@jax.custom_vjp
+def constant(k: Any) -> Any:
+    """A k of a loss, which has no gradient: OptionError for who asks for one."""
+    return k
+
+
+def _refused(k: Any) -> Any:
+    if k.perturbed:
+        raise OptionError("a loss has no gradient with respect to k; pass jax.lax.stop_gradient(k)")
+    return k.value, None
+
+
+constant.defvjp(_refused, lambda _, upstream: (None,), symbolic_zeros=True)
