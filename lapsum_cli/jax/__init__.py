@@ -45,16 +45,23 @@ from ..operations.topk import TopK
 from .arrays import axis_of, is_each, masked, option_of, scores_of, target_of, widened, worst
 from .callback import computed, constant
 from .callback import straight_through as hard_with_gradient_of
+from .quantiles import soft_max, soft_median, soft_min, soft_quantile, soft_topk_values
+from .weighted import weighted
 
 __all__ = [
     "log_soft_topk",
     "ndcg_loss",
     "permutation_loss",
     "recall_loss",
+    "soft_max",
+    "soft_median",
+    "soft_min",
     "soft_permutation",
+    "soft_quantile",
     "soft_rank",
     "soft_sort",
     "soft_topk",
+    "soft_topk_values",
     "spearman_loss",
     "topk_loss",
 ]
@@ -74,7 +81,7 @@ def soft_rank(
 ) -> jax.Array:
     """Soft rank of every score, best first from `base`; approximates  jnp.argsort(jnp.argsort(-x)) + 1."""
     options = {"base": base, "method": method, **own}
-    return _soft(Rank, x, alpha, None, descending, axis, mask, straight_through, options)
+    return soft(Rank, x, alpha, None, descending, axis, mask, straight_through, options)
 
 
 def soft_sort(
@@ -89,7 +96,7 @@ def soft_sort(
     **own: Any,
 ) -> jax.Array:
     """Soft-sorted scores, best first; approximates  -jnp.sort(-x)."""
-    return _soft(Sort, x, alpha, None, descending, axis, mask, straight_through, {"method": method, **own})
+    return soft(Sort, x, alpha, None, descending, axis, mask, straight_through, {"method": method, **own})
 
 
 def soft_topk(
@@ -105,7 +112,7 @@ def soft_topk(
     **own: Any,
 ) -> jax.Array:
     """Soft membership in the top k, in [0, 1], with the sum k; approximates  x >= jax.lax.top_k(x, k)[0][-1]."""
-    return _soft(TopK, x, alpha, k, largest, axis, mask, straight_through, {"method": method, **own})
+    return soft(TopK, x, alpha, k, largest, axis, mask, straight_through, {"method": method, **own})
 
 
 def log_soft_topk(
@@ -120,14 +127,14 @@ def log_soft_topk(
     **own: Any,
 ) -> jax.Array:
     """Logarithm of soft_topk, with all its digits in both tails; -inf where the membership is 0."""
-    return _soft(TopK, x, alpha, k, largest, axis, mask, False, {"method": method, "log": True, **own})
+    return soft(TopK, x, alpha, k, largest, axis, mask, False, {"method": method, "log": True, **own})
 
 
 def soft_permutation(
     x: Any, *, alpha: Any = "0.1std", descending: bool = True, method: str = "lapsum", **own: Any
 ) -> jax.Array:
     """Soft permutations (..., n, n): how likely each item (row) is at each position (column)."""
-    return _soft(Permute, x, alpha, None, descending, -1, None, False, {"method": method, **own})
+    return soft(Permute, x, alpha, None, descending, -1, None, False, {"method": method, **own})
 
 
 def loss(
@@ -139,6 +146,7 @@ def loss(
     alpha: Any = "0.1std",
     descending: bool = True,
     reduction: str = "mean",
+    weights: Any = None,
     axis: int = -1,
     mask: Any = None,
     **options: Any,
@@ -162,6 +170,9 @@ def loss(
         alpha, k = (jnp.stack([one] * len(rows), -1) if is_each(one) else one for one in (alpha, k))
     losses = _made(Loss, scores, alpha, k, descending, {"loss": name, **options}, target)
     losses = losses[..., 0] if has_stages else losses
+    if weights is not None:
+        weights = option_of("weights", weights, given[0], at) if is_each(weights) else weights
+        return weighted(losses, weights, reduction)
     return losses if reduction == "none" else (jnp.nanmean(losses) if reduction == "mean" else jnp.nansum(losses))
 
 
@@ -213,7 +224,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def _soft(
+def soft(
     kind: type[Operation],
     x: Any,
     alpha: Any,
@@ -227,14 +238,14 @@ def _soft(
     """An operation on rankings along any axis; straight_through: its hard result, with its gradient."""
     x = scores_of(x)
     at = axis_of(x, axis)
-    alpha, k = (option_of(n, o, x, at) if is_each(o) else o for n, o in (("alpha", alpha), ("k", k)))
+    alpha, k = (option_of(n, o, x, at) if is_each(o) else o for n, o in (("alpha", alpha), (kind.at.name, k)))
     rows = jnp.moveaxis(masked(x, mask, worst(descending)), at, -1)
     made = _made(kind, rows, alpha, k, descending, options)
     if straight_through:
         row, a, b = (jax.lax.stop_gradient(one) if is_each(one) else one for one in (rows, alpha, k))
         made = hard_with_gradient_of(made, _made(kind, row, a, b, descending, {**options, "method": "hard"}))
     made = made if kind is Rank else made.astype(x.dtype)
-    return made if kind is Permute else jnp.moveaxis(made, -1, at)
+    return made if made.shape != rows.shape else jnp.moveaxis(made, -1, at)
 
 
 def _made(

@@ -17,7 +17,7 @@ import numpy as np
 from ..api.functions import asked
 from ..core.errors import DataError, OptionError
 from ..devices.machine import cores
-from ..operations.operation import PAIR, Derivatives, Operation
+from ..operations.operation import PAIR, RANKING, Derivatives, Operation
 
 Struct = jax.ShapeDtypeStruct
 
@@ -48,7 +48,7 @@ computed.defvjp(_remembered, _back)
 
 
 def _shape(operation: Operation, x: Any) -> tuple[int, ...]:
-    if "target" in operation.takes:
+    if "target" in operation.takes or operation.gives[0].per == RANKING:
         return x.shape[:-1]
     return (*x.shape, x.shape[-1]) if operation.gives[0].per == PAIR else x.shape
 

@@ -23,7 +23,7 @@ def of_tensors(entry):
 
 
 def is_loss(entry):
-    return entry.tensors and entry.per == "ranking"
+    return entry.tensors and entry.needs_target
 
 
 def scores(dtype=torch.float64):
@@ -32,7 +32,7 @@ def scores(dtype=torch.float64):
 
 
 def call(entry, x, **given):
-    target = (TARGET,) if entry.per == "ranking" else ()
+    target = (TARGET,) if entry.needs_target else ()
     return entry(x, *target, on=soft, **{"alpha": 0.5, "k": 2, **given})
 
 

@@ -47,7 +47,7 @@ def of_tensors(entry):
 
 
 def is_loss(entry):
-    return entry.tensors and entry.per == "ranking"
+    return entry.tensors and entry.needs_target
 
 
 def flat_of(entry, made, leave):
