@@ -65,9 +65,9 @@ def test_a_data_set_is_told_in_files_and_at_a_rate(folder, tmp_path):
 
 
 def test_passes_over_a_ranking_are_told_with_their_rows_and_rate(tmp_path):
-    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=6_000_000).astype("f4"))
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=12_000_000).astype("f4"))
     screen = on_a_terminal("topk", "x.npy", "--k", "10", "-o", "out.npy", "--memory", "240MiB", cwd=tmp_path)
-    assert re.search(r"pass [2-9]: [\d,]+ of 6,000,000 rows, [\d,]+ a", plain(screen))
+    assert re.search(r"pass [2-9]: [\d,]+ of 12,000,000 rows, [\d,]+ a", plain(screen))
 
 
 def columns(*widths, results=1):

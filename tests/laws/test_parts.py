@@ -228,7 +228,6 @@ def test_the_first_exception_of_a_task_comes_out_and_the_pool_goes_on():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # of JAX, where this process has run its tests
 def test_threads_start_anew_in_a_forked_process():
     x = np.random.default_rng(0).standard_normal((2000, 300))
     expected = soft_topk(x, 3, alpha=0.1, threads=2)

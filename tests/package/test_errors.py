@@ -45,7 +45,6 @@ def fail(alpha):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of a fork beside threads
-@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # of JAX, where this process has run its tests
 def test_a_pool_of_processes_gets_the_error(method):
     context = multiprocessing.get_context(method)
     with context.Pool(1) as pool, pytest.raises(errors.BadRanking, match="ranking 1: alpha must be positive"):
