@@ -1,6 +1,7 @@
 """Trains a linear scorer on search.parquet with a differentiable top-k loss: `python samples/train.py`.
 
-With `--compile inductor`, or another backend, a step is compiled as one graph. Needs PyTorch. Queries are padded to one length with -inf, which takes no part. Half of the queries are held out.
+With `--compile inductor`, or another backend, a step is compiled as one graph. Needs PyTorch. Queries are padded to one
+length with -inf, which takes no part. Half of the queries are held out.
 """
 
 import sys

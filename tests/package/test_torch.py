@@ -1,6 +1,7 @@
 """The autograd functions: gradients, shapes, dtypes, no copy and no harm; all of it when PyTorch is installed."""
 
 import runpy
+import sys
 import warnings
 from pathlib import Path
 
@@ -215,7 +216,10 @@ def test_what_cannot_be_used_is_one_line(call, words):
     assert "\n" not in str(refused.value)
 
 
-def test_the_training_sample_learns(capsys):
+@pytest.mark.filterwarnings("ignore")  # of the compiler
+@pytest.mark.parametrize("how", [[], pytest.param(["--compile", "aot_eager"], marks=pytest.mark.slow)])
+def test_the_training_sample_learns(capsys, monkeypatch, how):
+    monkeypatch.setattr(sys, "argv", ["train.py", *how])
     runpy.run_path(str(Path(__file__).parents[2] / "samples" / "train.py"), run_name="__main__")
     printed = capsys.readouterr().out
     [shown] = [block.shown for block in blocks("sh") if "samples/train.py" in block.code]

@@ -26,13 +26,13 @@ def of_loss(name, x, **given):
 FUNCTIONS = {
     "rank": soft.soft_rank,
     "sort": soft.soft_sort,
-    "top-k": lambda x, **given: soft.soft_topk(x, 2, **given),
-    "log top-k": lambda x, **given: soft.log_soft_topk(x, 2, **given),
-    "quantiles": lambda x, **given: soft.soft_quantile(x, 0.3, **given),
-    "best k": lambda x, **given: soft.soft_topk_values(x, 2, **given),
-    "permutation": soft.soft_permutation,
-    "own losses": partial(of_loss, "spearman"),
-    "other losses": partial(of_loss, "listnet"),
+    "topk": lambda x, **given: soft.soft_topk(x, 2, **given),
+    "log": lambda x, **given: soft.log_soft_topk(x, 2, **given),
+    "q": lambda x, **given: soft.soft_quantile(x, 0.3, **given),
+    "best": lambda x, **given: soft.soft_topk_values(x, 2, **given),
+    "perm": soft.soft_permutation,
+    "own": partial(of_loss, "spearman"),
+    "other": partial(of_loss, "listnet"),
 }
 
 
@@ -92,7 +92,7 @@ def _short(f):
 
 def _transforms(f):
     x = scores()
-    if f is FUNCTIONS["own losses"] or f is FUNCTIONS["other losses"]:
+    if f is FUNCTIONS["own"] or f is FUNCTIONS["other"]:
         return torch.func.grad(lambda x: f(x))(x).shape == x.shape
     of_rows = torch.func.jacrev(lambda x: torch.vmap(lambda row: f(row))(x).sum())(x)
     return of_rows.shape == x.shape and close(torch.vmap(lambda row: f(row))(x), f(x))
@@ -124,11 +124,11 @@ FEATURES = {
     "`mask=`": _mask,
     "padding of -inf": _padding,
     "several lengths": _lengths,
-    "an alpha for each, with a gradient": _alphas,
-    "`straight_through=`": _straight,
+    "alpha for each, its gradient": _alphas,
+    "straight through": _straight,
     "float16, bfloat16": _short,
     "`vmap`, `grad`, `jacrev`": _transforms,
-    "`compile(fullgraph=True)`": _compiled,
+    "compiled in one graph": _compiled,
     "second derivatives": _second,
     "`jvp`": _forward,
 }
@@ -140,8 +140,8 @@ def table():
     lines = page[page.index("| | rank |") :].split("\n\n")[0].splitlines()
     head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     cells = {(row[0], name): cell for row in rows for name, cell in zip(head[1:], row[1:], strict=True)}
-    assert set(cells.values()) <= {"yes", "–", "yes, wrong"}
-    return {where: cell == "yes" for where, cell in cells.items() if where[1] in FUNCTIONS}
+    assert set(cells.values()) <= {"+", "–", "×"}
+    return {where: cell == "+" for where, cell in cells.items() if where[1] in FUNCTIONS}
 
 
 def test_every_feature_and_function_is_in_the_table():
