@@ -7,6 +7,7 @@ An engine is a name and a module with
                                                 pickled, and all that a worker needs
     DIVIDES = True                              where these are of this machine: a job's memory and threads are divided
                                                 among them
+    kept()                                      where workers of one run can wait for another: a context manager
     opened(address, device) -> what has these   where it is elsewhere, or begins and ends: a context manager, and with
                                                 `device`, which workers compute on, and where it does not divide
                                                 share(memory, threads) -> (workers by default, memory, threads of each)
@@ -50,7 +51,11 @@ def engine_called(name: str, workers: int | None = None, address: str | None = N
 @contextlib.contextmanager
 def opened(engine: ModuleType, address: str | None, device: str) -> Iterator[Any]:
     """An engine for a run, which computes on this device."""
-    with engine.opened(address, device) if hasattr(engine, "opened") else contextlib.nullcontext(engine) as found:
+    kept = getattr(engine, "kept", contextlib.nullcontext)
+    with (
+        kept(),
+        engine.opened(address, device) if hasattr(engine, "opened") else contextlib.nullcontext(engine) as found,
+    ):
         yield found
 
 

@@ -1,8 +1,8 @@
 """Other processes of this machine, each of which computes a shard at a time: where Python, decoding or encoding would
 hold the threads of one process up.
 
-Workers are spawned and know nothing but what they are sent: the task once, then shards. One that is killed is replaced,
-and its shard tried again. They end with this process, however it ends, and leave nothing unfinished.
+Workers are spawned and know nothing but what they are sent: a task once, then its shards. One that is killed is
+replaced, and its shard tried again. They end with this process, however it ends, and leave nothing unfinished.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from ..core.errors import IOFailed
 SENDS = DIVIDES = True
 TRIES = 3  # of a shard whose workers are killed
 _PATIENCE = 5.0  # seconds for a worker that was told to end
+_idle: list[_Worker] | None = None  # those that wait for another task; None where none are to
 
 
 def run(task: Callable[[Any], Any], shards: Sequence[Any], workers: int = 1) -> Iterator[Any]:
     """What task(shard) gives, for every shard, as they are finished; an error of a shard ends all.
 
-    A single shard is computed in this process. IOFailed where workers of a shard were killed, TRIES times.
+    A single shard is computed in this process. Within `kept` workers are those of the run before, as one takes a second
+    to start. IOFailed where workers of a shard were killed, TRIES times.
     """
     if len(shards) <= 1:
         yield from map(task, shards)
@@ -51,9 +53,22 @@ def run(task: Callable[[Any], Any], shards: Sequence[Any], workers: int = 1) -> 
                     raise value
                 yield value
                 if waiting:
-                    worker.send(*waiting.pop())
+                    worker.send(pool.task, *waiting.pop())
                 else:
                     pool.end(worker)
+
+
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """Until this ends workers that have finished wait for the next run."""
+    global _idle
+    before, _idle = _idle, []
+    try:
+        yield
+    finally:
+        ended, _idle = _idle, before
+        for worker in ended:
+            worker.end()
 
 
 @contextlib.contextmanager
@@ -70,22 +85,28 @@ def _signals_as_they_are() -> Iterator[None]:
 
 
 class _Worker:
-    """A process, the pipe to it, and the shard that it has, for the so-manieth time."""
+    """A process, the pipe to it, and the shard of a task that it has, for the so-manieth time."""
 
-    def __init__(self, task: bytes, shard: Any, tries: int):
+    def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, task), daemon=True)
+        self.process = context.Process(target=_work, args=(theirs,), daemon=True)
+        self.task = b""
         with _signals_as_they_are():
             self.process.start()
         theirs.close()
-        self.send(shard, tries)
 
-    def send(self, shard: Any, tries: int = 1) -> None:
+    def send(self, task: bytes, shard: Any, tries: int = 1) -> None:
         """Give it a shard; that it is dead shows when its result is asked for."""
         self.shard, self.tries = shard, tries
         with contextlib.suppress(OSError):
-            self.pipe.send(shard)
+            self.pipe.send((None if task == self.task else task, shard))
+        self.task = task
+
+    def end(self) -> None:
+        """It ends where its pipe does."""
+        self.pipe.close()
+        self.process.join(_PATIENCE)
 
     def result(self) -> tuple[bool, Any] | None:
         """Whether the shard is done, and what came of it, or the error; None where the process is dead."""
@@ -94,6 +115,16 @@ class _Worker:
         except (EOFError, OSError):
             return None
         return found
+
+
+def _waiting() -> _Worker | None:
+    """A worker that waits, and has not been killed meanwhile."""
+    while _idle:
+        worker = _idle.pop()
+        if worker.process.is_alive():
+            return worker
+        worker.end()
+    return None
 
 
 class _Pool:
@@ -106,7 +137,9 @@ class _Pool:
     def start(self, shard: Any, tries: int) -> None:
         """A worker more, for this shard."""
         with unfinished.lock:
-            self.busy.append(_Worker(self.task, shard, tries))
+            worker = _waiting() or _Worker()
+            self.busy.append(worker)
+            worker.send(self.task, shard, tries)
 
     def ready(self) -> list[_Worker]:
         """Those that have something to tell, once one has."""
@@ -115,7 +148,7 @@ class _Pool:
 
     def killed(self, worker: _Worker) -> tuple[Any, int]:
         """The shard of a dead worker, and how often it will have been tried; IOFailed where that is too often."""
-        self.end(worker)
+        self.end(worker, is_dead=True)
         if worker.tries >= TRIES:
             code = worker.process.exitcode or 0
             how = f"killed by signal {-code}" if code < 0 else f"ended with {code}"
@@ -127,12 +160,14 @@ class _Pool:
             raise IOFailed(f"{worker.shard}: its worker was {how}, {TRIES} times; {hint}")
         return worker.shard, worker.tries + 1
 
-    def end(self, worker: _Worker) -> None:
-        """No more for this worker."""
+    def end(self, worker: _Worker, is_dead: bool = False) -> None:
+        """No more for this worker, which may wait for another run."""
         with unfinished.lock:
             self.busy.remove(worker)
-            worker.pipe.close()  # at the end of which it ends
-        worker.process.join(_PATIENCE)
+            if _idle is not None and not is_dead:
+                _idle.append(worker)
+                return
+        worker.end()
 
     def stop(self) -> None:
         """End all, now: they undo what they have not finished."""
@@ -152,16 +187,17 @@ class _Pool:
             self.busy = []
 
 
-def _work(pipe: Connection, task: bytes) -> None:
-    """What a worker does: shards, one after another, until there are no more."""
+def _work(pipe: Connection) -> None:
+    """What a worker does: shards, one after another, until there are no more; the first of a task comes with it."""
     _end_with_parent()
-    run_shard = pickle.loads(task)
+    run_shard: Any = None
     while True:
         try:
-            shard = pipe.recv()
+            task, shard = pipe.recv()
         except EOFError:
             return
         try:
+            run_shard = run_shard if task is None else pickle.loads(task)
             told = (True, run_shard(shard))
         except BaseException as error:  # it is raised where the shards were sent from
             told = (False, sendable(error))
