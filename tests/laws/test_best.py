@@ -135,7 +135,7 @@ def test_who_has_them_has_the_form_of_the_rankings():
 def test_what_cannot_be_asked_of_who_has_them_is_refused():
     with pytest.raises(OptionError, match="k of soft_topk_indices must be a whole number"):
         soft_topk_indices([1.0, 2.0], 1.5)
-    with pytest.raises(OptionError, match="tolerance. must be 0 or more and below 1, got 1"):
+    with pytest.raises(OptionError, match="tolerance= must be 0 or more and below 1, got 1"):
         soft_topk_indices([1.0, 2.0], 1, tolerance=1.0)
     with pytest.raises(DataError, match=r"upstream must have the form of the result, \(k, n\) for n scores"):
         soft_topk_indices_vjp(np.zeros((2, 3)), 2, np.ones((2, 3, 2)))
