@@ -97,9 +97,11 @@ class Names:
         return {name for name in given if name is not None}
 
     def for_array(self) -> Names:
-        """The names that arrays read together get as columns; OptionError for stages, which are columns' names."""
+        """The names that arrays read together get as columns; OptionError for stages and weights, which are columns."""
         if self.stage is not None:
             raise OptionError("⟨stages⟩ are columns of a table, and an array has one score of each item")
+        if self.weight is not None:
+            raise OptionError("⟨weight⟩ is a column of a table, and an array has none; in Python losses take weights")
         given: dict[str, Any] = {what: what for what in self.beside}
         return replace(self, **given)
 

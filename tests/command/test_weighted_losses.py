@@ -19,6 +19,7 @@ Y = [RNG.integers(0, 3, n).astype(float) for n in LENGTHS]
 Y[1], Y[5] = np.array([1.0, 1.0]), np.array([0.0, 2.0, 1.0, 2.0])  # the first has no loss
 W = np.array([0.5, 100.0, 3.0, 7.0, 0.0, 2.0])
 HAVE = [0, 2, 4, 5]
+ASKED = ("--score", "score", "--target", "y", "--weight", "w")
 
 
 def in_rows(values):
@@ -124,8 +125,7 @@ def test_rows_that_are_apart_and_a_data_set(tmp_path):
 
 def test_the_command_says_the_mean_by_weight_and_how_it_is_made(tmp_path):
     put(long_table(), tmp_path / "in.parquet")
-    asked = "loss spearman in.parquet --score score --target y --weight w -o out.parquet".split()
-    done = run(*asked, "--json", cwd=tmp_path)
+    done = run("loss", "spearman", "in.parquet", *ASKED, "-o", "out.parquet", "--json", cwd=tmp_path)
     mean = lapsum.spearman_loss(X, Y, weights=W)
     assert f"mean loss {mean:.6g} by weight over 4 rankings; 2 have none" in done.stderr.decode()
     assert json.loads(done.stdout)["means"] == {"loss": pytest.approx(mean, rel=1e-14)}
@@ -155,8 +155,7 @@ REFUSED = {
 @pytest.mark.parametrize(("weights", "code", "words"), [(w, code, words) for w, code, *words in REFUSED.values()])
 def test_what_is_no_weight_is_refused(tmp_path, weights, code, words):
     put(long_table(weights), tmp_path / "in.parquet")
-    asked = ("loss", "ndcg,mrr", "in.parquet", "--score", "score", "--target", "y", "--weight", "w", "-o", "out.csv")
-    done = run(*asked, "-q", cwd=tmp_path)
+    done = run("loss", "ndcg,mrr", "in.parquet", *ASKED, "-o", "out.csv", "-q", cwd=tmp_path)
     assert done.returncode == code
     assert all(word in refusal(done.stderr) for word in words), done.stderr
     assert not (tmp_path / "out.csv").exists()
@@ -168,3 +167,6 @@ def test_what_takes_no_weight_says_so(tmp_path):
         run_file("rank", source, tmp_path / "out.csv", weight="w", score="score")
     with pytest.raises(OptionError, match='no column "v"'):
         run_file("loss", source, tmp_path / "out.csv", loss="ndcg", target="y", weight="v", score="score")
+    np.save(tmp_path / "x.npy", np.eye(3))
+    with pytest.raises(OptionError, match="weight= is a column of a table, and an array has none"):
+        run_file("loss", tmp_path / "x.npy", None, loss="ndcg", target=tmp_path / "x.npy", weight="w")
