@@ -25,7 +25,8 @@ from ..operations.warm import warm
 from ..stream import Silent
 from ..tables.groupsfile import sharing, twice
 from ..tables.long import Long
-from ..tables.results import Counts, Table, Total
+from ..tables.results import Counts, Table
+from ..tables.totals import Total
 from . import one_ranking
 from .files import Job, Shard, count_losses, run_shard
 from .passes import Shared
@@ -308,7 +309,7 @@ class _Run:
     def _line(self, one: _Finished) -> dict[str, Any]:
         """What the manifest says of a shard."""
         counted = {name: getattr(one.counts, name) for name in _COUNTED}
-        losses = [[float(total), total.count] for total in one.counts.totals]
+        losses = [[float(total), total.count, total.weights and float(total.weights)] for total in one.counts.totals]
         told = {"losses": losses, "groups": self.compares, "seconds": round(one.seconds, 3), "files": one.files}
         return {SHARD: one.name, **counted, **told}
 
@@ -320,8 +321,11 @@ class _Run:
             setattr(found, name, sum(line[name] for line in lines))
         for losses in (line["losses"] for line in lines if line["losses"]):
             found.totals = found.totals or [Total() for _ in losses]
-            for total, (added, count) in zip(found.totals, losses, strict=True):
+            for total, (added, count, weight) in zip(found.totals, losses, strict=True):
                 total.sum, total.count = total.sum + added, total.count + count
+                if weight is not None:
+                    total.weights = total.weights or Total()
+                    total.weights.sum += weight
         found.padding = next((counts.padding for counts in self.fresh if counts.padding), None)
         found.how_soft = HowSoft.joined([counts.how_soft for counts in self.fresh])
         found.without_score, found.called = self.table.without_score, self.job.operation.called

@@ -65,6 +65,7 @@ def run_file(
     upstream: Any = None,
     target: Any = None,
     stages: Any = None,
+    weight: str | None = None,
     item: str | None = None,
     keep: Any = None,
     reduction: str = "none",
@@ -107,6 +108,7 @@ def run_file(
     upstream   the column of a gradient with respect to the result, for that with respect to the scores; target that of
                a loss; for NPY the file of an array of the same shape
     stages     of a loss of a cascade: the columns of both scores, "pre,ret" or a list, in place of score
+    weight     of losses: the column of what each ranking counts, 0 or more, by which its loss is multiplied
     item       the column that says what an item of a permutation is called; "" for its number
     keep       of sorted scores: the columns of the input, one or several, to write beside each position: those of the
                item whose score has that place
@@ -137,7 +139,7 @@ def run_file(
     keep = (keep,) if isinstance(keep, str) else tuple(keep or ())
     if stages is not None:
         score, beside["stage"] = options["stages"] = stages_of(stages, options.get("loss"), score, columns)
-    names = Names(group, score, columns, alpha_column, k_column, item=item, keep=keep, **beside)
+    names = Names(group, score, columns, alpha_column, k_column, weight=weight, item=item, keep=keep, **beside)
     sources = _inputs(source if isinstance(source, list | tuple) else [source])
     held = InMemory() if isinstance(sink, str) and sink == IN_MEMORY else None
     check_reduction(reduction)
@@ -325,9 +327,9 @@ def run_shard(job: Job, shard: Shard) -> Counts:
             return counts
 
 
-def count_losses(job: Job, sources: list[str | Frame]) -> list[int]:
-    """How many rankings have a loss, of each that is asked for: what its mean divides by, and so its gradient, which is
-    then computed in a second pass over the input.
+def count_losses(job: Job, sources: list[str | Frame]) -> list[float]:
+    """How many rankings have a loss, or the sum of their weights, of each that is asked for: what its mean divides by,
+    and so its gradient, which is then computed in a second pass over the input.
     """
     if any(one == "-" or (isinstance(one, Frame) and one.is_read_once) for one in sources):
         raise OptionError(
@@ -349,4 +351,4 @@ def count_losses(job: Job, sources: list[str | Frame]) -> list[int]:
         batches = whole_rankings(rows.chunks(), table.layout, table.cost, budget, giants)
         for _, freed in results(operation, table, batches, table.on, counts, giants):
             budget.give(freed)
-        return [total.count for total in counts.totals] or [0] * len(operation.called)
+        return [total.of for total in counts.totals] or [0] * len(operation.called)

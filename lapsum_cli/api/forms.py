@@ -82,20 +82,23 @@ class Form:
 
     def squares(self, name: str, values: Any) -> np.ndarray:
         """What was given for each item and position, flat, a matrix for each ranking; float64."""
-        of_each = values if self.array is None else [values]
-        wanted: list[tuple[int, ...]] = [(n, n) for n in self.rankings.lengths.tolist()]
+        found = self.shaped(name, values, lambda n: (n, n), "of the permutation, (n, n) for n scores")
+        return np.concatenate([np.empty(0), *(given.reshape(-1) for given in found)])
+
+    def shaped(self, name: str, values: Any, of: Callable[[int], tuple[int, ...]], form: str) -> list[np.ndarray]:
+        """What was given in the shape `of` the length of each ranking, called `form`: an array for each; float64."""
+        lengths = self.rankings.lengths.tolist()
+        wanted, of_each = [of(n) for n in lengths], values
         if self.array is not None:
-            wanted = [(*self.array, self.array[-1])]
+            own = of(self.array[-1])
+            wanted, of_each = [(*self.shape, *own)], [values]
         found = [option(name, in_memory(given)).astype(np.float64) for given in of_each]
         if [given.shape for given in found] != wanted:
             shapes = ", ".join(str(given.shape) for given in found[:3])
-            raise DataError(
-                f"{name} must have the form of the permutation, (n, n) for n scores; got the shape {shapes}"
-            )
-        flat = np.concatenate([np.empty(0), *(given.reshape(-1) for given in found)])
-        if has_nan(flat):
+            raise DataError(f"{name} must have the form {form}; got the shape {shapes}")
+        if any(has_nan(given.reshape(-1)) for given in found):
             raise DataError(f"{name} has NaN")
-        return flat
+        return found if self.array is None else list(found[0].reshape(len(lengths), *own))
 
     def _is_alike(self, form: Form) -> bool:
         """Whether another has the form of the scores: the same shape, or the same rankings in a list, or flat."""

@@ -74,6 +74,8 @@ def _take_beside(made: Any, names: Names, options: dict[str, Any]) -> None:
         raise OptionError(f"{made.name} takes no ⟨upstream⟩; ⟨gradient=True⟩ writes the gradient of the {made.name}")
     if not has_target and names.target is not None:
         raise OptionError(f"{made.name} takes no target")
+    if not has_target and names.weight is not None:
+        raise OptionError(f"{made.name} takes no ⟨weight⟩; losses do")
     if not has_target and names.upstream is not None:
         options["gradient"] = True
     if names.keep and "keep" not in made.takes:

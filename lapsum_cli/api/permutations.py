@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import DeviceError
-from ..core.rankings import is_on_card
-from ..operations.operation import operation_of
+from ..core.rankings import Rankings, is_on_card
+from ..operations.operation import Operation, operation_of
 from ..operations.permute import Permute
+from .forms import Form
 from .functions import Gradients, as_dtype, asked, compute, of_all, own_options
 
 
@@ -70,8 +71,13 @@ def soft_permutation_vjp(
     own = own_options("soft_permutation_vjp", options)
     operation = operation_of(Permute, of_all("alpha", alpha), descending, method=method, **own)
     form, rankings, on = asked(operation, x, alpha, threads, "cpu")
+    return gradients_of_matrices(operation, form, rankings, form.squares("upstream", upstream), on)
+
+
+def gradients_of_matrices(operation: Operation, form: Form, rankings: Rankings, upstream: Any, on: Any) -> Gradients:
+    """For the scores and alpha, given what is upstream of matrices, flat."""
     ready = operation.ready(rankings, on)
     state = operation.forward(ready, on, keep=True).state
-    found = operation.backward(ready, state, form.squares("upstream", upstream), on)
+    found = operation.backward(ready, state, upstream, on)
     with np.errstate(over="ignore"):
         return Gradients(form.scores(as_dtype(found.scores, form.dtype)), form.each(found.alpha))

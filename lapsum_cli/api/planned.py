@@ -202,7 +202,7 @@ def options_of(job: Job) -> dict[str, str]:
         "operation": operation.name,
         **own,
         **{"upstream": names.upstream, "target": names.target, "item": names.item, "keep": names.keep},
-        **{"alpha_column": names.alpha, "k_column": names.k},
+        **{"alpha_column": names.alpha, "k_column": names.k, "weight": names.weight},
         **{"nan": asked.nan, "column": asked.column, "reduction": asked.reduction},
         "sort_groups": job.sort_groups,
         **{"from_format": job.from_format, "to_format": job.to_format, "dialect": job.dialect},

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import OptionError
+from ..operations.weights import weighed
 from .forms import Form
 
 
@@ -26,8 +27,7 @@ def reduced(form: Form, losses: np.ndarray, reduction: str, weights: np.ndarray 
     """Losses of rankings (m,), as they are asked for: times their weights, or the mean or sum of these."""
     known = ~np.isnan(losses)
     if weights is not None:
-        with np.errstate(invalid="ignore"):  # what counts nothing is 0 though it may be infinite
-            losses = np.where(known & (weights == 0), 0.0, losses * weights)
+        losses = weighed(losses, weights)
     if reduction == "none":
         return form.each(losses)
     total = losses[known].sum()

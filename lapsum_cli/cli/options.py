@@ -281,6 +281,13 @@ def loss(
         str | None,
         _of_columns("Of a cascade: the columns of both scores, in place of --score; a gradient for each.", "A,B"),
     ] = None,
+    weight: Annotated[
+        str | None,
+        _of_columns(
+            "What each ranking counts, 0 or more: losses and gradients are multiplied by it, means divided by its sum. "
+            "A column that is constant within a ranking."
+        ),
+    ] = None,
     reduction: Annotated[
         str,
         typer.Option(

@@ -42,8 +42,9 @@ def _means(counts: Any) -> Iterator[str]:
     for called, total in zip(counts.called, counts.totals, strict=False):
         undefined = counts.rankings - total.count
         without = f"; {undefined} have none: their target is constant, without gain, or too short" if undefined else ""
-        mean = f"{float(total) / total.count:.6g}" if total.count else "undefined"
-        yield f"mean {called} {mean} over {total.count} rankings{without}"
+        mean = "undefined" if total.mean is None else f"{total.mean:.6g}"
+        by = "" if total.weights is None else " by weight"
+        yield f"mean {called} {mean}{by} over {total.count} rankings{without}"
 
 
 def _files(counts: Any) -> str:
@@ -91,5 +92,5 @@ def in_json(done: Any) -> str:
         return json.dumps({**told, "shards": shards})
     told = {name: getattr(done, name) for name in _COUNTED if hasattr(done, name)}
     losses = zip(done.called, done.totals, strict=False)
-    means = {called: float(total) / total.count if total.count else None for called, total in losses}
+    means = {called: total.mean for called, total in losses}
     return json.dumps({**told, **({"means": means} if means else {})})

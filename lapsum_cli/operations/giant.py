@@ -15,6 +15,7 @@ import numpy as np
 from ..core.errors import BadRanking
 from ..core.rankings import Rankings, one_for_all
 from .operation import GRADIENT, Operation, Result
+from .weights import WEIGHT
 
 MODERATE = 2.0**900  # alphas and scores from its inverse up to which there is no need for a unit of a ranking's own
 
@@ -200,7 +201,7 @@ def _seen(operation: Operation, rankings: Rankings) -> _Seen:
     padded = np.count_nonzero(x == (-np.inf if operation.descending else np.inf))
     moved = rankings.each.get(padding.MOVED, np.zeros(1))[0]
     found = moments(x) if operation.alpha.relative and "alpha" not in rankings.each else (0, 0.0, 0.0)
-    each = {name: float(rankings.each[name][0]) for name in ("alpha", "k") if name in rankings.each}
+    each = {name: float(rankings.each[name][0]) for name in ("alpha", "k", WEIGHT) if name in rankings.each}
     v = rankings.beside.get("upstream")
     ends = (0.0, 0.0) if v is None or not len(v) else (float(v.min()), float(v.max()))
     return _Seen(len(x), int(padded), moved, found, each, ends, x.dtype)

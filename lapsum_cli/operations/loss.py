@@ -20,6 +20,7 @@ from .loss_choices import READS, LossChoices, check, chosen
 from .method import Along
 from .operation import GRADIENT, RANKING, SCORE, Derivatives, Forward, Operation, Result, Slot, option
 from .softness import k_of, refuse_ks
+from .weights import WEIGHT, weighed, weights_in
 
 if TYPE_CHECKING:
     from ..core.rankings import Array, Rankings
@@ -157,9 +158,9 @@ class Loss(LossChoices, Operation):
         """What it is called: ndcg@10 of a metric at k."""
         return self.loss.replace("@k", f"@{self.ks[0]}") if self.ks else self.loss
 
-    def scaled(self, counts: Sequence[int]) -> Self:
-        """With the gradient of the mean of so many losses, a count of each that it has."""
-        return replace(self, scale=1 / max(1, counts[0]))
+    def scaled(self, counts: Sequence[float]) -> Self:
+        """With the gradient of the mean of so many losses, or of such a sum of weights, for each that it has."""
+        return replace(self, scale=1 / counts[0] if counts[0] > 0 else 1.0)
 
     def without_gradient(self) -> Self:
         """The losses alone."""
@@ -201,9 +202,19 @@ class Loss(LossChoices, Operation):
         return None
 
     def passes(self, ranking: Giant) -> dict[str, LastPass]:
+        import numpy as np
+
         from .giant_loss import passes
 
-        return {name: passes(self, of_k) for name, of_k in self.by_k(ranking)}
+        weights = weights_in(ranking.each)
+        if weights is None:
+            return {name: passes(self, of_k) for name, of_k in self.by_k(ranking)}
+        found = {}
+        for name, of_k in self.by_k(ranking):
+            last = passes(replace(self, scale=self.scale * float(weights[0])), of_k)
+            loss = float(weighed(np.array([last.numbers["loss"]]), weights)[0])
+            found[name] = last._replace(numbers={**last.numbers, "loss": loss})
+        return found
 
     def compute(self, rankings: Rankings, on: DeviceWithKernels, results: bool = True) -> Result:
         """Every slot that it gives; of several stages those of each, which a ranking of its own stands for."""
@@ -228,26 +239,29 @@ class Loss(LossChoices, Operation):
         here = on.here(rankings)
         given_target = rankings.beside["target"]
         values, offsets, target = here.values, here.offsets, np.asarray(given_target, np.float64)
-        known = None if on.has_own_memory else getattr(given_target, "known", None)  # of one that is prepared
+        sorted_before = None if on.has_own_memory else getattr(given_target, "known", None)  # of one that is prepared
         counts = self._partaking(here, target, on)
         defined, taken = counts > 0, None
         if (counts == here.lengths)[defined].all():  # what defines no loss is computed with the others, and moot
-            if keep and known is None:
+            if keep and sorted_before is None:
                 target = target.copy()  # whose owner may change it before the way back
         else:
             taken = (values != self.masked) & np.repeat(defined, here.lengths)
             values, target = values[taken], target[taken]
             offsets = np.concatenate([[0], np.cumsum(np.where(defined, counts, 0.0))]).astype(np.int64)
-        known = known and known.among(offsets, taken)
+        sorted_before = sorted_before and sorted_before.among(offsets, taken)
         each = {name: on.here_array(numbers) for name, numbers in rankings.each.items()}
         part = Rankings(values, offsets, {}, each)
         given = (part, frozen(target), each["alpha"], each.get("k"), self.own_options(), self.descending)
         found, state = losses.forward(
-            on.kernels, on.place, loss_called(self.loss), *given, keep or self.gradient, known
+            on.kernels, on.place, loss_called(self.loss), *given, keep or self.gradient, sorted_before
         )
         found = np.repeat(found, self.entry.stages)
         found[~defined] = np.nan
-        made = Forward(None, Kept(state, given, taken, ~np.isnan(found)), {"loss": found})
+        known, weights = ~np.isnan(found), weights_in(each)
+        made = Forward(
+            None, Kept(state, given, taken, known), {"loss": found if weights is None else weighed(found, weights)}
+        )
         units.put_back(made, rankings, self.in_scores, self.result, on)
         return made
 
@@ -277,7 +291,8 @@ class Loss(LossChoices, Operation):
             known = known & ~constant
         if upstream is not None and self.entry.stages > 1:
             upstream = np.repeat(upstream.reshape(-1, self.entry.stages).sum(axis=1), self.entry.stages)
-        return np.where(known, self.scale if upstream is None else self.scale * upstream, 0.0)
+        own = state.part.each.get(WEIGHT, 1.0)
+        return np.where(known, self.scale * own if upstream is None else self.scale * own * upstream, 0.0)
 
     def along(
         self, rankings: Rankings, state: Kept, upstream: Array | None, towards: Derivatives, on: DeviceWithKernels

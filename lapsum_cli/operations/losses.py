@@ -109,8 +109,8 @@ class Losses(Operation):
     def short(self, rankings: Rankings) -> int:
         return max(part.short(_of(part, rankings)) for part in self.several)
 
-    def scaled(self, counts: Sequence[int]) -> Self:
-        """With the gradients of means over so many losses."""
+    def scaled(self, counts: Sequence[float]) -> Self:
+        """With the gradients of means over so many losses, or such sums of weights."""
         several = [part.scaled([count]) for part, count in zip(self.several, counts, strict=True)]
         return replace(self, several=tuple(several))
 

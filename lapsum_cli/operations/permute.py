@@ -11,9 +11,15 @@ from ..core.errors import OptionError
 from .operation import PAIR, ByMethod, Slot, option
 
 if TYPE_CHECKING:
-    from ..core.rankings import Rankings
+    from ..core.rankings import Array, Rankings
 
 SHORT = 100  # scores of a ranking whose matrix takes a moment
+
+
+def check_tolerance(tolerance: float | None) -> None:
+    """OptionError for what cannot be left out of a probability."""
+    if tolerance is not None and not 0 <= tolerance < 1:
+        raise OptionError(f"⟨tolerance⟩ must be 0 or more and below 1, got {tolerance:g}")
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class Permute(ByMethod):
         1e-3, "Of each item's probability, at most how much may be left out.", "--tol", metavar="MASS"
     )
     dense: bool = option(False, "Write the whole matrix as NPY: a row an item, a column a position.", "--dense")
+    places: int | None = None  # how many first columns of matrices are of interest; None for all
 
     name: ClassVar[str] = "permute"
     about: ClassVar[str] = "Soft permutations: how likely each item is at each place."
@@ -40,13 +47,30 @@ class Permute(ByMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.tolerance < 1:
-            raise OptionError(f"⟨tolerance⟩ must be 0 or more and below 1, got {self.tolerance:g}")
+        check_tolerance(self.tolerance)
 
     @cached_property
     def gives(self) -> tuple[Slot, ...]:
         """What has the rows of each matrix: dense(r, first, last), and sparse ones (kernels.cpu.permute.Matrices)."""
         return (Slot(self.result, PAIR),)
+
+    def columns(self, length: int) -> int:
+        """Of the matrix of a ranking of so many scores."""
+        return length if self.places is None else min(self.places, length)
+
+    def squares(self, upstream: Array, offsets: Array) -> Array:
+        """What is upstream of the columns of interest as that of whole matrices, flat: 0 for the others."""
+        import numpy as np
+
+        if self.places is None:
+            return upstream
+        lengths, found, start = np.diff(offsets).tolist(), [np.empty(0)], 0
+        for n in lengths:
+            columns = self.columns(n)
+            whole = np.zeros((n, n))
+            whole[:, :columns] = upstream[start : start + n * columns].reshape(n, columns)
+            found, start = [*found, whole.reshape(-1)], start + n * columns
+        return np.concatenate(found)
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), **({"dense": True} if self.dense else {"tol": self.tolerance})}

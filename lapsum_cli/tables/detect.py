@@ -26,7 +26,7 @@ def detect(schema: pa.Schema, names: Names, is_array: bool, source: str, notice:
     for name in (
         *(names.group or ()),
         *names.keep,
-        *filter(None, (names.score, names.alpha, names.k, names.item, *one_each)),
+        *filter(None, (names.score, *names.each.values(), names.item, *one_each)),
     ):
         if name not in schema.names:
             meant = _nearest(name, schema.names)

@@ -143,8 +143,10 @@ class Long(Layout):
         expected = np.repeat(first, np.diff(starts))
         unlike = ~((values == expected) | (np.isnan(values) & np.isnan(expected)))
         if unlike.any():
+            at = int(np.argmax(unlike))
             raise DataError(
-                f'{self.place(batch, int(np.argmax(unlike)))}: "{name}" changes within a ranking; it must be one value'
+                f'{self.place(batch, at)}: "{name}" changes within a ranking, from {expected[at]:g} to {values[at]:g}; '
+                "it must be one value"
             )
         return first
 

@@ -25,30 +25,12 @@ from ..formats.types import numpy_dtype
 from ..operations.how_soft import HowSoft
 from ..operations.operation import POSITION, RANKING, SCORE, Operation, Result, Slot
 from ..operations.placed import Placed
+from ..operations.weights import WEIGHT
 from .layout import Layout
 from .top import Places, placed
+from .totals import Total
 
 _OF_PLACES = 48  # bytes a score: sorted scores, places, their inverse, and what is made of them
-
-
-class Total:
-    """A sum of numbers that does not depend on how they arrive: added in blocks of a fixed number."""
-
-    BLOCK = 4096
-
-    def __init__(self) -> None:
-        self.sum, self.count, self.rest = 0.0, 0, np.empty(0)
-
-    def add(self, values: np.ndarray) -> None:
-        """More of them, in order."""
-        self.count += len(values)
-        self.rest = np.concatenate([self.rest, values])
-        while len(self.rest) >= self.BLOCK:
-            self.sum += float(self.rest[: self.BLOCK].sum())
-            self.rest = self.rest[self.BLOCK :]
-
-    def __float__(self) -> float:
-        return self.sum + float(self.rest.sum())
 
 
 @dataclass
@@ -77,22 +59,23 @@ class Counts:
         self.short += short
         self.alone += int((rankings.lengths == 1).sum())
         self.nan += 0 if batch.valid is None else int(len(batch.valid) - batch.valid.sum())
-        self._add_losses(len(rankings), result)
+        self._add_losses(len(rankings), rankings, result)
 
     def add_piece(self, batch: Batch, rankings: Rankings, result: Result) -> None:
         """What was computed of a piece of a ranking that no batch holds."""
         if not batch.first:
-            self._add_losses(1, result)
+            self._add_losses(1, rankings, result)
         self.rows += batch.rows
         self.scores += len(rankings.values)
         self.nan += 0 if batch.valid is None else int(len(batch.valid) - batch.valid.sum())
 
-    def _add_losses(self, rankings: int, result: Result) -> None:
+    def _add_losses(self, count: int, rankings: Rankings, result: Result) -> None:
         if result.losses is not None:
-            each = result.losses.reshape(rankings, -1).T
+            each, weights = result.losses.reshape(count, -1).T, rankings.each.get(WEIGHT)
             self.totals = self.totals or [Total() for _ in each]
             for total, losses in zip(self.totals, each, strict=True):
-                total.add(losses[~np.isnan(losses)])
+                known = ~np.isnan(losses)
+                total.add(losses[known], None if weights is None else weights[known])
 
     @property
     def loss(self) -> float:
@@ -381,5 +364,5 @@ class RowEach(Table):
     def last(self, counts: Counts) -> Iterator[pa.Table]:
         if self.asked.reduction != "none":
             totals, is_mean = counts.totals or [Total() for _ in self.results], self.asked.reduction == "mean"
-            sums = [float(of_it) / (of_it.count if is_mean else 1) if of_it.count else None for of_it in totals]
+            sums = [of_it.mean if is_mean else float(of_it) if of_it.count else None for of_it in totals]
             yield pa.table([pa.array([one], pa.float64()) for one in sums], schema=self.schema)

@@ -16,6 +16,7 @@ import pyarrow as pa
 from ..core.errors import OptionError
 from ..formats.foreign import hint_of_columns
 from ..formats.types import holds_numbers, is_list
+from ..operations.weights import WEIGHT
 
 # Names that groups usually have, without what is between their words.
 GROUP_NAMES = ("qid", "queryid", "query", "topic", "topicid", "group", "groupid", "userid", "sessionid")
@@ -70,6 +71,7 @@ class Names:
     columns: str | None = None
     alpha: str | None = None
     k: str | None = None
+    weight: str | None = None
     upstream: str | None = None
     target: str | None = None
     stage: str | None = None  # the second score of a cascade
@@ -85,7 +87,8 @@ class Names:
     @property
     def each(self) -> dict[str, str]:
         """The columns with a value for each ranking."""
-        return {what: name for what, name in (("alpha", self.alpha), ("k", self.k)) if name is not None}
+        given = {"alpha": self.alpha, "k": self.k, WEIGHT: self.weight}
+        return {what: name for what, name in given.items() if name is not None}
 
     @property
     def named(self) -> set[str]:
@@ -94,16 +97,18 @@ class Names:
         return {name for name in given if name is not None}
 
     def for_array(self) -> Names:
-        """The names that arrays read together get as columns; OptionError for stages, which are columns' names."""
+        """The names that arrays read together get as columns; OptionError for stages and weights, which are columns."""
         if self.stage is not None:
             raise OptionError("⟨stages⟩ are columns of a table, and an array has one score of each item")
+        if self.weight is not None:
+            raise OptionError("⟨weight⟩ is a column of a table, and an array has none; in Python losses take weights")
         given: dict[str, Any] = {what: what for what in self.beside}
         return replace(self, **given)
 
     def numbers(self, columns: list[str], kinds: Kinds) -> list[str]:
         """The columns of a text that must be read as numbers; kinds: what the first rows of some of them look like."""
         patterns = (self.columns, *self.beside.values())
-        named = (self.score, self.alpha, self.k, *self.beside.values())
+        named = (self.score, *self.each.values(), *self.beside.values())
         found = [c for c in columns if c in named or any(matching(given, [c]) for given in patterns)]
         if self.score is None and self.columns is None:
             wrong = hint_of_columns(columns) is not None  # and what the values say is then not told
@@ -129,7 +134,7 @@ class Names:
         return Scores(self._not_others([name for name in columns if _is_float(known[name])]), False)
 
     def _not_others(self, names: list[str]) -> list[str]:
-        others = (self.alpha, self.k, *self.beside.values())
+        others = (*self.each.values(), *self.beside.values())
         return [name for name in names if name not in others] or names
 
 

@@ -57,7 +57,7 @@ from ..operations.topk import TopK
 from ..operations.warm import warm
 from .asked import operation_asked
 from .axes import Lying, StraightThrough, brought, lying, option_brought, target_brought
-from .best import soft_topk_values
+from .best import soft_topk_indices, soft_topk_values
 from .function import Call, Function
 from .places import NOTHING, device_of
 from .quantiles import soft_max, soft_median, soft_min, soft_quantile
@@ -81,6 +81,7 @@ __all__ = [
     "soft_rank",
     "soft_sort",
     "soft_topk",
+    "soft_topk_indices",
     "soft_topk_values",
     "spearman_loss",
     "topk_loss",

@@ -1,4 +1,4 @@
-"""The soft-sorted scores of tensors, of the first k places alone."""
+"""The first k places alone, of tensors: their soft-sorted scores, and who has them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
-from ..core.errors import OptionError
+from ..core.errors import DeviceError, OptionError
+from ..operations.permute import Permute
+from .axes import brought, lying
 from .surroundings import seen_through
 from .uneven import uneven
 
@@ -30,10 +32,43 @@ def soft_topk_values(
     """
     from . import soft_sort
 
-    if isinstance(k, bool) or not isinstance(k, int) or k < 0:
-        raise OptionError(f"k of soft_topk_values must be a whole number of 0 or more, got {k!r}")
+    _check("soft_topk_values", k)
     how = {"alpha": alpha, "descending": largest, "dim": dim, "mask": mask, "method": method, **own}
     if uneven(x) is not None:
         raise OptionError("soft_topk_values has as many values of every ranking; pad rankings with -inf, (m, n)")
     made = soft_sort(x, straight_through=straight_through, **how)
     return made.narrow(dim, 0, min(k, made.shape[dim])).clone()
+
+
+@seen_through
+def soft_topk_indices(
+    x: torch.Tensor,
+    k: int,
+    *,
+    alpha: Any = "0.1std",
+    largest: bool = True,
+    mask: torch.Tensor | None = None,
+    method: str = "lapsum",
+    **own: Any,
+) -> torch.Tensor:
+    """Soft indices of the first k places (..., k, n), of tensors on the CPU; approximates  one_hot(x.topk(k).indices).
+
+    The first k columns of soft_permutation, transposed, in O(n k) after the sort; each place has the sum 1. Times
+    (..., n, d) they are the soft best k of n vectors.
+
+    k: a whole number; above the length of a ranking it counts as that
+    """
+    from . import _made
+
+    _check("soft_topk_indices", k)
+    if uneven(x) is not None:
+        raise OptionError("soft_topk_indices has as many places in every ranking; pad rankings with -inf, (m, n)")
+    rows = brought(x, lying(x, -1, mask), largest)
+    if rows.is_cuda:
+        raise DeviceError("soft permutations of tensors are computed on the CPU; pass x.cpu()")
+    return _made(Permute, rows, alpha, None, largest, {"method": method, "places": k, **own}).transpose(-1, -2)
+
+
+def _check(function: str, k: Any) -> None:
+    if isinstance(k, bool) or not isinstance(k, int) or k < 0:
+        raise OptionError(f"k of {function} must be a whole number of 0 or more, got {k!r}")

@@ -8,9 +8,11 @@ import numpy as np
 import torch
 
 from ..operations import suspicions
-from ..operations.operation import PAIR, Operation
+from ..operations.operation import Operation
+from ..operations.permute import Permute
 from . import passes, replayed
 from .places import device_of
+from .second import result_shape
 from .surroundings import by_one_thread_after_fork, eagerly
 from .tensors import DTYPES, in_dtype, is_transformed, per_ranking, rows_of, tensor_of, to_option
 from .uneven import refuse_uneven
@@ -72,10 +74,10 @@ def computed(
             made, passed = passes.forward(operation, rows, each, call.target, device_of(x), keep, call.offsets)
             if made.values is not None:
                 result = tensor_of(made.values, x, x.shape)
-            elif operation.gives[0].per == PAIR:
-                matrices = passes.dense(made.numbers[operation.result], passed.rankings)
-                squares = [*x.shape, x.shape[-1]] if call.offsets is None else [len(matrices)]
-                result = tensor_of(matrices, x, torch.Size(squares))
+            elif isinstance(operation, Permute):
+                matrices = passes.dense(made.numbers[operation.result], passed.rankings, operation.places)
+                shape = result_shape(operation, x) if call.offsets is None else [len(matrices)]
+                result = tensor_of(matrices, x, torch.Size(shape))
             else:
                 losses = tensor_of(made.numbers[operation.result], x, leading).to(rows.dtype)
                 result, defined = _reduced(losses, call.reduction)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from .. import devices
 from ..operations.along import derivatives
-from ..operations.operation import PAIR, RANKING, Derivatives, Operation
+from ..operations.operation import RANKING, Derivatives, Operation
+from ..operations.permute import Permute
 from . import passes
 from .surroundings import by_one_thread_after_fork
 from .tensors import DTYPES, in_dtype, per_ranking, rows_of, tensor_of, to_option
@@ -67,8 +68,9 @@ def result_shape(operation: Operation, x: Tensor) -> list[int]:
     """The same: a number for each ranking, a matrix, or as many results as scores."""
     if "target" in operation.takes:
         return list(x.shape[:-1])
-    of_others = {PAIR: [*x.shape, x.shape[-1]], RANKING: list(x.shape[:-1])}
-    return of_others.get(operation.gives[0].per, list(x.shape))
+    if isinstance(operation, Permute):
+        return [*x.shape, operation.columns(x.shape[-1])]
+    return list(x.shape[:-1] if operation.gives[0].per == RANKING else x.shape)
 
 
 def _numbers(tensor: Tensor) -> Any:

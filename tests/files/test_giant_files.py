@@ -29,6 +29,8 @@ OPERATIONS = {
     "losses with gradients": ("loss", "ndcg,recall", "--k", "1000", "--target", "grade", "--gradient", "--ascending"),
     "the mean of a loss": ("loss", "ndcg", "--target", "grade", "--reduction", "mean"),
     "its gradient": ("loss", "ndcg", "--target", "grade", "--reduction", "mean", "--gradient"),
+    "a mean by weight": ("loss", "ndcg,spearman", "--target", "grade", "--reduction", "mean", "--weight", "qid"),
+    "a gradient by weight": ("loss", "recall", "--k", "9", "--target", "grade", "--gradient", "--weight", "qid"),
 }
 
 
@@ -197,7 +199,7 @@ REFUSED = {
     "an alpha that changes": (
         ("rank", "--alpha-column", "alpha"),
         65,
-        '"alpha" changes within a ranking; it must be one',
+        '"alpha" changes within a ranking, from',
     ),
     "no such folder": (("rank", "--temp-dir", "nowhere"), 2, "--temp-dir nowhere is no directory"),
 }

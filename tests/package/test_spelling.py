@@ -100,6 +100,7 @@ FAULTS = [
     ("loss ndcg in.csv", {"loss": "ndcg"}),
     ("loss ndcg in.csv --target a --gain log", {"loss": "ndcg", "target": "a", "gain": "log"}),
     ("loss topk in.csv --target a", {"loss": "topk", "target": "a"}),
+    ("loss topk in.csv --target a --k 1 --weight b", {"loss": "topk", "target": "a", "k": 1, "weight": "b"}),
 ]
 
 

@@ -8,7 +8,16 @@ from lapsum_cli import LapsumError
 
 torch = pytest.importorskip("torch")
 
-from lapsum_cli.torch import soft_max, soft_median, soft_min, soft_quantile, soft_sort, soft_topk_values  # noqa: E402
+from lapsum_cli.torch import (  # noqa: E402
+    soft_max,
+    soft_median,
+    soft_min,
+    soft_permutation,
+    soft_quantile,
+    soft_sort,
+    soft_topk_indices,
+    soft_topk_values,
+)
 
 
 def scores(*shape, dtype=torch.float64):
@@ -111,6 +120,44 @@ def test_the_best_values_are_the_first_of_the_sorted_and_pass_gradcheck():
     torch.testing.assert_close(soft_topk_values(x, 2, straight_through=True), x.topk(2).values)
 
 
+def test_who_has_the_best_places_are_the_first_columns_of_the_permutation_and_pass_gradcheck():
+    x, alpha = scores(2, 3, 6), number([0.4, 0.7, 1.1])
+    for k in (0, 1, 3, 6, 9):
+        want = soft_permutation(x, alpha=0.4).transpose(-1, -2)[..., :k, :]
+        assert torch.equal(soft_topk_indices(x, k, alpha=0.4), want)
+    for largest in (True, False):
+        assert torch.autograd.gradcheck(
+            lambda x, alpha, largest=largest: soft_topk_indices(x, 2, alpha=alpha, largest=largest), (x, alpha)
+        )
+    best = soft_topk_indices(x, 2, alpha=1e-4)
+    torch.testing.assert_close(best, torch.nn.functional.one_hot(x.topk(2).indices, 6).double())
+
+
+def test_who_has_the_best_places_beside_a_mask_in_every_dtype_and_by_a_compiler():
+    mask = torch.tensor([True, True, False, True, False])
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        x = scores(2, 5, dtype=dtype)
+        got = soft_topk_indices(x, 2, alpha=0.3, mask=mask)
+        assert (got.dtype, got.shape) == (dtype, (2, 2, 5))
+        assert torch.equal(got[..., mask], soft_topk_indices(x[:, mask], 2, alpha=0.3))
+        assert not got[..., ~mask].any()
+        got[:, 0, 0].sum().backward()
+        assert x.grad.dtype == dtype
+        assert x.grad.any()
+
+    def function(x):
+        return soft_topk_indices(x, 2, alpha=0.3).square().sum()
+
+    x = scores(3, 5).detach()
+    inside, outside = x.clone().requires_grad_(), x.clone().requires_grad_()
+    made = torch.compile(function, fullgraph=True, backend="aot_eager")(inside)
+    made.backward()
+    function(outside).backward()
+    torch.testing.assert_close(inside.grad, outside.grad)
+    slopes = torch.func.vmap(torch.func.grad(function))(x)
+    torch.testing.assert_close(slopes, outside.grad)
+
+
 @pytest.mark.parametrize("q", [1.5, -0.1, "x", True, [0.5], torch.tensor([0.1, 0.2, 0.3]), torch.tensor(2.0)])
 def test_what_is_no_q_is_refused(q):
     with pytest.raises(LapsumError, match="q "):
@@ -121,3 +168,5 @@ def test_what_is_no_q_is_refused(q):
 def test_what_is_no_whole_k_is_refused(k):
     with pytest.raises(LapsumError, match="whole number"):
         soft_topk_values(scores(2, 5), k)
+    with pytest.raises(LapsumError, match="whole number"):
+        soft_topk_indices(scores(2, 5), k)

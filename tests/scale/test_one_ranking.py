@@ -35,6 +35,8 @@ OPERATIONS = {
     "a loss of places": ("loss", {"loss": "ndcg", "k": 9, "target": "label", "gradient": True, "grad_alpha": True}),
     "a loss of grades": ("loss", {"loss": "graded-topk", "target": "label", "gradient": True, "grad_alpha": True}),
     "several": ("loss", {"loss": "ndcg,spearman,topk", "k": 9, "target": "label"}),
+    "weighted": ("loss", {"loss": "topk,ndcg", "k": 9, "target": "label", "gradient": True, "weight": "weight"}),
+    "its rows": ("loss", {"loss": "topk,ndcg", "k": 9, "target": "label", "weight": "weight"}),
 }
 
 
@@ -51,7 +53,7 @@ def table(n=87, seed=0):
     scores = np.round(drawn.normal(size=n), 1)
     scores[drawn.random(n) < 0.05] = -np.inf
     columns = {"docid": np.arange(n), "score": scores, "label": drawn.integers(0, 3, n).astype(float)}
-    return pa.table({**columns, "pull": drawn.normal(size=n)})
+    return pa.table({**columns, "pull": drawn.normal(size=n), "weight": np.full(n, 2.5)})
 
 
 def alike(found, wanted):

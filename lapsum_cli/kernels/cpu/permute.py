@@ -67,20 +67,23 @@ def edges_gradient(
     return gradient, to_alpha
 
 
-def matrix_gradient(order: Order, at: Boundaries, upstream: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def matrix_gradient(
+    order: Order, at: Boundaries, upstream: np.ndarray, most: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Gradients for scores (N,) and alpha (m,) of matrices, one after the other, of which upstream has that of each
-    entry; in O(n^2).
+    entry; in O(n^2), or of so many first columns at most in O(n) for each.
     """
     size, alphas = len(order.values), at.alphas
     gradient, to_alpha, workspace = np.empty(size), np.zeros(len(alphas)), parallel.Workspace()
-    lengths = np.diff(order.offsets)
-    squares = np.concatenate([[0], np.cumsum(lengths.astype(np.int64) ** 2)])
+    lengths = np.diff(order.offsets).astype(np.int64)
+    columns = lengths if most is None else np.minimum(lengths, most)
+    begins = np.concatenate([[0], np.cumsum(lengths * columns)])
     places, direct = np.arange(size) - np.repeat(order.offsets[:-1], lengths), np.zeros((2, size))
 
     def work(first, last):
         scores, origins = order.sorted(first, last)
         pull = workspace.array("pull", scores.shape, np.float64)
-        _matrix_pulls(*at, squares, first, last, upstream, pull, direct)
+        _matrix_pulls(*at, begins, columns, first, last, upstream, pull, direct)
         moves = invert_each(order, scores, first, last, alphas, (1.0, 1), pull, np.empty((2, 0)), scores[:0])
         given = (order.offsets, first, last, alphas, order.descending, places, direct, moves)
         _gradients(scores, origins, *given, gradient, to_alpha)
@@ -94,10 +97,12 @@ class Matrices(NamedTuple):
 
     at: Boundaries
 
-    def dense(self, ranking: int, first: int, last: int):
-        """Rows first .. last (items in the order of the input) of the matrix of one ranking: (last - first, n)."""
+    def dense(self, ranking: int, first: int, last: int, most: int | None = None):
+        """Rows first .. last (items in the order of the input) of the matrix of one ranking: (last - first, n), or of
+        so many first columns at most.
+        """
         n = int(self.at.offsets[ranking + 1] - self.at.offsets[ranking])
-        out = np.empty((last - first, n), self.at.values.dtype)
+        out = np.empty((last - first, n if most is None else min(n, most)), self.at.values.dtype)
         _dense_rows(*self.at, ranking, first, out)
         return out
 
@@ -150,19 +155,22 @@ def _pulls(offsets, begin, end, upstream, pull):
 
 
 @uncounted
-def _matrix_pulls(values, offsets, alphas, descending, found, spans, squares, begin, end, upstream, pull, direct):
+def _matrix_pulls(
+    values, offsets, alphas, descending, found, spans, begins, columns, begin, end, upstream, pull, direct
+):
     """The gradient with respect to the boundaries, and (direct[1]) that for the scores where these stay."""
     up = 1.0 if descending else -1.0
     for r in range(begin, end):
         base, n, (start, stop) = offsets[r], offsets[r + 1] - offsets[r], spans[r]
         pull[base - offsets[begin] : base - offsets[begin] + n] = 0.0
         for i in range(n):
-            x, line = values[base + i], upstream[squares[r] + i * n : squares[r] + (i + 1) * n]
+            x, line = values[base + i], upstream[begins[r] + i * columns[r] : begins[r] + (i + 1) * columns[r]]
             if not abs(x) < np.inf:
                 continue
-            for j in range(start, stop - 1):
+            for j in range(start, min(stop - 1, line.size)):
                 z = distance(x, found[0, base + j], found[1, base + j], alphas[r], up)
-                slope = 0.5 * math.exp(-abs(z)) / alphas[r] * up * (line[j] - line[j + 1])
+                after = line[j + 1] if j + 1 < line.size else 0.0
+                slope = 0.5 * math.exp(-abs(z)) / alphas[r] * up * (line[j] - after)
                 direct[1, base + i] += slope
                 pull[base - offsets[begin] + j] -= slope
 
@@ -204,18 +212,18 @@ def _ranking_of(offsets, item):
 
 @kernel
 def _dense_rows(values, offsets, alphas, descending, found, spans, ranking, first, out):
-    base, (start, stop) = offsets[ranking], spans[ranking]
+    base, length, (start, stop) = offsets[ranking], offsets[ranking + 1] - offsets[ranking], spans[ranking]
     up = 1.0 if descending else -1.0
     for row in range(out.shape[0]):
         x, line = values[base + first + row], out[row]
         line[:] = 0
-        from_place, to_place = shared_places(x, up, start, stop, line.size)
-        for j in range(from_place, to_place):
+        from_place, to_place = shared_places(x, up, start, stop, length)
+        for j in range(from_place, min(to_place, line.size)):
             line[j] = 1.0 / (to_place - from_place)
         if to_place > 0:
             continue
         low = -np.inf
-        for j in range(start, stop):
+        for j in range(start, min(stop, line.size)):
             high = np.inf
             if j < stop - 1:
                 high = distance(x, found[0, base + j], found[1, base + j], alphas[ranking], up)

@@ -122,7 +122,7 @@ def _permute_gradient(
     operation: Any, rankings: Rankings, state: Any, upstream: Array, on: DeviceWithKernels
 ) -> Derivatives:
     """Of matrices, on a CPU; upstream has one for each ranking."""
-    return Derivatives(*on.kernels.permute.matrix_gradient(*state, upstream))
+    return Derivatives(*on.kernels.permute.matrix_gradient(*state, upstream, operation.places))
 
 
 def _rank_along(

@@ -22,8 +22,8 @@ class Matrices:
         self.finite, self.kernels, self.state, self.dtype = finite, kernels, state, dtype
         self.offsets = finite.whole
 
-    def dense(self, r: int, first: int, last: int) -> Array:
-        """Rows first .. last of the matrix of one ranking: (last - first, n)."""
+    def dense(self, r: int, first: int, last: int, most: int | None = None) -> Array:
+        """Rows first .. last of the matrix of one ranking: (last - first, n), or of so many first columns at most."""
         finite, start = self.finite, int(self.offsets[r])
         n, begin = int(self.offsets[r + 1]) - start, int(finite.best[r])
         end = begin + int(finite.given.lengths[r])
@@ -36,7 +36,7 @@ class Matrices:
         if here.any():
             items = (np.cumsum(taken) - 1)[first:last][here]
             out[here, begin:end] = self.kernels.permute_rows(finite.given, self.state, r, items)
-        return out
+        return out[:, :most]
 
     def widths(self, tolerance: float, threads: int = 1) -> Array:
         """At most how many positions each item keeps: (N,) int64."""

@@ -97,7 +97,7 @@ class Rows(NamedTuple):
     ) -> Derivatives:
         """As a Way has it."""
         finite, kept = state
-        upstream = _UPSTREAM[self.operation](on, finite, upstream)
+        upstream = _UPSTREAM[self.operation](on, finite, upstream, operation)
         if isinstance(kept, Members):
             upstream, kept = finite.upstream_of_logs(on.place, upstream, kept.values), kept.kept
         gradient = getattr(self._kernels, f"{self.operation}_gradient")
@@ -141,10 +141,12 @@ _PUT_BACK: dict[str, Callable[..., Array]] = {
     "sort": lambda rows, on, finite, values, operation, dtype: finite.sorted(values).astype(dtype, copy=False),
 }
 _UPSTREAM: dict[str, Callable[..., Array]] = {
-    "topk": lambda on, finite, upstream: finite.upstream(on.place, upstream),
-    "rank": lambda on, finite, upstream: finite.upstream(on.place, upstream),
-    "sort": lambda on, finite, upstream: finite.upstream_by_place(upstream),
-    "permute": lambda on, finite, upstream: finite.upstream_of_squares(upstream),
+    "topk": lambda on, finite, upstream, operation: finite.upstream(on.place, upstream),
+    "rank": lambda on, finite, upstream, operation: finite.upstream(on.place, upstream),
+    "sort": lambda on, finite, upstream, operation: finite.upstream_by_place(upstream),
+    "permute": lambda on, finite, upstream, operation: finite.upstream_of_squares(
+        operation.squares(upstream, finite.whole)
+    ),
 }
 
 
