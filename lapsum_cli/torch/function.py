@@ -156,21 +156,22 @@ def gradients(upstream: torch.Tensor, kept: Kept) -> tuple[Any, ...]:
     x, alpha, k = kept.given
     with by_one_thread_after_fork():
         if isinstance(kept.passed, replayed.Lease):
-            scores, ends = kept.passed.backward(upstream)
+            scores, ends = kept.passed.backward(upstream)  # tensors
         else:
             upstream = in_dtype(upstream, getattr(torch, kept.passed.rankings.dtype))
             if "target" in kept.passed.operation.takes:
                 known = np.where(kept.passed.state.known, 0.0, np.nan)
                 suspicions.warn_of_start(kept.passed.operation, kept.passed.rankings, known)
                 upstream = upstream.double().cpu()
-            found, *rest = passes.backward(kept.passed, upstream, device_of(x))
+            found, *ends = passes.backward(kept.passed, upstream, device_of(x))
             scores = tensor_of(found, x, x.shape)
-            ends = [
-                None if given is None or end is None else tensor_of(end, x, torch.Size([len(end)]))
-                for given, end in zip((alpha, k), rest, strict=True)
-            ]
         of_options = [
-            None if given is None or end is None else to_option(end, given, kept.call.leading)
+            None if given is None or end is None else to_option(_flat_tensor(end, x), given, kept.call.leading)
             for given, end in zip((alpha, k), ends, strict=True)
         ]
         return in_dtype(scores, x.dtype), *of_options
+
+
+def _flat_tensor(end: Any, x: torch.Tensor) -> torch.Tensor:
+    """Numbers of each ranking (m,), an array or a tensor, as a tensor where x is."""
+    return end if isinstance(end, torch.Tensor) else tensor_of(end, x, torch.Size([len(end)]))

@@ -138,7 +138,7 @@ def read_offsets(offsets: torch.Tensor, values: torch.Tensor) -> np.ndarray:
     """(m + 1,) int64, a copy: whoever passed them may change them before the way back. DataError unless they are those
     of flat values (N,); OptionError where vmap has other ones for each of a batch.
     """
-    if is_batched(offsets):
+    if is_transformed() and is_batched(offsets):
         raise OptionError("vmap takes one set of offsets for all of a batch; pass them with in_dims=None")
     with as_plain():
         here = offsets.detach().cpu().numpy().astype(np.int64)
