@@ -28,7 +28,8 @@ derivatives jump where two scores are equal, or one lies at a threshold: the pag
 many threads compute as PyTorch has. torch.compile and torch.export see operators, lapsum::forward and lapsum::backward,
 which the transforms of torch.func (vmap, grad, vjp, jacrev, jacfwd, hessian) and batches of gradients go through too;
 these compute the forward pass again on the way back. Of rankings of several lengths they do not see soft permutations
-and cascades that are compiled, nested tensors that are transformed, and other offsets for each of a batch. What cannot be used raises a LapsumError, such as a NaN among the scores.
+and cascades that are compiled, nested tensors that are transformed, and other offsets for each of a batch. What cannot
+be used raises a LapsumError, such as a NaN among the scores.
 
 >>> import torch
 >>> from lapsum_cli.torch import soft_topk

@@ -33,8 +33,8 @@ def split(flat):
     return [flat[begin:end] for begin, end in pairwise(ENDS)]
 
 
-def jagged(flat, offsets=None):
-    return torch.nested.nested_tensor_from_jagged(flat, torch.tensor(OFFSETS) if offsets is None else offsets)
+def jagged(flat):
+    return torch.nested.nested_tensor_from_jagged(flat, torch.tensor(OFFSETS))
 
 
 def scores(*leading, seed=3):
@@ -163,11 +163,11 @@ def test_lists_and_soft_permutations_are_transformed():
 
 def test_what_transforms_do_not_see_through_is_one_line():
     x, offsets = scores(2).detach(), torch.tensor(np.stack([OFFSETS, OFFSETS]))
-    shared = torch.tensor(OFFSETS)
+    nested = jagged(x[0])
     with pytest.raises(OptionError, match="one set of offsets for all of a batch; pass them with in_dims=None"):
         torch.vmap(lambda x, offsets: soft.soft_rank((x, offsets)))(x, offsets)
     with pytest.raises(OptionError, match=r"x is nested, .* pass \(x.values\(\), x.offsets\(\)\)"):
-        torch.func.grad(lambda x: soft.soft_rank(jagged(x, shared)).values().sum())(x[0])
+        torch.func.grad(lambda weight: weight * soft.soft_rank(nested).values().sum())(torch.tensor(2.0))
 
 
 # How flat scores (N,) come in, and how what goes out is flat again.
