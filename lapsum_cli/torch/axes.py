@@ -16,9 +16,9 @@ from .uneven import Uneven, uneven
 class Lying(NamedTuple):
     """How the rankings of a call lie.
 
-    dim   the axis along which a ranking goes
-    mask  bool, of a shape that broadcasts to that of the scores: False for those that take no part; None where all do
-    form  of rankings of several lengths; None for those of a tensor
+    dim      the axis along which a ranking goes
+    mask     bool, of a shape that broadcasts to that of the scores: False for what takes no part; None where all do
+    form     of rankings of several lengths; None for those of a tensor
     offsets  those of flat scores, in this form; None where rankings are on an axis
     """
 
