@@ -27,8 +27,9 @@ the CPU, and in O(n) after a sort. All else raises where it is differentiated tw
 derivatives jump where two scores are equal, or one lies at a threshold: the page `torch` says what there is then. As
 many threads compute as PyTorch has. torch.compile and torch.export see operators, lapsum::forward and lapsum::backward,
 which the transforms of torch.func (vmap, grad, vjp, jacrev, jacfwd, hessian) and batches of gradients go through too;
-these compute the forward pass again on the way back. Of rankings of several lengths torch.compile breaks its graph, and
-transforms and second derivatives are refused. What cannot be used raises a LapsumError, such as a NaN among the scores.
+these compute the forward pass again on the way back. Of rankings of several lengths they do not see soft permutations
+and cascades that are compiled, nested tensors that are transformed, and other offsets for each of a batch. What cannot
+be used raises a LapsumError, such as a NaN among the scores.
 
 >>> import torch
 >>> from lapsum_cli.torch import soft_topk
@@ -64,7 +65,8 @@ from .quantiles import soft_max, soft_median, soft_min, soft_quantile
 from .stages import together
 from .surroundings import seen_through
 from .target import Target
-from .tensors import check_option, check_target, is_transformed
+from .tensors import check_option, check_target, is_transformed, leading_of
+from .uneven import refuse_compiled
 from .weighted import weighted
 
 __all__ = [
@@ -164,6 +166,7 @@ def soft_permutation(
     Of rankings of several lengths a list, one (n, n) for each.
     """
     where = lying(x)
+    refuse_compiled(where.form, "soft permutations")
     rows = brought(x, where, descending)
     if rows.is_cuda:
         raise DeviceError("soft permutations of tensors are computed on the CPU; pass x.cpu()")
@@ -297,6 +300,7 @@ def loss(
         raise OptionError("a loss has no gradient with respect to k; pass k.detach()")
     options, of_each = {"loss": name, **options}, reduction if weights is None else "none"
     if stages:
+        refuse_compiled(where.form, "cascades")
         losses = _of_stages(rows, target, alpha, k, where, descending, of_each, options)
     else:
         losses = _made(Loss, rows[0], alpha, k, descending, options, target, of_each, where.offsets)
@@ -351,16 +355,16 @@ def _made(
     if torch.compiler.is_compiling():
         from . import operators
 
-        given = (kind.name, x, alpha, k, descending, tuple(options.items()), target)
+        given = (kind.name, x, alpha, k, descending, tuple(options.items()), target, offsets)
         return operators.reduced(operators.traced(*given), reduction)
     operation = operation_asked(kind, alpha, k, descending, options)
-    call = Call(operation, target, reduction, offsets)
-    leading = call.leading(x)
+    leading = leading_of(x, offsets)
+    call = Call(operation, leading, target, reduction, offsets)
     alphas, ks = check_option("alpha", alpha, leading), check_option(kind.at.name, k, leading)
     if is_transformed():
         from . import operators
 
-        return operators.reduced(operators.transformed(operation, x, alphas, ks, target), reduction)
+        return operators.reduced(operators.transformed(x, alphas, ks, call), reduction)
     with torch.cuda.device(x.device) if x.is_cuda else NOTHING:
         warm(operation, "float64" if x.dtype == torch.float64 else "float32", device_of(x))
         made: torch.Tensor = Function.apply(x, alphas, ks, call)

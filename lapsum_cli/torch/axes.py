@@ -16,19 +16,16 @@ from .uneven import Uneven, uneven
 class Lying(NamedTuple):
     """How the rankings of a call lie.
 
-    dim   the axis along which a ranking goes
-    mask  bool, of a shape that broadcasts to that of the scores: False for those that take no part; None where all do
-    form  of rankings of several lengths; None for those of a tensor
+    dim      the axis along which a ranking goes
+    mask     bool, of a shape that broadcasts to that of the scores: False for what takes no part; None where all do
+    form     of rankings of several lengths; None for those of a tensor
+    offsets  those of flat scores, in this form; None where rankings are on an axis
     """
 
     dim: int = -1
     mask: Any = None
     form: Uneven | None = None
-
-    @property
-    def offsets(self) -> np.ndarray | None:
-        """Those of flat scores; None where rankings are on an axis."""
-        return None if self.form is None else self.form.offsets
+    offsets: np.ndarray | torch.Tensor | None = None
 
     def like(self, made: torch.Tensor) -> Any:
         """What there is for every score, as the scores lie."""
@@ -37,12 +34,17 @@ class Lying(NamedTuple):
         return made if self.dim == -1 else made.movedim(-1, self.dim)
 
 
+_LAST = Lying()  # of most calls: on the last axis, all of them
+
+
 def lying(x: Any, dim: int = -1, mask: Any = None) -> Lying:
     """How the rankings in x lie."""
     form = uneven(x)
-    if form is not None and dim != -1:
+    if form is None:
+        return _LAST if mask is None and type(dim) is int and dim == -1 else Lying(dim, mask)
+    if dim != -1:
         raise OptionError(f"dim must be -1 for rankings of several lengths, which have one axis, got {dim!r}")
-    return Lying(dim, mask, form)
+    return Lying(dim, mask, form, form.offsets)
 
 
 def brought(x: Any, lying: Lying, descending: bool) -> torch.Tensor:
@@ -50,6 +52,8 @@ def brought(x: Any, lying: Lying, descending: bool) -> torch.Tensor:
     if lying.form is not None:
         x = lying.form.beside(x, "x")
     check_scores(x)
+    if lying is _LAST:
+        return x
     dim = axis_of(x, lying.dim)
     if lying.mask is not None:
         x = x.masked_fill(~_mask_of(x, lying), -math.inf if descending else math.inf)

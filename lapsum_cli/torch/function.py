@@ -12,31 +12,23 @@ from ..operations.operation import Operation
 from ..operations.permute import Permute
 from . import passes, replayed
 from .places import device_of
-from .second import result_shape
 from .surroundings import by_one_thread_after_fork, eagerly
 from .tensors import DTYPES, in_dtype, is_transformed, per_ranking, rows_of, tensor_of, to_option
-from .uneven import refuse_uneven
 
 
 class Call(NamedTuple):
     """What is to be done with the scores of a call, besides the tensors that get gradients.
 
+    leading    the shape of what there is for each ranking
     reduction  of losses; "none" for a result of each score
     offsets    (m + 1,) int64, in memory here, of flat scores (N,); None where rankings are on the last axis
     """
 
     operation: Operation
+    leading: torch.Size
     target: torch.Tensor | None
-    reduction: str
+    reduction: str = "none"
     offsets: np.ndarray | None = None
-
-    def leading(self, x: torch.Tensor) -> torch.Size:
-        """The shape of what there is for each ranking."""
-        return x.shape[:-1] if self.offsets is None else torch.Size([len(self.offsets) - 1])
-
-    def longest(self, x: torch.Tensor) -> int:
-        """Scores of the longest ranking."""
-        return x.shape[-1] if self.offsets is None else int(np.diff(self.offsets).max(initial=0))
 
 
 class Kept(NamedTuple):
@@ -57,7 +49,7 @@ def computed(
     x: torch.Tensor, alpha: torch.Tensor | None, k: torch.Tensor | None, call: Call, keep: bool
 ) -> tuple[torch.Tensor, Kept, torch.Tensor]:
     """The result of a call, what it leaves for the way back, if that is kept, and the scores as they were read."""
-    operation, leading, given, defined = call.operation, call.leading(x), (x, alpha, k), None
+    operation, leading, offsets, given, defined = call.operation, call.leading, call.offsets, (x, alpha, k), None
     with by_one_thread_after_fork():
         rows = rows_of(x)
         each = {
@@ -65,18 +57,19 @@ def computed(
             for name, given in (("alpha", alpha), (operation.at.name, k))
             if given is not None
         }
-        dtype = getattr(torch, operation.dtype(DTYPES[x.dtype], call.longest(x)))
-        can_be_replayed = x.is_cuda and call.target is None and call.offsets is None
+        longest = x.shape[-1] if offsets is None else int(np.diff(offsets).max(initial=0))
+        dtype = getattr(torch, operation.dtype(DTYPES[x.dtype], longest))
+        can_be_replayed = x.is_cuda and call.target is None and offsets is None
         passed: Any = replayed.lease(operation, rows, each, keep) if can_be_replayed else None
         if passed is not None:
             result = passed.forward(rows, each)
         else:
-            made, passed = passes.forward(operation, rows, each, call.target, device_of(x), keep, call.offsets)
+            made, passed = passes.forward(operation, rows, each, call.target, device_of(x), keep, offsets)
             if made.values is not None:
                 result = tensor_of(made.values, x, x.shape)
             elif isinstance(operation, Permute):
                 matrices = passes.dense(made.numbers[operation.result], passed.rankings, operation.places)
-                shape = result_shape(operation, x) if call.offsets is None else [len(matrices)]
+                shape = [*x.shape, operation.columns(x.shape[-1])] if offsets is None else [len(matrices)]
                 result = tensor_of(matrices, x, torch.Size(shape))
             else:
                 losses = tensor_of(made.numbers[operation.result], x, leading).to(rows.dtype)
@@ -102,7 +95,6 @@ class Function(torch.autograd.Function):
         ctx.saved_tensors  # noqa: B018  raises for scores that were changed in place, and for a graph that is freed
         upstream = of_each(upstream, ctx.kept)
         if is_transformed(upstream):
-            refuse_uneven(ctx.kept.call.offsets, "batches of gradients")
             from . import operators
 
             return *operators.gradients_of(upstream, ctx.kept), None
@@ -115,7 +107,6 @@ class Function(torch.autograd.Function):
         from . import operators
 
         kept = ctx.kept
-        refuse_uneven(kept.call.offsets, "derivatives forward")
         moved = operators.moved_of(towards[:3], kept)
         if kept.call.reduction == "none":
             return moved
@@ -136,7 +127,6 @@ class Gradient(torch.autograd.Function):
     def backward(ctx: Any, *towards: Any) -> Any:
         from . import operators
 
-        refuse_uneven(ctx.kept.call.offsets, "second derivatives")
         upstream, *given = ctx.saved_tensors
         return *operators.second_of(towards, upstream, ctx.kept._replace(given=tuple(given))), None
 
@@ -144,7 +134,6 @@ class Gradient(torch.autograd.Function):
     def jvp(ctx: Any, *towards: Any) -> Any:
         from . import operators
 
-        refuse_uneven(ctx.kept.call.offsets, "second derivatives")
         return operators.moved_gradients_of(towards[:4], ctx.upstream, ctx.kept)
 
 
@@ -159,30 +148,31 @@ def of_each(upstream: torch.Tensor, kept: Kept) -> torch.Tensor:
     """The upstream gradient with respect to the result; of a loss that was reduced, to that of each ranking."""
     if "target" in kept.call.operation.takes:
         upstream = upstream if kept.defined is None else upstream / kept.defined
-        upstream = upstream.expand(kept.call.leading(kept.given[0]))
+        upstream = upstream.expand(kept.call.leading)
     return upstream
 
 
 def gradients(upstream: torch.Tensor, kept: Kept) -> tuple[Any, ...]:
     """Gradients for the scores, alpha and k as they were given, None where one was not; upstream as by of_each."""
     x, alpha, k = kept.given
-    leading = kept.call.leading(x)
     with by_one_thread_after_fork():
         if isinstance(kept.passed, replayed.Lease):
-            scores, ends = kept.passed.backward(upstream)
+            scores, ends = kept.passed.backward(upstream)  # tensors
         else:
             upstream = in_dtype(upstream, getattr(torch, kept.passed.rankings.dtype))
             if "target" in kept.passed.operation.takes:
                 known = np.where(kept.passed.state.known, 0.0, np.nan)
                 suspicions.warn_of_start(kept.passed.operation, kept.passed.rankings, known)
                 upstream = upstream.double().cpu()
-            found, *rest = passes.backward(kept.passed, upstream, device_of(x))
+            found, *ends = passes.backward(kept.passed, upstream, device_of(x))
             scores = tensor_of(found, x, x.shape)
-            ends = [
-                None if given is None or end is None else tensor_of(end, x, torch.Size([len(end)]))
-                for given, end in zip((alpha, k), rest, strict=True)
-            ]
-        return in_dtype(scores, x.dtype), *(
-            None if given is None or end is None else to_option(end, given, leading)
+        of_options = [
+            None if given is None or end is None else to_option(_flat_tensor(end, x), given, kept.call.leading)
             for given, end in zip((alpha, k), ends, strict=True)
-        )
+        ]
+        return in_dtype(scores, x.dtype), *of_options
+
+
+def _flat_tensor(end: Any, x: torch.Tensor) -> torch.Tensor:
+    """Numbers of each ranking (m,), an array or a tensor, as a tensor where x is."""
+    return end if isinstance(end, torch.Tensor) else tensor_of(end, x, torch.Size([len(end)]))

@@ -24,7 +24,9 @@ from .asked import TENSOR, operation_asked
 from .function import Call, computed, gradients
 from .second import along as derivatives_along
 from .second import result_dtype, result_shape
-from .transforms import Back, Tangent, Transformed, if_given, moved_gradients, refuse_third, second_along
+from .tensors import in_dtype, leading_of
+from .transforms import NO_NUMBERS, Back, Tangent, Transformed, if_given, moved_gradients, refuse_third, second_along
+from .uneven import read_offsets
 
 KINDS: dict[str, type[Operation]] = {kind.name: kind for kind in (Rank, Sort, TopK, Quantile, Permute, Loss)}
 
@@ -45,30 +47,37 @@ def _operation(words: str) -> Operation:
     return operation_asked(KINDS[kind], *given)
 
 
-def _words(operation: Any, has_alpha: bool, has_k: bool) -> str:
-    """The same of an operation that there is."""
+def _words(call: Call, alpha: Any, k: Any) -> str:
+    """The same of a call that there is, with alpha and k if these are tensors."""
+    operation: Any = call.operation
     options = operation.__getstate__()
-    ks, alpha = options.pop(f"{operation.at.name}s", ()), options.pop("alpha", operation.alpha)
+    ks, of_all = options.pop(f"{operation.at.name}s", ()), options.pop("alpha", operation.alpha)
     options |= {name: getattr(operation, name) for name in ("method", "loss") if hasattr(operation, name)}
-    k = TENSOR if has_k else (str(ks[0]) if ks else None)
+    said = str(of_all) if alpha is None else TENSOR
+    said_k = (str(ks[0]) if ks else None) if k is None else TENSOR
     descending = options.pop("descending", operation.descending)
-    return words_of(operation.name, TENSOR if has_alpha else str(alpha), k, descending, tuple(options.items()))
+    return words_of(operation.name, said, said_k, descending, tuple(options.items()))
+
+
+def _beside(call: Call) -> tuple[Tensor | None, Tensor | None]:
+    """The target and the offsets of a call, as operators take them."""
+    return call.target, None if call.offsets is None else torch.from_numpy(call.offsets)
 
 
 def traced(
-    kind: str, x: Tensor, alpha: Any, k: Any, descending: bool, options: tuple[tuple[str, Any], ...], target: Any
+    kind: str, x: Tensor, alpha: Any, k: Any, descending: bool, options: tuple[tuple[str, Any], ...], *beside: Any
 ) -> Tensor:
-    """What a compiler has in place of a call."""
+    """What a compiler has in place of a call. beside: target and offsets, None where there are none."""
     of_alpha, of_k = (given if isinstance(given, Tensor) else None for given in (alpha, k))
     said, said_k = (TENSOR if isinstance(given, Tensor) else given for given in (alpha, k))
     words = words_of(kind, said, said_k, descending, options)
-    made: Tensor = torch.ops.lapsum.forward(x, of_alpha, of_k, target, words)
+    made: Tensor = torch.ops.lapsum.forward(x, of_alpha, of_k, *beside, words)
     return made
 
 
-def transformed(operation: Operation, x: Tensor, alpha: Any, k: Any, target: Any) -> Tensor:
+def transformed(x: Tensor, alpha: Any, k: Any, call: Call) -> Tensor:
     """What the transforms of torch.func have."""
-    made: Tensor = Transformed.apply(x, alpha, k, target, _words(operation, alpha is not None, k is not None))
+    made: Tensor = Transformed.apply(x, alpha, k, *_beside(call), _words(call, alpha, k))
     return made
 
 
@@ -80,49 +89,66 @@ def reduced(losses: Tensor, reduction: str) -> Tensor:
 
 
 def _asked(kept: Any) -> tuple[Any, Any, str]:
-    """The scores, alpha and k of a call, its target, and its operation in words."""
+    """The scores, alpha and k of a call, its target and offsets, and its operation in words."""
     _, alpha, k = kept.given
-    return kept.given, kept.call.target, _words(kept.call.operation, alpha is not None, k is not None)
+    return kept.given, _beside(kept.call), _words(kept.call, alpha, k)
 
 
 def gradients_of(upstream: Tensor, kept: Any) -> tuple[Any, ...]:
     """What function.gradients gives, of a batch of upstream gradients too."""
-    given, target, words = _asked(kept)
-    return if_given(given, Back.apply(upstream, *given, target, words))
+    given, beside, words = _asked(kept)
+    return if_given(given, Back.apply(upstream, *given, *beside, words))
 
 
 def second_of(towards: tuple[Any, ...], upstream: Tensor, kept: Any) -> tuple[Any, ...]:
     """Of <towards, gradients> the gradients for upstream, and for the scores, alpha and k."""
-    given, target, words = _asked(kept)
-    moved, *found = second_along(if_given(given, towards), upstream, given, target, words)
+    given, beside, words = _asked(kept)
+    moved, *found = second_along(if_given(given, towards), upstream, given, beside, words)
     return moved, *if_given(given, found)
 
 
 def moved_gradients_of(towards: tuple[Any, ...], upstream: Tensor, kept: Any) -> tuple[Any, ...]:
     """How gradients move along upstream, the scores, alpha and k."""
-    given, target, words = _asked(kept)
-    return if_given(given, moved_gradients(towards, upstream, given, target, words))
+    given, beside, words = _asked(kept)
+    return if_given(given, moved_gradients(towards, upstream, given, beside, words))
 
 
 def moved_of(towards: tuple[Any, ...], kept: Any) -> Tensor:
     """How the result moves along the scores, alpha and k."""
-    given, target, words = _asked(kept)
-    moved: Tensor = Tangent.apply(*towards, *given, target, words)
+    given, beside, words = _asked(kept)
+    moved: Tensor = Tangent.apply(*towards, *given, *beside, words)
     return moved
 
 
+def _call(x: Tensor, target: Tensor | None, offsets: Tensor | None, words: str) -> Call:
+    """What an operator is to do; DataError unless offsets are those of x."""
+    here = None if offsets is None else read_offsets(offsets, x)
+    return Call(_operation(words), leading_of(x, here), target, "none", here)
+
+
 @torch.library.custom_op("lapsum::forward", mutates_args=())
-def forward(x: Tensor, alpha: Tensor | None, k: Tensor | None, target: Tensor | None, words: str) -> Tensor:
-    """What the operation makes of scores (..., n): as many results, or a loss for each ranking."""
-    return computed(x, alpha, k, Call(_operation(words), target, "none"), keep=False)[0].clone()
+def forward(
+    x: Tensor, alpha: Tensor | None, k: Tensor | None, target: Tensor | None, offsets: Tensor | None, words: str
+) -> Tensor:
+    """What the operation makes of scores (..., n), or (N,) with offsets (m + 1,): as many results, or one for each
+    ranking.
+    """
+    made = computed(x, alpha, k, _call(x, target, offsets, words), keep=False)[0]
+    return (made if offsets is None else in_dtype(made, result_dtype(_operation(words), x))).clone()
 
 
 @torch.library.custom_op("lapsum::backward", mutates_args=())
 def backward(
-    upstream: Tensor, x: Tensor, alpha: Tensor | None, k: Tensor | None, target: Tensor | None, words: str
+    upstream: Tensor,
+    x: Tensor,
+    alpha: Tensor | None,
+    k: Tensor | None,
+    target: Tensor | None,
+    offsets: Tensor | None,
+    words: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients for scores, alpha and k of the sum of upstream times results; empty where one is no tensor."""
-    _, kept, _ = computed(x, alpha, k, Call(_operation(words), target, "none"), keep=True)
+    _, kept, _ = computed(x, alpha, k, _call(x, target, offsets, words), keep=True)
     found = gradients(upstream, kept)
     return tuple(x.new_empty(0) if one is None else one.clone() for one in found)  # type: ignore[return-value]
 
@@ -137,24 +163,29 @@ def along(
     alpha: Tensor | None,
     k: Tensor | None,
     target: Tensor | None,
+    offsets: Tensor | None,
     words: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """How the result moves in a direction of scores, alpha and k, and of <direction, what `backward` gives> the
     gradients for these; empty where one is no tensor, and all without upstream.
     """
-    made, found = derivatives_along(_operation(words), (x, alpha, k), target, (to_x, to_alpha, to_k), upstream)
+    made, found = derivatives_along((x, alpha, k), _call(x, target, offsets, words), (to_x, to_alpha, to_k), upstream)
     return made, *(x.new_empty(0) if one is None else one for one in found)  # type: ignore[return-value]
 
 
 @forward.register_fake
-def _(x: Tensor, alpha: Tensor | None, k: Tensor | None, target: Tensor | None, words: str) -> Tensor:
+def _(x: Tensor, alpha: Any, k: Any, target: Any, offsets: Any, words: str) -> Tensor:
+    return _result_of(x, offsets, words)
+
+
+def _result_of(x: Tensor, offsets: Any, words: str) -> Tensor:
     operation = _operation(words)
-    return x.new_empty(result_shape(operation, x), dtype=result_dtype(operation, x))
+    return x.new_empty(result_shape(operation, x, leading_of(x, offsets)), dtype=result_dtype(operation, x))
 
 
 @backward.register_fake
 def _(
-    upstream: Tensor, x: Tensor, alpha: Tensor | None, k: Tensor | None, target: Tensor | None, words: str
+    upstream: Tensor, x: Tensor, alpha: Any, k: Any, target: Any, offsets: Any, words: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     of_alpha, of_k = (x.new_empty(0) if one is None else torch.empty_like(one) for one in (alpha, k))
     return torch.empty_like(x), of_alpha, of_k
@@ -162,12 +193,10 @@ def _(
 
 @along.register_fake
 def _(
-    to_x: Any, to_alpha: Any, to_k: Any, upstream: Any, x: Tensor, alpha: Any, k: Any, target: Any, words: str
+    to_x: Any, to_alpha: Any, to_k: Any, upstream: Any, x: Tensor, alpha: Any, k: Any, target: Any, *rest: Any
 ) -> tuple[Tensor, ...]:
-    operation = _operation(words)
-    made = x.new_empty(result_shape(operation, x), dtype=result_dtype(operation, x))
     given = ((one if upstream is not None else None) for one in (x, alpha, k))
-    return made, *(x.new_empty(0) if one is None else torch.empty_like(one) for one in given)
+    return _result_of(x, *rest), *(x.new_empty(0) if one is None else torch.empty_like(one) for one in given)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -176,15 +205,14 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 
 def _back(ctx: Any, upstream: Tensor) -> tuple[Any, ...]:
-    x, alpha, k, target = ctx.saved_tensors
-    found = torch.ops.lapsum.backward(upstream.contiguous(), x, alpha, k, target, ctx.words)
-    return *if_given((x, alpha, k), found), None, None
+    found = torch.ops.lapsum.backward(upstream.contiguous(), *ctx.saved_tensors, ctx.words)
+    return *if_given(ctx.saved_tensors[:3], found), *NO_NUMBERS
 
 
 def _back_again(ctx: Any, *towards: Tensor) -> tuple[Any, ...]:
-    upstream, *given, target = ctx.saved_tensors
-    moved, *found = torch.ops.lapsum.along(*if_given(given, towards), upstream, *given, target, ctx.words)
-    return moved, *if_given(given, found), None, None
+    given = ctx.saved_tensors[1:4]
+    moved, *found = torch.ops.lapsum.along(*if_given(given, towards), *ctx.saved_tensors, ctx.words)
+    return moved, *if_given(given, found), *NO_NUMBERS
 
 
 forward.register_autograd(_back, setup_context=_keep)
@@ -193,19 +221,19 @@ along.register_autograd(refuse_third)
 
 
 def _over_forward(info: Any, in_dims: tuple[Any, ...], *given: Any) -> tuple[Tensor, int]:
-    *tensors, words = given
-    if _operation(words).by_number:
-        return torch.stack([torch.ops.lapsum.forward(*one, words) for one in _each(info, in_dims, tensors)]), 0
-    return torch.ops.lapsum.forward(*_batched(info.batch_size, in_dims, tensors), words), 0
+    *tensors, offsets, words = given
+    if offsets is not None or _operation(words).by_number:
+        return torch.stack([torch.ops.lapsum.forward(*one, words) for one in _each(info, in_dims, given[:-1])]), 0
+    return torch.ops.lapsum.forward(*_batched(info.batch_size, in_dims, tensors), None, words), 0
 
 
 def _over_backward(info: Any, in_dims: tuple[Any, ...], *given: Any) -> tuple[Any, Any]:
-    upstream, *tensors, words = given
-    if _operation(words).by_number:
+    upstream, *tensors, offsets, words = given
+    if offsets is not None or _operation(words).by_number:
         each = [torch.ops.lapsum.backward(*one, words) for one in _each(info, in_dims, given[:-1])]
         return tuple(map(torch.stack, zip(*each, strict=True))), (0, 0, 0)
     first = _to_front(upstream, in_dims[0], info.batch_size).contiguous()
-    found = torch.ops.lapsum.backward(first, *_batched(info.batch_size, in_dims[1:], tensors), words)
+    found = torch.ops.lapsum.backward(first, *_batched(info.batch_size, in_dims[1:], tensors), None, words)
     return found, tuple(0 if one.numel() else None for one in found)
 
 
@@ -216,7 +244,7 @@ def _over_along(info: Any, in_dims: tuple[Any, ...], *given: Any) -> tuple[Any, 
 
 
 def _each(info: Any, in_dims: tuple[Any, ...], given: Any) -> Iterator[list[Any]]:
-    """The calls of a batch, of an operation that depends on which ranking of a call it is."""
+    """The calls of a batch, of an operation that depends on which ranking of a call it is, or with offsets."""
     for i in range(info.batch_size):
         yield [one if dim is None else one.select(dim, i) for one, dim in zip(given, in_dims, strict=False)]
 

@@ -12,6 +12,7 @@ from ..operations.along import derivatives
 from ..operations.operation import RANKING, Derivatives, Operation
 from ..operations.permute import Permute
 from . import passes
+from .function import Call
 from .surroundings import by_one_thread_after_fork
 from .tensors import DTYPES, in_dtype, per_ranking, rows_of, tensor_of, to_option
 
@@ -19,16 +20,15 @@ Given = tuple[Tensor, Tensor | None, Tensor | None]  # x, alpha and k
 
 
 def along(
-    operation: Operation,
     given: Given,
-    target: Tensor | None,
+    call: Call,
     towards: tuple[Tensor | None, Tensor | None, Tensor | None],
     upstream: Tensor | None,
 ) -> tuple[Tensor, tuple[Tensor | None, Tensor | None, Tensor | None]]:
     """How the result moves along `towards`; and of <towards, gradients of sum(upstream * result)> the gradients for x,
     alpha and k, None where one was none, and without an upstream.
     """
-    x, leading = given[0], given[0].shape[:-1]
+    x, leading = given[0], call.leading
     with by_one_thread_after_fork():
         here = x.detach().cpu()
         each = {
@@ -36,7 +36,7 @@ def along(
             for name, one in zip(("alpha", "k"), given[1:], strict=True)
             if one is not None
         }
-        rankings = passes.rankings_of(rows_of(here), each, target)
+        rankings = passes.rankings_of(rows_of(here), each, call.target, call.offsets)
         to_x, *to_options = towards
         along_x = None if to_x is None else _numbers(to_x)
         along_options = (
@@ -44,8 +44,9 @@ def along(
         )
         pulled = None if upstream is None else _numbers(upstream)
         on: Any = devices.choose("cpu", torch.get_num_threads())
-        moved, found = derivatives(operation, rankings, pulled, Derivatives(along_x, *along_options), on)
-        made = _like(moved, x, torch.Size(result_shape(operation, x)), result_dtype(operation, x))
+        moved, found = derivatives(call.operation, rankings, pulled, Derivatives(along_x, *along_options), on)
+        shape = torch.Size(result_shape(call.operation, x, leading))
+        made = _like(moved, x, shape, result_dtype(call.operation, x))
         if found is None:
             return made, (None, None, None)
         ends = (
@@ -57,20 +58,20 @@ def along(
 
 
 def result_dtype(operation: Operation, x: Tensor) -> torch.dtype:
-    """Of what an operation makes of such scores."""
+    """Of what an operation makes of such scores; of flat ones as if they were one ranking, whatever the offsets."""
     if "target" in operation.takes:
         return x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
     dtype: torch.dtype = getattr(torch, operation.dtype(DTYPES[x.dtype], x.shape[-1]))
     return dtype
 
 
-def result_shape(operation: Operation, x: Tensor) -> list[int]:
-    """The same: a number for each ranking, a matrix, or as many results as scores."""
+def result_shape(operation: Operation, x: Tensor, leading: Any) -> list[int]:
+    """The same: a number for each ranking (leading), a matrix, or as many results as scores."""
     if "target" in operation.takes:
-        return list(x.shape[:-1])
+        return list(leading)
     if isinstance(operation, Permute):
         return [*x.shape, operation.columns(x.shape[-1])]
-    return list(x.shape[:-1] if operation.gives[0].per == RANKING else x.shape)
+    return list(leading if operation.gives[0].per == RANKING else x.shape)
 
 
 def _numbers(tensor: Tensor) -> Any:

@@ -20,7 +20,7 @@ def together(
     """
     masked = torch.stack([torch.isneginf(one) if descending else torch.isinf(one) for one in stages]).any(0)
     stages = [one.masked_fill(masked, -math.inf) for one in stages]
-    offsets = lying.offsets
+    offsets: Any = lying.offsets
     if offsets is None:
         scores = torch.stack(stages, -2)
         alpha, k = (_of_each(given, stages[0].ndim - 1) for given in (alpha, k))

@@ -46,7 +46,8 @@ def seen_through(function: Callable[Given, Made]) -> Callable[Given, Made]:
 
     @functools.wraps(function)
     def called(*given: Given.args, **options: Given.kwargs) -> Made:
-        return (function if torch.compiler.is_compiling() else alone)(*given, **options)
+        is_as_written = torch.compiler.is_compiling() or "torch._dynamo" not in sys.modules
+        return (function if is_as_written else alone)(*given, **options)
 
     return called
 

@@ -24,11 +24,9 @@ _NUMPY: dict[torch.dtype, Any] = {torch.float32: np.dtype(np.float32), torch.flo
 _TENSORS = {there: here for here, there in _NUMPY.items()}
 # What tells of torch.func, and of a tensor that is a batch of them, where this version of PyTorch has it.
 _TRANSFORMS_ARE_ACTIVE = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
-_IS_BATCH = [
-    getattr(torch._C._functorch, name)
-    for name in ("is_batchedtensor", "is_legacy_batchedtensor")
-    if hasattr(torch._C._functorch, name)
-]
+_IS_BATCH, _IS_OLD_BATCH = (
+    getattr(torch._C._functorch, name, lambda tensor: False) for name in ("is_batchedtensor", "is_legacy_batchedtensor")
+)
 
 
 def check_scores(x: Any) -> None:
@@ -58,6 +56,11 @@ def check_target(target: Any, x: torch.Tensor) -> None:
         raise DataError(f"the target {problem}")
     if not isinstance(target, torch.Tensor) or target.shape != x.shape:
         raise DataError(f"the target must be a tensor of the shape of x, {tuple(x.shape)}")
+
+
+def leading_of(x: torch.Tensor, offsets: Any) -> Any:
+    """The shape of what there is for each ranking, of scores (..., n), or of flat ones with offsets (m + 1,)."""
+    return x.shape[:-1] if offsets is None else (offsets.shape[0] - 1,)
 
 
 def check_option(name: str, given: Any, leading: torch.Size) -> torch.Tensor | None:
@@ -160,4 +163,19 @@ def in_dtype(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 def is_transformed(upstream: torch.Tensor | None = None) -> bool:
     """Whether torch.func wraps tensors, or a gradient is a batch of them: no numbers can be read of either."""
-    return _TRANSFORMS_ARE_ACTIVE() or (upstream is not None and any(is_batch(upstream) for is_batch in _IS_BATCH))
+    return _TRANSFORMS_ARE_ACTIVE() or (upstream is not None and (_IS_BATCH(upstream) or _IS_OLD_BATCH(upstream)))
+
+
+def is_batched(tensor: torch.Tensor) -> bool:
+    """Whether vmap has another tensor for each of a batch, through whatever transforms."""
+    inside = torch._C._functorch
+    while inside.is_functorch_wrapped_tensor(tensor):
+        if inside.is_batchedtensor(tensor):
+            return True
+        tensor = inside.get_unwrapped(tensor)
+    return False
+
+
+def as_plain() -> Any:
+    """While tensors that no transform changes are read within transforms."""
+    return torch._C._DisableFuncTorch()

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from ..core.errors import NotDifferentiable
 
+NO_NUMBERS = (None, None, None)  # gradients for target, offsets and words
+
 
 def refuse_third(ctx: Any, *upstream: Any) -> Any:
     """NotDifferentiable."""
@@ -32,7 +34,7 @@ def if_given(given: Any, found: Any) -> tuple[Any, ...]:
 
 
 class _Seen(torch.autograd.Function):
-    """What all have in common: tensors, and words last."""
+    """What all have in common: tensors, and words last. beside: what is no number to move along, target and offsets."""
 
     generate_vmap_rule = True
 
@@ -44,17 +46,18 @@ class _Seen(torch.autograd.Function):
 
 
 class Transformed(_Seen):
-    """(x, alpha, k, target, words) -> the result."""
+    """(x, alpha, k, *beside, words) -> the result."""
 
     @staticmethod
-    def forward(x: Tensor, alpha: Any, k: Any, target: Any, words: str) -> Tensor:
-        made: Tensor = torch.ops.lapsum.forward(x, alpha, k, target, words)
+    def forward(*given: Any) -> Tensor:
+        made: Tensor = torch.ops.lapsum.forward(*given)
         return made
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
-        *given, target = ctx.saved_tensors
-        return *if_given(given, Back.apply(upstream, *given, target, ctx.words)), None, None
+        x, alpha, k, *beside = ctx.saved_tensors
+        given = (x, alpha, k)
+        return *if_given(given, Back.apply(upstream, *given, *beside, ctx.words)), *NO_NUMBERS
 
     @staticmethod
     def jvp(ctx: Any, to_x: Any, to_alpha: Any, to_k: Any, *_: Any) -> Any:
@@ -62,52 +65,53 @@ class Transformed(_Seen):
 
 
 class Back(_Seen):
-    """(upstream, x, alpha, k, target, words) -> the gradients for x, alpha and k, empty for what is no tensor."""
+    """(upstream, x, alpha, k, *beside, words) -> the gradients for x, alpha and k, empty for what is no tensor."""
 
     @staticmethod
-    def forward(upstream: Tensor, x: Tensor, alpha: Any, k: Any, target: Any, words: str) -> Any:
-        return torch.ops.lapsum.backward(upstream.contiguous(), x, alpha, k, target, words)
+    def forward(upstream: Tensor, *given: Any) -> Any:
+        return torch.ops.lapsum.backward(upstream.contiguous(), *given)
 
     @staticmethod
     def backward(ctx: Any, *towards: Any) -> Any:
-        upstream, *given, target = ctx.saved_tensors
-        moved, *found = second_along(if_given(given, towards), upstream, given, target, ctx.words)
-        return moved, *if_given(given, found), None, None
+        upstream, x, alpha, k, *beside = ctx.saved_tensors
+        given = (x, alpha, k)
+        moved, *found = second_along(if_given(given, towards), upstream, given, beside, ctx.words)
+        return moved, *if_given(given, found), *NO_NUMBERS
 
     @staticmethod
     def jvp(ctx: Any, to_upstream: Any, to_x: Any, to_alpha: Any, to_k: Any, *_: Any) -> Any:
-        upstream, *given, target = ctx.saved_tensors
-        return moved_gradients((to_upstream, to_x, to_alpha, to_k), upstream, given, target, ctx.words)
+        upstream, x, alpha, k, *beside = ctx.saved_tensors
+        return moved_gradients((to_upstream, to_x, to_alpha, to_k), upstream, (x, alpha, k), beside, ctx.words)
 
 
-def moved_gradients(towards: Any, upstream: Tensor, given: Any, target: Any, words: str) -> tuple[Tensor, ...]:
+def moved_gradients(towards: Any, upstream: Tensor, given: Any, beside: Any, words: str) -> tuple[Tensor, ...]:
     """How gradients move along upstream, x, alpha and k: along the latter three as Hessians are symmetric, along the
     first as they are.
     """
     to_upstream, *along = towards
     found = [torch.zeros_like(one) if one is not None else upstream.new_empty(0) for one in given]
     if any(one is not None for one in along):
-        found = list(second_along(along, upstream, given, target, words)[1:])
+        found = list(second_along(along, upstream, given, beside, words)[1:])
     if to_upstream is not None:
-        found = [a + b for a, b in zip(found, Back.apply(to_upstream, *given, target, words), strict=True)]
+        found = [a + b for a, b in zip(found, Back.apply(to_upstream, *given, *beside, words), strict=True)]
     return tuple(found)
 
 
 class Tangent(_Seen):
-    """(to_x, to_alpha, to_k, x, alpha, k, target, words) -> how the result moves."""
+    """(to_x, to_alpha, to_k, x, alpha, k, *beside, words) -> how the result moves."""
 
     @staticmethod
-    def forward(to_x: Any, to_alpha: Any, to_k: Any, x: Tensor, alpha: Any, k: Any, target: Any, words: str) -> Tensor:
-        moved: Tensor = torch.ops.lapsum.along(to_x, to_alpha, to_k, None, x, alpha, k, target, words)[0]
+    def forward(to_x: Any, to_alpha: Any, to_k: Any, *given: Any) -> Tensor:
+        moved: Tensor = torch.ops.lapsum.along(to_x, to_alpha, to_k, None, *given)[0]
         return moved
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
-        *towards, x, alpha, k, target = ctx.saved_tensors
-        given = (x, alpha, k)
-        first = Back.apply(upstream, *given, target, ctx.words)
-        _, *second = second_along(towards, upstream, given, target, ctx.words)
-        return *if_given(towards, first), *if_given(given, second), None, None
+        to_x, to_alpha, to_k, x, alpha, k, *beside = ctx.saved_tensors
+        towards, given = (to_x, to_alpha, to_k), (x, alpha, k)
+        first = Back.apply(upstream, *given, *beside, ctx.words)
+        _, *second = second_along(towards, upstream, given, beside, ctx.words)
+        return *if_given(towards, first), *if_given(given, second), *NO_NUMBERS
 
     @staticmethod
     def jvp(ctx: Any, *towards: Any) -> Any:
@@ -115,7 +119,7 @@ class Tangent(_Seen):
 
 
 class Second(_Seen):
-    """(to_x, to_alpha, to_k, upstream, x, alpha, k, target, words) -> how the result moves, and the gradients for x,
+    """(to_x, to_alpha, to_k, upstream, x, alpha, k, *beside, words) -> how the result moves, and the gradients for x,
     alpha and k of how its own do. It may be differentiated for the direction, in which it is linear, and no further.
     """
 
@@ -125,20 +129,20 @@ class Second(_Seen):
 
     @staticmethod
     def backward(ctx: Any, of_moved: Any, *of_found: Any) -> Any:
-        *towards, upstream, x, alpha, k, target = ctx.saved_tensors
-        given = (x, alpha, k)
-        first = Back.apply(of_moved, *given, target, ctx.words)
-        _, *second = second_along(if_given(given, of_found), upstream, given, target, ctx.words)
+        to_x, to_alpha, to_k, upstream, x, alpha, k, *beside = ctx.saved_tensors
+        towards, given = (to_x, to_alpha, to_k), (x, alpha, k)
+        first = Back.apply(of_moved, *given, *beside, ctx.words)
+        _, *second = second_along(if_given(given, of_found), upstream, given, beside, ctx.words)
         of_towards = tuple(a + b for a, b in zip(first, second, strict=True))
         rest = (None if one is None else torch.zeros_like(one) for one in (upstream, *given))  # which Last refuses
-        return *if_given(towards, of_towards), *rest, None, None
+        return *if_given(towards, of_towards), *rest, *NO_NUMBERS
 
     @staticmethod
     def jvp(ctx: Any, *towards: Any) -> Any:
-        *_, upstream, x, alpha, k, target = ctx.saved_tensors
+        upstream, x, alpha, k, *beside = ctx.saved_tensors[3:]
         if any(one is not None for one in towards[3:7]):
             return refuse_third(ctx)
-        return second_along(towards[:3], upstream, (x, alpha, k), target, ctx.words)
+        return second_along(towards[:3], upstream, (x, alpha, k), beside, ctx.words)
 
 
 class Last(torch.autograd.Function):
@@ -163,7 +167,7 @@ class Last(torch.autograd.Function):
         return refuse_third(ctx)
 
 
-def second_along(towards: Any, upstream: Any, given: Any, target: Any, words: str) -> Any:
+def second_along(towards: Any, upstream: Any, given: Any, beside: Any, words: str) -> Any:
     """Second, in a graph that ends there, but for the direction."""
     ends = (None if one is None else Last.apply(one) for one in (upstream, *given))
-    return Second.apply(*towards, *ends, target, words)
+    return Second.apply(*towards, *ends, *beside, words)

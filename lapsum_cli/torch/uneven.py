@@ -4,11 +4,13 @@
     a pair         (values, offsets), (N,) scores and (m + 1,) integers from 0 to N: results are flat
     a list         of tensors (n,): results are a list
 
-What goes with every score, a target or a mask, has the same form, or is flat, (N,).
+What goes with every score, a target or a mask, has the same form, or is flat, (N,). A compiler does not see the numbers
+of offsets: these are looked at when what it made runs.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,7 +20,7 @@ import torch
 from ..core.errors import DataError, DeviceError, OptionError
 from ..core.rankings import check_offsets
 from ..core.tensors import unreadable
-from .tensors import is_transformed
+from .tensors import as_plain, is_batched, is_transformed
 
 
 class Uneven(NamedTuple):
@@ -26,20 +28,22 @@ class Uneven(NamedTuple):
 
     given    what was given
     values   (N,) what each score has
-    offsets  (m + 1,) int64, in memory here
+    offsets  (m + 1,) int64, in memory here; a tensor of integers where a compiler is to see them
     read     how what is in this form is read; None for what is not
     like     flat values (N,) in this form
+    lengths  of a list: those of its tensors
     """
 
     given: Any
     values: torch.Tensor
-    offsets: np.ndarray
+    offsets: np.ndarray | torch.Tensor
     read: Callable[[Any, str], Uneven | None]
     like: Callable[[torch.Tensor], Any]
+    lengths: list[int] | None = None
 
     def beside(self, given: Any, name: str) -> torch.Tensor:
         """(N,) what goes with every score; DataError where it is neither in this form nor flat."""
-        if given is self.given:
+        if not torch.compiler.is_compiling() and given is self.given:
             return self.values
         if isinstance(given, torch.Tensor) and not given.is_nested:
             if given.shape == self.values.shape:
@@ -47,48 +51,54 @@ class Uneven(NamedTuple):
             got = f"the shape {tuple(given.shape)}"
         else:
             found = self.read(given, name)
-            if found is not None and np.array_equal(found.offsets, self.offsets):
+            if found is not None and self._is_cut_as(found):
                 return found.values
             got = "another form" if found is None else "other lengths"
         raise DataError(
             f"{name} must have the form and the lengths of x, or be flat, {tuple(self.values.shape)}, got {got}"
         )
 
+    def _is_cut_as(self, other: Uneven) -> bool:
+        if self.lengths is not None:
+            return self.lengths == other.lengths
+        if isinstance(self.offsets, np.ndarray):
+            return np.array_equal(self.offsets, other.offsets)
+        return self.offsets is other.offsets  # nobody sees their numbers
+
     def squares(self, flat: torch.Tensor) -> list[torch.Tensor]:
         """(n, n) for each ranking."""
         lengths = np.diff(self.offsets).tolist()
-        parts = torch.unsafe_split_with_sizes(flat, [n * n for n in lengths])
+        parts = _parts(flat, [n * n for n in lengths])
         return [part.view(n, n) for part, n in zip(parts, lengths, strict=True)]
 
 
 def uneven(x: Any) -> Uneven | None:
-    """The rankings where they are in one of these forms, None where they are not; OptionError where nobody is to see
-    their numbers.
-    """
+    """The rankings where they are in one of these forms, None where they are not."""
     if isinstance(x, torch.Tensor) and not x.is_nested:
         return None
-    if torch.compiler.is_compiling():
-        refuse_uneven(_is_any(x) or None, "torch.compile and torch.export")
-        return None
-    found = next(filter(None, (read(x, "x") for read in (_jagged, _pair, _listed))), None)
-    if is_transformed():
-        refuse_uneven(found, "transforms of torch.func")
-    return found
+    for read in (_jagged, _pair, _listed):
+        found = read(x, "x")
+        if found is not None:
+            return found
+    return None
 
 
-def _is_any(x: Any) -> bool:
-    return isinstance(x, list | tuple) or getattr(x, "is_nested", False)
-
-
-def refuse_uneven(given: Any, whom: str) -> None:
-    """OptionError where there are rankings of several lengths, through which somebody cannot see."""
-    if given is not None:
-        raise OptionError(f"{whom} do not see through rankings of several lengths; pad them with -inf, (m, n)")
+def refuse_compiled(form: Any, what: str) -> None:
+    """OptionError where a compiler is to see what cannot be told of offsets without their numbers."""
+    if form is not None and torch.compiler.is_compiling():
+        raise OptionError(
+            f"torch.compile and torch.export do not see through {what} of several lengths; "
+            "pad their rankings with -inf, (m, n)"
+        )
 
 
 def _jagged(given: Any, name: str) -> Uneven | None:
     if getattr(given, "layout", None) != torch.jagged:
         return None
+    if is_transformed():
+        raise OptionError(
+            f"{name} is nested, which transforms of torch.func do not see through; pass (x.values(), x.offsets())"
+        )
     if given.ndim != 2:
         raise DataError(f"{name} is nested with {given.ndim} axes; rankings have two, (m, j)")
     if given.lengths() is not None:
@@ -114,14 +124,26 @@ def _pair(given: Any, name: str) -> Uneven | None:
 
 
 def _read(given: Any, values: torch.Tensor, offsets: torch.Tensor, name: str, *how: Any) -> Uneven:
-    """Flat values with their offsets, which are copied: whoever passed them may change them before the way back."""
+    """Flat values with their offsets."""
+    if torch.compiler.is_compiling():
+        return Uneven(given, values, offsets, *how)
     if problem := unreadable(offsets):
         raise DataError(f"the offsets {problem}")
     if offsets.device != values.device:
         raise DeviceError(f"the offsets are on {offsets.device}, {name} is on {values.device}; pass both on one device")
-    here = offsets.detach().cpu().numpy().astype(np.int64)
-    check_offsets(here, len(values))
-    return Uneven(given, values, here, *how)
+    return Uneven(given, values, read_offsets(offsets, values), *how)
+
+
+def read_offsets(offsets: torch.Tensor, values: torch.Tensor) -> np.ndarray:
+    """(m + 1,) int64, a copy: whoever passed them may change them before the way back. DataError unless they are those
+    of flat values (N,); OptionError where vmap has other ones for each of a batch.
+    """
+    if is_transformed() and is_batched(offsets):
+        raise OptionError("vmap takes one set of offsets for all of a batch; pass them with in_dims=None")
+    with as_plain():
+        here = offsets.detach().cpu().numpy().astype(np.int64)
+    check_offsets(here, values.shape[0])
+    return here
 
 
 def _listed(given: Any, name: str) -> Uneven | None:
@@ -139,6 +161,17 @@ def _listed(given: Any, name: str) -> Uneven | None:
     lengths = [len(one) for one in given]
 
     def like(flat: torch.Tensor) -> list[torch.Tensor]:
-        return list(torch.unsafe_split_with_sizes(flat, lengths))  # views of one could not be changed in place
+        return list(_parts(flat, lengths))
 
-    return Uneven(given, torch.cat(list(given)), np.cumsum([0, *lengths]), _listed, like)
+    return Uneven(given, torch.cat(list(given)), _offsets_of(lengths, given[0].device), _listed, like, lengths)
+
+
+def _parts(flat: torch.Tensor, lengths: list[int]) -> tuple[torch.Tensor, ...]:
+    """Of so many numbers each. Views of one could not be changed in place, and vmap knows nothing else."""
+    return (torch.split if is_transformed() else torch.unsafe_split_with_sizes)(flat, lengths)
+
+
+def _offsets_of(lengths: list[int], device: torch.device) -> np.ndarray | torch.Tensor:
+    if torch.compiler.is_compiling():
+        return torch.tensor([0, *itertools.accumulate(lengths)], device=device)
+    return np.cumsum([0, *lengths])

@@ -318,5 +318,5 @@ def test_operators_are_what_pytorch_asks_of_them(name):
     x, alpha = scores(), torch.tensor([0.4, 1.3], requires_grad=True)
     options = {"loss": (("loss", "spearman"),)}.get(name, (("method", "lapsum"),))
     words = operators.words_of(name, operators.TENSOR, None, True, options)
-    given = (x, alpha, None, TARGET.double() if name == "loss" else None, words)
+    given = (x, alpha, None, TARGET.double() if name == "loss" else None, None, words)
     torch.library.opcheck(torch.ops.lapsum.forward.default, given)

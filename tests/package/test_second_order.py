@@ -191,6 +191,6 @@ def test_operators_are_what_pytorch_asks_of_them():
     x, alpha = scores(), torch.tensor([0.4, 1.3], dtype=torch.float64, requires_grad=True)
     words = operators.words_of("rank", operators.TENSOR, None, True, (("method", "lapsum"),))
     upstream, towards = (torch.linspace(-1, 1, 12, dtype=x.dtype).reshape(2, 6) for _ in range(2))
-    torch.library.opcheck(torch.ops.lapsum.backward.default, (upstream, x, alpha, None, None, words))
-    given = (towards, alpha.detach(), None, upstream, x.detach(), alpha.detach(), None, None, words)
+    torch.library.opcheck(torch.ops.lapsum.backward.default, (upstream, x, alpha, None, None, None, words))
+    given = (towards, alpha.detach(), None, upstream, x.detach(), alpha.detach(), None, None, None, words)
     torch.library.opcheck(torch.ops.lapsum.along.default, given)

@@ -240,8 +240,6 @@ REFUSED = [
         DataError,
         r"gaps between its rankings; pass it as .contiguous\(\)",
     ),
-    (lambda: torch.func.grad(lambda x: soft.soft_rank([x]).sum())(X), OptionError, "torch.func do not see through"),
-    (lambda: torch.vmap(lambda x: soft.soft_rank([x])[0])(X[None]), OptionError, r"pad them with -inf, \(m, n\)"),
 ]
 
 
@@ -251,33 +249,6 @@ def test_what_cannot_be_used_is_one_line(made, kind, words):
         made()
     assert isinstance(refused.value, kind)
     assert "\n" not in str(refused.value)
-
-
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
-def test_gradients_in_batches_are_refused():
-    x = scores()
-    made = soft.soft_rank((x, torch.tensor(OFFSETS)))
-    with pytest.raises(OptionError, match="batches of gradients do not see through"):
-        torch.autograd.grad(made, x, torch.eye(len(x), dtype=x.dtype), is_grads_batched=True)
-
-
-@pytest.mark.slow
-@in_every_form
-@pytest.mark.filterwarnings("ignore")  # of the compiler
-def test_compiled_code_breaks_around_them(form):
-    enter, leave = FORMS[form]
-    torch._dynamo.reset()
-    x = scores()
-    given = enter(x)
-
-    def function(given):
-        return leave(soft.soft_rank(given, alpha=0.5)) * 2
-
-    made = torch.compile(function, backend="aot_eager")(given)
-    assert torch.equal(made, function(given))
-    assert torch.equal(torch.autograd.grad(made.sum(), x)[0], torch.autograd.grad(function(enter(x)).sum(), x)[0])
-    with pytest.raises(torch._dynamo.exc.TorchDynamoException):
-        torch.compile(function, backend="eager", fullgraph=True)(given)
 
 
 def test_an_uneven_batch_costs_no_padding():
