@@ -262,7 +262,8 @@ class _OfTie(NamedTuple):
             return
         edges, work, outside = told.kept
         if not self.is_first:
-            work[[IN, ABOVE, BELOW]] += parts.held[0]
+            with np.errstate(over="ignore"):  # of equal edges, between which there is next to nothing
+                work[[IN, ABOVE, BELOW]] += parts.held[0]
             outside += parts.held[1]
         parts.held = work[[IN, ABOVE, BELOW]], outside
         if self.is_last:
