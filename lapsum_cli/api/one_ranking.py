@@ -19,7 +19,6 @@ from ..formats.files import Part
 from ..formats.sinks import Made, open_sink
 from ..formats.sources import Sources
 from ..operations import giant
-from ..operations.operation import POSITION
 from ..operations.warm import warm_in_parts
 from ..tables.layout import Layout
 from ..tables.long import Long
@@ -42,9 +41,7 @@ def is_one(source: Sources, layout: Layout) -> bool:
 
 def refuse(job: Job, source: Sources, table: Table) -> None:
     """OptionError where one ranking in several files cannot be computed by tasks."""
-    why = giant.refusal(job.operation, table.on.name)
-    if why is None and any(slot.per == POSITION for slot in job.operation.gives):
-        why = f"the rows of a {job.operation.name} are positions, and no file's"
+    why = giant.refusal(job.operation, table.on.name) or job.operation.needs_one_process
     if why is not None:
         raise OptionError(
             f"{source.inputs[0].name}: without a group all files are one ranking ({why}); name ⟨group⟩, or one file "

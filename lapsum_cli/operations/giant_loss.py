@@ -9,8 +9,10 @@ import numpy as np
 
 from ..core.errors import BadRanking
 from ..core.rankings import Array, Rankings, frozen
+from . import loss_called
 from .giant import LastPass, Ranking
 from .giant_parts import WIDE, Parts, Piece, ends, ends_of
+from .giant_places import OfEdges, Placed
 from .giant_scores import Weights, common_of, rate_of
 from .operation import GRADIENT
 
@@ -28,7 +30,7 @@ class _Moved(NamedTuple):
 
 def passes(operation: Any, ranking: Ranking) -> LastPass:
     """The passes of a loss, and its number; of a ranking without one all gradients are 0."""
-    whole = Parts(operation, ranking)
+    whole = _parts(operation, ranking)
     every = _levels(whole) if whole.is_defined() else []
     numbers = {"loss": sum(weight * parts.loss for parts, weight in every) if every else np.nan}
     moved: list[_Moved] = []
@@ -64,6 +66,13 @@ def passes(operation: Any, ranking: Ranking) -> LastPass:
         return {GRADIENT: out}
 
     return LastPass(look, give, numbers)
+
+
+def _parts(operation: Any, ranking: Ranking) -> Parts:
+    from ..kernels.losses.parts import InParts, InPlaces
+
+    of_kind = {InParts: Parts, InPlaces: Placed}
+    return of_kind[type(loss_called(operation.loss).in_parts)](operation, ranking)
 
 
 def _levels(whole: Parts) -> list[tuple[Parts, float]]:
@@ -174,8 +183,9 @@ class _OfTopK:
         return seen
 
 
-_WAYS: dict[str, Callable[[Parts, str], _Way]] = {
+_WAYS: dict[str, Callable[[Any, str], _Way]] = {
     "ranks": _OfRanks,
     "members": _OfTopK,
     "distances to the threshold": _OfTopK,
+    "distances to edges": OfEdges,
 }

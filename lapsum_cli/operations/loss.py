@@ -201,6 +201,14 @@ class Loss(LossChoices, Operation):
             return f"loss {self.label} needs all of it in memory"
         return None
 
+    @property
+    def needs_one_process(self) -> str | None:
+        from ..kernels.losses.parts import InPlaces
+
+        if isinstance(loss_called(self.loss).in_parts, InPlaces):
+            return f"loss {self.label} has numbers for every place, which are no file's"
+        return None
+
     def passes(self, ranking: Giant) -> dict[str, LastPass]:
         import numpy as np
 

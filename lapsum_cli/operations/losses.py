@@ -127,6 +127,10 @@ class Losses(Operation):
     def needs_memory(self) -> str | None:
         return next((part.needs_memory for part in self.several if part.needs_memory), None)
 
+    @property
+    def needs_one_process(self) -> str | None:
+        return next((part.needs_one_process for part in self.several if part.needs_one_process), None)
+
     def passes(self, ranking: Giant) -> dict[str, LastPass]:
         found = {}
         for part in self.several:

@@ -220,6 +220,13 @@ class Operation:
         """Why a ranking that no memory holds cannot be computed; None where `passes` can."""
         return f"{self.name} needs all of it in memory"
 
+    @property
+    def needs_one_process(self) -> str | None:
+        """Why the passes of one in many files cannot be tasks, of a file or of some bands each; None where they can."""
+        if any(slot.per == POSITION for slot in self.gives):
+            return f"the rows of a {self.name} are positions, and no file's"
+        return None
+
     def passes(self, ranking: Giant) -> dict[str, LastPass]:
         """All passes over one that no memory holds but the last: what makes results, for each k that was asked for, by
         its name.

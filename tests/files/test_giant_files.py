@@ -27,6 +27,8 @@ OPERATIONS = {
     "a loss": ("loss", "spearman", "--target", "pull"),
     "a loss with a gradient": ("loss", "topk", "--k", "10%", "--target", "grade", "--gradient", "--grad-alpha"),
     "losses with gradients": ("loss", "ndcg,recall", "--k", "1000", "--target", "grade", "--gradient", "--ascending"),
+    "a loss of places": ("loss", "permutation", "--target", "pull", "--gradient", "--grad-alpha", "--alpha", "0.1"),
+    "places of a few grades": ("loss", "permutation", "--target", "grade", "--gradient", "--ascending"),
     "the mean of a loss": ("loss", "ndcg", "--target", "grade", "--reduction", "mean"),
     "its gradient": ("loss", "ndcg", "--target", "grade", "--reduction", "mean", "--gradient"),
     "a mean by weight": ("loss", "ndcg,spearman", "--target", "grade", "--reduction", "mean", "--weight", "qid"),
@@ -188,7 +190,7 @@ def test_a_giant_whose_rows_are_brought_together(queries, tmp_path):
 REFUSED = {
     "hard ranks": (("rank", "--hard"), 2, "(--hard, --order and --only-top need all of it in memory)"),
     "another method": (("topk", "--k", "3", "--method", "sparse"), 2, "(topk by sparse needs all of it in memory)"),
-    "another loss": (("loss", "permutation", "--target", "pull"), 2, "(loss permutation needs all of it in memory)"),
+    "another loss": (("loss", "ranknet", "--target", "pull"), 2, "(loss ranknet needs all of it in memory)"),
     "several of which one is": (
         ("loss", "topk,listnet", "--k", "3", "--target", "pull"),
         2,

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lapsum_cli.core import reference
 from lapsum_cli.core.errors import BadRanking
 from lapsum_cli.core.quantities import Alpha, K, Q
 from lapsum_cli.core.rankings import Rankings
@@ -43,6 +44,7 @@ LOSSES = {
     "spearman": (None,),
     "graded-topk": (None,),
     "ndcg": (None, K(7.0), K(40.0, True), K(1e9)),
+    "permutation": (None,),
 }
 sizes = st.sampled_from([1, 7, 100, 1024])
 held = st.sampled_from([3, 20, 100, 4000])
@@ -157,6 +159,39 @@ def test_losses_of_pieces(x, loss, size, held):
     agree(loss, x, size, held)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("held", [1, 4, 50])
+def test_places_of_pieces_are_those_of_the_definition(shape, target, held):
+    """Ties of targets are larger than what is held, or lie within it; equal scores lie at one edge of all."""
+    rng = np.random.default_rng(4)
+    scores, y = SHAPES[shape](rng, 60), TARGETS[target](rng, 60)
+    x = Rankings(scores, np.array([0, 60]), {"target": y})
+    of_loss = losses_of("permutation", alpha=Alpha(0.3))
+    [found] = compute(of_loss, OfArray(x, 11, held), CPU).values.values()
+    if np.ptp(y) == 0:
+        assert np.isnan(found[0])
+        return
+    if reference.permutation(scores, 0.3).min() > 1e-12:  # below which the definition has few digits, or none
+        assert found[0] == pytest.approx(reference.permutation_loss(scores, y, 0.3), rel=1e-9)
+    agree(losses_of("permutation", alpha=Alpha(0.3), gradient=True, grad_alpha=True), x, 11, held)
+
+
+@pytest.mark.parametrize("held", [2, 30])
+@pytest.mark.parametrize("least", [10, 11, 25])
+def test_infinite_scores_have_places_of_their_own(least, held):
+    """Of 25 that are at their end, the first of which have one target, with which that of finite ones may be tied."""
+    rng = np.random.default_rng(5)
+    scores, y = rng.standard_normal(60), rng.integers(0, 3, 60).astype(float)
+    scores[:25], y[:25] = np.inf, np.where(np.arange(25) < least, 9.0, 8.0)
+    moved = rng.permutation(60)
+    for target in (y, np.where(y == 8.0, 2.0, y)):
+        x = Rankings(scores[moved], np.array([0, 60]), {"target": target[moved]})
+        [found] = compute(losses_of("permutation", alpha=Alpha(0.3)), OfArray(x, 11, held), CPU).values.values()
+        assert np.isfinite(found[0]) == (target is y or least == 25)
+        agree(losses_of("permutation", alpha=Alpha(0.3), gradient=True, grad_alpha=True), x, 11, held)
+
+
 def test_targets_that_are_no_gains_are_refused_in_pieces():
     x = Rankings(np.arange(10.0), np.array([0, 10]), {"target": np.arange(10.0) - 1})
     with pytest.raises(BadRanking, match="ndcg needs targets of 0 or more, got -1"):
@@ -202,7 +237,7 @@ def test_what_needs_all_of_it_says_so():
         (replace(topk, method="sparse"), "sparse"),
         (operation_called("permute")(), "permute"),
         (operation_called("quantile")(qs=(Q(0.5),), method="hard"), "quantile by hard"),
-        (losses_of("permutation"), "loss permutation"),
+        (losses_of("ranknet"), "loss ranknet"),
         (losses_of("ndcg,topk,listnet", (K(3.0),)), "loss listnet"),
     ):
         assert word in giant.refusal(operation, "cpu")

@@ -204,6 +204,10 @@ def test_what_cannot_be_is_one_line(tmp_path):
     ):
         with pytest.raises(OptionError, match=rf"all files are one ranking \({why}\)"):
             run_file(operation, inputs, f"{tmp_path}/out/", group=[], score="score")
+    why = "loss permutation has numbers for every place, which are no file's"
+    for losses in ("permutation", "spearman,permutation"):
+        with pytest.raises(OptionError, match=rf"all files are one ranking \({why}\)"):
+            run_file("loss", inputs, f"{tmp_path}/out/", group=[], score="score", loss=losses, target="label")
     changing = table().append_column("alpha", pa.array(np.where(np.arange(87) < 20, 0.1, 0.2)))
     with pytest.raises(DataError, match=r"p000\.parquet, row 1: alpha changes within it, from 0\.1 to 0\.2"):
         run_file(

@@ -1,5 +1,5 @@
 """Soft sort of one long ranking of which only parts are at hand (bands.py), a band after the other, best first; and its
-gradient.
+gradient. Likewise the edges between positions, where the soft count meets 1, 2, ... instead of 1/2, 3/2, ...
 
 The soft count at a cut says how many targets lie above it. So each band has targets of its own, and finds where the
 soft count meets them as any part of a ranking does (inversion.py). What their gradients put down at the scores on
@@ -25,6 +25,8 @@ from .rank_parts import OfCuts, Ranked
 from .sort import HUGE, MOST
 from .sweeps import approach, blocks_of
 
+SORTED, EDGES = (0.5, 0), (1.0, 1)  # the first target, and how many fewer there are than finite scores
+
 
 def sort_bands(work: Work, bands: Bands, alpha, descending) -> Iterator[np.ndarray]:
     """The soft-sorted scores, best first, in arrays of at most `work.room`."""
@@ -33,31 +35,49 @@ def sort_bands(work: Work, bands: Bands, alpha, descending) -> Iterator[np.ndarr
     def of_targets(which):
         band, targets = which
         out = np.empty(len(targets), work.dtype)
-        _of_band(bands, band, alpha, workspace).meet(targets, None, np.empty((2, 0)), out)
+        _of_band(bands, band, alpha, workspace).meet(SORTED, targets, None, np.empty((2, 0)), out)
         return sign * out
 
     yield from _same(sign * np.inf, int(bands.at[-1]), work)
-    tasks = [(band, some) for band, targets in _targets(work, bands) for some in _in_turn(targets, work.room)]
-    yield from work.over(of_targets, tasks)
+    yield from work.over(of_targets, _tasks(work, bands, SORTED))
     yield from _same(-sign * np.inf, int(bands.at[0]), work)
 
 
+def edges_of_bands(work: Work, bands: Bands, alpha, descending) -> Iterator[tuple[int, np.ndarray]]:
+    """The ends of the positions of finite scores but the last, in order: from a position on at most `work.room`, a
+    score next to each and the step from there (2, ..).
+    """
+    sign, best, workspace = 1.0 if descending else -1.0, int(bands.at[-1]), parallel.Workspace()
+
+    def of_targets(which):
+        band, targets = which
+        found = np.empty((2, len(targets)))
+        _of_band(bands, band, alpha, workspace).meet(EDGES, targets, None, found, np.empty(0))
+        return best + targets.start, sign * found
+
+    return work.over(of_targets, _tasks(work, bands, EDGES))
+
+
 def sort_gradient(
-    work: Work, bands: Bands, alpha, upstream: Callable[[int, int], np.ndarray], descending
-) -> tuple[Ranked, float]:
-    """The gradient for the scores, in their dtype and in the stead of ranks that wait to be taken; and that for alpha.
+    work: Work, bands: Bands, alpha, upstream: Callable[[int, int], np.ndarray], descending, which=SORTED, dtype=None
+) -> tuple[Ranked, float, float]:
+    """The gradient for the scores, in their dtype or another and in the stead of ranks that wait to be taken. And the
+    sums of upstream times result, and of gradient times score, both told from the middle cut: what is more in the
+    first, over alpha, is the gradient for alpha.
 
     upstream  (first, count) -> the gradient of a loss with respect to so many results, of these positions
+    which     SORTED or EDGES: what the results are
     """
     m, workspace, rate = len(bands.cuts), parallel.Workspace(), min(1.0 / alpha, LARGEST_RATE)
-    targets, best, dtype, room = dict(_targets(work, bands)), int(bands.at[-1]), work.dtype, work.room
+    targets, best, room = dict(_targets(work, bands, which)), int(bands.at[-1]), work.room
+    dtype = work.dtype if dtype is None else dtype
 
     def put_down(band, middle=0.0, unit=1.0):
         part, total = _of_band(bands, band, alpha, workspace, with_places=True), 0.0
         moved, more = np.zeros((2, len(part.y))), np.empty((2, len(part.y)))
         for some in _in_turn(targets[band], room):
             v, found = upstream(best + some.start, len(some)), np.empty((2, len(some)))
-            part.meet(some, v, found, np.empty(0), more)
+            part.meet(which, some, v, found, np.empty(0), more)
             moved += more
             total += float((v * (found[0] * unit - middle + found[1] * unit)).sum())
         return part, moved, total
@@ -72,7 +92,7 @@ def sort_gradient(
         downs[band - 1], ups[band], largest = down, up, max(largest, end)
     _merge(bands.cuts.astype(np.float64).tolist(), rate, downs, ups)
     of_cuts, unit = downs + ups, HUGE if largest > MOST else 1.0
-    middle = unit * float(bands.cuts[m // 2]) if np.isfinite(bands.cuts[m // 2]) else 0.0
+    middle = unit * middle_of(bands)
 
     def swept(band):
         part, moved, total = put_down(band, middle, unit)
@@ -83,17 +103,23 @@ def sort_gradient(
         sweep_out(part.y, rate, moved, buffers_of(workspace)[0][0])
         here = slice(part.begin, part.begin + len(part.places))
         slopes = moved[0, here]
-        total -= float((slopes * (part.y[here].astype(np.float64) * unit - middle)).sum())
+        along = float((slopes * (part.y[here].astype(np.float64) * unit - middle)).sum())
         out = np.empty(len(slopes), dtype)
         out[part.places] = slopes
-        return total, [out]
+        return np.array([total, along]), [out]
 
     gradient, finite = work.store(m, dtype, bands.scores), np.isfinite(bands.cuts)
-    total = -float((bands.at * of_cuts * (np.where(finite, bands.cuts, 0.0) * unit - middle))[finite].sum())
-    total += sum(work.kept(swept, every, [gradient]))
+    of_all = np.array([0.0, (bands.at * of_cuts * (np.where(finite, bands.cuts, 0.0) * unit - middle))[finite].sum()])
+    of_all = sum(work.kept(swept, every, [gradient]), of_all)
     of_cuts[~finite] = 0.0
-    to_alpha = (total if descending else -total) / alpha / unit
-    return Ranked(bands, OfCuts(of_cuts, np.empty((4, 0))), 0.0, gradient, None, 0.0), to_alpha
+    of_results, of_scores = ((of_all if descending else -of_all) / unit).tolist()
+    return Ranked(bands, OfCuts(of_cuts, np.empty((4, 0))), 0.0, gradient, None, 0.0), of_results, of_scores
+
+
+def middle_of(bands: Bands) -> float:
+    """A cut in the middle of the scores, times the sign with which the largest is best; 0 where there is none."""
+    middle = float(bands.cuts[len(bands.cuts) // 2])
+    return middle if np.isfinite(middle) else 0.0
 
 
 def _same(value, count, work):
@@ -107,12 +133,18 @@ def _in_turn(targets: range, room: int) -> list[range]:
     return [targets[at : at + room] for at in range(0, len(targets), room)]
 
 
-def _targets(work: Work, bands: Bands) -> Iterator[tuple[int, range]]:
+def _tasks(work: Work, bands: Bands, which) -> list[tuple[int, range]]:
+    """Bands with some of their targets each."""
+    return [(band, some) for band, targets in _targets(work, bands, which) for some in _in_turn(targets, work.room)]
+
+
+def _targets(work: Work, bands: Bands, which) -> Iterator[tuple[int, range]]:
     """Every band, the best first, and its targets, as sort.py has those of a part; rounding may not make them fall."""
-    count = int(work.length - bands.at[~np.isfinite(bands.cuts)].sum())
+    target, less = which
+    count = max(0, int(work.length - bands.at[~np.isfinite(bands.cuts)].sum()) - less)
     better = bands.above - bands.at[-1]  # of the finite scores
     soft = better + 0.5 * (bands.at + bands.downs[0] - bands.ups[0])
-    first = np.floor(np.clip(soft + 0.5, 0, count)).astype(np.int64)
+    first = np.floor(np.clip(soft + (1.0 - target), 0, count)).astype(np.int64)
     first[-1] = 0
     first = np.maximum.accumulate(first[::-1])[::-1]
     for band in range(len(bands.cuts) - 1, 0, -1):
@@ -138,9 +170,9 @@ class _Part(NamedTuple):
     outside: np.ndarray
     buffers: Any
 
-    def meet(self, targets: range, v, found, out, moved=None) -> None:
+    def meet(self, which, targets: range, v, found, out, moved=None) -> None:
         """As `invert`, of these targets."""
-        first = 0.5 + targets.start - (self.over - self.begin)
+        first = which[0] + targets.start - (self.over - self.begin)
         given = (self.ahead, self.outside, *self.buffers, found, moved, out)
         end = len(self.y) - self.has_below
         invert(self.y, self.begin, end, self.alpha, True, (first, 0, len(targets)), v, *given)

@@ -45,6 +45,17 @@ class InParts(NamedTuple):
     loss: Callable[..., float]
 
 
+class InPlaces(NamedTuple):
+    """The same for a loss of items at the places of their targets, as permutation_parts.py has it: sums over some
+    places, or over some places and items of a tie.
+    """
+
+    of_places: Callable[..., float]
+    sums_of_tie: Callable[..., tuple[float, float, float]]
+    of_tie: Callable[..., tuple[float, int, int]]
+    edges_of_tie: Callable[..., None]
+
+
 class Second(NamedTuple):
     """What is known of the second derivatives of a loss, of z = scores / alpha, larger being better (second.py).
 
@@ -72,7 +83,8 @@ class Loss(NamedTuple):
     stages        how many rankings, one after the other, are of the same items and have one loss: the loop sees them as
                   one ranking, and numbers of rankings for each
     card_bytes    per score on a card, the scores and the results left out; measured by the tests of a card
-    in_parts      what its loop consists of, where it needs no more of a ranking than sums over it; else None
+    in_parts      what its loop consists of, where it needs no more of a ranking than sums over it, or over some of its
+                  places; else None
     second        its second derivatives; None where these are not known
     """
 
@@ -86,7 +98,7 @@ class Loss(NamedTuple):
     levels: Callable[[Array, np.ndarray], Iterable[np.ndarray]] | None = None
     stages: int = 1
     card_bytes: int = 240
-    in_parts: InParts | None = None
+    in_parts: InParts | InPlaces | None = None
     second: Second | None = None
 
 

@@ -143,8 +143,9 @@ def sort(operation: Any, ranking: Ranking) -> LastPass:
     work, bands = scores.bands(rate_of(ranking.alpha), more=_BYTES_MOVED if operation.gradient else 0)
     if operation.gradient:
         pulls = _by_position(ranking)
-        moved, to_alpha = sort_parts.sort_gradient(work, bands, ranking.alpha, pulls.take, operation.descending)
-        numbers = {"grad_alpha": to_alpha} if operation.grad_alpha else {}
+        given = work, bands, ranking.alpha, pulls.take, operation.descending
+        moved, of_results, of_scores = sort_parts.sort_gradient(*given)
+        numbers = {"grad_alpha": (of_results - of_scores) / ranking.alpha} if operation.grad_alpha else {}
         pulls.close()
     coming = sort_parts.sort_bands(work, bands, ranking.alpha, operation.descending)
     rest = [np.empty(0, ranking.dtype)]
