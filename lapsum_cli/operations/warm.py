@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from typing import Any, cast
 
 from ..core.device import Device
+from ..core.errors import NotDifferentiable
 from ..core.quantities import Alpha, K, Q
 from . import LOSSES, METHODS, OPERATIONS, giant, method_called, operation_called
 from .loss import Loss
-from .operation import ByMethod, Operation
+from .operation import ByMethod, Derivatives, Operation
 from .placed import places
 from .rank import Rank
 from .stages import STAGE
@@ -101,11 +103,26 @@ def compile_all(dtype: str, cpu: Any, in_parts: Any) -> None:
         operation.run_once(_rankings(dtype, operation, 5), in_parts)
         if giant.refusal(operation, cpu.name) is None:
             warm_in_parts(operation, dtype, cpu)
+        _run_second(operation, cpu)
     warm_places(dtype)
     places(_rankings(dtype, Rank(), 40, 600, 5000), 1)
     robust = Rank(Alpha(1.0, "mad"))
     robust.run_once(_rankings(dtype, robust, 40, 600, 5000), cpu)
     Rank(Alpha(1.0)).run_once(_rankings(dtype, Rank(), 1 << 20), cpu)  # which several threads sort
+
+
+def _run_second(operation: Operation, cpu: Any) -> None:
+    """Its second derivatives, where it has some, which are computed in float64."""
+    import numpy as np
+
+    from .along import derivatives, diagonal
+
+    rankings = _rankings("float64", operation, 1, 2, 40)
+    upstream = np.ones(len(rankings) if isinstance(operation, Loss) else len(rankings.values))
+    with contextlib.suppress(NotDifferentiable):
+        derivatives(operation, rankings, upstream, Derivatives(rankings.values, None), cpu)
+        if isinstance(operation, Loss):
+            diagonal(operation, rankings, upstream, cpu)
 
 
 def _is_linear(operation: Operation) -> bool:
