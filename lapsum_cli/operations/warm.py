@@ -10,7 +10,7 @@ from typing import Any, cast
 from ..core.device import Device
 from ..core.errors import NotDifferentiable
 from ..core.quantities import Alpha, K, Q
-from . import LOSSES, METHODS, OPERATIONS, giant, method_called, operation_called
+from . import LOSSES, METHODS, OPERATIONS, giant, loss_called, method_called, operation_called
 from .loss import Loss
 from .operation import ByMethod, Derivatives, Operation
 from .placed import places
@@ -117,12 +117,18 @@ def _run_second(operation: Operation, cpu: Any) -> None:
 
     from .along import derivatives, diagonal
 
+    if not (loss_called(operation.loss).second if isinstance(operation, Loss) else _way_along(operation)):
+        return
     rankings = _rankings("float64", operation, 1, 2, 40)
     upstream = np.ones(len(rankings) if isinstance(operation, Loss) else len(rankings.values))
-    with contextlib.suppress(NotDifferentiable):
-        derivatives(operation, rankings, upstream, Derivatives(rankings.values, None), cpu)
-        if isinstance(operation, Loss):
+    derivatives(operation, rankings, upstream, Derivatives(rankings.values, None), cpu)
+    if isinstance(operation, Loss):
+        with contextlib.suppress(NotDifferentiable):  # of a diagonal alone
             diagonal(operation, rankings, upstream, cpu)
+
+
+def _way_along(operation: Operation) -> Any:
+    return operation.way.along if isinstance(operation, ByMethod) else None
 
 
 def _is_linear(operation: Operation) -> bool:
