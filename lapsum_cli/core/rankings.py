@@ -19,6 +19,11 @@ _FEW = 1 << 12  # numbers, of which a copy costs nothing
 _NAMES = {"f": "float32", "d": "float64"}
 
 
+def sums_of(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """(m,) the sum of the values (N,) of each ranking, 0 of one without any: reduceat gives the next value there."""
+    return np.where(np.diff(offsets) > 0, np.add.reduceat(np.append(values, 0.0), offsets[:-1]), 0.0)
+
+
 def is_fixed(array: np.ndarray) -> bool:
     """Whether an array has memory of its own and is read-only: nobody writes to it."""
     return array.flags.owndata and not array.flags.writeable

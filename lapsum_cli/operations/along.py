@@ -119,9 +119,9 @@ class _Way:
 
     def sums(self, values: Array) -> Array:
         """Sums (m,) of values (N,)."""
-        import numpy as np
+        from ..core.rankings import sums_of
 
-        return np.where(self.lengths > 0, np.add.reduceat(np.append(values, 0.0), self.offsets[:-1]), 0.0)
+        return sums_of(values, self.offsets)
 
     def pulled(self, upstream: Array | None) -> Array | None:
         """The upstream gradient as of scores of which larger is better."""

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from ...core.rankings import sums_of
 from ..jit import uncounted
 from ..scalars.team import join, mine, team_sums
 from .parts import InParts, Loss, Round
@@ -116,8 +117,7 @@ def _each(rankings, numbers):
 
 def _mean(rankings, values):
     """Of the values of each ranking, which have some."""
-    sums = np.add.reduceat(np.append(values, 0.0), rankings.offsets[:-1])
-    return np.where(rankings.lengths > 0, sums / np.maximum(rankings.lengths, 1), 0.0)
+    return sums_of(values, rankings.offsets) / np.maximum(rankings.lengths, 1)
 
 
 LOSS = Loss(

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ...core.rankings import Array, Rankings
-from .softness import Choice, evenly, matched, steps, sums, undecided
+from ...core.rankings import Array, Rankings, sums_of
+from .softness import Choice, evenly, matched, steps, undecided
 
 MOST = 1_000_000  # scores
 OF_NOISE = 24  # rankings whose gradients are compared with those of a smoothed metric
@@ -96,7 +96,7 @@ def _metric(rankings: Rankings, target: Array | None) -> Array:
     """What is to be in the top: the target's gains over their sum, or without one random numbers."""
     if target is None:
         return np.random.default_rng(SEED).standard_normal(int(rankings.offsets[-1]))
-    totals = sums(target, rankings.offsets)
+    totals = sums_of(target, rankings.offsets)
     return target / np.repeat(np.where(totals > 0, totals, 1.0), rankings.lengths)
 
 
@@ -111,7 +111,7 @@ def _look(
     members, forward, held = _timed(lambda: choice.topk(rankings, k))
     gradient, backward, more = _timed(lambda: choice.topk_vjp(rankings, k, upstream))
     few, weights, truth = noise
-    totals = sums(members, rankings.offsets)
+    totals = sums_of(members, rankings.offsets)
     return Look(
         choice,
         float(np.median(totals)),
@@ -145,19 +145,19 @@ def _reached(gradient: Array, offsets: np.ndarray) -> float:
     size = np.append(np.abs(gradient), 0.0)
     largest = np.where(np.diff(offsets) > 0, np.maximum.reduceat(size, offsets[:-1]), 0.0)
     reached = (size[:-1] > REACHED * np.repeat(largest, np.diff(offsets))).astype(float)
-    return float(np.median(sums(reached, offsets)))
+    return float(np.median(sums_of(reached, offsets)))
 
 
 def _size(gradient: Array, rankings: Rankings) -> float:
     deviations = np.array([rankings[r].std() if len(rankings[r]) else 0.0 for r in range(len(rankings))])
-    return float(np.median(sums(np.abs(gradient), rankings.offsets) * deviations))
+    return float(np.median(sums_of(np.abs(gradient), rankings.offsets) * deviations))
 
 
 def _cosine(a: Array, b: Array, offsets: np.ndarray) -> float:
     """Of the median ranking that has both."""
-    sizes = np.sqrt(sums(a.astype(float) ** 2, offsets) * sums(b.astype(float) ** 2, offsets))
+    sizes = np.sqrt(sums_of(a.astype(float) ** 2, offsets) * sums_of(b.astype(float) ** 2, offsets))
     known = sizes > 0
-    return float(np.median(sums(a * b, offsets)[known] / sizes[known])) if known.any() else 0.0
+    return float(np.median(sums_of(a * b, offsets)[known] / sizes[known])) if known.any() else 0.0
 
 
 def _by_place(members: Array, rankings: Rankings, k: float) -> list[float]:

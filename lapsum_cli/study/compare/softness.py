@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...api import functions
-from ...core.rankings import Array, Rankings
+from ...core.rankings import Array, Rankings, sums_of
 from ...operations import METHODS, method_called
 from ...operations.topk import TopK
 
@@ -69,12 +69,7 @@ def steps(method: str, rankings: Rankings, k: float) -> float:
 
 def undecided(members: Array, offsets: np.ndarray) -> float:
     """Of the median ranking."""
-    return float(np.median(sums(4 * members * (1 - members), offsets)))
-
-
-def sums(values: Array, offsets: np.ndarray) -> Array:
-    """(m,) of each ranking."""
-    return np.where(np.diff(offsets) > 0, np.add.reduceat(np.append(values, 0.0), offsets[:-1]), 0.0)
+    return float(np.median(sums_of(4 * members * (1 - members), offsets)))
 
 
 def evenly(rankings: Rankings, count: int) -> Rankings:
