@@ -7,10 +7,10 @@ An engine is a name and a module with
                                                 pickled, and all that a worker needs
     DIVIDES = True                              where these are of this machine: a job's memory and threads are divided
                                                 among them
-    kept()                                      where workers of one run can wait for another: a context manager
-    opened(address, device) -> what has these   where it is elsewhere, or begins and ends: a context manager, and with
-                                                `device`, which workers compute on, and where it does not divide
+    ELSEWHERE = True                            where they may be at an address; then `device` of what is opened tells
+                                                which they compute on, and where it does not divide
                                                 share(memory, threads) -> (workers by default, memory, threads of each)
+    opened(address, device) -> what has these   where it begins and ends: a context manager
 
 A new engine is its file and its line.
 """
@@ -43,7 +43,7 @@ def engine_called(name: str, workers: int | None = None, address: str | None = N
         raise OptionError(
             f"⟨workers⟩ are those of ⟨engine=processes⟩ or ⟨engine=ray⟩, and this is {name}; pass ⟨threads⟩"
         )
-    if address is not None and not hasattr(engine, "opened"):
+    if address is not None and not getattr(engine, "ELSEWHERE", False):
         raise OptionError(f"⟨ray_address⟩ is that of ⟨engine=ray⟩, and this is {name}")
     return engine
 
@@ -51,11 +51,8 @@ def engine_called(name: str, workers: int | None = None, address: str | None = N
 @contextlib.contextmanager
 def opened(engine: ModuleType, address: str | None, device: str) -> Iterator[Any]:
     """An engine for a run, which computes on this device."""
-    kept = getattr(engine, "kept", contextlib.nullcontext)
-    with (
-        kept(),
-        engine.opened(address, device) if hasattr(engine, "opened") else contextlib.nullcontext(engine) as found,
-    ):
+    begin = getattr(engine, "opened", lambda *given: contextlib.nullcontext(engine))
+    with begin(address, device) as found:
         yield found
 
 

@@ -24,51 +24,56 @@ from ..core.errors import IOFailed
 SENDS = DIVIDES = True
 TRIES = 3  # of a shard whose workers are killed
 _PATIENCE = 5.0  # seconds for a worker that was told to end
-_idle: list[_Worker] | None = None  # those that wait for another task; None where none are to
-
-
-def run(task: Callable[[Any], Any], shards: Sequence[Any], workers: int = 1) -> Iterator[Any]:
-    """What task(shard) gives, for every shard, as they are finished; an error of a shard ends all.
-
-    A single shard is computed in this process. Within `kept` workers are those of the run before, as one takes a second
-    to start. IOFailed where workers of a shard were killed, TRIES times.
-    """
-    if len(shards) <= 1:
-        yield from map(task, shards)
-        return
-    waiting = [(shard, 1) for shard in reversed(shards)]
-    pool = _Pool(pickle.dumps(task))
-    with unfinished.undone_by(pool.stop), contextlib.closing(pool):
-        for _ in range(min(workers, len(shards))):
-            pool.start(*waiting.pop())
-        while pool.busy:
-            for worker in pool.ready():
-                found = worker.result()
-                if found is None:
-                    again = pool.killed(worker)
-                    pool.start(*again)
-                    continue
-                is_done, value = found
-                if not is_done:
-                    raise value
-                yield value
-                if waiting:
-                    worker.send(pool.task, *waiting.pop())
-                else:
-                    pool.end(worker)
 
 
 @contextlib.contextmanager
-def kept() -> Iterator[None]:
-    """Until this ends workers that have finished wait for the next run."""
-    global _idle
-    before, _idle = _idle, []
-    try:
-        yield
-    finally:
-        ended, _idle = _idle, before
-        for worker in ended:
-            worker.end()
+def opened(address: str | None, device: str) -> Iterator[Processes]:
+    """Workers for the runs of one job: they end with it."""
+    with contextlib.closing(Processes()) as engine:
+        yield engine
+
+
+class Processes:
+    """Workers that have finished wait here for the next run, as one takes a second to start."""
+
+    SENDS, DIVIDES = SENDS, DIVIDES
+
+    def __init__(self) -> None:
+        self.idle: list[_Worker] = []
+
+    def run(self, task: Callable[[Any], Any], shards: Sequence[Any], workers: int = 1) -> Iterator[Any]:
+        """What task(shard) gives, for every shard, as they are finished; an error of a shard ends all.
+
+        A single shard is computed in this process. IOFailed where workers of a shard were killed, TRIES times.
+        """
+        if len(shards) <= 1:
+            yield from map(task, shards)
+            return
+        waiting = [(shard, 1) for shard in reversed(shards)]
+        pool = _Pool(pickle.dumps(task), self.idle)
+        with unfinished.undone_by(pool.stop), contextlib.closing(pool):
+            for _ in range(min(workers, len(shards))):
+                pool.start(*waiting.pop())
+            while pool.busy:
+                for worker in pool.ready():
+                    found = worker.result()
+                    if found is None:
+                        again = pool.killed(worker)
+                        pool.start(*again)
+                        continue
+                    is_done, value = found
+                    if not is_done:
+                        raise value
+                    yield value
+                    if waiting:
+                        worker.send(pool.task, *waiting.pop())
+                    else:
+                        pool.end(worker)
+
+    def close(self) -> None:
+        """They end."""
+        while self.idle:
+            self.idle.pop().end()
 
 
 @contextlib.contextmanager
@@ -117,27 +122,26 @@ class _Worker:
         return found
 
 
-def _waiting() -> _Worker | None:
-    """A worker that waits, and has not been killed meanwhile."""
-    while _idle:
-        worker = _idle.pop()
-        if worker.process.is_alive():
-            return worker
-        worker.end()
-    return None
-
-
 class _Pool:
-    """The workers that compute."""
+    """The workers that compute, and those that wait."""
 
-    def __init__(self, task: bytes):
-        self.task = task
+    def __init__(self, task: bytes, idle: list[_Worker]):
+        self.task, self.idle = task, idle
         self.busy: list[_Worker] = []
+
+    def _waiting(self) -> _Worker | None:
+        """A worker that waits, and has not been killed meanwhile."""
+        while self.idle:
+            worker = self.idle.pop()
+            if worker.process.is_alive():
+                return worker
+            worker.end()
+        return None
 
     def start(self, shard: Any, tries: int) -> None:
         """A worker more, for this shard."""
         with unfinished.lock:
-            worker = _waiting() or _Worker()
+            worker = self._waiting() or _Worker()
             self.busy.append(worker)
             worker.send(self.task, shard, tries)
 
@@ -164,8 +168,8 @@ class _Pool:
         """No more for this worker, which may wait for another run."""
         with unfinished.lock:
             self.busy.remove(worker)
-            if _idle is not None and not is_dead:
-                _idle.append(worker)
+            if not is_dead:
+                self.idle.append(worker)
                 return
         worker.end()
 

@@ -28,7 +28,7 @@ from ..core.errors import DeviceError, InputMissing, IOFailed, OptionError, Outp
 from ..formats.temporary import folder
 from .processes import TRIES, sendable
 
-SENDS = True
+SENDS = ELSEWHERE = True
 LARGEST = 4 << 30  # bytes of a task, where none were asked for
 _PATIENCE, _PATIENT = 5.0, 30.0  # seconds for a port to answer, and tasks to end; for a cluster to take a driver
 _ENDING = 0.2  # seconds in which the system takes down a worker that has ended

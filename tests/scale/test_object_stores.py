@@ -208,7 +208,7 @@ def test_several_objects_may_be_one_ranking(bucket, tmp_path, engine):
     for i, rows in enumerate([100, 900, 1, 2000]):
         put(pa.table({"score": np.round(rng.normal(size=rows), 2)}), tmp_path / f"in/{i}.parquet", rows=500)
         bucket.put(tmp_path / f"in/{i}.parquet", f"in/{i}.parquet")
-    given = {"group": [], "score": "score", "memory": "1GiB", "engine": engine}
+    given = {"group": [], "score": "score", "memory": "6GiB", "engine": engine}
     run_file("rank", f"{tmp_path}/in/", f"{tmp_path}/out/", **given)
     run_file("rank", f"{bucket.path}/in/", f"{bucket.path}/out/", **given)
     for i in range(4):

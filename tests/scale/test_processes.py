@@ -36,33 +36,48 @@ def _path(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
 
 
-def test_every_shard_is_computed_once_in_some_other_process():
-    found = list(processes.run(square, range(7), 2))
+@pytest.fixture
+def engine():
+    with processes.opened(None, "cpu") as engine:
+        yield engine
+
+
+def test_every_shard_is_computed_once_in_some_other_process(engine):
+    found = list(engine.run(square, range(7), 2))
     assert sorted((x, y) for x, y, _ in found) == [(x, x * x) for x in range(7)]
     others = {pid for _, _, pid in found}
     assert len(others) == 2
     assert os.getpid() not in others
-    assert [pid for _, _, pid in processes.run(square, [3], 2)] == [os.getpid()]
+    assert [pid for _, _, pid in engine.run(square, [3], 2)] == [os.getpid()]
 
 
-def test_a_shard_of_a_killed_worker_is_tried_again(tmp_path):
+def test_workers_wait_for_the_next_run_of_their_job_alone(engine):
+    first = {pid for _, _, pid in engine.run(square, range(4), 2)}
+    with processes.opened(None, "cpu") as other:
+        assert not first & {pid for _, _, pid in other.run(square, range(4), 2)}
+    assert {pid for _, _, pid in engine.run(square, range(4), 2)} <= first
+    engine.close()
+    assert not [pid for pid in first if Path(f"/proc/{pid}").exists()]
+
+
+def test_a_shard_of_a_killed_worker_is_tried_again(engine, tmp_path):
     from functools import partial
 
-    found = processes.run(partial(die_at_first, str(tmp_path)), range(6), 2)
+    found = engine.run(partial(die_at_first, str(tmp_path)), range(6), 2)
     assert sorted(x for x, _, _ in found) == list(range(6))
 
 
-def test_a_shard_whose_workers_are_all_killed_is_an_error():
+def test_a_shard_whose_workers_are_all_killed_is_an_error(engine):
     with pytest.raises(IOFailed, match=r"^(0|1): its worker was killed by signal 9, 3 times; lower workers= or raise"):
-        list(processes.run(die, range(2), 2))
+        list(engine.run(die, range(2), 2))
 
 
-def test_an_error_of_a_worker_is_that_of_the_shard():
+def test_an_error_of_a_worker_is_that_of_the_shard(engine):
     with pytest.raises(BadRanking, match="ranking 5: is wrong") as error:
-        list(processes.run(fail, range(6), 2))
+        list(engine.run(fail, range(6), 2))
     assert "in fail" in error.value.__notes__[0]
     with pytest.raises(RuntimeError, match="Odd"):
-        list(processes.run(fail_oddly, range(2), 1))
+        list(engine.run(fail_oddly, range(2), 1))
 
 
 @pytest.mark.parametrize("format", ["parquet", "csv"])
