@@ -53,13 +53,13 @@ def invert_each(order, scores, first, last, alphas, which, v, found, out):
 
 
 def buffers_of(workspace):
-    """Rows for a block: factors and weights; sums before and behind and the scores themselves, one longer at the front;
-    what waits; the alpha and the rate of every target. And how many targets each score reaches, and the gap of each
-    target.
+    """Rows for a block: factors and weights; sums before and behind and the scores themselves, one longer at the front,
+    and these at the end too; what waits; the alpha and the rate of every target. And how many targets each score
+    reaches, and the gap of each target.
     """
-    buffers = workspace.array("buffers", (14, BLOCK + 1), np.float64)
+    buffers = workspace.array("buffers", (14, BLOCK + 2), np.float64)
     buffers[1] = 1.0
-    return buffers, workspace.array("marks", (2, BLOCK + 1), np.int64)
+    return buffers, workspace.array("marks", (2, BLOCK + 2), np.int64)
 
 
 @inner
@@ -111,23 +111,27 @@ def _invert_longer(
 @inner
 def _invert_short(y, offsets, first, last, alphas, descending, target, less, v, buffers, gaps, found, moved, out):
     """Rankings first .. last, which are at most a block together."""
-    size, factor, ones, before, behind = y.size, buffers[0], buffers[1], buffers[2], buffers[3]
+    size, factor, ones, before, behind, scores = y.size, buffers[0], buffers[1], buffers[2], buffers[3], buffers[4]
     waiting, alpha_of, rate_of = buffers[5:12], buffers[12, : y.size], buffers[13, : y.size]
     each_of(alphas, offsets, first, last, alpha_of)
     _rates(alpha_of, rate_of)
     factors_of_each(y, offsets, first, last, rate_of, factor[:size])
     both_sums(factor, ones, size, 0.0, 0.0, before[1:], behind)
+    copy(y, scores[1:])
     gaps[: size + 1] = 0
     for r in range(first, last):
+        _, start, stop, _ = finite_span(y, offsets, first, r, descending)
+        _mark(start, stop, target, less, before[start + 1 : stop + 1], behind[start:stop], gaps)
+    _wait(gaps[:size], 0, target, before, behind, scores, *_five(waiting))
+    for r in range(first, last):
         at, start, stop, end = finite_span(y, offsets, first, r, descending)
-        _wait_of(y, at, end, start, stop, descending, target, less, before, behind, gaps, waiting)
+        _wait_at_ends(at, end, start, stop, descending, less, gaps, *_five(waiting))
     to_below, to_above = waiting[5], waiting[6]
     _nearness(*_five(waiting), rate_of, size, to_below, to_above)
     if v is not None:
         _weights(v, waiting[1], waiting[2], to_below, to_above)
         _put_down_each(y, offsets, first, last, descending, less, waiting[1], waiting[2], gaps, moved)
-        _sweep_down(factor, moved[0], 0.0)
-        _sweep_up(factor, moved[1], moved[0], 0.0)
+        _sweep_both(factor, moved[0], moved[1])
     _steps(waiting[3], waiting[4], to_below, to_above, alpha_of, descending, waiting[0, :size], waiting[1, :size])
     _emit(waiting[0], waiting[1], size, found, out)
     if out.size > 0:
@@ -146,38 +150,29 @@ def _five(waiting):
 
 
 @inner
-def _wait_of(y, at, end, start, stop, descending, target, less, before, behind, gaps, waiting):
-    """Put down what the closed form needs of each target of a ranking, whose finite scores are start .. stop."""
-    n, count, base = stop - start, max(stop - start - less, 0), 1.5 - target
-    excess, above, below, higher, lower = _five(waiting)
-    for i in range(n):
-        # How many targets the soft count at this score is at or above: it marks the first that is beyond.
-        reached = np.int64(math.floor(soft_count(base + i, before[start + i + 1], behind[start + i])))
-        if reached < count:
-            gaps[start + max(reached, 0)] = i + 1
-    gap = 0
-    for j in range(start, start + count):  # filled forward, marks are gaps
-        gap = max(gap, gaps[j])
-        gaps[j], i, next_one = gap, start + max(gap - 1, 0), start + min(gap, n - 1)
-        excess[j] = target + (j - start) - gap
-        above[j], below[j], higher[j], lower[j] = before[i + 1] + 1.0, behind[next_one] + 1.0, y[i], y[next_one]
-    j = start
-    while j < start + count and gaps[j] == 0:
-        above[j], higher[j] = 0.0, np.inf if descending else -np.inf
-        j += 1
-    j = start + count - 1
-    while j >= start and gaps[j] == n:
-        below[j], lower[j] = 0.0, -np.inf if descending else np.inf
-        j -= 1
-    _idle(waiting, at, start)
-    _idle(waiting, start + count, end)
+def _mark(start, stop, target, less, before, behind, gaps):
+    """Every finite score of a ranking, start .. stop, marks the first of its targets that its soft count is below."""
+    base, last = 1.5 - target, max(stop - start - less, 0)
+    gaps[start] = start
+    for i in range(before.size):
+        reached = np.int64(math.floor(soft_count(base + i, before[i], behind[i])))
+        gaps[np.uint64(start + min(max(reached, 0), last))] = start + i + 1
 
 
 @inner
-def _idle(waiting, begin, end):
-    """No targets, whatever comes of them."""
-    for j in range(begin, end):
-        waiting[0, j], waiting[1, j], waiting[2, j], waiting[3, j], waiting[4, j] = 1.0, 1.0, 1.0, 0.0, 0.0
+def _wait_at_ends(at, end, start, stop, descending, less, gaps, excess, above, below, higher, lower):
+    """Targets of a ranking beyond all of its scores, which the scores of others are nothing to; and no targets."""
+    none, last = (np.inf if descending else -np.inf), start + max(stop - start - less, 0)
+    j = start
+    while j < last and gaps[j] == start:
+        above[j], higher[j] = 0.0, none
+        j += 1
+    j = last - 1
+    while j >= start and gaps[j] == stop:
+        below[j], lower[j] = 0.0, -none
+        j -= 1
+    for idle in (slice(at, start), slice(last, end)):
+        excess[idle], above[idle], below[idle], higher[idle], lower[idle] = 1.0, 1.0, 1.0, 0.0, 0.0
 
 
 @inner
@@ -186,12 +181,11 @@ def _put_down_each(y, offsets, first, last, descending, less, above, below, gaps
     moved[:] = 0.0
     for r in range(first, last):
         _, start, stop, _ = finite_span(y, offsets, first, r, descending)
-        n = stop - start
         for j in range(start, stop - less):
-            if gaps[j] > 0:
-                moved[1, start + gaps[j] - 1] += above[j]
-            if gaps[j] < n:
-                moved[0, start + gaps[j]] += below[j]
+            if gaps[j] > start:
+                moved[1, gaps[j] - 1] += above[j]
+            if gaps[j] < stop:
+                moved[0, gaps[j]] += below[j]
 
 
 @inner
@@ -251,8 +245,8 @@ def invert(y, begin, end, alpha, descending, targets, v, ahead, outside, buffers
         marked, gap = 0, 0
         while done < last:
             held = min(BLOCK, last - done)
-            marked, gap = _gaps(reached, size, marked, gap, done, held, gaps)
-            _wait(gaps[:held], start, first + done - start, prior, behind, scores, waiting)
+            marked = _marks(reached, size, marked, done, held, gaps)
+            gap = _wait(gaps[:held], gap, first + done - start, prior, behind, scores, *_five(waiting))
             mine = of_these(v, slice(done, done + held))
             _solve(waiting, gaps, held, start, buffers[12], buffers[13], descending, mine, moved)
             _emit(waiting[0], waiting[1], held, found[:, done : done + held], out[done : done + held])
@@ -267,31 +261,28 @@ def _reach(base, before, behind, reached):
 
 
 @inner
-def _gaps(reached, size, marked, gap, done, held, gaps):
+def _marks(reached, size, marked, done, held, gaps):
     """For targets done .. done + held how many scores of the block do not reach them: the gap each lies in.
 
-    Every score marks the first target beyond its reach; the marks are filled forward. No branch depends on the scores.
-    Returns how many scores have marked, and the last gap.
+    Every score marks the first target beyond its reach; `_wait` fills the marks forward. No branch depends on the
+    scores. Returns how many scores have marked.
     """
     gaps[:held] = 0
     while marked < size and reached[marked] < done + held:
-        gaps[max(reached[marked] - done, 0)] = marked + 1
+        gaps[np.uint64(max(reached[marked] - done, 0))] = marked + 1
         marked += 1
-    for j in range(held):
-        gap = max(gap, gaps[j])
-        gaps[j] = gap
-    return marked, gap
+    return marked
 
 
 @inner
-def _wait(gaps, start, target, prior, behind, scores, waiting):
-    """Put down what the closed form needs of each target."""
-    excess, above, below, higher, lower = _five(waiting)
+def _wait(gaps, gap, target, prior, behind, scores, excess, above, below, higher, lower):
+    """Put down what the closed form needs of each target, and the gap that it lies in; the last of these."""
     for j in range(gaps.size):
-        excess[j] = target + j - gaps[j]
-    for j in range(gaps.size):
-        i = gaps[j]
-        above[j], below[j], higher[j], lower[j] = prior[i] + 1.0, behind[i] + 1.0, scores[i], scores[i + 1]
+        gap = max(gap, gaps[j])
+        i = np.uint64(gap)  # Numba lets a signed index be negative, and looks
+        gaps[j], excess[j] = gap, target + (j - gap)
+        above[j], below[j], higher[j], lower[j] = prior[i] + 1.0, behind[i] + 1.0, scores[i], scores[i + np.uint64(1)]
+    return gap
 
 
 @inner
@@ -373,6 +364,21 @@ def _weights(v, above, below, to_below, to_above):
     """The gradient of each target in two, for the scores on either side, by their weights in its softmax."""
     for i in range(v.size):
         above[i], below[i] = softmax_parts(v[i], above[i], below[i], to_above[i], to_below[i])
+
+
+@inner
+def _sweep_both(factor, down, up):
+    """Sweeps down and up, side by side, into `down`: either alone waits four cycles for each step."""
+    from_behind, from_before = 0.0, 0.0
+    for i in range(down.size):
+        j = down.size - 1 - i
+        from_before = merged(down[i], from_before, factor[i])
+        down[i] = from_before
+        from_behind += up[j]
+        up[j] = from_behind
+        from_behind *= factor[j]
+    for i in range(down.size):
+        down[i] += up[i]
 
 
 @inner

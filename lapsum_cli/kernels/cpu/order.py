@@ -49,14 +49,14 @@ class Order:
         self.values, self.offsets = rankings.values, rankings.offsets
         self.blocks = parallel.slices(self.offsets)
         self.kept: dict | None = {} if keep else None
-        self.workspace = parallel.Workspace()
+        self.workspace, self.room = parallel.Scratch(), parallel.Workspace()
 
     def sorted(self, first: int, last: int, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Scores and places (size,) of rankings first .. last, one of `blocks`, as they lie in memory; places are those
         in the block. A long ranking, which is alone, is sorted by several threads.
         """
         if self.kept is None:
-            return self._sorted(first, last, self.workspace, threads)
+            return self._sorted(first, last, self.room, threads)
         if first not in self.kept:
             self.kept[first] = self._sorted(first, last, parallel.Workspace(), threads)
         return self.kept[first]
@@ -65,7 +65,7 @@ class Order:
         """The scores alone, in half the time."""
         if self.kept is not None:
             return self.sorted(first, last, threads)[0]
-        return self._sorted(first, last, self.workspace, threads, with_places=False)[0]
+        return self._sorted(first, last, self.room, threads, with_places=False)[0]
 
     def positions(self) -> np.ndarray:
         """(N,) int64, the place of every score in its ranking, from 0, best first; ties in the order of the input."""
@@ -77,17 +77,17 @@ class Order:
         parallel.for_each(work, self.blocks, self.cores.threads)
         return out
 
-    def _sorted(self, first, last, workspace, threads, with_places=True):
+    def _sorted(self, first, last, room, threads, with_places=True):
         """Equal scores keep their order. Without places, which are empty then, that takes half the time."""
-        values, offsets = self.values, self.offsets
+        values, offsets, workspace = self.values, self.offsets, self.workspace
         size, here = int(offsets[last] - offsets[first]), (offsets, first, last)
-        scores = workspace.array("scores", (size,), values.dtype)
-        places = workspace.array("places", (size if with_places else 0,), np.uint32)
+        scores = room.array("scores", (size,), values.dtype)
+        places = room.array("places", (size if with_places else 0,), np.uint32)
         long = _LONG[values.itemsize] if with_places else _LONG_ALONE
-        room = workspace.array("counted", (_COUNTED,), values.dtype)
+        counted = workspace.array("counted", (_COUNTED,), values.dtype)
         tally = workspace.array("tally", _WIDTHS.shape, np.int64)
         sign = values.dtype.type(1 if self.descending else -1)
-        rows, longest = _count_each(values, *here, sign, long, room, scores, places, tally)
+        rows, longest = _count_each(values, *here, sign, long, counted, scores, places, tally)
         if rows:
             given = (values, *here, self.descending, long, tally, workspace, scores, places)
             (_packed if with_places else _alone)(*given)

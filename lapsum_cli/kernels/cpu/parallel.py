@@ -44,10 +44,44 @@ class Workspace(threading.local):
     def array(self, name: str, shape, dtype) -> np.ndarray:
         """Of this shape, until the thread asks for the name again."""
         held = self.__dict__.get(name)
-        if held is None or held.nbytes < (size := math.prod(shape) * np.dtype(dtype).itemsize):
-            held = self.__dict__[name] = np.empty(shape, dtype)
-            return held
-        return held.reshape(-1).view(np.uint8)[:size].view(dtype).reshape(shape)
+        if held is not None and held.shape == shape and held.dtype is dtype:
+            return held.array
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        memory = np.empty(size, np.uint8) if held is None or held.memory.size < size else held.memory
+        found = memory[:size].view(dtype).reshape(shape)
+        self.__dict__[name] = _Held(shape, dtype, found, memory)
+        return found
+
+
+class _Held(NamedTuple):
+    """An array as it was asked for last, and the bytes that it is in."""
+
+    shape: tuple[int, ...]
+    dtype: type | np.dtype
+    array: np.ndarray
+    memory: np.ndarray
+
+
+class Scratch:
+    """Arrays for what a task forgets when it ends. Small ones are a thread's, from call to call: a batch of a training
+    step makes none, and no page of theirs is fresh. Larger ones end with this, since nobody has counted on them.
+    """
+
+    large: Workspace | None = None
+
+    def array(self, name: str, shape, dtype) -> np.ndarray:
+        """As Workspace.array; nobody else in the thread may ask for the name meanwhile."""
+        held = _SHARED.__dict__.get(name)
+        if held is not None and held.shape == shape and held.dtype is dtype:
+            return held.array
+        if math.prod(shape) * np.dtype(dtype).itemsize <= _SMALL:
+            return _SHARED.array(name, shape, dtype)
+        self.large = self.large or Workspace()
+        return self.large.array(name, shape, dtype)
+
+
+_SMALL = 1 << 22  # bytes
+_SHARED = Workspace()
 
 
 def parts(length: int, part: int) -> list[slice]:

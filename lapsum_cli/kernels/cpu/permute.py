@@ -53,7 +53,7 @@ def edges_gradient(
     places    (N,) int64, which position that is: no two items of a ranking have the same
     upstream  (2, N) float64, by position: along the distance of its item to the edge above it, and to that below
     """
-    gradient, to_alpha, workspace = np.empty(len(places)), np.zeros(len(alphas)), parallel.Workspace()
+    gradient, to_alpha, workspace = np.empty(len(places)), np.zeros(len(alphas)), parallel.Scratch()
 
     def work(first, last):
         scores, origins = order.sorted(first, last)
@@ -74,7 +74,7 @@ def matrix_gradient(
     entry; in O(n^2), or of so many first columns at most in O(n) for each.
     """
     size, alphas = len(order.values), at.alphas
-    gradient, to_alpha, workspace = np.empty(size), np.zeros(len(alphas)), parallel.Workspace()
+    gradient, to_alpha, workspace = np.empty(size), np.zeros(len(alphas)), parallel.Scratch()
     lengths = np.diff(order.offsets).astype(np.int64)
     columns = lengths if most is None else np.minimum(lengths, most)
     begins = np.concatenate([[0], np.cumsum(lengths * columns)])

@@ -55,7 +55,7 @@ def soft_rank(order, alphas, base=1, dtype=None, upstream=None, results=True):
     if upstream is not None:
         upstream = frozen(upstream)
         gradient, alpha_gradient = np.zeros(len(upstream), upstream.dtype), np.zeros(len(alphas))
-    rates, workspace = np.minimum(1.0 / alphas, np.finfo(np.float64).max), parallel.Workspace()
+    rates, workspace = np.minimum(1.0 / alphas, np.finfo(np.float64).max), parallel.Scratch()
 
     def work(first, last):
         scores, places = order.sorted(first, last)
@@ -106,7 +106,7 @@ def _rank_of_parts(scores, places, rate, base, descending, upstream, ranks, grad
     _tied(places, ranks, stop, len(scores), base)
     y, place, base = scores[start:stop], places[start:stop], base + start
     v = None if upstream is None else np.empty(len(y), upstream.dtype)
-    common, workspace = None if upstream is None else common_of(upstream), parallel.Workspace()
+    common, workspace = None if upstream is None else common_of(upstream), parallel.Scratch()
     middle = 0.5 * float(y[len(y) // 2]) if len(y) else 0.0
 
     def begin(part, _):

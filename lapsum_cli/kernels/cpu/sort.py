@@ -63,7 +63,7 @@ def _sort_of_parts(scores, alpha, descending, out, cores):
     start, stop = finite_part(scores, np.inf if descending else -np.inf)
     out[:start], out[stop:] = scores[:start], scores[stop:]
     y, inner, rate = scores[start:stop], out[start:stop], min(1.0 / alpha, LARGEST_RATE)
-    every, workspace = stretches(y, cores.part, 1), parallel.Workspace()
+    every, workspace = stretches(y, cores.part, 1), parallel.Scratch()
 
     def begin(part, _):
         sums = np.empty((1, 2))

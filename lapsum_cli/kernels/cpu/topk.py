@@ -43,7 +43,7 @@ def soft_topk(cores, rankings, ks, alphas, largest=True, log=False, upstream=Non
     cuts = np.empty((len(offsets) - 1, 4))
     cuts.fill(-np.inf)
     sign = values.dtype.type(1 if largest else -1)
-    rates, workspace = rates_of(alphas, values.dtype), parallel.Workspace()
+    rates, workspace = rates_of(alphas, values.dtype), parallel.Scratch()
     logs = True if log else None  # what is None is not compiled
 
     def work(first, last):
