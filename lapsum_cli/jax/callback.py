@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..api.functions import asked
-from ..core.errors import DataError, OptionError
+from ..core.errors import DataError, NotDifferentiable, OptionError
 from ..devices.machine import cores
+from ..operations.along import derivatives
 from ..operations.operation import PAIR, RANKING, Derivatives, Operation
 
 Struct = jax.ShapeDtypeStruct
@@ -38,13 +39,55 @@ def _remembered(operation: Operation, *given: Any) -> Any:
 
 
 def _back(operation: Operation, given: Any, upstream: Any) -> Any:
-    has_gradient = given[: 2 if "target" in operation.takes else 3]  # of the shapes and dtypes of these
-    shapes = [None if one is None else Struct(one.shape, one.dtype) for one in has_gradient]
-    found = _asked_of_host(_backward, operation, given[0].dtype.name, shapes, (upstream, *given))
-    return (*found, *[None] * (len(given) - len(found)))
+    return _for_each(_gradients(operation, upstream, *given), given)
 
 
 computed.defvjp(_remembered, _back)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _gradients(operation: Operation, upstream: Any, *given: Any) -> Any:
+    """For x and alpha, and k where it has one, None where one is none; given: what `computed` was."""
+    return _asked_of_host(
+        _backward, operation, given[0].dtype.name, _like(_moving(operation, given)), (upstream, *given)
+    )
+
+
+def _gradients_back(operation: Operation, kept: Any, towards: Any) -> Any:
+    moved, *found = _second(operation, towards, *kept)
+    return moved, *_for_each(found, kept[1:])
+
+
+_gradients.defvjp(lambda operation, *kept: (_gradients(operation, *kept), kept), _gradients_back)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _second(operation: Operation, towards: Any, upstream: Any, *given: Any) -> Any:
+    """Of <towards, what _gradients gives> the gradients for upstream, and for what that has some for."""
+    shapes = _like([upstream, *_moving(operation, given)])
+    return _asked_of_host(_backward_again, operation, given[0].dtype.name, shapes, (towards, upstream, *given))
+
+
+def _refuse_third(operation: Operation, *given: Any) -> Any:
+    raise NotDifferentiable("third derivatives are not computed: a second derivative was differentiated")
+
+
+_second.defvjp(lambda operation, *kept: (_second(operation, *kept), None), _refuse_third)
+
+
+def _moving(operation: Operation, given: Any) -> Any:
+    """Of x, alpha, k and the target what has a gradient."""
+    return given[: 2 if "target" in operation.takes else 3]
+
+
+def _for_each(found: Any, given: Any) -> tuple[Any, ...]:
+    """Gradients for all that was given, None for what has none."""
+    return (*found, *[None] * (len(given) - len(found)))
+
+
+def _like(given: Any) -> Any:
+    """Shapes and dtypes."""
+    return [None if one is None else Struct(one.shape, one.dtype) for one in given]
 
 
 def _shape(operation: Operation, x: Any) -> tuple[int, ...]:
@@ -57,7 +100,7 @@ def _asked_of_host(
     function: Callable[..., Any], operation: Operation, dtype: str, shapes: Any, given: tuple[Any, ...]
 ) -> Any:
     """What a function of arrays in memory gives, in these shapes. dtype: of the scores."""
-    known = not any(isinstance(one, jax.core.Tracer) for one in given)
+    known = not any(isinstance(one, jax.core.Tracer) for one in jax.tree.leaves(given))
     called = _called(function, operation, dtype)
     if known:
         return jax.tree.map(lambda like, one: jnp.asarray(one, like.dtype), shapes, called(*given))
@@ -70,7 +113,7 @@ def _called(function: Callable[..., Any], operation: Operation, dtype: str) -> C
     """The function of an operation, the same one when asked again: what was compiled with it is found."""
 
     def called(*given: Any) -> Any:
-        return function(operation, dtype, *(None if one is None else np.asarray(one) for one in given))
+        return function(operation, dtype, *jax.tree.map(np.asarray, given))
 
     return called
 
@@ -80,10 +123,8 @@ def _threads() -> int:
     return cores()
 
 
-def _ready(operation: Operation, dtype: str, x: np.ndarray, alpha: Any, k: Any, target: Any) -> tuple[Any, Any]:
-    """The scores as rankings, as the passes of the operation take them, and the CPU; DataError where digits were lost
-    on their way here.
-    """
+def _read(operation: Operation, dtype: str, x: np.ndarray, alpha: Any, k: Any, target: Any) -> tuple[Any, Any]:
+    """The scores as rankings, and the CPU; DataError where digits were lost on their way here."""
     if x.dtype != dtype:
         raise DataError(
             f"scores of {dtype} came as {x.dtype}, since jax.enable_x64 holds in one thread and callbacks may run in "
@@ -91,6 +132,12 @@ def _ready(operation: Operation, dtype: str, x: np.ndarray, alpha: Any, k: Any, 
         )
     alpha, k = (None if one is None else one[..., None] for one in (alpha, k))
     _, rankings, on = asked(operation, x, alpha, _threads(), "cpu", k, target=target)
+    return rankings, on
+
+
+def _ready(operation: Operation, dtype: str, *given: Any) -> tuple[Any, Any]:
+    """The same, as the passes of the operation take them."""
+    rankings, on = _read(operation, dtype, *given)
     [(_, rankings)] = operation.by_k(operation.ready(rankings, on))
     return rankings, on
 
@@ -104,14 +151,25 @@ def _forward(operation: Operation, dtype: str, x: np.ndarray, *given: Any) -> np
     return np.asarray(found, dtype).reshape(_shape(operation, x))
 
 
-def _backward(operation: Operation, dtype: str, upstream: np.ndarray, x: np.ndarray, *each: Any) -> Any:
-    rankings, on = _ready(operation, dtype, x, *each)
+def _backward(operation: Operation, dtype: str, upstream: np.ndarray, *given: Any) -> Any:
+    rankings, on = _ready(operation, dtype, *given)
     state = operation.forward(rankings, on, keep=True).state
     of_result = np.float64 if "target" in operation.takes else dtype
-    found: Derivatives = operation.backward(rankings, state, np.asarray(upstream, of_result).reshape(-1), on)
-    alpha, k, _ = each
-    wanted = [(x, found.scores), (alpha, found.alpha)] + ([] if "target" in operation.takes else [(k, found.k)])
-    return [None if like is None else np.asarray(one, like.dtype).reshape(like.shape) for like, one in wanted]
+    found = operation.backward(rankings, state, np.asarray(upstream, of_result).reshape(-1), on)
+    return _arrays(found, _moving(operation, given))
+
+
+def _backward_again(operation: Operation, dtype: str, towards: Any, upstream: np.ndarray, *given: Any) -> Any:
+    rankings, on = _read(operation, dtype, *given)
+    along = Derivatives(*(None if one is None else np.float64(one).reshape(-1) for one in (*towards, None)[:3]))
+    found = derivatives(operation, rankings, np.float64(upstream).reshape(-1), along, on)
+    return [*_arrays([found.moved], [upstream]), *_arrays(found.gradients, _moving(operation, given))]
+
+
+def _arrays(found: Any, like: Any) -> Any:
+    """Numbers in the shapes and dtypes of these."""
+    pairs = zip(found, like, strict=False)
+    return [None if shaped is None else np.asarray(one, shaped.dtype).reshape(shaped.shape) for one, shaped in pairs]
 
 
 @jax.custom_vjp
