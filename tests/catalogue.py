@@ -62,7 +62,6 @@ def _quantile(name, q, function="soft_quantile"):
         if function == "soft_quantile"
         else None,
         moves=True,
-        curved=False,
         devices=("cpu",),
         hard=lambda x, target, k: reference.hard_quantile(x, q),
         flat=lambda x, k, alpha: _flat(x, k_of(len(x)), alpha),

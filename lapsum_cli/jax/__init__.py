@@ -10,8 +10,8 @@ mask   bool, of a shape that broadcasts to that of x: False for scores that take
 straight_through: the hard result, with the gradient of the soft one
 
 Under jit, vmap, grad, jacrev, checkpoint and scan they are callbacks to this process with a way back of their own,
-which computes the forward pass again; options that are no arrays are static. Gradients of ranks, sorts, top-k and the
-losses of lapsum may be differentiated again, backward: a product with the Hessian is
+which computes the forward pass again; options that are no arrays are static. Gradients of ranks, sorts, top-k,
+quantiles and the losses of lapsum may be differentiated again, backward: a product with the Hessian is
 grad(lambda x: vdot(grad(f)(x), v)), and all of it jacrev(jacrev(f)). Derivatives forward (jvp, jacfwd, hessian) are
 refused by JAX. float16 and bfloat16 are computed in float32; their ranks and losses stay that, and ranks beyond 2^24
 are rounded to the dtype of x. What cannot be used raises a LapsumError; a number that is not known before compiled code

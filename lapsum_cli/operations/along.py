@@ -9,7 +9,8 @@ The rest is the chain rule, here, once. With g the gradient for x, and z' = x' /
                    by alpha  -(<h, z> + <g, x'> + 2 alpha' g_alpha) / alpha
     of alpha f(z)  moved     alpha f' + alpha' f
                    by x      h
-                   by alpha  -<h, z>
+                   by alpha  -<h, z> + k' g_k / alpha
+                   by k      alpha h_k + alpha' g_k / alpha
 
 An alpha in deviations is held constant, as in gradients.
 """
@@ -52,15 +53,16 @@ def derivatives(
     way = _Way(operation, wide, ready, towards)
     with np.errstate(all="ignore"):  # at an alpha of 1e-300 a derivative may well be beyond floats
         found = operation.along(ready, made.state, way.pulled(upstream), way.in_alphas(), on)
-        if operation.result in operation.in_scores:
-            moved = way.moved_scores(found.moved, made.values)
-            return Second(moved, None if upstream is None else way.of_scores(found))
         if found.moved is None:  # as one number does: by its gradients
-            ones = operation.backward(ready, made.state, None, on)
-            found = found._replace(moved=way.moved_numbers(ones))
+            moved = way.moved_numbers(operation.backward(ready, made.state, None, on))
+        else:
+            moved = way.moved_scores(found.moved, made.values) if way.in_scores else found.moved
         if upstream is None:
-            return Second(found.moved, None)
-        return Second(found.moved, way.of_numbers(found, operation.backward(ready, made.state, upstream, on)))
+            return Second(moved, None)
+        if way.in_scores and found.k is None:
+            return Second(moved, way.of_scores(found))
+        first = operation.backward(ready, made.state, upstream, on)
+        return Second(moved, way.of_scores_and_k(found, first) if way.in_scores else way.of_numbers(found, first))
 
 
 def diagonal(loss: Loss, rankings: Rankings, upstream: Array | None, on: DeviceWithKernels) -> Array:
@@ -148,7 +150,8 @@ class _Way:
         import numpy as np
 
         along = 0.0 if self.towards.scores is None else self.towards.scores
-        return self.sums(np.where(self.finite, first.scores * along, 0.0)) + first.alpha * self.moves
+        moved = self.sums(np.where(self.finite, first.scores * along, 0.0)) + first.alpha * self.moves
+        return moved if self.towards.k is None else moved + first.k * self.towards.k
 
     def of_scores(self, found: Any) -> Derivatives:
         """The gradients, of a result in the unit of the scores."""
@@ -156,6 +159,13 @@ class _Way:
 
         h = np.where(self.each(self.still), 0.0, self.up * found.scores)
         return Derivatives(h, -self.sums(h * self.x) / self.alphas, found.k)
+
+    def of_scores_and_k(self, found: Any, first: Derivatives) -> Derivatives:
+        """The same, where there is a k; first: the gradients before."""
+        scores, alpha, k = self.of_scores(found)
+        if self.towards.k is not None:
+            alpha = alpha + first.k * self.towards.k / self.alphas
+        return Derivatives(scores, alpha, self.alphas * k + self.moves * first.k / self.alphas)
 
     def of_numbers(self, found: Any, first: Derivatives) -> Derivatives:
         """The gradients, of a result without a unit; first: those before."""

@@ -11,6 +11,7 @@ from ..core.device import DeviceWithKernels
 from ..core.errors import OptionError
 from ..core.quantities import K, Q
 from . import units
+from .method import Along
 from .operation import GRADIENT, RANKING, ByMethod, Derivatives, Forward, Slot, option
 from .softness import items_of, refuse
 
@@ -107,6 +108,14 @@ class Quantile(ByMethod):
             with np.errstate(over="ignore"):
                 to_q = np.ldexp(to_q, -rankings.each[units.ALPHA])
         return found._replace(k=to_q)
+
+    def along(
+        self, rankings: Rankings, state: Any, upstream: Array | None, towards: Derivatives, on: DeviceWithKernels
+    ) -> Along:
+        """upstream (m,); towards.k is a direction of q, and so is k of what is found."""
+        items = items_of(rankings)
+        found = super().along(rankings, state, upstream, towards._replace(k=self.to_q(towards.k, items)), on)
+        return found if found.k is None else found._replace(k=self.to_q(found.k, items))
 
     def to_q(self, to_k: Any, items: Any) -> Any:
         """(m,) gradients for q, of those for k in rankings of so many items."""

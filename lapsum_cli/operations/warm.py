@@ -12,7 +12,7 @@ from ..core.errors import NotDifferentiable
 from ..core.quantities import Alpha, K, Q
 from . import LOSSES, METHODS, OPERATIONS, giant, loss_called, method_called, operation_called
 from .loss import Loss
-from .operation import ByMethod, Derivatives, Operation
+from .operation import RANKING, ByMethod, Derivatives, Operation
 from .placed import places
 from .rank import Rank
 from .stages import STAGE
@@ -120,7 +120,7 @@ def _run_second(operation: Operation, cpu: Any) -> None:
     if not (loss_called(operation.loss).second if isinstance(operation, Loss) else _way_along(operation)):
         return
     rankings = _rankings("float64", operation, 1, 2, 40)
-    upstream = np.ones(len(rankings) if isinstance(operation, Loss) else len(rankings.values))
+    upstream = np.ones(len(rankings) if operation.gives[0].per == RANKING else len(rankings.values))
     derivatives(operation, rankings, upstream, Derivatives(rankings.values, None), cpu)
     if isinstance(operation, Loss):
         with contextlib.suppress(NotDifferentiable):  # of a diagonal alone

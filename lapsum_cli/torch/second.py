@@ -33,7 +33,7 @@ def along(
         here = x.detach().cpu()
         each = {
             name: per_ranking(one, leading, here.device)
-            for name, one in zip(("alpha", "k"), given[1:], strict=True)
+            for name, one in zip(("alpha", call.operation.at.name), given[1:], strict=True)
             if one is not None
         }
         rankings = passes.rankings_of(rows_of(here), each, call.target, call.offsets)

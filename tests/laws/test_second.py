@@ -10,14 +10,15 @@ import lapsum_cli
 from lapsum_cli.api.losses import loss_vjp
 from lapsum_cli.core import reference
 from lapsum_cli.core.errors import NotDifferentiable
-from lapsum_cli.core.quantities import Alpha, K
+from lapsum_cli.core.quantities import Alpha, K, Q
 from lapsum_cli.core.rankings import Rankings
 from lapsum_cli.devices.cpu import Cpu
 from lapsum_cli.operations import LOSSES, METHODS, loss_called
 from lapsum_cli.operations.along import derivatives
 from lapsum_cli.operations.loss import Loss
-from lapsum_cli.operations.operation import Derivatives
+from lapsum_cli.operations.operation import RANKING, Derivatives
 from lapsum_cli.operations.permute import Permute
+from lapsum_cli.operations.quantile import Quantile
 from lapsum_cli.operations.rank import Rank
 from lapsum_cli.operations.sort import Sort
 from lapsum_cli.operations.topk import TopK
@@ -32,6 +33,7 @@ DENSE = {
 }
 CURVED = {
     **{name: operation for name, (operation, _, _) in DENSE.items()},
+    "quantile": Quantile(qs=(Q(0.3),)),
     **{name: Loss(loss=name) for name in ("spearman", "ndcg", "permutation", "graded-topk")},
     **{f"{name} at k": Loss(loss=name, ks=(K(K_OF),)) for name in ("topk", "recall", "ndcg")},
 }
@@ -50,19 +52,24 @@ def batch(seed, lengths=(7, 0, 1, 2, 12), of_ties=False):
     n, m = offsets[-1], len(lengths)
     x = rng.normal(size=n)
     target = rng.integers(0, 4, n) if of_ties else rng.permutation(n) / 5
-    each = {"alpha": rng.uniform(0.3, 1.5, m), "k": np.full(m, 2.3)}
+    each = {"alpha": rng.uniform(0.3, 1.5, m), "k": np.full(m, 2.3), "q": np.full(m, 0.3)}
     return Rankings(x, offsets).with_each(each, {"target": target.astype(float)}), rng
 
 
 def upstream_of(operation, rankings, rng):
-    return rng.normal(size=len(rankings) if isinstance(operation, Loss) else len(rankings.values))
+    return rng.normal(size=len(rankings) if operation.gives[0].per == RANKING else len(rankings.values))
+
+
+def has_k(operation):
+    """Or q."""
+    return isinstance(operation, TopK | Quantile)
 
 
 def moved_by(operation, rankings, towards, step):
     """The rankings so many steps along a direction."""
     each = {**rankings.each, "alpha": rankings.each["alpha"] + step * towards.alpha}
     if towards.k is not None:
-        each["k"] = each["k"] + step * towards.k
+        each[operation.at.name] = each[operation.at.name] + step * towards.k
     there = Rankings(rankings.values + step * towards.scores, rankings.offsets)
     return there.with_each(each, rankings.beside)
 
@@ -71,7 +78,7 @@ def results_and_gradients(operation, rankings, upstream):
     [(_, ready)] = operation.by_k(operation.ready(rankings, CPU))
     made = operation.forward(ready, CPU, keep=True)
     found = operation.backward(ready, made.state, upstream, CPU)
-    return (made.numbers["loss"] if made.values is None else made.values.copy()), found
+    return (made.numbers[operation.result] if made.values is None else made.values.copy()), found
 
 
 @pytest.mark.parametrize("name", DENSE)
@@ -107,7 +114,7 @@ def test_they_are_differences_of_gradients(name, descending, of_ties):
     values[9] = -np.inf if descending else np.inf
     rankings = Rankings(values, rankings.offsets).with_each(rankings.each, rankings.beside)
     m, v = len(rankings), upstream_of(operation, rankings, rng)
-    along_k = rng.normal(size=m) if isinstance(operation, TopK) else None
+    along_k = rng.normal(size=m) if has_k(operation) else None
     towards = Derivatives(rng.normal(size=len(values)), rng.normal(size=m), along_k)
     towards.scores[9] = 0.0
     found, step = derivatives(operation, rankings, v, towards, CPU), 1e-5
@@ -133,7 +140,7 @@ def test_hessians_are_symmetric_and_linear_also_of_a_long_ranking(name):
     """<u, H w> = <w, H u>, with alphas and ks; a shift of all scores changes no gradient."""
     operation, (rankings, rng) = CURVED[name], batch(7, lengths=(20_000, 3, 5000), of_ties=True)
     m, n, v = len(rankings), len(rankings.values), upstream_of(operation, rankings, rng)
-    along_k = [rng.normal(size=m) if isinstance(operation, TopK) else None for _ in range(2)]
+    along_k = [rng.normal(size=m) if has_k(operation) else None for _ in range(2)]
     one, other = (Derivatives(rng.normal(size=n), rng.normal(size=m), along_k[i]) for i in range(2))
     of_one, of_other = (derivatives(operation, rankings, v, towards, CPU).gradients for towards in (one, other))
 
@@ -145,7 +152,7 @@ def test_hessians_are_symmetric_and_linear_also_of_a_long_ranking(name):
     assert abs(left - right) <= 1e-10 * size
     shift = derivatives(operation, rankings, v, Derivatives(np.ones(n), None), CPU)
     assert np.abs(shift.gradients.scores).max() <= 1e-9 * np.abs(of_one.scores).max()
-    expected = 1.0 if isinstance(operation, Sort) else 0.0
+    expected = 1.0 if isinstance(operation, Sort | Quantile) else 0.0
     np.testing.assert_allclose(shift.moved, expected, atol=1e-9)
 
 
@@ -185,7 +192,7 @@ def test_a_constant_ranking_has_none(name):
     operation = type(CURVED[name])(**{**CURVED[name].__getstate__(), "alpha": Alpha(0.5, "std")})
     beside = {"target": np.arange(4.0)}
     rankings = Rankings(np.full(4, 2.0), [0, 4]).with_each({"k": np.array([2.3])}, beside)
-    v = np.ones(1 if isinstance(operation, Loss) else 4)
+    v = np.ones(1 if operation.gives[0].per == RANKING else 4)
     found = derivatives(operation, rankings, v, Derivatives(np.arange(4.0), None), CPU)
     assert (found.gradients.scores == 0).all()
 

@@ -153,6 +153,24 @@ def _topk_along(
     return Along(slope * cut.moved, *curves)
 
 
+def _quantile_along(
+    operation: Any, rankings: Rankings, cuts: Any, upstream: Array | None, towards: Derivatives, on: Any
+) -> Along:
+    """A result is the threshold, which moves as its gradients say: less what the distances from it do."""
+    import numpy as np
+
+    from ...core.rankings import sums_of
+
+    if upstream is None:
+        return Along(None)
+    along, offsets, lengths = on.kernels.along, rankings.offsets, rankings.lengths
+    given = (rankings, cuts, rankings.each["alpha"], operation.descending, towards.scores, towards.k)
+    cut = along.cut_along(on.place, *given)
+    taken = sums_of(np.abs(cut.signs), offsets)
+    slopes = -np.repeat(upstream / np.maximum(taken, 1.0), lengths)
+    return Along(None, *along.cut_curves(on.place, offsets, cut, slopes, np.zeros(len(slopes))))
+
+
 def _in_parts(name: str) -> Callable[..., Any]:
     """The way of an operation over a ranking that no memory holds."""
 
@@ -207,6 +225,7 @@ METHOD = Method(
             _quantile_gradient,
             lambda itemsize, gradient: itemsize,
             in_parts=_in_parts("quantile"),
+            along=_quantile_along,
         ),
         # Beside sorting: boundaries, a score and a step in float64; the widths of rows; a row of the result.
         "permute": Way(
