@@ -23,13 +23,13 @@ results are NaN, and all gradients. A top-k of float32 scores there takes alphas
 Results have the shape and dtype of x. float16 and bfloat16 are computed in float32; their ranks stay float32. A graph
 may be walked backward more than once (retain_graph) and differentiated twice (create_graph=True, double backward), and
 there are derivatives forward (jvp, jacfwd), of ranks, sorts, top-k and quantiles by lapsum and of its own losses: in
-float64 on the CPU, and in O(n) after a sort. All else raises where it is differentiated twice, and so do third derivatives. Second
-derivatives jump where two scores are equal, or one lies at a threshold: the page `torch` says what there is then. As
-many threads compute as PyTorch has. torch.compile and torch.export see operators, lapsum::forward and lapsum::backward,
-which the transforms of torch.func (vmap, grad, vjp, jacrev, jacfwd, hessian) and batches of gradients go through too;
-these compute the forward pass again on the way back. Of rankings of several lengths they do not see soft permutations
-and cascades that are compiled, nested tensors that are transformed, and other offsets for each of a batch. What cannot
-be used raises a LapsumError, such as a NaN among the scores.
+float64 on the CPU, and in O(n) after a sort. All else raises where it is differentiated twice, and so do third
+derivatives. Second derivatives jump where two scores are equal, or one lies at a threshold: the page `torch` says what
+there is then. As many threads compute as PyTorch has. torch.compile and torch.export see operators, lapsum::forward and
+lapsum::backward, which the transforms of torch.func (vmap, grad, vjp, jacrev, jacfwd, hessian) and batches of gradients
+go through too; these compute the forward pass again on the way back. Of rankings of several lengths they do not see
+soft permutations and cascades that are compiled, nested tensors that are transformed, and other offsets for each of a
+batch. What cannot be used raises a LapsumError, such as a NaN among the scores.
 
 >>> import torch
 >>> from lapsum_cli.torch import soft_topk

@@ -2,6 +2,7 @@
 the limit; their gradients against the definition, and where a careless one would be 0 / 0.
 """
 
+import mpmath
 import numpy as np
 import pytest
 from drawn import alphas, dtypes, grids, softness, wild
@@ -81,7 +82,6 @@ def test_the_median_is_symmetric():
 
 
 def test_extended_precision_agrees():
-    mpmath = pytest.importorskip("mpmath")
     x, alpha = scores(7), 0.37
     with mpmath.workdps(40):
         for q in QS:
