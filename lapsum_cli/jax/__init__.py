@@ -45,9 +45,10 @@ from ..operations.rank import Rank
 from ..operations.sort import Sort
 from ..operations.topk import TopK
 from .arrays import axis_of, is_each, masked, option_of, scores_of, target_of, widened, worst
+from .best import soft_topk_indices, soft_topk_values
 from .callback import computed, constant
 from .callback import straight_through as hard_with_gradient_of
-from .quantiles import soft_max, soft_median, soft_min, soft_quantile, soft_topk_values
+from .quantiles import soft_max, soft_median, soft_min, soft_quantile
 from .weighted import weighted
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "soft_rank",
     "soft_sort",
     "soft_topk",
+    "soft_topk_indices",
     "soft_topk_values",
     "spearman_loss",
     "topk_loss",

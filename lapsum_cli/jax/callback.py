@@ -18,7 +18,8 @@ from ..api.functions import asked
 from ..core.errors import DataError, NotDifferentiable, OptionError
 from ..devices.machine import cores
 from ..operations.along import derivatives
-from ..operations.operation import PAIR, RANKING, Derivatives, Operation
+from ..operations.operation import RANKING, Derivatives, Operation
+from ..operations.permute import Permute
 
 Struct = jax.ShapeDtypeStruct
 
@@ -93,7 +94,7 @@ def _like(given: Any) -> Any:
 def _shape(operation: Operation, x: Any) -> tuple[int, ...]:
     if "target" in operation.takes or operation.gives[0].per == RANKING:
         return x.shape[:-1]
-    return (*x.shape, x.shape[-1]) if operation.gives[0].per == PAIR else x.shape
+    return (*x.shape, operation.columns(x.shape[-1])) if isinstance(operation, Permute) else x.shape
 
 
 def _asked_of_host(
@@ -146,8 +147,8 @@ def _forward(operation: Operation, dtype: str, x: np.ndarray, *given: Any) -> np
     rankings, on = _ready(operation, dtype, x, *given)
     made = operation.forward(rankings, on)
     found = made.values if made.values is not None else made.numbers[operation.result]
-    if operation.gives[0].per == PAIR:
-        found = np.array([found.dense(r, 0, x.shape[-1]) for r in range(len(rankings))], dtype)
+    if isinstance(operation, Permute):
+        found = np.array([found.dense(r, 0, x.shape[-1], operation.places) for r in range(len(rankings))], dtype)
     return np.asarray(found, dtype).reshape(_shape(operation, x))
 
 

@@ -10,9 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..core.errors import OptionError
 from ..operations.quantile import Quantile
-from .arrays import axis_of, scores_of
 
 
 def soft_quantile(
@@ -53,30 +51,3 @@ def _at(q: float, name: str, about: str) -> Callable[..., jax.Array]:
 soft_median = _at(0.5, "soft_median", "Soft median of every ranking; approximates  jnp.median(x, -1).")
 soft_max = _at(1.0, "soft_max", "Soft maximum of every ranking: alpha logsumexp(x / alpha, -1).")
 soft_min = _at(0.0, "soft_min", "Soft minimum of every ranking: -alpha logsumexp(-x / alpha, -1).")
-
-
-def soft_topk_values(
-    x: Any,
-    k: int,
-    *,
-    alpha: Any = "0.1std",
-    largest: bool = True,
-    axis: int = -1,
-    mask: Any = None,
-    straight_through: bool = False,
-    method: str = "lapsum",
-    **own: Any,
-) -> jax.Array:
-    """Soft-sorted scores of the first k places, best first; approximates  jax.lax.top_k(x, k)[0].
-
-    k: a whole number; above the length of a ranking it counts as that
-    """
-    from . import soft_sort
-
-    if isinstance(k, bool) or not isinstance(k, int) or k < 0:
-        raise OptionError(f"k of soft_topk_values must be a whole number of 0 or more, got {k!r}")
-    x = scores_of(x)
-    how = {"alpha": alpha, "descending": largest, "axis": axis, "mask": mask, "method": method, **own}
-    made = soft_sort(x, straight_through=straight_through, **how)
-    at = axis_of(x, axis)
-    return jax.lax.slice_in_dim(made, 0, min(k, made.shape[at]), axis=at)

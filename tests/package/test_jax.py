@@ -57,7 +57,7 @@ def close(made, want):
 
 def test_every_function_is_there_with_its_help():
     assert dir(soft) == sorted(soft.__all__)
-    assert {entry.function for entry in entries() if entry.tensors} >= set(soft.__all__) - {"soft_topk_values"}
+    assert {entry.function for entry in entries() if entry.tensors} >= set(soft.__all__) - {"soft_topk_values", "soft_topk_indices"}
     for name in soft.__all__:
         assert getattr(soft, name).__doc__
     with pytest.raises(AttributeError, match="no attribute 'soft_rnak'"):
@@ -253,6 +253,26 @@ def test_masks_and_hard_results():
         gentle, want = jax.vjp(lambda x, f=function, k=k: f(x, *k), X)
         assert np.array_equal(hard, function(X, *k, method="hard"))
         close(back(jnp.cos(gentle)), want(jnp.cos(gentle)))
+
+
+@pytest.mark.parametrize("k", [0, 2, 6, 9])
+def test_the_first_places_alone(k):
+    """Of sorts and permutations, with their gradients."""
+
+    def of_all(x):
+        return soft.soft_permutation(x, alpha=0.5)[..., :k].swapaxes(-1, -2), soft.soft_sort(x, alpha=0.5)[..., :k]
+
+    def of_first(x):
+        return soft.soft_topk_indices(x, k, alpha=0.5), soft.soft_topk_values(x, k, alpha=0.5)
+
+    close(of_first(X), of_all(X))
+    close(jax.jit(jax.vmap(of_first))(X), of_all(X))
+    mixed = np.cos(np.arange(3 * min(k, 6) * 6)).reshape(3, min(k, 6), 6)
+    found, want = (jax.grad(lambda x, of=of: (of(x)[0] * mixed).sum() + of(x)[1].sum())(X) for of in (of_first, of_all))
+    close(found, want)
+    masked = soft.soft_topk_indices(X, 2, alpha=0.5, mask=np.arange(6) > 0)
+    assert (masked[..., 0] == 0).all()
+    np.testing.assert_allclose(masked.sum(-1), 1.0)
 
 
 def test_options_are_static_by_their_value():
