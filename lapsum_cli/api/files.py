@@ -162,9 +162,10 @@ def run_file(
         return run_dataset(job, sources, path, How(engine, workers, ray_address, resume, dry_run))
     if reduction == "mean" and isinstance(made, Loss | Losses) and made.gradient:
         job = replace(job, operation=made.scaled(count_losses(job, sources)))
-    if sends(engine_called(engine, workers, ray_address)):
+    runs, shard = engine_called(engine, workers, ray_address), Shard(sources, held or path)
+    if sends(runs):
         job.say("one output is computed by this process; a directory of them by several")
-    counts = run_shard(job, Shard(sources, held or path))
+    [counts] = [run_shard(job, shard)] if sends(runs) else runs.run(partial(run_shard, job), [shard], 1)
     return held.table if held else counts
 
 
