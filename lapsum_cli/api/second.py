@@ -63,7 +63,7 @@ def loss_hessian_diagonal(
 ) -> Any:
     """The diagonal of the Hessian of a loss by the scores, in their form; it may be negative, and is 0 without a loss.
 
-    name  spearman, topk, recall, graded-topk, or ndcg of all places; NotDifferentiable for any other.
+    name  spearman, topk, recall, ndcg or graded-topk; NotDifferentiable for any other.
     """
     call = (k, alpha, descending, reduction, groups, threads, options)
     return _made(

@@ -120,7 +120,8 @@ def _run_second(operation: Operation, cpu: Any) -> None:
     if not (loss_called(operation.loss).second if isinstance(operation, Loss) else _way_along(operation)):
         return
     rankings = _rankings("float64", operation, 1, 2, 40)
-    upstream = np.ones(len(rankings) if operation.gives[0].per == RANKING else len(rankings.values))
+    is_one_number = isinstance(operation, Loss) or operation.gives[0].per == RANKING
+    upstream = np.ones(len(rankings) if is_one_number else len(rankings.values))
     derivatives(operation, rankings, upstream, Derivatives(rankings.values, None), cpu)
     if isinstance(operation, Loss):
         with contextlib.suppress(NotDifferentiable):  # of a diagonal alone

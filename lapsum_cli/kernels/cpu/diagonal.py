@@ -2,7 +2,7 @@
 
 With E, q and s as there, v and slopes upstream of ranks and of distances from a threshold, and bends how these move,
 
-    ranks      sum_i sign(z_j - z_i) E_ij (v_j - v_i) / 2  +  sum_i bend_i (d r_i / d z_j)^2,
+    ranks      sum_i sign(z_j - z_i) E_ij (v_j - v_i) / 2  +  sum_i bend_i (d r_i / d z_j)^2  +  own_j d r_j / d z_j,
                d r_i / d z_j = E_ij / 2, and for i = j -sum_i E_ij / 2: a square of E is E at twice the scores
     distances  bend_j (1 - 2 q_j) + q_j^2 sum bends + sum slopes q_j (s_j (1 - 2 q_j) + q_j <s, q>)
 """
@@ -16,13 +16,15 @@ from . import parallel
 from .along import mean, ordered
 
 
-def of_ranks(order, alphas, upstream, bends):
-    """(N,) of <upstream, ranks>, where upstream moves with each rank by bends; both (N,) float64, by item."""
+def of_ranks(order, alphas, upstream, bends, own):
+    """(N,) of <upstream, ranks>, where upstream moves with each rank by bends; and own times the diagonal of the
+    Jacobian. All (N,) float64, by item.
+    """
     out = np.zeros(len(upstream))
 
     def work(first, last):
         block, here = ordered(order, alphas, first, last), slice(order.offsets[first], order.offsets[last])
-        given = (block.z, block.places, block.spans, upstream[here], bends[here])
+        given = (block.z, block.places, block.spans, upstream[here], bends[here], own[here])
         _of_ranks(*given, np.empty((5, len(block.z))), out[here])
 
     parallel.for_each(work, order.blocks, order.cores.threads)
@@ -41,14 +43,14 @@ def of_cut(cores, offsets, cut, slopes, bends):
 
 
 @uncounted
-def _of_ranks(z, places, spans, upstream, bends, rows, out):
+def _of_ranks(z, places, spans, upstream, bends, own, rows, out):
     for r in range(spans.shape[1]):
         start, stop = spans[0, r], spans[1, r]
         common = mean(upstream, places, start, stop)
         for i in range(start, stop):
             rows[3, i], rows[4, i] = upstream[places[i]] - common, bends[places[i]]
         _from_the_front(z, start, stop, rows)
-        _from_behind(z, places, start, stop, rows, out)
+        _from_behind(z, places, start, stop, own, rows, out)
 
 
 @inner
@@ -67,7 +69,7 @@ def _from_the_front(z, start, stop, rows):
 
 
 @inner
-def _from_behind(z, places, start, stop, rows, out):
+def _from_behind(z, places, start, stop, own, rows, out):
     """The same of the scores below each, and the diagonal."""
     ones, pulled, squares, j = 0.0, 0.0, 0.0, stop
     while j > start:
@@ -81,7 +83,7 @@ def _from_behind(z, places, start, stop, rows, out):
             others = rows[0, at] + ones + tied - 1.0
             signed = v * (ones - rows[0, at]) - (pulled - rows[1, at])
             total = rows[2, at] + squares + tied_squares - bend + bend * others * others
-            out[places[at]] = 0.5 * signed + 0.25 * total
+            out[places[at]] = 0.5 * signed + 0.25 * total - 0.5 * own[places[at]] * others
         ones, pulled, squares, j = ones + tied, pulled + tied_pulled, squares + tied_squares, i
 
 

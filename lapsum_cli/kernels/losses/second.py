@@ -5,9 +5,13 @@ the parts the upstream gradients that the loss has for them, by its `bend`. So t
 
     sum over parts of  how the gradient of <upstream, part> moves  +  the gradient of <bend, part>
 
-and its diagonal, of a loss of one part, whose upstream gradient at a score moves with the part of that score alone,
+and its diagonal, as the upstream gradients at a score move with the parts of that score alone, by bends,
 
-    that of <upstream, part>  +  sum over i of bend_i (d part_i / d z_j)^2
+    sum over parts of  that of <upstream, part>  +  sum over i of bend_i (d part_i / d z_j)^2
+
+and for ranks and memberships, of which either's gradient moves with the other by mixed_i, twice
+
+    sum over i of mixed_i (d rank_i / d z_j) (d member_i / d z_j),    d member_i / d z_j = F'_i ([i = j] - q_j)
 """
 
 from __future__ import annotations
@@ -53,8 +57,17 @@ def _of_distances(parts: Parts, towards: Array) -> tuple[Array, _Curves]:
 
 def ranks_diagonal(parts: Parts, v: Array, bend: Array) -> Array:
     """Of <v, ranks>, and sum over i of bend_i times the square of how the i-th rank moves with each score."""
-    found: Array = parts.kernels.diagonal.of_ranks(parts.order, parts.alphas, v, bend)
+    found: Array = parts.kernels.diagonal.of_ranks(parts.order, parts.alphas, v, bend, np.zeros(len(v)))
     return found
+
+
+def _mixed_diagonal(parts: Parts, mixed: Array) -> Array:
+    """Of ranks and memberships: how both move, times mixed."""
+    nothing, order = np.zeros(len(mixed)), (parts.order, parts.alphas)
+    cut = _cut(parts, nothing)
+    pulled = mixed * parts.kernels.along.of_distances(cut, False)[0]
+    own: Array = parts.kernels.diagonal.of_ranks(*order, nothing, nothing, pulled)
+    return own - cut.shares * parts.kernels.along.ranks_along(*order, pulled)[0]
 
 
 def _members_diagonal(parts: Parts, v: Array, bend: Array) -> Array:
@@ -108,14 +121,16 @@ def by_parts(bend: Callable[..., None], diagonal: Callable[[Any, Parts], Array] 
         total: Array = sum(curves(*pulled[name]) for name, (_, curves) in moves.items())
         return total
 
-    def of_one_part(loss: Any, parts: Parts) -> Array | None:
-        names = [name for name in loss.moves if parts.depends_on(name)]
+    def of_parts(loss: Any, parts: Parts) -> Array:
+        names, size = [name for name in loss.moves if parts.depends_on(name)], len(parts.target)
+        of_each = {name: {other: np.full(size, float(other == name)) for other in names} for name in names}
+        pulled = {name: pulls(loss, parts, moved) for name, moved in of_each.items()}
+        total: Array = sum(PARTS[name].diagonal(parts, *pulled[name][name]) for name in names)
         if len(names) > 1:
-            return None
-        pulled = pulls(loss, parts, dict.fromkeys(names, np.ones(len(parts.target))))
-        return PARTS[names[0]].diagonal(parts, *pulled[names[0]])
+            total += 2.0 * _mixed_diagonal(parts, pulled["ranks"]["members"][1])
+        return total
 
-    return Second(along, diagonal or of_one_part)
+    return Second(along, diagonal or of_parts)
 
 
 def second(
