@@ -80,7 +80,7 @@ class Scratch:
         return self.large.array(name, shape, dtype)
 
 
-_SMALL = 1 << 22  # bytes
+_SMALL = 1 << 20  # bytes: a task's rows of 2^16 numbers; with more a file's --memory has less to spare
 _SHARED = Workspace()
 
 
