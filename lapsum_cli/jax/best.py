@@ -6,8 +6,7 @@ from typing import Any
 
 import jax
 
-from ..core.errors import OptionError
-from ..operations.permute import Permute
+from ..operations.permute import Permute, check_places
 from .arrays import axis_of, scores_of
 
 
@@ -29,7 +28,7 @@ def soft_topk_values(
     """
     from . import soft_sort
 
-    _check("soft_topk_values", k)
+    check_places("soft_topk_values", k)
     x = scores_of(x)
     how = {"alpha": alpha, "descending": largest, "axis": axis, "mask": mask, "method": method, **own}
     made = soft_sort(x, straight_through=straight_through, **how)
@@ -56,11 +55,6 @@ def soft_topk_indices(
     """
     from . import soft
 
-    _check("soft_topk_indices", k)
+    check_places("soft_topk_indices", k)
     made = soft(Permute, x, alpha, None, largest, -1, mask, False, {"method": method, "places": k, **own})
     return made.swapaxes(-1, -2)
-
-
-def _check(function: str, k: Any) -> None:
-    if isinstance(k, bool) or not isinstance(k, int) or k < 0:
-        raise OptionError(f"k of {function} must be a whole number of 0 or more, got {k!r}")

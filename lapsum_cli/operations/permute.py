@@ -22,6 +22,12 @@ def check_tolerance(tolerance: float | None) -> None:
         raise OptionError(f"⟨tolerance⟩ must be 0 or more and below 1, got {tolerance:g}")
 
 
+def check_places(function: str, k: Any) -> None:
+    """OptionError for what is no number of first places."""
+    if isinstance(k, bool) or not isinstance(k, int) or k < 0:
+        raise OptionError(f"k of {function} must be a whole number of 0 or more, got {k!r}")
+
+
 @dataclass(frozen=True)
 class Permute(ByMethod):
     """Soft permutation: a row for each item and likely position (from 1, best first), with its probability.

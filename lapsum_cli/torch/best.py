@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ..core.errors import DeviceError, OptionError
-from ..operations.permute import Permute
+from ..operations.permute import Permute, check_places
 from .axes import brought, lying
 from .surroundings import seen_through
 from .uneven import uneven
@@ -32,7 +32,7 @@ def soft_topk_values(
     """
     from . import soft_sort
 
-    _check("soft_topk_values", k)
+    check_places("soft_topk_values", k)
     how = {"alpha": alpha, "descending": largest, "dim": dim, "mask": mask, "method": method, **own}
     if uneven(x) is not None:
         raise OptionError("soft_topk_values has as many values of every ranking; pad rankings with -inf, (m, n)")
@@ -60,15 +60,10 @@ def soft_topk_indices(
     """
     from . import _made
 
-    _check("soft_topk_indices", k)
+    check_places("soft_topk_indices", k)
     if uneven(x) is not None:
         raise OptionError("soft_topk_indices has as many places in every ranking; pad rankings with -inf, (m, n)")
     rows = brought(x, lying(x, -1, mask), largest)
     if rows.is_cuda:
         raise DeviceError("soft permutations of tensors are computed on the CPU; pass x.cpu()")
     return _made(Permute, rows, alpha, None, largest, {"method": method, "places": k, **own}).transpose(-1, -2)
-
-
-def _check(function: str, k: Any) -> None:
-    if isinstance(k, bool) or not isinstance(k, int) or k < 0:
-        raise OptionError(f"k of {function} must be a whole number of 0 or more, got {k!r}")
