@@ -161,7 +161,9 @@ def _mark(start, stop, target, less, before, behind, gaps):
 
 @inner
 def _wait_at_ends(at, end, start, stop, descending, less, gaps, excess, above, below, higher, lower):
-    """Targets of a ranking beyond all of its scores, which the scores of others are nothing to; and no targets."""
+    """Targets of a ranking beyond all of its scores, where `_wait` has put down those of others, have nothing on that
+    side; and where there is no target, what harms nothing.
+    """
     none, last = (np.inf if descending else -np.inf), start + max(stop - start - less, 0)
     j = start
     while j < last and gaps[j] == start:
@@ -262,10 +264,8 @@ def _reach(base, before, behind, reached):
 
 @inner
 def _marks(reached, size, marked, done, held, gaps):
-    """For targets done .. done + held how many scores of the block do not reach them: the gap each lies in.
-
-    Every score marks the first target beyond its reach; `_wait` fills the marks forward. No branch depends on the
-    scores. Returns how many scores have marked.
+    """Every score of the block marks the first target beyond its reach, of targets done .. done + held; `_wait` fills
+    the marks forward to the gap that each lies in. No branch depends on the scores. Returns how many have marked.
     """
     gaps[:held] = 0
     while marked < size and reached[marked] < done + held:
