@@ -26,6 +26,7 @@ class Voice:
         self.quiet, self.shows_progress = quiet, shows_progress
         self.bar: Progress | None = None
         self.counted, self.began, self.number = "", time.monotonic(), 0
+        self.heard = self.began
 
     def spell(self, line: str) -> str:
         """A line with options as they are typed."""
@@ -45,12 +46,15 @@ class Voice:
 
     def passes(self, number: int, rows: int, total: int | None) -> None:
         """In the so-manieth pass over a ranking so many rows are done, with the rate of that pass."""
-        if number != self.number:
-            self.number, self.began = number, time.monotonic()
+        is_new = number != self.number
+        if is_new:
+            self.number, self.began = number, self.heard  # it began when the one before was last heard of
+        self.heard = time.monotonic()
         if self.bar:
             count = f"{rows:,} rows" if total is None else f"{rows:,} of {total:,} rows"
-            rate = f"{rows / max(time.monotonic() - self.began, 0.001):,.0f} a second"
+            rate = f"{rows / max(self.heard - self.began, 0.001):,.0f} a second"
             known: Any = {} if not total else {"completed": rows / total, "total": 1.0}
+            known["refresh"] = is_new  # a pass shorter than the time between two drawings is seen all the same
             self.bar.update(self.bar.task_ids[0], visible=True, count=f"pass {number}: {count}, {rate}", **known)
 
     def files(self, done: int, total: int) -> None:
