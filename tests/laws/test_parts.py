@@ -107,11 +107,11 @@ def test_a_long_ranking_sorted_by_threads_is_the_stable_argsort(dtype, descendin
 @pytest.mark.parametrize("descending", [True, False])
 @pytest.mark.parametrize("kind", ["distinct", "ties", "constant", "close", "infinite"])
 def test_rankings_of_all_lengths_in_a_block_are_each_the_stable_argsort(dtype, descending, kind):
-    """Counted, packed into rows, sorted by bytes; `close` scores differ in bits that packing drops."""
+    """Counted, packed in rows of one run or more, sorted by bytes; `close` scores differ in bits that packing drops."""
     rng = np.random.default_rng(2)
-    lengths = np.concatenate(
-        [rng.integers(0, 40, 100), rng.integers(0, 1500, 40), [31, 32, 33, 511, 512, 1023, 1024, 70_000]]
-    )
+    bounds = [32, 256, 512, 1024, 2048, 4096]
+    around = [n + more for n in bounds for more in (-1, 0, 1)]
+    lengths = np.concatenate([rng.integers(0, 40, 100), rng.integers(0, 5000, 40), around, [70_000]])
     offsets = np.concatenate([[0], np.cumsum(rng.permutation(lengths))])
     x = rng.standard_normal(offsets[-1])
     made = {"ties": np.round(x), "constant": np.ones(len(x)), "close": 1 + np.round(x * 1000) * 2.0**-50}

@@ -2,8 +2,9 @@
 
 Rankings stay where they are: a block of consecutive ones is sorted, each within its own stretch of the block, whatever
 their lengths. How depends on the length. In a short ranking the scores above each are counted, all at once by SIMD. A
-longer one is packed, score and place in 64 bits, into a row of a matrix of its like in the block, which NumPy sorts. A
-long one is sorted by its bytes (radix.py). A result does not depend on which it was.
+longer one is packed, score and place in 64 bits, into a row of a matrix of its like in the block, of which NumPy sorts
+what one network holds, and the rest is merging. A long one is sorted by its bytes (radix.py). A result does not depend
+on which it was.
 """
 
 import numpy as np
@@ -12,25 +13,26 @@ from ..jit import block_sum, inner, kernel, uncounted
 from ..scalars.keys import bit_order, key_of
 from . import parallel
 from .radix import radix_sort, radix_sort_by
+from .vectors import copy
 
 _COUNTED = 32  # scores up to which counting is quicker than packing: 32 compares for each score
 LANES = 16  # of which so many are made at once: whole vectors, of any processor
-_LONG = {4: 512, 8: 1024}  # from so many scores on bytes of 4 or 8 repay their counting of 256 digits; by itemsize
-_LONG_ALONE = 4096  # without places
+_NETWORK = 2048  # bytes that NumPy sorts by a network; more it parts first, at four times the time for each score
+_LONG = 4096  # from so many scores on bytes repay the counting of 256 digits
 
 
 def _padded_widths() -> np.ndarray:
     """Widths of rows, eight per doubling: padding wastes at most 1/8, and more would mean more, smaller matrices."""
-    return np.array([_COUNTED * 2**double * (8 + eighth) // 8 for double in range(8) for eighth in range(1, 9)])
+    return np.array([_COUNTED * 2**double * (8 + eighth) // 8 for double in range(7) for eighth in range(1, 9)])
 
 
 _WIDTHS = _padded_widths()
-_WIDTH_OF = np.searchsorted(_WIDTHS, np.arange(_LONG_ALONE + 1)).astype(np.uint8)  # by length, its place in _WIDTHS
+_WIDTH_OF = np.searchsorted(_WIDTHS, np.arange(_LONG)).astype(np.uint8)  # by length, its place in _WIDTHS
 
-# How a float's integer and a place below 2^10 share 64 bits: those of float32 are left of them, those of float64 lose
+# How a float's integer and a place below 2^12 share 64 bits: those of float32 are left of them, those of float64 lose
 # the lowest, and where that leaves neighbours in the wrong order they are sorted again.
 _SHIFT = {4: np.uint64(32), 8: np.uint64(0)}
-_PLACE = np.uint64(1023)
+_PLACE = np.uint64(_LONG - 1)
 _ABOVE = ~_PLACE
 _PADDING = np.uint64(0xFFFFFFFFFFFFFFFF)
 
@@ -83,22 +85,21 @@ class Order:
         size, here = int(offsets[last] - offsets[first]), (offsets, first, last)
         scores = room.array("scores", (size,), values.dtype)
         places = room.array("places", (size if with_places else 0,), np.uint32)
-        long = _LONG[values.itemsize] if with_places else _LONG_ALONE
         counted = workspace.array("counted", (_COUNTED,), values.dtype)
         tally = workspace.array("tally", _WIDTHS.shape, np.int64)
         sign = values.dtype.type(1 if self.descending else -1)
-        rows, longest = _count_each(values, *here, sign, long, counted, scores, places, tally)
+        rows, longest = _count_each(values, *here, sign, counted, scores, places, tally)
         if rows:
-            given = (values, *here, self.descending, long, tally, workspace, scores, places)
+            given = (values, *here, self.descending, tally, workspace, scores, places)
             (_packed if with_places else _alone)(*given)
         if longest:
-            _long_ones(values, *here, self.descending, long, longest, workspace, threads, scores, places)
+            _long_ones(values, *here, self.descending, longest, workspace, threads, scores, places)
         return scores, places
 
 
 @uncounted
-def _count_each(values, offsets, first, last, sign, long, room, scores, places, tally):
-    """Sort the short rankings of a block; how many others are shorter than long, and the longest of the rest, or 0.
+def _count_each(values, offsets, first, last, sign, room, scores, places, tally):
+    """Sort the short rankings of a block; how many others are packed, and the longest of the rest, or 0.
 
     tally: of the former, how many there are of each width.
     """
@@ -116,7 +117,7 @@ def _count_each(values, offsets, first, last, sign, long, room, scores, places, 
                 scores[here],
                 places[at : at + n] if places.size > 0 else places,
             )
-        elif n < long:
+        elif n < _LONG:
             tally[_WIDTH_OF[n]] += 1
             rows += 1
         else:
@@ -170,9 +171,9 @@ def _equal_before(x, v, i):
     return count
 
 
-def _packed(values, offsets, first, last, descending, long, tally, workspace, scores, places):
+def _packed(values, offsets, first, last, descending, tally, workspace, scores, places):
     """Sort the rankings that were tallied as rows, each score packed with its place."""
-    bits, here = values.view(f"u{values.itemsize}"), (offsets, first, last, long)
+    bits, here = values.view(f"u{values.itemsize}"), (offsets, first, last)
     order, sign = bit_order(bits.dtype, descending), values.dtype.type(1 if descending else -1)
     keys, begins = _sorted_rows(
         tally, np.uint64, workspace, lambda *to: _pack(bits, *here, order, _SHIFT[values.itemsize], *to)
@@ -181,9 +182,9 @@ def _packed(values, offsets, first, last, descending, long, tally, workspace, sc
         _sort_again(bits, *here, order, sign, scores, scores.view(bits.dtype), places)
 
 
-def _alone(values, offsets, first, last, descending, long, tally, workspace, scores, places):
+def _alone(values, offsets, first, last, descending, tally, workspace, scores, places):
     """Sort the rankings that were tallied as rows, without places."""
-    here, sign = (offsets, first, last, long), values.dtype.type(-1 if descending else 1)
+    here, sign = (offsets, first, last), values.dtype.type(-1 if descending else 1)
     keys, begins = _sorted_rows(tally, values.dtype, workspace, lambda *to: _copy_in(values, *here, sign, *to))
     _copy_out(*here, sign, keys, begins, scores)
 
@@ -197,13 +198,51 @@ def _sorted_rows(tally, dtype, workspace, fill):
     begins = np.cumsum(sizes) - sizes
     keys = workspace.array("keys", (int(begins[-1] + sizes[-1]),), dtype)
     fill(begins.copy(), keys)
-    for width in np.flatnonzero(tally):
-        keys[begins[width] : begins[width] + sizes[width]].reshape(-1, _WIDTHS[width]).sort(axis=1)
+    for i in np.flatnonzero(tally):
+        rows, run = keys[begins[i] : begins[i] + sizes[i]].reshape(-1, _WIDTHS[i]), _WIDTHS[i]
+        while run * keys.itemsize > _NETWORK:
+            run //= 2
+        rows.reshape(-1, run).sort(axis=1)
+        if run < _WIDTHS[i]:
+            _merge_runs(rows, run, workspace.array("merged", (_LONG,), dtype))
     return keys, begins
 
 
-def _long_ones(values, offsets, first, last, descending, long, longest, workspace, threads, scores, places):
-    """Sort rankings that are not shorter than long by their bytes."""
+@uncounted
+def _merge_runs(rows, run, spare):
+    """Rows of sorted runs become sorted rows; a row is 2, 4, 8 ... runs."""
+    for r in range(rows.shape[0]):
+        held, other, length = rows[r], spare[: rows.shape[1]], run
+        while length < held.size:
+            for start in range(0, held.size, 2 * length):
+                _merge(held[start : start + 2 * length], other[start : start + 2 * length])
+            held, other, length = other, held, 2 * length
+        copy(held, rows[r])
+
+
+@inner
+def _merge(runs, out):
+    """Two sorted runs, of one length, as one: from the least on and from the greatest on, side by side, so that neither
+    run ends within half of them. No branch depends on the scores.
+    """
+    half = np.uint64(runs.size // 2)
+    one = np.uint64(1)
+    a, b, c, d = np.uint64(0), half, half - one, np.uint64(runs.size - 1)
+    for i in range(half):
+        lo, hi = runs[a], runs[b]
+        first = lo <= hi
+        out[i] = lo if first else hi
+        a += np.uint64(first)
+        b += np.uint64(not first)
+        lo, hi = runs[c], runs[d]
+        last = lo > hi
+        out[np.uint64(runs.size - 1) - np.uint64(i)] = lo if last else hi
+        c -= np.uint64(last)
+        d -= np.uint64(not last)
+
+
+def _long_ones(values, offsets, first, last, descending, longest, workspace, threads, scores, places):
+    """Sort the long rankings by their bytes."""
     bits = values.view(f"u{values.itemsize}")
     keys, order = scores.view(bits.dtype), bit_order(bits.dtype, descending)
     spare = workspace.array("keys", (longest,), bits.dtype)
@@ -211,18 +250,18 @@ def _long_ones(values, offsets, first, last, descending, long, longest, workspac
     if last == first + 1 and threads > 1 and longest > parallel.PART:
         radix_sort_by(threads, bits[offsets[first] : offsets[last]], order, keys, places, spare, spare_places)
     else:
-        _radix_each(bits, offsets, first, last, long, order, keys, places, spare, spare_places)
+        _radix_each(bits, offsets, first, last, order, keys, places, spare, spare_places)
 
 
 # Kernels of a block: `begin` is where its first ranking begins, `at` is where one begins in the block.
 
 
 @kernel
-def _radix_each(bits, offsets, first, last, long, order, keys, places, spare, spare_places):
+def _radix_each(bits, offsets, first, last, order, keys, places, spare, spare_places):
     counts, begin, with_places = np.empty((1, 256), np.int64), offsets[first], places.size > 0
     for r in range(first, last):
         at, n = offsets[r] - begin, offsets[r + 1] - offsets[r]
-        if n >= long:
+        if n >= _LONG:
             place = places[at : at + n] if with_places else places
             spare_place = spare_places[:n] if with_places else spare_places
             given = (place, spare[:n], spare_place, counts)
@@ -230,11 +269,11 @@ def _radix_each(bits, offsets, first, last, long, order, keys, places, spare, sp
 
 
 @uncounted
-def _pack(bits, offsets, first, last, long, order, shift, begins, keys):
+def _pack(bits, offsets, first, last, order, shift, begins, keys):
     """Scores and their places as one integer, which orders by the score and then by the place."""
     for r in range(first, last):
         x = bits[offsets[r] : offsets[r + 1]]
-        if _COUNTED < x.size < long:
+        if _COUNTED < x.size < _LONG:
             width = _WIDTH_OF[x.size]
             row = keys[begins[width] : begins[width] + _WIDTHS[width]]
             begins[width] += row.size
@@ -244,12 +283,12 @@ def _pack(bits, offsets, first, last, long, order, shift, begins, keys):
 
 
 @uncounted
-def _unpack(values, offsets, first, last, long, sign, keys, begins, scores, places):
+def _unpack(values, offsets, first, last, sign, keys, begins, scores, places):
     """The scores and places of rows, as _pack put them; whether any are in the wrong order."""
     begin, wrong = offsets[first], False
     for r in range(first, last):
         x, at = values[offsets[r] : offsets[r + 1]], offsets[r] - begin
-        if _COUNTED < x.size < long:
+        if _COUNTED < x.size < _LONG:
             width = _WIDTH_OF[x.size]
             row = keys[begins[width] : begins[width] + x.size]
             begins[width] += _WIDTHS[width]
@@ -270,24 +309,24 @@ def _is_in_order(before, y, sign):
 
 
 @kernel
-def _sort_again(bits, offsets, first, last, long, order, sign, scores, keys, places):
+def _sort_again(bits, offsets, first, last, order, sign, scores, keys, places):
     """Sort by their bytes the rankings that are in the wrong order."""
     begin, counts = offsets[first], np.empty((1, 256), np.int64)
-    spare, spare_places = np.empty(long, keys.dtype), np.empty(long, np.uint32)
+    spare, spare_places = np.empty(_LONG, keys.dtype), np.empty(_LONG, np.uint32)
     for r in range(first, last):
         at, n = offsets[r] - begin, offsets[r + 1] - offsets[r]
         here = slice(at, at + n)
-        if _COUNTED < n < long and not _is_in_order(scores[here][:-1], scores[here][1:], sign):
+        if _COUNTED < n < _LONG and not _is_in_order(scores[here][:-1], scores[here][1:], sign):
             given = (keys[here], places[here], spare[:n], spare_places[:n], counts)
             radix_sort(bits[offsets[r] : offsets[r + 1]], at, order, *given)
 
 
 @uncounted
-def _copy_in(values, offsets, first, last, long, sign, begins, rows):
+def _copy_in(values, offsets, first, last, sign, begins, rows):
     """Scores, of a sign that lets the best be the least."""
     for r in range(first, last):
         x = values[offsets[r] : offsets[r + 1]]
-        if _COUNTED < x.size < long:
+        if _COUNTED < x.size < _LONG:
             width = _WIDTH_OF[x.size]
             row = rows[begins[width] : begins[width] + _WIDTHS[width]]
             begins[width] += row.size
@@ -297,10 +336,10 @@ def _copy_in(values, offsets, first, last, long, sign, begins, rows):
 
 
 @uncounted
-def _copy_out(offsets, first, last, long, sign, rows, begins, scores):
+def _copy_out(offsets, first, last, sign, rows, begins, scores):
     for r in range(first, last):
         at, n = offsets[r] - offsets[first], offsets[r + 1] - offsets[r]
-        if _COUNTED < n < long:
+        if _COUNTED < n < _LONG:
             width = _WIDTH_OF[n]
             row, score = rows[begins[width] : begins[width] + n], scores[at : at + n]
             begins[width] += _WIDTHS[width]
