@@ -1,9 +1,11 @@
 """Objects of a store are read and written as files are: the same results, and errors that say what is wrong."""
 
 import importlib.util
+import shlex
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -126,6 +128,19 @@ def test_a_data_set_is_what_one_file_would_be(bucket, tmp_path, shape, engine):
     assert run_file("rank", f"{bucket.path}/in/*.parquet", f"{bucket.path}/out", resume=True).resumed == len(inputs)
     again = run_file("topk", f"{bucket.path}/in/*.parquet", f"{bucket.path}/out/", k=2, force=True)
     assert again.resumed == 0
+
+
+def test_the_line_of_the_readme_by_ray(bucket, tmp_path):
+    """As it is written, but for the bucket, and with a memory that leaves other tests some."""
+    pytest.importorskip("ray", reason="needs Ray, which the extra ray brings")
+    inputs = written(scored(), tmp_path / "in", SHAPES["straddling"])
+    bucket.put_all(tmp_path / "in", "runs")
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    [line] = [line for line in readme.splitlines() if "s3://" in line and line.endswith("--engine ray")]
+    done = run(*shlex.split(line.replace("s3://bucket", bucket.path))[1:], "--memory", "1GiB")
+    assert done.returncode == 0, done.stderr
+    run_file("topk", inputs, tmp_path / "one.parquet", k=10)
+    assert together(bucket.get_all("out", tmp_path / "there")).equals(pq.read_table(tmp_path / "one.parquet"))
 
 
 def test_arrays_of_a_data_set_have_others_beside_them(bucket, tmp_path):
