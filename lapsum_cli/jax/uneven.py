@@ -110,10 +110,12 @@ def uneven(x: Any) -> Uneven | None:
 
 
 def _pair(given: Any, name: str) -> Uneven | None:
-    if not (isinstance(given, tuple) and len(given) == 2 and _are_arrays(given)):
+    if not (isinstance(given, tuple) and len(given) == 2 and _are_arrays(given[:1])):
         return None
     values, offsets = given
-    if not jnp.issubdtype(offsets.dtype, np.integer):
+    if isinstance(offsets, list | tuple):
+        raise DataError(f"offsets beside {name} must be an array of integers, got {type(offsets).__name__}")
+    if not _are_arrays([offsets]) or not jnp.issubdtype(offsets.dtype, np.integer):
         return None
     values = array_of(values, name)
     if values.ndim != 1:

@@ -315,6 +315,11 @@ REFUSED = [
     (lambda: rank(0, 3), DataError, "offsets must rise from 0 to the number of scores, 5"),
     (lambda: rank(1, 5), DataError, "offsets must rise from 0"),
     (lambda: rank(0, 4, 3, 5), DataError, "offsets must rise"),
+    (
+        lambda: soft.soft_rank((A, [0, 1, 2, 4, 5])),
+        DataError,
+        "offsets beside x must be an array of integers, got list",
+    ),
     (lambda: rank([0, 5]), DataError, r"offsets must be a flat, .* got the shape \(1, 2\)"),
     (lambda: soft.soft_rank((A, np.empty(0, int))), DataError, r"non-empty .* got the shape \(0,\)"),
     (lambda: jax.jit(soft.soft_rank)((A, np.array([[0, 5]]))), DataError, r"got the shape \(1, 2\)"),
