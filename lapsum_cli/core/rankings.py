@@ -89,10 +89,15 @@ def whole_numbers(given: Any, name: str) -> np.ndarray:
     return array.astype(np.int64, copy=False)
 
 
+def check_shape_of_offsets(shape: tuple[int, ...]) -> None:
+    """DataError unless an array of this shape may be offsets, whatever its numbers are."""
+    if len(shape) != 1 or shape[0] == 0:
+        raise DataError(f"offsets must be a flat, non-empty int64 array, got the shape {shape}")
+
+
 def check_offsets(offsets: np.ndarray, count: int) -> None:
     """DataError unless integers say where rankings of so many scores begin and end."""
-    if offsets.ndim != 1 or len(offsets) == 0:
-        raise DataError(f"offsets must be a flat, non-empty int64 array, got the shape {offsets.shape}")
+    check_shape_of_offsets(offsets.shape)
     if offsets[0] != 0 or offsets[-1] != count or (offsets[1:] < offsets[:-1]).any():
         raise DataError(f"offsets must rise from 0 to the number of scores, {count}")
 

@@ -2,9 +2,11 @@
 
 In all of them
 
-x      (..., n) float16, bfloat16, float32 or, where jax_enable_x64 is set, float64: rankings, -inf for padding
-alpha  softness: a number, "0.1std" or "0.15mad" (held constant in gradients), or an array that broadcasts to (...): one
-       for each ranking, which gets a gradient; k likewise, but in losses
+x      (..., n) float16, bfloat16, float32 or, where jax_enable_x64 is set, float64: rankings, -inf for padding;
+       or m rankings of several lengths: a pair of flat scores (N,) and offsets (m + 1,), or a list of arrays (n,),
+       which results are too; a target or a mask is in the same form, or flat (uneven.py)
+alpha  softness: a number, "0.1std" or "0.15mad" (held constant in gradients), or an array that broadcasts to (...), of
+       several lengths (m,): one for each ranking, which gets a gradient; k likewise, but in losses
 axis   the axis along which rankings go, by default the last; of alpha and k too where they have as many axes as x
 mask   bool, of a shape that broadcasts to that of x: False for scores that take no part, which come last
 straight_through: the hard result, with the gradient of the soft one
@@ -14,8 +16,9 @@ which computes the forward pass again; options that are no arrays are static. Gr
 quantiles and the losses of lapsum may be differentiated again, backward: a product with the Hessian is
 grad(lambda x: vdot(grad(f)(x), v)), and all of it jacrev(jacrev(f)). Derivatives forward (jvp, jacfwd, hessian) are
 refused by JAX. float16 and bfloat16 are computed in float32; their ranks and losses stay that, and ranks beyond 2^24
-are rounded to the dtype of x. What cannot be used raises a LapsumError; a number that is not known before compiled code
-runs, such as a NaN there, an error of JAX's that has its line in it.
+are rounded to the dtype of x. Offsets may be traced, but those of soft permutations and cascades; under vmap calls with
+offsets are computed one after the other. What cannot be used raises a LapsumError; a number that is not known before
+compiled code runs, such as a NaN there, an error of JAX's that has its line in it.
 
 >>> import jax
 >>> from lapsum_cli.jax import soft_topk
@@ -41,14 +44,18 @@ from ..operations.loss import Loss, check_reduction, check_stages
 from ..operations.loss_choices import LossChoices
 from ..operations.operation import EACH, Operation
 from ..operations.permute import Permute
+from ..operations.quantile import Quantile
 from ..operations.rank import Rank
 from ..operations.sort import Sort
 from ..operations.topk import TopK
-from .arrays import axis_of, is_each, masked, option_of, scores_of, target_of, widened, worst
+from .arrays import is_each, scores_of, target_of, widened, worst
+from .axes import lying
 from .best import soft_topk_indices, soft_topk_values
 from .callback import computed, constant
 from .callback import straight_through as hard_with_gradient_of
 from .quantiles import soft_max, soft_median, soft_min, soft_quantile
+from .stages import together
+from .uneven import Cut
 from .weighted import weighted
 
 __all__ = [
@@ -82,7 +89,7 @@ def soft_rank(
     straight_through: bool = False,
     method: str = "lapsum",
     **own: Any,
-) -> jax.Array:
+) -> Any:
     """Soft rank of every score, best first from `base`; approximates  jnp.argsort(jnp.argsort(-x)) + 1."""
     options = {"base": base, "method": method, **own}
     return soft(Rank, x, alpha, None, descending, axis, mask, straight_through, options)
@@ -98,7 +105,7 @@ def soft_sort(
     straight_through: bool = False,
     method: str = "lapsum",
     **own: Any,
-) -> jax.Array:
+) -> Any:
     """Soft-sorted scores, best first; approximates  -jnp.sort(-x)."""
     return soft(Sort, x, alpha, None, descending, axis, mask, straight_through, {"method": method, **own})
 
@@ -114,7 +121,7 @@ def soft_topk(
     straight_through: bool = False,
     method: str = "lapsum",
     **own: Any,
-) -> jax.Array:
+) -> Any:
     """Soft membership in the top k, in [0, 1], with the sum k; approximates  x >= jax.lax.top_k(x, k)[0][-1]."""
     return soft(TopK, x, alpha, k, largest, axis, mask, straight_through, {"method": method, **own})
 
@@ -129,15 +136,18 @@ def log_soft_topk(
     mask: Any = None,
     method: str = "lapsum",
     **own: Any,
-) -> jax.Array:
+) -> Any:
     """Logarithm of soft_topk, with all its digits in both tails; -inf where the membership is 0."""
     return soft(TopK, x, alpha, k, largest, axis, mask, False, {"method": method, "log": True, **own})
 
 
 def soft_permutation(
     x: Any, *, alpha: Any = "0.1std", descending: bool = True, method: str = "lapsum", **own: Any
-) -> jax.Array:
-    """Soft permutations (..., n, n): how likely each item (row) is at each position (column)."""
+) -> Any:
+    """Soft permutations (..., n, n): how likely each item (row) is at each position (column).
+
+    Of rankings of several lengths a list, one (n, n) for each.
+    """
     return soft(Permute, x, alpha, None, descending, -1, None, False, {"method": method, **own})
 
 
@@ -160,31 +170,22 @@ def loss(
     """
     check_reduction(reduction)
     has_stages = entry_of(name).stages > 1
-    given = [scores_of(one) for one in x] if has_stages and isinstance(x, list | tuple) else [scores_of(x)]
+    given = x if has_stages and isinstance(x, list | tuple) else [x]
     check_stages(name, len(given))
-    [target, *_] = [target_of(target, one) for one in given]
-    at, target = axis_of(given[0], axis), masked(target, mask, 0)
-    target = jnp.moveaxis(target, at, -1)
-    alpha, k = (option_of(n, o, given[0], at) if is_each(o) else o for n, o in (("alpha", alpha), ("k", k)))
-    k = constant(k) if is_each(k) else k
-    rows = [jnp.moveaxis(masked(one, mask, worst(descending)), at, -1) for one in given]
-    scores = rows[0]
+    first, where = lying(given[0], axis, mask)
+    stages = [first, *(scores_of(where.beside(one, "x")) for one in given[1:])]
+    target = where.beside(target, "the target")
+    [target, *_] = [target_of(target, one) for one in stages]
+    target, rows = where.rows(target, 0), [where.rows(one, worst(descending)) for one in stages]
+    alpha, k = where.option("alpha", alpha), where.option("k", k)
+    k, scores, cut = constant(k) if is_each(k) else k, rows[0], where.cut
     if has_stages:  # a ranking for each stage, those of a query one after the other
-        scores, target = _together(rows, descending), jnp.stack([target] * len(rows), -2)
-        alpha, k = (jnp.stack([one] * len(rows), -1) if is_each(one) else one for one in (alpha, k))
-    losses = _made(Loss, scores, alpha, k, descending, {"loss": name, **options}, target)
-    losses = losses[..., 0] if has_stages else losses
+        scores, target, alpha, k, cut = together(rows, target, alpha, k, where, descending)
+    losses = _made(Loss, scores, alpha, k, descending, {"loss": name, **options}, target, cut)
+    losses = losses.reshape(*where.leading, len(stages))[..., 0] if has_stages else losses
     if weights is not None:
-        weights = option_of("weights", weights, given[0], at) if is_each(weights) else weights
-        return weighted(losses, weights, reduction)
+        return weighted(losses, where.option("weights", weights), reduction)
     return losses if reduction == "none" else (jnp.nanmean(losses) if reduction == "mean" else jnp.nansum(losses))
-
-
-def _together(stages: list[jax.Array], descending: bool) -> jax.Array:
-    """(..., 2, n) scores of both stages; what is masked in one is masked in all."""
-    scores = jnp.stack(stages, -2)
-    is_worst = jnp.isneginf(scores) if descending else jnp.isinf(scores)
-    return masked(scores, ~is_worst.any(-2, keepdims=True), worst(True))
 
 
 def _door(name: str, about: str) -> Callable[..., jax.Array]:
@@ -238,18 +239,19 @@ def soft(
     mask: Any,
     straight_through: bool,
     options: dict[str, Any],
-) -> jax.Array:
-    """An operation on rankings along any axis; straight_through: its hard result, with its gradient."""
-    x = scores_of(x)
-    at = axis_of(x, axis)
-    alpha, k = (option_of(n, o, x, at) if is_each(o) else o for n, o in (("alpha", alpha), (kind.at.name, k)))
-    rows = jnp.moveaxis(masked(x, mask, worst(descending)), at, -1)
-    made = _made(kind, rows, alpha, k, descending, options)
+) -> Any:
+    """An operation on rankings however they lie; straight_through: its hard result, with its gradient."""
+    x, where = lying(x, axis, mask)
+    alpha, k = where.option("alpha", alpha), where.option(kind.at.name, k)
+    rows = where.rows(x, worst(descending))
+    made = _made(kind, rows, alpha, k, descending, options, cut=where.cut)
     if straight_through:
         row, a, b = (jax.lax.stop_gradient(one) if is_each(one) else one for one in (rows, alpha, k))
-        made = hard_with_gradient_of(made, _made(kind, row, a, b, descending, {**options, "method": "hard"}))
+        hard = _made(kind, row, a, b, descending, {**options, "method": "hard"}, cut=where.cut)
+        made = hard_with_gradient_of(made, hard)
     made = made if kind is Rank else made.astype(x.dtype)
-    return made if made.shape != rows.shape else jnp.moveaxis(made, -1, at)
+    as_given = {Permute: where.squares, Quantile: lambda each: each}.get(kind, where.like)
+    return as_given(made)
 
 
 def _made(
@@ -260,8 +262,9 @@ def _made(
     descending: bool,
     options: dict[str, Any],
     target: jax.Array | None = None,
+    cut: Cut | None = None,
 ) -> jax.Array:
-    """What an operation makes of rankings on the last axis, or the losses of these."""
+    """What an operation makes of rankings on the last axis, or flat with a cut; or the losses of these."""
     of_all, k_of_all = (EACH if is_each(given) else given for given in (alpha, k))
     operation = operation_asked(kind, of_all, k_of_all, descending, options)
     try:
@@ -269,5 +272,5 @@ def _made(
     except TypeError:
         raise OptionError(f"{operation.name} has an option that is an array, which JAX cannot hold fixed") from None
     each = [given if is_each(given) else None for given in (alpha, k)]
-    made: jax.Array = computed(operation, widened(x), *each, target)
+    made: jax.Array = computed(operation, widened(x), *each, target, cut)
     return made

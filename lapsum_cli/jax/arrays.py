@@ -16,7 +16,7 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 def scores_of(x: Any) -> jax.Array:
     """The scores as an array of JAX; DataError where they are no floats."""
-    array = _array(x, "x")
+    array = array_of(x, "x")
     if array.dtype.name not in FLOATS:
         raise DataError(f"x must be floats, got {array.dtype}; pass x.astype(float)")
     if array.ndim == 0:
@@ -29,21 +29,12 @@ def widened(array: jax.Array) -> jax.Array:
     return array.astype(jnp.float64 if array.dtype == np.float64 else jnp.float32)
 
 
-def axis_of(x: jax.Array, axis: Any) -> int:
-    """The axis, from 0; OptionError where there is none."""
-    if not isinstance(axis, int) or isinstance(axis, bool) or not -x.ndim <= axis < x.ndim:
-        raise OptionError(f"axis must be from {-x.ndim} to {x.ndim - 1} for x of {x.ndim} axes, got {axis!r}")
-    return axis % x.ndim
-
-
-def masked(x: jax.Array, mask: Any, value: float) -> jax.Array:
-    """The array with a value where the mask is False."""
-    if mask is None:
-        return x
-    where = _array(mask, "mask")
+def mask_of(mask: Any, x: jax.Array) -> jax.Array:
+    """The mask in the shape of x; DataError where it is none."""
+    where = array_of(mask, "mask")
     if where.dtype != bool:
         raise DataError(f"mask must be bool, True for scores that take part, got {where.dtype}")
-    return jnp.where(_broadcast(where, x.shape, "mask", "x", DataError), x, value)
+    return _broadcast(where, x.shape, "mask", "x", DataError)
 
 
 def is_each(given: Any) -> bool:
@@ -51,31 +42,25 @@ def is_each(given: Any) -> bool:
     return isinstance(given, jax.Array | np.ndarray | list | tuple)
 
 
-def option_of(name: str, given: Any, x: jax.Array, axis: int) -> jax.Array:
-    """(...) an alpha or k for each ranking along an axis of x; OptionError where it is none.
+def option_of(name: str, given: Any, leading: tuple[int, ...], axis: int) -> jax.Array:
+    """(...) an alpha or k for each ranking along an axis of scores; OptionError where it is none.
 
-    Of as many axes as x that of the rankings has one number.
+    Of as many axes as scores have that of the rankings has one number.
     """
-    array = _array(given, name)
+    array = array_of(given, name)
     if array.dtype == bool or not jnp.issubdtype(array.dtype, np.number) or jnp.iscomplexobj(array):
         raise OptionError(f"{name} must be numbers, got {array.dtype}")
-    leading = x.shape[:axis] + x.shape[axis + 1 :]
-    if array.ndim == x.ndim and array.shape[axis] == 1:
+    if array.ndim == len(leading) + 1 and array.shape[axis] == 1:
         array = array.squeeze(axis)
     return _broadcast(widened(array), leading, name, "the rankings", OptionError)
 
 
 def target_of(target: Any, x: jax.Array) -> jax.Array:
-    """The target of every score, whole numbers as they are; DataError where it has another shape, or there is an
-    integer that JAX would not hold.
-    """
-    array = _array(target, "the target")
+    """The target of every score, whole numbers as they are; DataError where it has another shape."""
+    array = array_of(target, "the target")
     if array.shape != x.shape:
         raise DataError(f"the target must have the shape of x, {x.shape}, got {array.shape}")
     if jnp.issubdtype(array.dtype, np.integer):
-        ends = np.iinfo(array.dtype)
-        if isinstance(target, np.ndarray) and target.size and not ends.min <= target.min() <= target.max() <= ends.max:
-            raise DataError(f"the target has integers that {array.dtype} does not hold; set jax_enable_x64")
         return array
     if jnp.iscomplexobj(array):
         raise DataError(f"the target must be numbers, got {array.dtype}")
@@ -87,12 +72,18 @@ def worst(best_first: bool) -> float:
     return -math.inf if best_first else math.inf
 
 
-def _array(given: Any, name: str) -> jax.Array:
+def array_of(given: Any, name: str) -> jax.Array:
+    """An array of JAX; DataError where it is none, or has an integer that JAX would not hold."""
     try:
-        return jnp.asarray(given)
+        array = jnp.asarray(given)
     except (TypeError, ValueError, OverflowError) as error:
         line = " ".join(str(error).split())
         raise DataError(f"{name} is no array of numbers: {line}") from None
+    if isinstance(given, np.ndarray) and given.size and given.dtype.kind in "iu" and array.dtype != given.dtype:
+        ends = np.iinfo(array.dtype)
+        if not ends.min <= given.min() <= given.max() <= ends.max:
+            raise DataError(f"{name} has integers that {array.dtype} does not hold; set jax_enable_x64")
+    return array
 
 
 def _broadcast(array: jax.Array, shape: tuple[int, ...], name: str, other: str, error: Any) -> jax.Array:

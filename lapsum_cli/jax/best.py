@@ -7,7 +7,8 @@ from typing import Any
 import jax
 
 from ..operations.permute import Permute, check_places
-from .arrays import axis_of, scores_of
+from .axes import axis_of
+from .uneven import uneven
 
 
 def soft_topk_values(
@@ -28,11 +29,10 @@ def soft_topk_values(
     """
     from . import soft_sort
 
-    check_places("soft_topk_values", k)
-    x = scores_of(x)
+    check_places("soft_topk_values", k, uneven(x) is not None)
     how = {"alpha": alpha, "descending": largest, "axis": axis, "mask": mask, "method": method, **own}
     made = soft_sort(x, straight_through=straight_through, **how)
-    at = axis_of(x, axis)
+    at = axis_of(made, axis)
     return jax.lax.slice_in_dim(made, 0, min(k, made.shape[at]), axis=at)
 
 
@@ -55,6 +55,6 @@ def soft_topk_indices(
     """
     from . import soft
 
-    check_places("soft_topk_indices", k)
+    check_places("soft_topk_indices", k, uneven(x) is not None)
     made = soft(Permute, x, alpha, None, largest, -1, mask, False, {"method": method, "places": k, **own})
     return made.swapaxes(-1, -2)

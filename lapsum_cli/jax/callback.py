@@ -16,23 +16,25 @@ import numpy as np
 
 from ..api.functions import asked
 from ..core.errors import DataError, NotDifferentiable, OptionError
+from ..core.rankings import Rankings
 from ..devices.machine import cores
 from ..operations.along import derivatives
 from ..operations.operation import RANKING, Derivatives, Operation
 from ..operations.permute import Permute
+from .uneven import Cut
 
 Struct = jax.ShapeDtypeStruct
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def computed(operation: Operation, x: Any, alpha: Any, k: Any, target: Any) -> Any:
-    """What the operation makes of scores (..., n), float32 or float64: as many results, squares of them, or a loss for
-    each ranking.
+def computed(operation: Operation, x: Any, alpha: Any, k: Any, target: Any, cut: Cut | None) -> Any:
+    """What the operation makes of scores, float32 or float64, (..., n), or (N,) with a cut: as many results, squares of
+    them, or a number for each ranking.
 
-    alpha, k  (...) where each ranking has one, else None; target: (..., n), of losses
+    alpha, k  (...) or (m,) where each ranking has one, else None; target: of every score, of losses
     """
-    shape = Struct(_shape(operation, x), x.dtype)
-    return _asked_of_host(_forward, operation, x.dtype.name, shape, (x, alpha, k, target))
+    shape = Struct(_shape(operation, x, cut), x.dtype)
+    return _asked_of_host(_forward, operation, x.dtype.name, shape, (x, alpha, k, target, cut))
 
 
 def _remembered(operation: Operation, *given: Any) -> Any:
@@ -91,10 +93,12 @@ def _like(given: Any) -> Any:
     return [None if one is None else Struct(one.shape, one.dtype) for one in given]
 
 
-def _shape(operation: Operation, x: Any) -> tuple[int, ...]:
+def _shape(operation: Operation, x: Any, cut: Any) -> Any:
     if "target" in operation.takes or operation.gives[0].per == RANKING:
-        return x.shape[:-1]
-    return (*x.shape, operation.columns(x.shape[-1])) if isinstance(operation, Permute) else x.shape
+        return x.shape[:-1] if cut is None else (cut.offsets.shape[0] - 1,)
+    if isinstance(operation, Permute):
+        return (*x.shape, operation.columns(x.shape[-1])) if cut is None else (cut.size_of_squares,)
+    return x.shape
 
 
 def _asked_of_host(
@@ -105,7 +109,8 @@ def _asked_of_host(
     called = _called(function, operation, dtype)
     if known:
         return jax.tree.map(lambda like, one: jnp.asarray(one, like.dtype), shapes, called(*given))
-    how = "sequential" if operation.by_number else "broadcast_all"  # whether a ranking's number is part of it
+    in_turn = operation.by_number or isinstance(given[-1], Cut)  # a ranking's number is part of it, or its lengths
+    how = "sequential" if in_turn else "broadcast_all"
     return jax.pure_callback(called, shapes, *given, vmap_method=how)
 
 
@@ -124,7 +129,9 @@ def _threads() -> int:
     return cores()
 
 
-def _read(operation: Operation, dtype: str, x: np.ndarray, alpha: Any, k: Any, target: Any) -> tuple[Any, Any]:
+def _read(
+    operation: Operation, dtype: str, x: np.ndarray, alpha: Any, k: Any, target: Any, cut: Cut | None
+) -> tuple[Any, Any]:
     """The scores as rankings, and the CPU; DataError where digits were lost on their way here."""
     if x.dtype != dtype:
         raise DataError(
@@ -132,7 +139,8 @@ def _read(operation: Operation, dtype: str, x: np.ndarray, alpha: Any, k: Any, t
             "another; set it by jax.config.update"
         )
     alpha, k = (None if one is None else one[..., None] for one in (alpha, k))
-    _, rankings, on = asked(operation, x, alpha, _threads(), "cpu", k, target=target)
+    scores = x if cut is None else Rankings(x, cut.offsets)
+    _, rankings, on = asked(operation, scores, alpha, _threads(), "cpu", k, target=target)
     return rankings, on
 
 
@@ -148,8 +156,8 @@ def _forward(operation: Operation, dtype: str, x: np.ndarray, *given: Any) -> np
     made = operation.forward(rankings, on)
     found = made.values if made.values is not None else made.numbers[operation.result]
     if isinstance(operation, Permute):
-        found = np.array([found.dense(r, 0, x.shape[-1], operation.places) for r in range(len(rankings))], dtype)
-    return np.asarray(found, dtype).reshape(_shape(operation, x))
+        found = operation.flat(found, rankings)
+    return np.asarray(found, dtype).reshape(_shape(operation, x, given[-1]))
 
 
 def _backward(operation: Operation, dtype: str, upstream: np.ndarray, *given: Any) -> Any:

@@ -22,10 +22,12 @@ def check_tolerance(tolerance: float | None) -> None:
         raise OptionError(f"⟨tolerance⟩ must be 0 or more and below 1, got {tolerance:g}")
 
 
-def check_places(function: str, k: Any) -> None:
-    """OptionError for what is no number of first places."""
+def check_places(function: str, k: Any, is_uneven: bool) -> None:
+    """OptionError for what is no number of first places, or where rankings are of several lengths."""
     if isinstance(k, bool) or not isinstance(k, int) or k < 0:
         raise OptionError(f"k of {function} must be a whole number of 0 or more, got {k!r}")
+    if is_uneven:
+        raise OptionError(f"{function} has as many places of every ranking; pad rankings with -inf, (m, n)")
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,14 @@ class Permute(ByMethod):
     def columns(self, length: int) -> int:
         """Of the matrix of a ranking of so many scores."""
         return length if self.places is None else min(self.places, length)
+
+    def flat(self, matrices: Any, rankings: Rankings) -> Array:
+        """The columns of interest of the matrices of all rankings, flat, one after the other."""
+        import numpy as np
+
+        lengths = rankings.lengths.tolist()
+        found = [matrices.dense(r, 0, n, self.places).reshape(-1) for r, n in enumerate(lengths)]
+        return np.concatenate([np.empty(0, rankings.dtype), *found])
 
     def squares(self, upstream: Array, offsets: Array) -> Array:
         """What is upstream of the columns of interest as that of whole matrices, flat: 0 for the others."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ..core.errors import DeviceError, OptionError
+from ..core.errors import DeviceError
 from ..operations.permute import Permute, check_places
 from .axes import brought, lying
 from .surroundings import seen_through
@@ -32,10 +32,8 @@ def soft_topk_values(
     """
     from . import soft_sort
 
-    check_places("soft_topk_values", k)
+    check_places("soft_topk_values", k, uneven(x) is not None)
     how = {"alpha": alpha, "descending": largest, "dim": dim, "mask": mask, "method": method, **own}
-    if uneven(x) is not None:
-        raise OptionError("soft_topk_values has as many values of every ranking; pad rankings with -inf, (m, n)")
     made = soft_sort(x, straight_through=straight_through, **how)
     return made.narrow(dim, 0, min(k, made.shape[dim])).clone()
 
@@ -60,9 +58,7 @@ def soft_topk_indices(
     """
     from . import _made
 
-    check_places("soft_topk_indices", k)
-    if uneven(x) is not None:
-        raise OptionError("soft_topk_indices has as many places in every ranking; pad rankings with -inf, (m, n)")
+    check_places("soft_topk_indices", k, uneven(x) is not None)
     rows = brought(x, lying(x, -1, mask), largest)
     if rows.is_cuda:
         raise DeviceError("soft permutations of tensors are computed on the CPU; pass x.cpu()")

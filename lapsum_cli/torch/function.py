@@ -68,7 +68,7 @@ def computed(
             if made.values is not None:
                 result = tensor_of(made.values, x, x.shape)
             elif isinstance(operation, Permute):
-                matrices = passes.dense(made.numbers[operation.result], passed.rankings, operation.places)
+                matrices = operation.flat(made.numbers[operation.result], passed.rankings)
                 shape = [*x.shape, operation.columns(x.shape[-1])] if offsets is None else [len(matrices)]
                 result = tensor_of(matrices, x, torch.Size(shape))
             else:

@@ -50,12 +50,6 @@ def forward(
     return made, Passed(operation, rankings, made.state, doubted)
 
 
-def dense(matrices: Any, rankings: Rankings, most: int | None) -> np.ndarray:
-    """Those of all rankings, flat, one after the other; of so many first columns at most."""
-    found = [matrices.dense(r, 0, n, most).reshape(-1) for r, n in enumerate(rankings.lengths.tolist())]
-    return np.concatenate([np.empty(0, rankings.dtype), *found])
-
-
 def backward(passed: Passed, upstream: torch.Tensor, on: Any) -> tuple[Any, ...]:
     """The gradients for scores, alpha and k, arrays, of the sum of upstream times the results."""
     with alone(on, passed.operation, passed.rankings):

@@ -226,9 +226,9 @@ def test_digits_that_are_lost_on_the_way_to_another_thread_are_noticed():
     from lapsum_cli.operations.rank import Rank
 
     called = callback._called(callback._forward, Rank(), "float64")
-    assert called(X, None, None, None).dtype == np.float64
+    assert called(X, None, None, None, None).dtype == np.float64
     with pytest.raises(DataError, match="scores of float64 came as float32, since"):
-        called(X.astype(np.float32), None, None, None)
+        called(X.astype(np.float32), None, None, None, None)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2, -2])
