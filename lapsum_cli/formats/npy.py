@@ -19,7 +19,7 @@ from .faults import first_line, writing
 from .files import Input, Output
 from .sinks import Made, Sink
 from .sources import Reading, Room
-from .types import is_list, numpy_dtype
+from .types import is_list, numpy_dtype, unlisted
 
 COLUMN = "score"
 _ROWS_OF_NOTHING = 1 << 20
@@ -94,7 +94,7 @@ class NpySource:
     def unroll(self) -> None:
         """Have a row for each score of a matrix, which is too wide for a ranking in each."""
         self.rows, self.columns, self.in_rows = self.rows * self.columns, 1, False
-        self.schema = unrolled(self.schema)
+        self.schema = unlisted(self.schema)
 
     def seek(self, row: int) -> int:
         """Begin with a row, where that need not be read to; which it will be."""
@@ -134,11 +134,6 @@ class NpySource:
             yield pa.record_batch([values], schema=self.schema)
 
 
-def unrolled(schema: pa.Schema) -> pa.Schema:
-    """The columns of the scores of matrices, one in a row, given those with a ranking in each row."""
-    return pa.schema([(field.name, field.type.value_type) for field in schema])
-
-
 class NpyTable:
     """Arrays of one shape, read side by side: the scores, and what goes with each of them."""
 
@@ -154,7 +149,7 @@ class NpyTable:
         """Likewise."""
         for source in self.sources:
             source.unroll()
-        self.rows, self.schema = self.sources[0].rows, unrolled(self.schema)
+        self.rows, self.schema = self.sources[0].rows, unlisted(self.schema)
 
     def seek(self, row: int) -> int:
         """Likewise."""

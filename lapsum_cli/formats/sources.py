@@ -23,6 +23,7 @@ from .places import Stamp
 from .plain import as_declared, plain_schema
 from .rows import check, parts, within
 from .shares import Shares
+from .types import unlisted
 
 _COLUMN = 1 << 12  # bytes of a column in a chunk: of fewer, what Arrow does with every column is most of the work
 
@@ -224,7 +225,7 @@ class Sources:
         rows = [self.rows] if self.rows is not None else []
         if self.can_be_read_again:
             rows = [self.rows_of(file) or 0 for file in self.inputs]
-        self.schema, self.unrolled = load(self.format_of(self.inputs[0])).unrolled(self.schema), width
+        self.schema, self.unrolled = unlisted(self.schema), width
         self.rows = sum(rows) * width if rows else None
 
     def _are_parquet(self) -> bool:
@@ -289,7 +290,9 @@ class Sources:
             file.close()
 
     def _batches(self, source: Any, file: Input | Frame, size: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """The rows that are asked for of an open input, each batch with how many rows of it come before."""
+        """The rows that are asked for of an open input, each batch with how many rows of it come before. An array can
+        be unrolled, and read from any row on (formats.npy).
+        """
         self._check_columns(source.schema, file.name)
         if self.unrolled:
             source.unroll()

@@ -37,11 +37,13 @@ class Unrolled(Long):
         return np.arange(-(chunk.row - 1) % self.items_each, chunk.batch.num_rows, self.items_each)
 
     def where(self, chunk: Chunk, row: int) -> str:
-        at, item = divmod(chunk.row - 1 + row, self.items_each)
-        return f"{chunk.file}, row {at + 1}, score {item + 1}"
+        return f"{self._row(chunk, row)}, score {(chunk.row - 1 + row) % self.items_each + 1}"
 
     def name(self, batch: Any, ranking: int) -> str:
-        return self.where(*batch.locate(int(batch.starts[ranking]))).rpartition(",")[0]
+        return self._row(*batch.locate(int(batch.starts[ranking])))
+
+    def _row(self, chunk: Chunk, row: int) -> str:
+        return f"{chunk.file}, row {(chunk.row - 1 + row) // self.items_each + 1}"
 
     def rankings(self, files: Sequence[tuple[str, int]]) -> Iterator[tuple[str, Part]]:
         """Each of some files with so many rows: what it is called, and where it is."""
