@@ -11,7 +11,7 @@ from .core.device import Device, DeviceWithKernels
 from .core.errors import BadRanking, DataError
 from .core.spelling import in_python
 from .flow.ahead import ahead
-from .flow.batching import Batch, whole_rankings
+from .flow.batching import Batch
 from .flow.budget import Budget
 from .flow.giant import Giant
 from .formats.sinks import Sink
@@ -76,7 +76,7 @@ def run(
         words.read(source.share(0))
         told = Told(lambda line: words.say(words.spell(line)), settle, temp_dir, words.passes)
         giants = Giants(source, operation, table, cast(DeviceWithKernels, on), budget, told)
-        batches = ahead(whole_rankings(source.chunks(), table.layout, table.cost, budget, giants), budget)
+        batches = ahead(giants.batches(), budget)
         for rows, freed in ahead(results(operation, table, batches, on, counts, giants), budget):
             if rows is not None:
                 out.write(rows)

@@ -15,7 +15,6 @@ from ..core.device import DeviceWithKernels
 from ..core.errors import OptionError
 from ..devices import machine
 from ..engines import engine_called, sends
-from ..flow.batching import whole_rankings
 from ..flow.budget import Budget
 from ..flow.process import held_besides, memory_budget, memory_size, returning_memory, settle
 from ..formats import output_format
@@ -36,6 +35,7 @@ from ..tables.giants import Giants, Told
 from ..tables.groupsfile import GroupsFile
 from ..tables.layout import Layout
 from ..tables.long import Long
+from ..tables.matrix import unrolled
 from ..tables.pairs import Pairs
 from ..tables.positions import ByPosition
 from ..tables.results import Asked, Beside, Counts, RowEach, Table, unheard
@@ -313,6 +313,8 @@ def run_shard(job: Job, shard: Shard) -> Counts:
         with contextlib.closing(budget), contextlib.ExitStack() as opened:
             how, count = job.how(table), source.rows if table.keeps_rows else None
             made = Made(format, table.schema, table.results, count, how, table.of_matrices)
+            table = unrolled(source, table, budget, format)
+            made = replace(made, unrolled=source.unrolled if table.keeps_rows else 0)
             out: Sink | None = in_memory
             if in_memory:
                 in_memory.begin(table.schema)
@@ -342,13 +344,12 @@ def count_losses(job: Job, sources: list[str | Frame]) -> list[float]:
         warm(operation, str(table.dtype), table.on, job.wait)
         measured = partial(settle, budget, table.on.batch)
         measured()
-        rows: Rows = source
+        table, rows = unrolled(source, table, budget, None), cast(Rows, source)
         if job.sort_groups:
             rows, table, _ = gathered(source, table, Sink(), budget, job.temp_dir)
         counts = Counts()
         told = Told(unheard, measured, job.temp_dir)
         giants = Giants(rows, operation, table, cast(DeviceWithKernels, table.on), budget, told)
-        batches = whole_rankings(rows.chunks(), table.layout, table.cost, budget, giants)
-        for _, freed in results(operation, table, batches, table.on, counts, giants):
+        for _, freed in results(operation, table, giants.batches(), table.on, counts, giants):
             budget.give(freed)
         return [total.of for total in counts.totals] or [0] * len(operation.called)

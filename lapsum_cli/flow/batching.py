@@ -67,7 +67,7 @@ def whole_rankings(
         if not budget.take(cost, held):
             refusal = giants.refusal if giants is not None else ""
             if giants is None or refusal or layout.closes_with_row:
-                raise _too_large(rows_of.refused(open_ranking, chunk, starts, unread), budget, refusal)
+                raise too_large(rows_of.refused(open_ranking, chunk, starts, unread), budget, refusal)
             budget.give(open_ranking.cost)
             name = rows_of.name(open_ranking.chunks[0] if open_ranking.chunks else chunk)
             unread.back(chunk, starts)
@@ -169,7 +169,7 @@ class _Pieces:
         return batch
 
 
-class _Refused(NamedTuple):
+class Refused(NamedTuple):
     """A ranking that does not fit: what it is called, its scores, and the bytes of its rows and of the work on them."""
 
     name: str
@@ -205,7 +205,7 @@ class _Reader:
             for start, stop in cut(sizes_before(costs), most):
                 yield chunk.slice(start, stop)
 
-    def refused(self, held: _Pieces, chunk: Chunk, starts: np.ndarray, rest: _Unread) -> _Refused:
+    def refused(self, held: _Pieces, chunk: Chunk, starts: np.ndarray, rest: _Unread) -> Refused:
         """The ranking for which there is no room: the longest row of a chunk with a ranking in each, or the open one,
         for which the input is read to that ranking's end, and nothing of it kept.
         """
@@ -213,20 +213,20 @@ class _Reader:
             lengths = self.layout.lengths(chunk.batch)
             row = int(lengths.argmax())
             alone = chunk.slice(row, row + 1)
-            return _Refused(self.name(alone), int(lengths[row]), self.cost(alone))
+            return Refused(self.name(alone), int(lengths[row]), self.cost(alone))
         name, rows, cost = self.name(held.chunks[0] if held.chunks else chunk), 0, 0
         rest.back(chunk, starts)
         for part in rest.until_next(held):
             rows += part.batch.num_rows
             cost += self.cost(part)
-        return _Refused(name, rows, cost)
+        return Refused(name, rows, cost)
 
     def name(self, chunk: Chunk) -> str:
         """What the ranking is called with which the chunk begins."""
         return self.layout.name(Batch([chunk], np.zeros(1, np.int64), 0), 0)
 
 
-def _too_large(refused: _Refused, budget: Budget, why: str | None) -> RankingTooLarge:
+def too_large(refused: Refused, budget: Budget, why: str | None) -> RankingTooLarge:
     """The refusal of a ranking that no budget holds, by its name and with what it would need, and why there is no way
     around.
     """

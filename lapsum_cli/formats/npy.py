@@ -19,7 +19,7 @@ from .faults import first_line, writing
 from .files import Input, Output
 from .sinks import Made, Sink
 from .sources import Reading, Room
-from .types import is_list, numpy_dtype
+from .types import is_list, numpy_dtype, unlisted
 
 COLUMN = "score"
 _ROWS_OF_NOTHING = 1 << 20
@@ -81,7 +81,7 @@ class NpySource:
             raise DataError(f"{file.name}: is stored by columns (Fortran order); save np.ascontiguousarray of it")
         self.rows = self.shape[0]
         self.columns = self.shape[1] if len(self.shape) == 2 else 1
-        self.native = self.dtype.newbyteorder("=")
+        self.native, self.start, self.in_rows = self.dtype.newbyteorder("="), 0, len(self.shape) == 2
         wanted, size = self.rows * self.columns * self.dtype.itemsize, file.size()
         if size is not None and size - self.stream.tell() < wanted:
             self._truncated(size - self.stream.tell(), wanted)
@@ -90,6 +90,18 @@ class NpySource:
 
     def _truncated(self, got: int, wanted: int) -> NoReturn:
         raise DataError(f"{self.name}: is truncated: shape {self.shape} needs {wanted} bytes of data, {got} are there")
+
+    def unroll(self) -> None:
+        """Have a row for each score of a matrix, which is too wide for a ranking in each."""
+        self.rows, self.columns, self.in_rows = self.rows * self.columns, 1, False
+        self.schema = unlisted(self.schema)
+
+    def seek(self, row: int) -> int:
+        """Begin with a row, where that need not be read to; which it will be."""
+        if self.stream.seekable():
+            self.stream.seek(self.stream.tell() + (row - self.start) * self.row_bytes)
+            self.start = row
+        return self.start
 
     @property
     def row_bytes(self) -> int:
@@ -103,7 +115,7 @@ class NpySource:
     def blocks(self, step: int) -> Iterator[pa.RecordBatch]:
         """Batches of so many rows."""
         reused = _Reused(self.dtype)
-        for start in range(0, self.rows, step):
+        for start in range(self.start, self.rows, step):
             rows = min(step, self.rows - start)
             if self.row_bytes > self.room.size:
                 needs = self.room.refusal(self.row_bytes, "by itself")
@@ -113,7 +125,7 @@ class NpySource:
             if got < block.nbytes:
                 self._truncated(start * self.row_bytes + got, self.rows * self.row_bytes)
             values = pa.array(block.astype(self.native, copy=False))
-            if len(self.shape) == 2:
+            if self.in_rows:
                 values = (
                     pa.FixedSizeListArray.from_arrays(values, type=self.schema.field(0).type)
                     if self.columns
@@ -132,6 +144,17 @@ class NpyTable:
                 raise DataError(f"{source.name}: has shape {source.shape}, the scores have {scores.shape}")
         kinds = [source.schema.field(0).type for source in self.sources]
         self.schema = pa.schema(list(zip([COLUMN, *beside], kinds, strict=True)))
+
+    def unroll(self) -> None:
+        """Likewise."""
+        for source in self.sources:
+            source.unroll()
+        self.rows, self.schema = self.sources[0].rows, unlisted(self.schema)
+
+    def seek(self, row: int) -> int:
+        """Likewise."""
+        [start] = {source.seek(row) for source in self.sources}
+        return start
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
         """Batches of about `size` bytes of all arrays together, of one row at least."""
@@ -191,7 +214,7 @@ class NpySink(Sink):
 
 class _NpyArray:
     """One array. Its header needs the shape, which is known only at the end: a file gets its header then, a pipe is
-    spooled unless `rows` is known.
+    spooled unless `rows` is known. Of rows that come unrolled it holds the scores, or the first number of each.
     """
 
     def __init__(self, output: Output, column: str, made: Made):
@@ -201,7 +224,7 @@ class _NpyArray:
         self.width = kind.list_size if pa.types.is_fixed_size_list(kind) else None
         value = kind.value_type if self.is_list else kind
         self.dtype = numpy_dtype(value)
-        self.rows = 0
+        self.rows, self.unrolled, self.passed = 0, made.unrolled, 0
         known = made.rows is not None and not (self.is_list and self.width is None)
         self.spool = None if output.is_file or known else tempfile.TemporaryFile()  # noqa: SIM115
         self.stream = self.spool or output.stream
@@ -225,10 +248,11 @@ class _NpyArray:
     def write(self, table: pa.Table) -> None:
         """Some more rows; DataError for null, and for a list that is not as long as those before it."""
         for array in table.column(self.column).chunks:
+            array = self._rolled(array) if self.unrolled else array
             if array.null_count:
                 raise DataError(_NO_NULL)
             values = array
-            if self.is_list:
+            if self.is_list and not self.unrolled:
                 lengths = np.unique(np.asarray(array.value_lengths())) if len(array) else np.empty(0, int)
                 self.width = int(lengths[0]) if self.width is None and len(lengths) else self.width
                 if len(lengths) > 1 or (len(lengths) and lengths[0] != self.width):
@@ -245,8 +269,14 @@ class _NpyArray:
                     self.stream.write(np.ascontiguousarray(np.asarray(values), self.dtype).data.cast("B"))
             self.rows += len(array)
 
+    def _rolled(self, array: pa.Array) -> pa.Array:
+        """Those of a row's numbers that have a place here, of which there is one beside each of its scores."""
+        first, self.passed = -self.passed % self.unrolled, self.passed + len(array)
+        return array if self.is_list else array[first :: self.unrolled]
+
     def close(self) -> None:
         """Put the header in its place, with the number of rows that were written."""
+        self.rows //= self.unrolled if self.is_list and self.unrolled else 1
         with writing(self.output.name):
             if self.spool:
                 self.output.stream.write(self._header(self.rows))

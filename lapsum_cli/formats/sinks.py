@@ -22,6 +22,7 @@ class Made:
     rows     how many there will be, where that is known
     how      how it is made, for its metadata; `Sink.close` is told the rest
     of_matrices: a row is a line of one of several square matrices
+    unrolled     where a row of an array comes as rows of a table, one for each score: how many; else 0
     """
 
     format: str
@@ -30,6 +31,7 @@ class Made:
     rows: int | None
     how: Mapping[str, object]
     of_matrices: bool = False
+    unrolled: int = 0
 
 
 class Sink:

@@ -6,11 +6,10 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 
-from ..core.cuts import cut
 from ..core.errors import DataError, OptionError
 from . import FORMATS, IN_DIRECTORY, by_extension, by_first_bytes, known, load
 from .common import common_schema, difference
@@ -22,11 +21,11 @@ from .frames import FORMAT, Frame
 from .partitions import Partitions
 from .places import Stamp
 from .plain import as_declared, plain_schema
+from .rows import check, parts, within
 from .shares import Shares
-from .sizes import cumulative_bytes
+from .types import unlisted
 
 _COLUMN = 1 << 12  # bytes of a column in a chunk: of fewer, what Arrow does with every column is most of the work
-_ROWS_OF_NOTHING = 1 << 24  # rows without a byte, as of a matrix without columns, that are taken for meant
 
 
 class Room(Protocol):
@@ -158,12 +157,13 @@ class Sources:
             self.first = self._open(self.inputs[0])
             self.leader = common.first if common else self.inputs[0].name  # with which all others must agree
             others = (file for file in self.inputs[1:] if self._says_types(file))
-            self.schema = common.schema if common else self._common(self.first.schema, others)
+            self.schema = self.stored = common.schema if common else self._common(self.first.schema, others)
         except BaseException:
             self.close()
             raise
         is_one = len(self.inputs) == 1 and (self.inputs[0].first, self.inputs[0].stop) == (0, None)
         self.rows = self.first.rows if is_one else None
+        self.unrolled = 0  # into so many rows is each row of an array, one for each score, where it is
         self.read: list[tuple[str, int]] = []  # (name, rows) of every input read so far
         self.shares = Shares(self.inputs)
         self.stamps: list[Stamp] = []
@@ -220,6 +220,14 @@ class Sources:
         source: Source = load(name).read(reading)
         return source
 
+    def unroll(self, width: int) -> None:
+        """Have a row for each score, of arrays with so many in a row, before any is read."""
+        rows = [self.rows] if self.rows is not None else []
+        if self.can_be_read_again:
+            rows = [self.rows_of(file) or 0 for file in self.inputs]
+        self.schema, self.unrolled = unlisted(self.schema), width
+        self.rows = sum(rows) * width if rows else None
+
     def _are_parquet(self) -> bool:
         return all(self.format_of(file) == IN_DIRECTORY for file in self.inputs)
 
@@ -240,7 +248,9 @@ class Sources:
         return common_schema(self.partitions.schema(schema), schemas(), self.inputs[0].name)
 
     def share(self, rows: int) -> float | None:
-        """How much of all inputs held the first so many rows."""
+        """How much of all inputs held the first so many rows; of rows that are read by their places, of those."""
+        if self.unrolled and self.rows and self.shares.sizes:
+            return rows / self.rows
         return self.shares.of(rows)
 
     def close(self) -> None:
@@ -248,21 +258,23 @@ class Sources:
         for file in (*self.inputs, *self.beside.values()):
             file.close()
 
-    def chunks(self, names: Sequence[str] | None = None) -> Iterator[Chunk]:
+    def chunks(
+        self, names: Sequence[str] | None = None, inputs: Sequence[Input | Frame] | None = None
+    ) -> Iterator[Chunk]:
         """The rows of all inputs, checked and in plain form, in chunks of about `room.chunk` bytes, whatever batches
-        hold them. names: these columns alone.
+        hold them. names: these columns alone. inputs: of these, of which the first is open.
         """
+        inputs = self.inputs if inputs is None else inputs
         size = max(self.room.chunk, min(len(self.schema) * _COLUMN, self.room.size // 32))
         plain, earlier = self._plain(names), 0
-        for file in self.inputs:
-            source = self.first if file is self.inputs[0] else self._open(file, names)
-            self._check_columns(source.schema, file.name)
+        for file in inputs:
+            source = self.first if file is inputs[0] else self._open(file, names)
             taken = 0
-            for row, batch in _within(source.batches(size), file.first, file.stop):
+            for row, batch in self._batches(source, file, size):
                 batch = self.partitions.batch(batch, file.name)
                 batch = batch if names is None else batch.select(names)
-                _check(batch, file.name, row)
-                for start, stop in _parts(batch, plain, size):
+                check(batch, file.name, row)
+                for start, stop in parts(batch, plain, size):
                     if start < stop:
                         self.shares.note(file, row + stop, source.rows, earlier + taken + stop)
                         rows = self._declared(batch.slice(start, stop - start), plain, file.name)
@@ -270,12 +282,22 @@ class Sources:
                         del rows
                 taken += batch.num_rows
                 del batch  # before the next is made
-            self.read.append((Path(file.name).name, taken))
+            self.read.append((Path(file.name).name, taken // (self.unrolled or 1)))
             earlier += taken
             self.shares.ended(file, earlier)
             if isinstance(file, Input):
                 file.check_unchanged()
             file.close()
+
+    def _batches(self, source: Any, file: Input | Frame, size: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """The rows that are asked for of an open input, each batch with how many rows of it come before. An array can
+        be unrolled, and read from any row on (formats.npy).
+        """
+        self._check_columns(source.schema, file.name)
+        if self.unrolled:
+            source.unroll()
+        row = source.seek(file.first) if file.first and hasattr(source, "seek") else 0
+        return within(source.batches(size), row, file.first, file.stop)
 
     @property
     def can_be_read_again(self) -> bool:
@@ -284,17 +306,22 @@ class Sources:
         are_files = all(isinstance(file, Input) and file.is_regular for file in files)
         return are_files and not any(FORMATS[self.format_of(file)].is_text for file in self.inputs)
 
-    def again(self, names: Sequence[str] | None = None) -> Iterator[Chunk]:
-        """All rows, once more, from the first, of these columns alone or of all; whoever was reading them is not to go
-        on. DataError where a file is not what it was at the first time.
+    def again(self, names: Sequence[str] | None = None, part: Part | None = None) -> Iterator[Chunk]:
+        """All rows, or a part of an input, once more, of these columns alone or of all; whoever was reading them is not
+        to go on; `read` tells of the former alone. DataError where a file is not what it was at the first time.
         """
         files = [file for file in (*self.inputs, *self.beside.values()) if isinstance(file, Input)]
         before = self.stamps = self.stamps or [file.stamp() for file in files]
         for file in files:
             file.close()
-        self.first = self._open(self.inputs[0], names)
+        inputs, read = self.inputs, [*self.read] if part else []
+        if part is not None:
+            inputs = [Input(part.path, part.first, part.stop)]
+            self.shares = Shares(inputs)
+        self.first = self._open(inputs[0], names)
         self.read.clear()
-        yield from self.chunks(names)
+        yield from self.chunks(names, inputs)
+        self.read[:] = read or self.read
         for file, stamp in zip(files, before, strict=True):
             file.check_unchanged(stamp)
 
@@ -309,7 +336,7 @@ class Sources:
             row, read = 0, getattr(source, "ending", source.batches) if at_end else source.batches
             for batch in read(self.room.chunk):
                 batch = self.partitions.batch(batch, file.name).select(names)
-                _check(batch, file.name, row)
+                check(batch, file.name, row)
                 yield Chunk(self._declared(batch, plain, file.name), file.name, row + 1)
                 row += batch.num_rows
                 del batch
@@ -329,10 +356,10 @@ class Sources:
     def _check_columns(self, schema: pa.Schema, file: str) -> None:
         """Raise DataError where the columns of an input whose types were not known before are not those of all."""
         first = self.leader
-        if file != first and not common_schema(self.schema, [(file, self.partitions.schema(schema))], first).equals(
-            self.schema
+        if file != first and not common_schema(self.stored, [(file, self.partitions.schema(schema))], first).equals(
+            self.stored
         ):
-            raise DataError(f"{file}: its columns differ from those of {first}: {difference(schema, self.schema)}")
+            raise DataError(f"{file}: its columns differ from those of {first}: {difference(schema, self.stored)}")
 
     def _declared(self, rows: pa.RecordBatch, plain: pa.Schema, file: str) -> pa.RecordBatch:
         """Rows with the types of all inputs."""
@@ -348,41 +375,3 @@ def _files(given: str | Part) -> list[Input]:
     if isinstance(given, Part):
         return [Input(given.path, given.first, given.stop)]
     return list(map(Input, expand([given])))
-
-
-def _within(batches: Iterator[pa.RecordBatch], first: int, stop: int | None) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """The rows from `first` to before `stop`, each batch with how many rows of its input come before it."""
-    row, batches = 0, iter(batches)
-    while stop is None or row < stop:
-        batch = next(batches, None)
-        if batch is None:
-            return
-        rows, start = batch.num_rows, max(first - row, 0)
-        end = rows if stop is None else min(rows, stop - row)
-        if (start, end) != (0, rows):
-            batch = batch.slice(min(start, rows), max(end - start, 0))
-        yield row + start, batch
-        row += rows
-        del batch
-
-
-def _check(batch: pa.RecordBatch, file: str, row: int) -> None:
-    """Raise DataError where lengths, offsets, dictionaries or text are not what they say.
-
-    Readers of binary formats take them as they are, and whoever follows them later reads foreign memory. For numbers
-    this costs nothing, for text a third of a millisecond a MB, about what it takes to decode it.
-    """
-    try:
-        batch.validate(full=True)
-    except pa.ArrowInvalid as error:
-        rows = f"rows {row + 1} to {row + batch.num_rows}"
-        raise DataError(f"{file}, {rows}: the file is damaged: {first_line(error)}") from None
-    if batch.num_rows > max(_ROWS_OF_NOTHING, 8 * batch.nbytes):
-        raise DataError(f"{file}: the file is damaged: {batch.num_rows} rows are said to lie in {batch.nbytes} bytes")
-
-
-def _parts(batch: pa.RecordBatch, plain: pa.Schema, size: int) -> Iterable[tuple[int, int]]:
-    """Ranges of rows of about `size` bytes in plain form, or of as many as the batch has if that is nearly so."""
-    if batch.num_rows <= 1 or (batch.schema.types == plain.types and batch.nbytes <= 2 * size):
-        return [(0, batch.num_rows)]
-    return cut(cumulative_bytes(batch), size, reaching=True)

@@ -22,6 +22,11 @@ def is_held(text: str, number: float) -> bool:
     return not digits.isdecimal() or int(digits) == abs(int(number))
 
 
+def unlisted(schema: pa.Schema) -> pa.Schema:
+    """The columns of the values in columns of lists."""
+    return pa.schema([(field.name, field.type.value_type) for field in schema])
+
+
 def numpy_dtype(kind: pa.DataType) -> np.dtype:
     """The dtype of numbers of this type. PyArrow's own answer takes pandas, up to its version 25."""
     return pa.array([], kind).to_numpy(zero_copy_only=False).dtype

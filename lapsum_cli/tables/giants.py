@@ -5,33 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
 
 from ..core.device import DeviceWithKernels
 from ..core.errors import BadRanking, DataError
-from ..flow.batching import Batch
+from ..flow.batching import Batch, whole_rankings
 from ..flow.budget import Budget
 from ..flow.giant import Giant, Pieces, Spool
-from ..formats.sources import Chunk, Rows
+from ..formats.files import Part
+from ..formats.sources import Chunk, Rows, Sources
 from ..operations import giant as of_giants
 from ..operations.operation import Operation
 from ..operations.warm import warm_in_parts
+from .matrix import Unrolled
 from .results import Counts, Table, unheard
 
 
 class _Input:
-    """All of an input, which is one ranking."""
+    """An input that is one ranking, or the part of one that is."""
 
     sizes: list[int] | None = None
 
-    def __init__(self, source: Any):
-        self.source = source
+    def __init__(self, source: Any, part: Part | None = None):
+        self.source, self.part = source, part
 
     def chunks(self, names: Sequence[str] | None) -> Iterator[Chunk]:
         """As flow.giant.Again has it."""
-        found: Iterator[Chunk] = self.source.again(names)
+        found: Iterator[Chunk] = self.source.again(names, self.part)
         return found
 
 
@@ -62,11 +65,29 @@ class Giants:
         """Why there can be none; None where there can."""
         return of_giants.refusal(self.operation, self.on.name)
 
-    def made(self, name: str, chunks: Iterator[Chunk]) -> Giant:
-        """A ranking that was found, and its chunks, of which the rest is still to be read."""
+    def batches(self) -> Iterator[Any]:
+        """The rankings of the source, in batches, and giants among them."""
+        layout, source = self.table.layout, self.source
+        if not (isinstance(layout, Unrolled) and isinstance(source, Sources) and source.can_be_read_again):
+            yield from whole_rankings(source.chunks(), layout, self.table.cost, self.budget, self)
+            return
+        self._begin()
+        files = [(file.name, source.rows_of(file) or 0) for file in source.inputs]
+        source.read[:] = [(Path(name).name, rows) for name, rows in files]
+        for name, part in layout.rankings(files):
+            yield self._giant(name, _Input(source, part), False)
+
+    def _begin(self) -> None:
+        """All that stays is loaded, and measured."""
         warm_in_parts(self.operation, str(self.table.dtype), self.on, self.told.say)
         self.told.settle()  # kernels stay: memory is measured with them
-        if not self.table.layout.group and getattr(self.source, "can_be_read_again", False):
+
+    def made(self, name: str, chunks: Iterator[Chunk]) -> Giant:
+        """A ranking that was found, and its chunks, of which the rest is still to be read."""
+        self._begin()
+        layout = self.table.layout
+        is_all = not (layout.group or isinstance(layout, Unrolled))
+        if is_all and getattr(self.source, "can_be_read_again", False):
             rows: Any = _Input(self.source)
         else:
             rows = Spool(self.told.temp_dir)
@@ -74,9 +95,13 @@ class Giants:
             for chunk in chunks:
                 rows.add(chunk)
             rows.end()
+        return self._giant(name, rows, isinstance(rows, _Input))
+
+    def _giant(self, name: str, rows: Any, ends_input: bool) -> Giant:
+        """It has all of the budget, once what came before is done."""
         size = self.budget.size
         self.budget.take(size, 0)
-        return Giant(name, rows, isinstance(rows, _Input), size, self.table.needed)
+        return Giant(name, rows, ends_input, size, self.table.needed)
 
     def results(self, giant: Giant, counts: Counts) -> Iterator[pa.Table]:
         """The rows of the result."""

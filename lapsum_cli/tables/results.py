@@ -133,7 +133,7 @@ class Table:
         self.input = source.schema
         self.kind, self.dtype = layout.value_type(self.input), layout.dtype(self.input)
         alone = not layout.closes_with_row and not layout.group
-        longest = (source.rows or 0) if alone else layout.width(self.input)
+        longest = layout.width(self.input) or (alone and source.rows) or 0
         self.result_dtype = operation.dtype(numpy_dtype(self.kind).name, longest)
         self.schema = self.kept()
         self.results: list[str] = []

@@ -270,10 +270,11 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(queries, tmp_path, suffix):
         subprocess.run(["umount", small], check=True)
 
 
-def test_a_file_that_is_written_to_meanwhile(tmp_path):
+@pytest.mark.parametrize("shape", [(3_000_000,), (2, 3_000_000)], ids=["vector", "matrix"])
+def test_a_file_that_is_written_to_meanwhile(tmp_path, shape):
     """The output is a pipe that nobody empties at first: the last pass waits in its midst."""
     path = tmp_path / "in.npy"
-    np.save(path, np.random.default_rng(3).standard_normal(3_000_000).astype(np.float32))
+    np.save(path, np.random.default_rng(3).standard_normal(shape).astype(np.float32))
     command = [*LAPSUM, "topk", str(path), "--k", "9", "--to", "npy", "-q", "--memory", LITTLE]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path)
     process.stdout.read(1)

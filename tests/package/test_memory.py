@@ -121,6 +121,12 @@ def vector(path):
     return len(scores)
 
 
+def wide(path):
+    """The same in two rows of a matrix."""
+    np.save(path, np.random.default_rng(5).standard_normal((2, 20 * MILLION), dtype=np.float32))
+    return 2
+
+
 def two_giants(path):
     """2 rankings of 3 million rows, with what is called what in text."""
     rows = 6 * MILLION
@@ -132,7 +138,11 @@ def two_giants(path):
 
 
 @pytest.mark.parametrize("operation", [("rank",), ("topk", "--k", "10%"), ("sort",)], ids=["rank", "topk", "sort"])
-@pytest.mark.parametrize(("make", "suffix"), [(vector, "npy"), (two_giants, "parquet")], ids=["vector", "table"])
+@pytest.mark.parametrize(
+    ("make", "suffix"),
+    [(vector, "npy"), (wide, "npy"), (two_giants, "parquet")],
+    ids=["vector", "matrix", "table"],
+)
 @pytest.mark.slow
 def test_a_ranking_that_is_larger_than_the_memory_keeps_it(make, suffix, operation, made, tmp_path):
     (source, rows), sink = made(make, suffix), tmp_path / f"out.{suffix}"
