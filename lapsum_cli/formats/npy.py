@@ -23,6 +23,7 @@ from .types import is_list, numpy_dtype, unlisted
 
 COLUMN = "score"
 _ROWS_OF_NOTHING = 1 << 20
+_WIDEST = 2**31 - 1  # of a list of Arrow's
 _DTYPES = (np.float16, np.float32, np.float64)
 
 _NO_NULL = "an NPY file holds no null; dropped scores need a table: choose one with ⟨to_format⟩"
@@ -73,7 +74,7 @@ class NpySource:
             )
         if len(self.shape) not in (1, 2):
             raise DataError(f"{file.name}: has {len(self.shape)} dimensions {self.shape}; reshape it to one or two")
-        if any(type(n) is not int or not 0 <= n < 2**63 for n in self.shape) or self.shape[1:] > (2**31 - 1,):
+        if any(type(n) is not int or not 0 <= n < 2**63 for n in self.shape):
             raise DataError(f"{file.name}: the header is damaged: there is no array of shape {self.shape}")
         if self.shape[1:] == (0,) and self.shape[0] > _ROWS_OF_NOTHING:
             raise DataError(f"{file.name}: has {self.shape[0]} rows without a score, shape {self.shape}; leave it out")
@@ -85,6 +86,11 @@ class NpySource:
         wanted, size = self.rows * self.columns * self.dtype.itemsize, file.size()
         if size is not None and size - self.stream.tell() < wanted:
             self._truncated(size - self.stream.tell(), wanted)
+        if self.shape[1:] > (_WIDEST,):
+            raise DataError(
+                f"{file.name}: has rows of {self.columns} scores, and {_WIDEST} are the most; save each as an array of "
+                "one dimension"
+            )
         kind = pa.from_numpy_dtype(self.native)
         self.schema = pa.schema([(COLUMN, pa.list_(kind, self.columns) if len(self.shape) == 2 else kind)])
 

@@ -76,3 +76,11 @@ def test_npy_files_hold_one_result_each(tmp_path):
     assert np.array_equal(np.load(tmp_path / "out.soft_topk_2.npy"), table["soft_topk_2"])
     with pytest.raises(OptionError, match="soft_topk_1, soft_topk_2"):
         run_file("topk", path, "/dev/stdout", k="1,2", to_format="npy")
+
+
+def test_a_row_of_more_scores_than_a_list_holds_is_refused(tmp_path):
+    with open(tmp_path / "x.npy", "wb") as out:
+        np.lib.format.write_array_header_1_0(out, {"descr": "<f2", "fortran_order": False, "shape": (1, 2**31)})
+        out.truncate(out.tell() + 2 * 2**31)  # a hole, which takes no place on a disk
+    with pytest.raises(DataError, match="rows of 2147483648 scores, and 2147483647 are the most; save each as"):
+        run_file("rank", tmp_path / "x.npy", tmp_path / "out.npy")
