@@ -50,24 +50,35 @@ class Order:
         self.cores, self.rankings, self.descending = cores, rankings, descending
         self.values, self.offsets = rankings.values, rankings.offsets
         self.blocks = parallel.slices(self.offsets)
-        self.kept: dict | None = {} if keep else None
         self.workspace, self.room = parallel.Scratch(), parallel.Workspace()
+        self.kept: dict | None = {} if keep else None
+        if keep:  # in one piece: from 4 MiB on NumPy asks for pages of 2 MiB, and a page fault costs what sorting does
+            n, size = len(self.values), self.values.itemsize
+            memory = np.empty(n * (size + 4), np.uint8)
+            self.scores, self.places = memory[: n * size].view(self.values.dtype), memory[n * size :].view(np.uint32)
 
     def sorted(self, first: int, last: int, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Scores and places (size,) of rankings first .. last, one of `blocks`, as they lie in memory; places are those
         in the block. A long ranking, which is alone, is sorted by several threads.
         """
         if self.kept is None:
-            return self._sorted(first, last, self.room, threads)
+            return self._sorted(first, last, threads, *self._room(first, last))
         if first not in self.kept:
-            self.kept[first] = self._sorted(first, last, parallel.Workspace(), threads)
+            here = slice(self.offsets[first], self.offsets[last])
+            self.kept[first] = self._sorted(first, last, threads, self.scores[here], self.places[here])
         return self.kept[first]
 
     def sorted_scores(self, first: int, last: int, threads: int = 1) -> np.ndarray:
         """The scores alone, in half the time."""
         if self.kept is not None:
             return self.sorted(first, last, threads)[0]
-        return self._sorted(first, last, self.room, threads, with_places=False)[0]
+        return self._sorted(first, last, threads, *self._room(first, last, with_places=False))[0]
+
+    def _room(self, first, last, with_places=True):
+        """Arrays of a thread's for the scores and places of rankings first .. last."""
+        size = int(self.offsets[last] - self.offsets[first])
+        scores = self.room.array("scores", (size,), self.values.dtype)
+        return scores, self.room.array("places", (size if with_places else 0,), np.uint32)
 
     def positions(self) -> np.ndarray:
         """(N,) int64, the place of every score in its ranking, from 0, best first; ties in the order of the input."""
@@ -79,12 +90,12 @@ class Order:
         parallel.for_each(work, self.blocks, self.cores.threads)
         return out
 
-    def _sorted(self, first, last, room, threads, with_places=True):
-        """Equal scores keep their order. Without places, which are empty then, that takes half the time."""
+    def _sorted(self, first, last, threads, scores, places):
+        """Scores and places (size,) are put into these; equal scores keep their order. Without places, which are empty
+        then, that takes half the time.
+        """
         values, offsets, workspace = self.values, self.offsets, self.workspace
-        size, here = int(offsets[last] - offsets[first]), (offsets, first, last)
-        scores = room.array("scores", (size,), values.dtype)
-        places = room.array("places", (size if with_places else 0,), np.uint32)
+        here, with_places = (offsets, first, last), len(places) > 0
         counted = workspace.array("counted", (_COUNTED,), values.dtype)
         tally = workspace.array("tally", _WIDTHS.shape, np.int64)
         sign = values.dtype.type(1 if self.descending else -1)
