@@ -37,6 +37,7 @@ from .sweeps import (
 from .upstream import common_of, put_in_order, take_off
 from .vectors import BLOCK, copy
 
+_LARGEST = float(np.finfo(np.float64).max)
 _PLACES = np.arange(BLOCK, dtype=np.float64)  # integers become floats one by one, and floats are copied in SIMD
 
 
@@ -55,7 +56,7 @@ def soft_rank(order, alphas, base=1, dtype=None, upstream=None, results=True):
     if upstream is not None:
         upstream = frozen(upstream)
         gradient, alpha_gradient = np.zeros(len(upstream), upstream.dtype), np.zeros(len(alphas))
-    rates, workspace = np.minimum(1.0 / alphas, np.finfo(np.float64).max), parallel.Scratch()
+    rates, workspace = np.minimum(1.0 / alphas, _LARGEST), parallel.Scratch()
 
     def work(first, last):
         scores, places = order.sorted(first, last)
