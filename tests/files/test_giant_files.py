@@ -23,8 +23,6 @@ OPERATIONS = {
     "a loss with a gradient": ("loss", "topk", "--k", "10%", "--target", "grade", "--gradient", "--grad-alpha"),
     "losses with gradients": ("loss", "ndcg,recall", "--k", "1000", "--target", "grade", "--gradient", "--ascending"),
     "a loss of places": ("loss", "permutation", "--target", "pull", "--gradient", "--grad-alpha", "--alpha", "0.1"),
-    "places of a few grades": ("loss", "permutation", "--target", "grade", "--gradient", "--ascending"),
-    "its gradient": ("loss", "ndcg", "--target", "grade", "--reduction", "mean", "--gradient"),
     "a mean by weight": ("loss", "ndcg,spearman", "--target", "grade", "--reduction", "mean", "--weight", "qid"),
     "a gradient by weight": ("loss", "recall", "--k", "9", "--target", "grade", "--gradient", "--weight", "qid"),
 }

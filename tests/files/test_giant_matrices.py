@@ -18,19 +18,14 @@ TOLERANCE = {"float16": 2e-3, "float32": 3e-6, "float64": 1e-9}
 PULL, GRADE = ("--upstream", "pull.npy"), ("--target", "grade.npy")
 OPERATIONS = {
     "topk with a gradient": ("float32", "topk", "--k", "30,5%", "--log", "--threshold", *PULL, "--grad-k"),
-    "a share that is no whole number": ("float64", "topk", "--k", "0.01%", "--threshold", "--alpha", "0.3std"),
     "quantiles with gradients": ("float64", "quantile", "--q", "0.1,1", "--gradient", "--grad-q", "--ascending"),
-    "quantiles": ("float32", "quantile", "--q", "0.5"),
-    "rank with a gradient": ("float64", "rank", *PULL, "--grad-alpha", "--ascending"),
     "rank of halves": ("float16", "rank", "--alpha", "0.01"),
     "sort with a gradient": ("float32", "sort", *PULL, "--grad-alpha", "--alpha", "0.5"),
     "a loss": ("float32", "loss", "topk", "--k", "10%", *GRADE),
-    "a loss with a gradient": ("float32", "loss", "graded-topk", *GRADE, "--gradient", "--grad-alpha"),
     "losses with gradients": ("float64", "loss", "ndcg,recall", "--k", "1000", *GRADE, "--gradient", "--ascending"),
     "the gradient of a mean": ("float32", "loss", "spearman", *GRADE, "--gradient", "--reduction", "mean"),
-    "places of a few grades": ("float32", "loss", "permutation", *GRADE, "--gradient", "--ascending"),
 }
-SPILLED = {"rank", "sort", "ndcg,recall", "spearman", "permutation"}
+SPILLED = {"rank", "sort", "ndcg,recall", "spearman"}
 
 
 def scores_like(dtype):

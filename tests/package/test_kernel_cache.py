@@ -119,7 +119,7 @@ CALLS = {
     "soft_topk(x, 2, alpha=1.0)": {"topk._topk_block"},
     "soft_topk(x, 2, alpha='1std')": {"deviations._standard_deviations"},
     "soft_topk_vjp(x, 2, x, alpha=1.0)": {"topk_gradient._topk_gradient"},
-    "soft_rank(np.resize(x, 2000), alpha=1.0)": {"order._radix_each", "rank._rank_longer", "sweeps.blocks_of"},
+    "soft_rank(np.resize(x, 5000), alpha=1.0)": {"order._radix_each", "rank._rank_longer", "sweeps.blocks_of"},
 }
 EACH_CALL = """
 import json
