@@ -14,14 +14,17 @@ from lapsum_cli.tables.detect import detect
 from lapsum_cli.tables.roles import Names
 
 
+def opened(*paths, format=None, names=None, memory=1 << 30, **given):
+    """Inputs, closed at the end. names: the columns as the user named them; given: the options of a dialect."""
+    numbers = (names or Names()).numbers
+    return contextlib.closing(Sources([*map(str, paths)], format, numbers, Budget(memory), None, Given(**given)))
+
+
 def read(path, format=None, names=None, memory=1 << 30, **given) -> pa.Table:
-    """The rows of a file; names: the columns as the user named them; given: the options of a dialect."""
-    source = Sources([str(path)], format, (names or Names()).numbers, Budget(memory), None, Given(**given))
-    try:
+    """The rows of a file, and the rest as `opened` has it."""
+    with opened(path, format=format, names=names, memory=memory, **given) as source:
         chunks = [chunk.batch for chunk in source.chunks()]
         return pa.Table.from_batches(chunks, source.schema)
-    finally:
-        source.close()
 
 
 def through_a_pipe(content: bytes, sizes=(1 << 16,), **how) -> pa.Table:
@@ -50,8 +53,5 @@ def through_a_pipe(content: bytes, sizes=(1 << 16,), **how) -> pa.Table:
 def layout_of(path, format=None, names=None, **given):
     """The layout that is found for a file, and what is said of it."""
     said, names = [], names or Names()
-    source = Sources([str(path)], format, names.numbers, Budget(1 << 30), None, Given(**given))
-    try:
+    with opened(path, format=format, names=names, **given) as source:
         return detect(source.schema, names, source.is_array, source.first.name, said.append), said
-    finally:
-        source.close()

@@ -48,7 +48,7 @@ class Voice:
         """In the so-manieth pass over a ranking so many rows are done, with the rate of that pass."""
         is_new = number != self.number
         if is_new:
-            self.number, self.began = number, self.heard  # it began when the one before was last heard of
+            self.number, self.began = number, self.heard  # it began when what came before was last heard of
         self.heard = time.monotonic()
         if self.bar:
             count = f"{rows:,} rows" if total is None else f"{rows:,} of {total:,} rows"
@@ -64,6 +64,7 @@ class Voice:
 
     def read(self, share: float | None) -> None:
         """So much of the input is done, from which the time that is left follows; None where nobody knows."""
+        self.heard = time.monotonic()
         if self.bar:
             known: Any = {} if share is None else {"completed": share, "total": 1.0}
             self.bar.update(self.bar.task_ids[0], visible=True, **known)

@@ -103,7 +103,7 @@ class NpySource:
         self.schema = unlisted(self.schema)
 
     def seek(self, row: int) -> int:
-        """Begin with a row, where that need not be read to; which it will be."""
+        """Begin with this row, where the file can be read from there on, else with the first: with which."""
         if self.stream.seekable():
             self.stream.seek(self.stream.tell() + (row - self.start) * self.row_bytes)
             self.start = row
@@ -152,13 +152,13 @@ class NpyTable:
         self.schema = pa.schema(list(zip([COLUMN, *beside], kinds, strict=True)))
 
     def unroll(self) -> None:
-        """Likewise."""
+        """As NpySource has it."""
         for source in self.sources:
             source.unroll()
         self.rows, self.schema = self.sources[0].rows, unlisted(self.schema)
 
     def seek(self, row: int) -> int:
-        """Likewise."""
+        """As NpySource has it."""
         [start] = {source.seek(row) for source in self.sources}
         return start
 

@@ -146,6 +146,7 @@ class Sources:
         if [file.name for file in self.inputs].count(STDIN) > 1:
             raise OptionError("standard input (-) can be read only once; name it once")
         self.beside: dict[str, Input] = {}
+        self.stamps: dict[str, Stamp] = {}  # of files that may be read again, by name
         try:
             if self.is_array and beside:
                 self.beside = {name: Input(expand([path])[0]) for name, path in beside.items()}
@@ -154,6 +155,8 @@ class Sources:
             names = [file.name for file in self.inputs]
             has_folders = common is None and any("=" in name for name in names) and self._are_parquet()
             self.partitions = common.partitions if common else Partitions(names if has_folders else [])
+            if self.is_array:  # its shape, which says where rows are, is of this time
+                self._stamp([self.inputs[0], *self.beside.values()])
             self.first = self._open(self.inputs[0])
             self.leader = common.first if common else self.inputs[0].name  # with which all others must agree
             others = (file for file in self.inputs[1:] if self._says_types(file))
@@ -166,7 +169,6 @@ class Sources:
         self.unrolled = 0  # into so many rows is each row of an array, one for each score, where it is
         self.read: list[tuple[str, int]] = []  # (name, rows) of every input read so far
         self.shares = Shares(self.inputs)
-        self.stamps: list[Stamp] = []
 
     @property
     def is_array(self) -> bool:
@@ -224,6 +226,7 @@ class Sources:
         """Have a row for each score, of arrays with so many in a row, before any is read."""
         rows = [self.rows] if self.rows is not None else []
         if self.can_be_read_again:
+            self._stamp(self.inputs)
             rows = [self.rows_of(file) or 0 for file in self.inputs]
         self.schema, self.unrolled = unlisted(self.schema), width
         self.rows = sum(rows) * width if rows else None
@@ -311,19 +314,28 @@ class Sources:
         to go on; `read` tells of the former alone. DataError where a file is not what it was at the first time.
         """
         files = [file for file in (*self.inputs, *self.beside.values()) if isinstance(file, Input)]
-        before = self.stamps = self.stamps or [file.stamp() for file in files]
+        self._stamp(files)
         for file in files:
             file.close()
-        inputs, read = self.inputs, [*self.read] if part else []
+        inputs, read = self.inputs, [*self.read]
+        with contextlib.ExitStack() as opened:
+            if part is not None:
+                own = opened.enter_context(contextlib.closing(Input(part.path, part.first, part.stop)))
+                inputs, files = [own], [own, *self.beside.values()]
+                self.shares = Shares(inputs)
+            self.first = self._open(inputs[0], names)
+            self.read.clear()
+            yield from self.chunks(names, inputs)
         if part is not None:
-            inputs = [Input(part.path, part.first, part.stop)]
-            self.shares = Shares(inputs)
-        self.first = self._open(inputs[0], names)
-        self.read.clear()
-        yield from self.chunks(names, inputs)
-        self.read[:] = read or self.read
-        for file, stamp in zip(files, before, strict=True):
-            file.check_unchanged(stamp)
+            self.read[:] = read
+        for file in files:
+            file.check_unchanged(self.stamps[file.name])
+
+    def _stamp(self, files: Iterable[Input | Frame]) -> None:
+        """What files are, from the first time on."""
+        for file in files:
+            if isinstance(file, Input) and file.is_regular and file.name not in self.stamps:
+                self.stamps[file.name] = file.stamp()
 
     def some(self, file: Input | Frame, names: Sequence[str], at_end: bool = False) -> Iterator[Chunk]:
         """Some columns of all rows of an input, as `chunks` has them; others are not read where its format can leave

@@ -1,14 +1,17 @@
 """NPY: an array in, an array out; tables where all rankings are of one length."""
 
 import json
+import os
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from reading import opened
 from tables import get, long_table, put, rankings, ranks, rng
 
 from lapsum_cli import DataError, OptionError, run_file, soft_rank, soft_topk
+from lapsum_cli.formats.files import Part
 
 # NPY: (dtype, shape); the header is of version 1 unless it is said to be 2.
 ARRAYS = [
@@ -84,3 +87,40 @@ def test_a_row_of_more_scores_than_a_list_holds_is_refused(tmp_path):
         out.truncate(out.tell() + 2 * 2**31)  # a hole, which takes no place on a disk
     with pytest.raises(DataError, match="rows of 2147483648 scores, and 2147483647 are the most; save each as"):
         run_file("rank", tmp_path / "x.npy", tmp_path / "out.npy")
+
+
+def replaced(path, scores):
+    """Another array under this name."""
+    np.save(path.with_name("other.npy"), scores)
+    path.with_name("other.npy").replace(path)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 5), (4, 5), (5, 3)])
+@pytest.mark.parametrize("which", [0, 1])
+def test_rows_that_are_read_by_their_places_are_those_of_the_shape_that_was_seen(tmp_path, shape, which):
+    """A file that is replaced before its first row is read would be cut elsewhere."""
+    paths = [tmp_path / "a.npy", tmp_path / "b.npy"]
+    for path in paths:
+        np.save(path, np.arange(15.0).reshape(3, 5))
+    with opened(*paths) as source:
+        source.unroll(5)
+        replaced(paths[which], np.ones(shape))
+        rows = source.again(None, Part(str(paths[which]), 5, 10))
+        with pytest.raises(DataError, match=r"was written to while it was read|its columns differ"):
+            list(rows)
+
+
+def test_a_part_is_let_go_of_when_reading_it_ends_early(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((2, 1_000_000)))
+    with opened(tmp_path / "a.npy", memory=240 << 20) as source:
+        source.unroll(1_000_000)
+        before = open_files()
+        rows = source.again(None, Part(str(tmp_path / "a.npy"), 1_000_000, 2_000_000))
+        first = next(rows)
+        assert (first.row, open_files() - before) == (1_000_001, 0)  # one for that which was open before
+        rows.close()
+        assert open_files() == before - 1
+
+
+def open_files():
+    return sum("a.npy" in os.path.realpath(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd"))
