@@ -340,7 +340,7 @@ def count_losses(job: Job, sources: list[str | Frame]) -> list[float]:
         )
     operation = cast(Loss | Losses, job.operation).without_gradient()
     counting = replace(job, operation=operation, words=Silent())
-    with counting.opened(Shard(sources, None)) as (source, table, _, budget):
+    with counting.opened(Shard(sources, None)) as (source, table, _, budget), contextlib.closing(budget):
         warm(operation, str(table.dtype), table.on, job.wait)
         measured = partial(settle, budget, table.on.batch)
         measured()

@@ -126,6 +126,9 @@ def _call(x: Tensor, target: Tensor | None, offsets: Tensor | None, words: str) 
     return Call(_operation(words), leading_of(x, here), target, "none", here)
 
 
+_LIBRARY = torch.library.Library("lapsum", "FRAGMENT")  # with this module its operators go, and may be defined again
+
+
 def _operator(schema: str) -> Callable[[Any], Any]:
     """Define the operator of a function, which computes it on every device.
 
@@ -135,8 +138,8 @@ def _operator(schema: str) -> Callable[[Any], Any]:
 
     def of(function: Any) -> Any:
         name = f"lapsum::{function.__name__}"
-        torch.library.define(name, schema, tags=(torch.Tag.pt2_compliant_tag,))
-        torch.library.impl(name, "default", function)
+        torch.library.define(name, schema, lib=_LIBRARY, tags=(torch.Tag.pt2_compliant_tag,))
+        torch.library.impl(name, "default", function, lib=_LIBRARY)
         return function
 
     return of
@@ -195,7 +198,7 @@ def along(
     return made, *(x.new_empty(0) if one is None else one for one in found)  # type: ignore[return-value]
 
 
-@torch.library.register_fake("lapsum::forward")
+@torch.library.register_fake("lapsum::forward", lib=_LIBRARY)
 def _(x: Tensor, alpha: Any, k: Any, target: Any, offsets: Any, words: str) -> Tensor:
     return _result_of(x, offsets, words)
 
@@ -205,7 +208,7 @@ def _result_of(x: Tensor, offsets: Any, words: str) -> Tensor:
     return x.new_empty(result_shape(operation, x, leading_of(x, offsets)), dtype=result_dtype(operation, x))
 
 
-@torch.library.register_fake("lapsum::backward")
+@torch.library.register_fake("lapsum::backward", lib=_LIBRARY)
 def _(
     upstream: Tensor, x: Tensor, alpha: Any, k: Any, target: Any, offsets: Any, words: str
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -213,7 +216,7 @@ def _(
     return torch.empty_like(x), of_alpha, of_k
 
 
-@torch.library.register_fake("lapsum::along")
+@torch.library.register_fake("lapsum::along", lib=_LIBRARY)
 def _(
     to_x: Any, to_alpha: Any, to_k: Any, upstream: Any, x: Tensor, alpha: Any, k: Any, target: Any, *rest: Any
 ) -> tuple[Tensor, ...]:
@@ -237,9 +240,9 @@ def _back_again(ctx: Any, *towards: Tensor) -> tuple[Any, ...]:
     return moved, *if_given(given, found), *NO_NUMBERS
 
 
-torch.library.register_autograd("lapsum::forward", _back, setup_context=_keep)
-torch.library.register_autograd("lapsum::backward", _back_again, setup_context=_keep)
-torch.library.register_autograd("lapsum::along", refuse_third)
+torch.library.register_autograd("lapsum::forward", _back, setup_context=_keep, lib=_LIBRARY)
+torch.library.register_autograd("lapsum::backward", _back_again, setup_context=_keep, lib=_LIBRARY)
+torch.library.register_autograd("lapsum::along", refuse_third, lib=_LIBRARY)
 
 
 def _over_forward(info: Any, in_dims: tuple[Any, ...], *given: Any) -> tuple[Tensor, int]:
@@ -294,6 +297,6 @@ def _to_front(given: Tensor, dim: int | None, size: int) -> Tensor:
 
 
 if hasattr(torch.library, "register_vmap"):  # from PyTorch 2.5 on
-    torch.library.register_vmap("lapsum::forward", _over_forward)
-    torch.library.register_vmap("lapsum::backward", _over_backward)
-    torch.library.register_vmap("lapsum::along", _over_along)
+    torch.library.register_vmap("lapsum::forward", _over_forward, lib=_LIBRARY)
+    torch.library.register_vmap("lapsum::backward", _over_backward, lib=_LIBRARY)
+    torch.library.register_vmap("lapsum::along", _over_along, lib=_LIBRARY)
