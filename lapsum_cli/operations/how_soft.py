@@ -133,11 +133,19 @@ def _from_hard_ranks(
     if count < min(LEAST, len(x)):
         return None
     some = x if count == len(x) else x[np.arange(1, count + 1) * 2654435761 % len(x)]
-    alpha = float(result.alphas[r])
+    return float(np.median(0.5 * np.abs(_pulled(some, x, float(result.alphas[r])))))
+
+
+def _pulled(some: np.ndarray, x: np.ndarray, alpha: float) -> np.ndarray:
+    """For each of some scores the sum over all, x, of e^-distance/alpha, with the sign of how far it is above; in
+    blocks, since all pairs at once would take many times the memory of a ranking.
+    """
+    total, block = np.zeros(len(some)), max(1, WORK // len(some))
     with np.errstate(over="ignore", under="ignore"):
-        far = (0.5 * some[:, None] - 0.5 * x) / (0.5 * alpha)
-        off = 0.5 * np.abs((np.sign(far) * np.exp(-np.abs(far))).sum(axis=1))
-    return float(np.median(off))
+        for start in range(0, len(x), block):
+            far = (0.5 * some[:, None] - 0.5 * x[start : start + block]) / (0.5 * alpha)
+            total += (np.sign(far) * np.exp(-np.abs(far))).sum(axis=1)
+    return total
 
 
 def _between_ranks(operation: Any, rankings: Rankings, result: Result, r: int) -> float | None:

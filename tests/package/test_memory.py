@@ -137,6 +137,14 @@ def two_giants(path):
     return rows
 
 
+@pytest.mark.parametrize("operation", ["rank", "sort"])
+def test_how_soft_the_first_ranking_is_does_not_take_the_memory(operation, tmp_path):
+    """It is compared with the hard one by pairs, as many as are looked at of no other; the ranking fits."""
+    np.save(tmp_path / "in.npy", np.random.default_rng(7).standard_normal(560_000, dtype=np.float32))
+    peak = peak_memory(operation, tmp_path / "in.npy", "-o", tmp_path / "out.npy")
+    assert peak < LIMIT, f"{peak >> 20} MiB"
+
+
 @pytest.mark.parametrize("operation", [("rank",), ("topk", "--k", "10%"), ("sort",)], ids=["rank", "topk", "sort"])
 @pytest.mark.parametrize(
     ("make", "suffix"),
