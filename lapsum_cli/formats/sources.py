@@ -323,19 +323,25 @@ class Sources:
                 own = opened.enter_context(contextlib.closing(Input(part.path, part.first, part.stop)))
                 inputs, files = [own], [own, *self.beside.values()]
                 self.shares = Shares(inputs)
+            self._check_stamps(files)  # before, too: another array in its place may be of another shape
             self.first = self._open(inputs[0], names)
             self.read.clear()
             yield from self.chunks(names, inputs)
         if part is not None:
             self.read[:] = read
-        for file in files:
-            file.check_unchanged(self.stamps[file.name])
+        self._check_stamps(files)
 
     def _stamp(self, files: Iterable[Input | Frame]) -> None:
         """What files are, from the first time on."""
         for file in files:
             if isinstance(file, Input) and file.is_regular and file.name not in self.stamps:
                 self.stamps[file.name] = file.stamp()
+
+    def _check_stamps(self, files: Iterable[Input | Frame]) -> None:
+        """DataError where one is not what it was."""
+        for file in files:
+            if isinstance(file, Input) and file.name in self.stamps:
+                file.check_unchanged(self.stamps[file.name])
 
     def some(self, file: Input | Frame, names: Sequence[str], at_end: bool = False) -> Iterator[Chunk]:
         """Some columns of all rows of an input, as `chunks` has them; others are not read where its format can leave

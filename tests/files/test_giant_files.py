@@ -1,5 +1,6 @@
 """One ranking larger than the memory, in files: computed as in memory, and what keeps it from that is said."""
 
+import contextlib
 import os
 import re
 import subprocess
@@ -10,6 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from commands import LAPSUM, contents, refusal, run
 from tables import put
+
+from lapsum_cli.core.errors import DataError
+from lapsum_cli.flow.budget import Budget
+from lapsum_cli.formats.files import Part
+from lapsum_cli.formats.sources import Sources
+from lapsum_cli.tables.roles import Names
 
 pytestmark = pytest.mark.faults
 
@@ -283,3 +290,20 @@ def test_a_file_that_is_written_to_meanwhile(tmp_path, shape):
     assert process.returncode == 65, words
     assert "in.npy: was written to while it was read; run again when it is whole" in refusal(words)
     assert list(contents(tmp_path)) == [path]
+
+
+@pytest.mark.parametrize("after", [0, 1], ids=["before the first pass", "between two"])
+@pytest.mark.parametrize("shape", [(30,), (3, 10), (6, 5), (4, 10)])
+def test_a_matrix_that_another_array_replaces(tmp_path, shape, after):
+    """Its rows are not where those of the former were, and are not read as if they were."""
+    path, other = tmp_path / "in.npy", tmp_path / "other.npy"
+    np.save(path, np.zeros((3, 10), np.float32))
+    np.save(other, np.ones(shape))
+    source = Sources([str(path)], None, Names().numbers, Budget(1 << 30))
+    part = Part(str(path), 10, 20)
+    source.unroll(10)
+    for _ in range(after):
+        assert sum(chunk.batch.num_rows for chunk in source.again(None, part)) == 10
+    other.replace(path)
+    with contextlib.closing(source), pytest.raises(DataError, match=r"in\.npy: was written to while it was read"):
+        next(source.again(None, part))

@@ -138,6 +138,7 @@ def two_giants(path):
 
 
 @pytest.mark.parametrize("operation", ["rank", "sort"])
+@pytest.mark.slow
 def test_how_soft_the_first_ranking_is_does_not_take_the_memory(operation, tmp_path):
     """It is compared with the hard one by pairs, as many as are looked at of no other; the ranking fits."""
     np.save(tmp_path / "in.npy", np.random.default_rng(7).standard_normal(560_000, dtype=np.float32))
