@@ -130,9 +130,9 @@ def test_a_data_set_is_what_one_file_would_be(bucket, tmp_path, shape, engine):
     assert again.resumed == 0
 
 
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray, which the extra ray brings")
 def test_the_line_of_the_readme_by_ray(bucket, tmp_path):
     """As it is written, but for the bucket, and with a memory that leaves other tests some."""
-    pytest.importorskip("ray", reason="needs Ray, which the extra ray brings")
     inputs = written(scored(), tmp_path / "in", SHAPES["straddling"])
     bucket.put_all(tmp_path / "in", "runs")
     readme = (Path(__file__).parents[2] / "README.md").read_text()
