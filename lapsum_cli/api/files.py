@@ -312,9 +312,9 @@ def run_shard(job: Job, shard: Shard) -> Counts:
         measured()
         with contextlib.closing(budget), contextlib.ExitStack() as opened:
             how, count = job.how(table), source.rows if table.keeps_rows else None
-            made = Made(format, table.schema, table.results, count, how, table.of_matrices)
-            table = unrolled(source, table, budget, format)
-            made = replace(made, unrolled=source.unrolled if table.keeps_rows else 0)
+            whole, table = table, unrolled(source, table, budget, format)  # whole rows are written
+            each = source.unrolled if table.keeps_rows else 0
+            made = Made(format, whole.schema, whole.results, count, how, whole.of_matrices, each)
             out: Sink | None = in_memory
             if in_memory:
                 in_memory.begin(table.schema)

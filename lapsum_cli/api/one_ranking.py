@@ -21,7 +21,6 @@ from ..formats.sources import Sources
 from ..operations import giant
 from ..operations.warm import warm_in_parts
 from ..tables.layout import Layout
-from ..tables.long import Long
 from ..tables.results import Counts, Table
 from . import passes
 from .files import Job, Shard
@@ -36,7 +35,7 @@ PASSES = (
 
 def is_one(source: Sources, layout: Layout) -> bool:
     """Whether several files are one ranking."""
-    return isinstance(layout, Long) and not layout.group and not source.is_array and len(source.inputs) > 1
+    return layout.is_one_ranking and not source.is_array and len(source.inputs) > 1
 
 
 def refuse(job: Job, source: Sources, table: Table) -> None:

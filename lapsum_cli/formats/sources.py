@@ -167,6 +167,7 @@ class Sources:
         is_one = len(self.inputs) == 1 and (self.inputs[0].first, self.inputs[0].stop) == (0, None)
         self.rows = self.first.rows if is_one else None
         self.unrolled = 0  # into so many rows is each row of an array, one for each score, where it is
+        self.matrices: list[tuple[str, int]] = []  # names and rows of these arrays, where they can be read again
         self.read: list[tuple[str, int]] = []  # (name, rows) of every input read so far
         self.shares = Shares(self.inputs)
 
@@ -224,12 +225,12 @@ class Sources:
 
     def unroll(self, width: int) -> None:
         """Have a row for each score, of arrays with so many in a row, before any is read."""
-        rows = [self.rows] if self.rows is not None else []
         if self.can_be_read_again:
             self._stamp(self.inputs)
-            rows = [self.rows_of(file) or 0 for file in self.inputs]
+            self.matrices = [(file.name, self.rows_of(file) or 0) for file in self.inputs]
+            self.rows = sum(rows for _, rows in self.matrices)
         self.schema, self.unrolled = unlisted(self.schema), width
-        self.rows = sum(rows) * width if rows else None
+        self.rows = None if self.rows is None else self.rows * width
 
     def _are_parquet(self) -> bool:
         return all(self.format_of(file) == IN_DIRECTORY for file in self.inputs)

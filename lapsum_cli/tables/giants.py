@@ -68,13 +68,12 @@ class Giants:
     def batches(self) -> Iterator[Any]:
         """The rankings of the source, in batches, and giants among them."""
         layout, source = self.table.layout, self.source
-        if not (isinstance(layout, Unrolled) and isinstance(source, Sources) and source.can_be_read_again):
+        if not (isinstance(layout, Unrolled) and isinstance(source, Sources) and source.matrices):
             yield from whole_rankings(source.chunks(), layout, self.table.cost, self.budget, self)
             return
         self._begin()
-        files = [(file.name, source.rows_of(file) or 0) for file in source.inputs]
-        source.read[:] = [(Path(name).name, rows) for name, rows in files]
-        for name, part in layout.rankings(files):
+        source.read[:] = [(Path(name).name, rows) for name, rows in source.matrices]
+        for name, part in layout.rankings(source.matrices):
             yield self._giant(name, _Input(source, part), False)
 
     def _begin(self) -> None:
@@ -85,9 +84,7 @@ class Giants:
     def made(self, name: str, chunks: Iterator[Chunk]) -> Giant:
         """A ranking that was found, and its chunks, of which the rest is still to be read."""
         self._begin()
-        layout = self.table.layout
-        is_all = not (layout.group or isinstance(layout, Unrolled))
-        if is_all and getattr(self.source, "can_be_read_again", False):
+        if self.table.layout.is_one_ranking and getattr(self.source, "can_be_read_again", False):
             rows: Any = _Input(self.source)
         else:
             rows = Spool(self.told.temp_dir)

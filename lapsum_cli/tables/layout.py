@@ -28,6 +28,11 @@ class Layout:
     keys: tuple[str, ...] = ()  # those that a result with a row for each ranking keeps
     closes_with_row: ClassVar[bool] = True  # a ranking ends with its row
 
+    @property
+    def is_one_ranking(self) -> bool:
+        """Whether all rows are one ranking."""
+        return not (self.closes_with_row or self.group)
+
     def value_type(self, schema: pa.Schema) -> pa.DataType:
         """The float type in which scores of these columns are returned."""
         raise NotImplementedError

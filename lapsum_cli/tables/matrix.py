@@ -23,6 +23,8 @@ from .results import Table
 class Unrolled(Long):
     """A row is an item; those of a row of the matrix, which are as many in each, are a ranking."""
 
+    is_one_ranking = False
+
     def __init__(self, lists: Lists, items: int):
         super().__init__(lists.score, (), lists.names)
         self.items_each, self.lists = items, lists

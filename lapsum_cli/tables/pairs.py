@@ -44,7 +44,7 @@ class Pairs(Table):
         self.ranked = self.written = 0
         self.is_array = operation.dense
         # Lines of several matrices make an array of three dimensions.
-        self.of_matrices = operation.dense and bool(layout.closes_with_row or layout.group)
+        self.of_matrices = operation.dense and not layout.is_one_ranking
 
     def kept(self) -> pa.Schema:
         if self.operation.dense:

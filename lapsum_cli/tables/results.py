@@ -132,8 +132,7 @@ class Table:
         self.operation, self.layout, self.source, self.asked, self.on = operation, layout, source, asked, on
         self.input = source.schema
         self.kind, self.dtype = layout.value_type(self.input), layout.dtype(self.input)
-        alone = not layout.closes_with_row and not layout.group
-        longest = layout.width(self.input) or (alone and source.rows) or 0
+        longest = (source.rows or 0) if layout.is_one_ranking else layout.width(self.input)
         self.result_dtype = operation.dtype(numpy_dtype(self.kind).name, longest)
         self.schema = self.kept()
         self.results: list[str] = []
