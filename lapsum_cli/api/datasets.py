@@ -28,10 +28,11 @@ from ..tables.long import Long
 from ..tables.results import Counts, Table
 from ..tables.totals import Total
 from . import one_ranking
-from .files import Job, Shard, count_losses, run_shard
+from .job import Job, Shard
 from .passes import Shared
 from .planned import BY_FILE, ONE_RANKING, SHUFFLED, How, Plan, about, directory_of, kind_of, plan_of, planned
 from .returning import by_threads, returned_group
+from .shards import count_losses, run_shard
 from .shuffled import FOLDER, Stage, Task, stages_of
 
 _GROUPS = ".lapsum-groups"  # the folder of what shards leave of their groups until all are finished

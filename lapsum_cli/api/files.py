@@ -2,50 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
-from .. import __version__, devices
-from ..core.device import DeviceWithKernels
+from .. import __version__
 from ..core.errors import OptionError
-from ..devices import machine
 from ..engines import engine_called, sends
-from ..flow.budget import Budget
-from ..flow.process import held_besides, memory_budget, memory_size, returning_memory, settle
-from ..formats import output_format
 from ..formats.dialect import Given
-from ..formats.files import Output, Part, is_directory
-from ..formats.frames import FORMAT, Frame, InMemory, is_frame
-from ..formats.sinks import Made, Sink, open_sink
-from ..formats.sources import Common, Rows, Sources
+from ..formats.files import is_directory
+from ..formats.frames import Frame, InMemory, is_frame
 from ..operations.loss import Loss, check_reduction
 from ..operations.losses import Losses
-from ..operations.operation import PAIR, POSITION, RANKING, SCORE, ByMethod, Operation
+from ..operations.operation import ByMethod
 from ..operations.topk import TopK
-from ..operations.warm import on_terminal, warm, warm_places
-from ..stream import Silent, results, run
-from ..tables.detect import detect, find_item
-from ..tables.gather import gathered
-from ..tables.giants import Giants, Told
-from ..tables.groupsfile import GroupsFile
-from ..tables.layout import Layout
-from ..tables.long import Long
-from ..tables.matrix import unrolled
-from ..tables.pairs import Pairs
-from ..tables.positions import ByPosition
-from ..tables.results import Asked, Beside, Counts, RowEach, Table, unheard
+from ..stream import Silent
+from ..tables.results import Asked, Counts
 from ..tables.roles import Names
 from .compress import compress
+from .job import Job, Shard
 from .operation import make_operation, stages_of
+from .shards import count_losses, run_shard
 
 IN_MEMORY = "arrow"  # the sink that is no file
-# The form of a result, by what its slots are per: the first that one of them is.
-FORMS: dict[str, type[Table]] = {SCORE: Beside, POSITION: ByPosition, PAIR: Pairs, RANKING: RowEach}
 
 
 def run_file(
@@ -199,157 +180,3 @@ def _inputs(given: Sequence[Any]) -> list[str | Frame]:
     if len({*once}) < len(once):
         raise OptionError("the same stream is given twice, and can be read only once")
     return found
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Inputs that are read as one, and where their result goes."""
-
-    sources: Sequence[str | Part | Frame]
-    sink: str | InMemory | None
-    number: int = 0  # of the shard in its data set
-    before: int = 0  # rankings of the data set that come before
-    groups: str | None = None  # the file in which it leaves its groups, which no other shard may have
-
-    def __str__(self) -> str:
-        return self.path or "standard output"
-
-    @property
-    def is_in_memory(self) -> bool:
-        """Whether tables in memory are given or asked for."""
-        return isinstance(self.sink, InMemory) or any(isinstance(source, Frame) for source in self.sources)
-
-    @property
-    def path(self) -> str | None:
-        """Of the file that it goes to; None where it goes to standard output, or stays in memory."""
-        return self.sink if isinstance(self.sink, str) else None
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is to be done with every shard."""
-
-    operation: Operation
-    names: Names
-    asked: Asked
-    from_format: str | None
-    dialect: Given
-    to_format: str | None
-    force: bool
-    memory: str | int | None
-    threads: int | None
-    device: str
-    words: Any
-    sort_groups: bool
-    temp_dir: str | None
-    common: Common | None = None  # of the inputs of a data set
-    replaces: bool = False  # what a run that was killed has finished, and not said so
-
-    def say(self, line: str) -> None:
-        """A line for whoever is told, in their words."""
-        self.words.say(self.words.spell(line))
-
-    def wait(self, line: str) -> None:
-        """Why it takes a while: on a terminal also where nobody asked to be told."""
-        on_terminal(line) if type(self.words) is Silent else self.say(line)
-
-    @contextlib.contextmanager
-    def opened(self, shard: Shard) -> Iterator[tuple[Sources, Table, Output, Budget]]:
-        """The sources, what the operation makes of their table, the output, and the budget, not settled yet."""
-        size = memory_size(self.memory) + (held_besides() if shard.is_in_memory else 0)
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(returning_memory(size))
-            budget = stack.enter_context(contextlib.closing(memory_budget(size)))
-            names = self.names
-            given = (self.from_format, names.numbers, budget, names.beside, self.dialect, self.common)
-            source = Sources(shard.sources, *given)
-            stack.enter_context(contextlib.closing(source))
-            threads = self.threads or machine.cores()
-            on: Any = devices.choose(self.device, threads, self.say)
-            names = names.for_array() if source.is_array else names
-            layout = detect(source.schema, names, source.is_array, source.first.name, self.say)
-            read = [file.name for file in (*source.inputs, *source.beside.values())]
-            output = Output(shard.path, self.force or self.replaces, read, self.temp_dir)
-            free = math.nan if self.force else output.free()
-            if shard.groups and isinstance(layout, Long):
-                kept = stack.enter_context(Output(shard.groups, True, temp_dir=self.temp_dir))
-                layout.kept = stack.enter_context(contextlib.closing(GroupsFile(kept.stream)))
-            asked = replace(self.asked, threads=threads, free=free, before=shard.before, say=self.say)
-            if "item" in self.operation.takes:
-                asked = replace(asked, item=find_item(source.schema, layout, source.first.name, self.say))
-            form = form_of(self.operation, layout, source.is_array)
-            yield source, form(self.operation, layout, source, asked, on), output, budget
-
-    def how(self, table: Table) -> dict[str, Any]:
-        """How a result is made: whatever changes its numbers, and nothing that varies from run to run."""
-        names = table.layout.names
-        given = {name: {"column": column} for name, column in {**names.each, **names.beside}.items()}
-        said = {"nan": self.asked.nan, "device": table.on.name, "version": __version__}
-        return {**self.operation.describe(), **given, **table.layout.describe(), **said}
-
-
-def form_of(operation: Operation, layout: Layout, is_array: bool) -> type[Table]:
-    """The form of what an operation gives. In a row that is a ranking, and in an array, a value for each position has
-    its place as one for each score has.
-    """
-    in_its_place = {POSITION: SCORE} if layout.closes_with_row or is_array else {}
-    per = {in_its_place.get(slot.per, slot.per) for slot in operation.gives}
-    return next(form for each, form in FORMS.items() if each in per)
-
-
-def run_shard(job: Job, shard: Shard) -> Counts:
-    """Everything opened, and the spine run."""
-    with job.opened(shard) as (source, table, output, budget):
-        in_memory = shard.sink if isinstance(shard.sink, InMemory) else None
-        if in_memory and job.to_format is not None:
-            raise OptionError(f"⟨to_format={job.to_format}⟩ is for files, and the result stays in memory")
-        format = FORMAT if in_memory else output_format(shard.path, job.to_format, table.is_array)
-        table.check(format)
-        warm(job.operation, str(table.dtype), table.on, job.wait)  # kernels stay: memory is measured with them
-        if table.asks_places:
-            warm_places(str(table.dtype), job.wait)
-        measured = partial(settle, budget, table.on.batch)
-        measured()
-        with contextlib.closing(budget), contextlib.ExitStack() as opened:
-            how, count = job.how(table), source.rows if table.keeps_rows else None
-            whole, table = table, unrolled(source, table, budget, format)  # whole rows are written
-            each = source.unrolled if table.keeps_rows else 0
-            made = Made(format, whole.schema, whole.results, count, how, whole.of_matrices, each)
-            out: Sink | None = in_memory
-            if in_memory:
-                in_memory.begin(table.schema)
-            elif shard.sink is None and job.to_format is None:
-                out = job.words.preview(table.schema, table.results, table.found)
-            out, rows = out or open_sink(opened.enter_context(output), made), cast(Rows, source)
-            if job.sort_groups:
-                rows, table, out = gathered(source, table, out, budget, job.temp_dir, job.words.read)
-            how_run = (table.on, budget, job.words, job.temp_dir, measured)
-            counts = run(rows, job.operation, table, out, how, *how_run)
-            counts.files = [one.path for one in (output, *output.companions)]
-            return counts
-
-
-def count_losses(job: Job, sources: list[str | Frame]) -> list[float]:
-    """How many rankings have a loss, or the sum of their weights, of each that is asked for: what its mean divides by,
-    and so its gradient, which is then computed in a second pass over the input.
-    """
-    if any(one == "-" or (isinstance(one, Frame) and one.is_read_once) for one in sources):
-        raise OptionError(
-            "the gradient of a mean reads its input twice; name a file or a table, or pass ⟨reduction=sum⟩ and divide "
-            "by the number of rankings"
-        )
-    operation = cast(Loss | Losses, job.operation).without_gradient()
-    counting = replace(job, operation=operation, words=Silent())
-    with counting.opened(Shard(sources, None)) as (source, table, _, budget), contextlib.closing(budget):
-        warm(operation, str(table.dtype), table.on, job.wait)
-        measured = partial(settle, budget, table.on.batch)
-        measured()
-        table, rows = unrolled(source, table, budget, None), cast(Rows, source)
-        if job.sort_groups:
-            rows, table, _ = gathered(source, table, Sink(), budget, job.temp_dir)
-        counts = Counts()
-        told = Told(unheard, measured, job.temp_dir)
-        giants = Giants(rows, operation, table, cast(DeviceWithKernels, table.on), budget, told)
-        for _, freed in results(operation, table, giants.batches(), table.on, counts, giants):
-            budget.give(freed)
-        return [total.of for total in counts.totals] or [0] * len(operation.called)

@@ -23,7 +23,7 @@ from ..operations.warm import warm_in_parts
 from ..tables.layout import Layout
 from ..tables.results import Counts, Table
 from . import passes
-from .files import Job, Shard
+from .job import Job, Shard
 from .passes import Files, Shared, packed, unpacked
 
 PASSES = (

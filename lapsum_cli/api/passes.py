@@ -31,7 +31,7 @@ from ..flow.shelves import Column, Shelves, refuse_without_space
 from ..formats.files import Part
 from ..formats.places import place_at
 from ..stream import Silent
-from .files import Job, Shard
+from .job import Job, Shard
 
 ROWS = 1 << 17  # of a piece, whoever computes it: then all engines add up the same sums
 _BANDS = 400  # where memory does not ask for more: then all engines have the same

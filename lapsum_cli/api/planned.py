@@ -22,7 +22,7 @@ from ..formats.sources import Sources
 from ..tables.gather import refuse_without_group
 from ..tables.results import Table
 from . import one_ranking, shuffled
-from .files import Job
+from .job import Job
 
 # How the files of a data set are computed: each from its rows; or what is in any order, or all one ranking.
 BY_FILE, SHUFFLED, ONE_RANKING = "by file", "shuffled", "one ranking"

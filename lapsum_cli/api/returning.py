@@ -17,7 +17,7 @@ from ..tables.groups import key_hashes, run_starts
 from ..tables.groupsfile import Run, mixed, returned
 from ..tables.keys import comparable
 from ..tables.long import Long
-from .files import Job, Shard
+from .job import Job, Shard
 
 _OF_A_LOOK = 240 << 20  # bytes of memory for each thread that looks for groups in two files
 

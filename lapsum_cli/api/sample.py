@@ -20,7 +20,7 @@ from ..operations.topk import TopK
 from ..stream import Silent
 from ..tables.results import Asked
 from ..tables.roles import Names
-from .files import Job, Shard
+from .job import Job, Shard
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from ..stream import Silent, run
 from ..tables.gather import inner_table
 from ..tables.results import Counts
 from ..tables.shuffled import ByFile, OfSegment, Returned, bits_of, put_back, scatter
-from .files import Job, Shard
+from .job import Job, Shard
 
 FOLDER = ".lapsum-shuffle"  # of a data set, for what tasks leave to each other until all are finished
 PASSES = (

@@ -11,7 +11,7 @@ from reading import layout_of, read
 from tables import TABLES, put
 
 from lapsum_cli import DataError, OptionError, run_file
-from lapsum_cli.api.files import make_operation
+from lapsum_cli.api.operation import make_operation
 from lapsum_cli.operations import OPERATIONS
 from lapsum_cli.stream import Silent
 from lapsum_cli.tables.roles import Names, is_result
