@@ -35,8 +35,9 @@ from ..core.rankings import Rankings, is_on_card
 from ..core.tensors import is_tensor
 from ..operations import METHODS, suspicions
 from ..operations.choices import CHOICES
-from ..operations.operation import EACH, GRADIENT, Operation, Result, operation_of
+from ..operations.operation import EACH, Operation, operation_of
 from ..operations.rank import Rank
+from ..operations.slots import GRADIENT, Result
 from ..operations.sort import Sort
 from ..operations.stages import STAGE
 from ..operations.topk import TopK

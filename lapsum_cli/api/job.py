@@ -16,7 +16,8 @@ from ..formats.dialect import Given
 from ..formats.files import Output, Part
 from ..formats.frames import Frame, InMemory
 from ..formats.sources import Common, Sources
-from ..operations.operation import PAIR, POSITION, RANKING, SCORE, Operation
+from ..operations.operation import Operation
+from ..operations.slots import PAIR, POSITION, RANKING, SCORE
 from ..operations.warm import on_terminal
 from ..stream import Silent
 from ..tables.detect import detect, find_item

@@ -29,7 +29,8 @@ from ..core.renamed import renamed
 from ..operations import LOSSES, METRICS, entry_of, suspicions
 from ..operations.loss import Loss, check_k, check_reduction, check_stages
 from ..operations.losses import Losses, losses_of
-from ..operations.operation import EACH, GRADIENT, operation_of
+from ..operations.operation import EACH, operation_of
+from ..operations.slots import GRADIENT
 from .forms import in_memory, option
 from .functions import Gradients, compute, of_all
 from .grouped import by_group

@@ -96,7 +96,7 @@ class _Told(Silent):
 
 
 class Files:
-    """The ranking, as operations.giant.Pieces has it.
+    """The ranking, as operations.giant_ranking.Pieces has it.
 
     run      (task, shards) -> what comes of each, as they are finished: an engine's
     parts    its files
@@ -127,16 +127,16 @@ class Files:
         return type(None), ()
 
     def of_parts(self, function: Callable[[int, Any], Any]) -> Iterator[Any]:
-        """As giant.Pieces has it: every file is a task, whose pieces are side by side."""
+        """As giant_ranking.Pieces has it: every file is a task, whose pieces are side by side."""
         for found in self._pass(_list, function):
             yield from found
 
     def parted(self, function: Callable[[int, Any], Any], stores: Sequence[ByFile]) -> tuple[Any, ...]:
-        """As giant.Pieces has it: each file puts its rows into files of its own."""
+        """As giant_ranking.Pieces has it: each file puts its rows into files of its own."""
         return added(told for told in self._pass(_put_away, (function, stores)) if told)
 
     def filled(self, column: Any, look: Callable[[int, Any], Any], give: Callable[[Any], Any]) -> None:
-        """As giant.Pieces has it: `give` goes through each file apart from the others."""
+        """As giant_ranking.Pieces has it: `give` goes through each file apart from the others."""
         list(self._pass(_fill, (column, look, give)))
 
     def _pass(self, act: Callable[..., Any], asked: Any) -> Iterator[Any]:
@@ -152,11 +152,11 @@ class Files:
         return (found.pop(number) for number in range(len(self.passes)))
 
     def over(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-        """As giant.Pieces has it: here."""
+        """As giant_ranking.Pieces has it: here."""
         return map(function, items)
 
     def kept(self, function: Callable[[int], Any], rows: Sequence[int], stores: Sequence[ByRows]) -> Iterator[Any]:
-        """As giant.Pieces has it: some rows are a task."""
+        """As giant_ranking.Pieces has it: some rows are a task."""
         ranges = list(itertools.pairwise(stores[0].bounds))
         tasks = [_Rows(i, *ends, [row for row in rows if ends[0] <= row < ends[1]]) for i, ends in enumerate(ranges)]
         told: dict[int, Any] = {}
@@ -165,7 +165,9 @@ class Files:
         return (told[row] for row in rows)
 
     def store(self, rows: int, dtype: Any, like: ByFile | None = None) -> ByFile | ByRows:
-        """As giant.Pieces has it: files of every file of the ranking, or, of what is like these, of some rows each."""
+        """As giant_ranking.Pieces has it: files of every file of the ranking; of what is like these, of some rows
+        each.
+        """
         path, dtype = self._path(), np.dtype(dtype)
         if like is None:
             return ByFile(path, dtype, len(self.passes), rows=rows)
@@ -174,7 +176,7 @@ class Files:
         return ByRows(path, dtype, count, like=like, bounds=bounds)
 
     def column(self, dtype: Any) -> Any:
-        """As giant.Pieces has it."""
+        """As giant_ranking.Pieces has it."""
         return ColumnByFile(self._path(), np.dtype(dtype), len(self.passes))
 
     def _path(self) -> str:
@@ -183,11 +185,11 @@ class Files:
         return os.path.join(self.shared.folder, f"{self.made:02}")
 
     def room(self, bytes_each: int, share: float) -> int:
-        """As giant.Pieces has it, of the process that asks."""
+        """As giant_ranking.Pieces has it, of the process that asks."""
         return max(1, int(self.size * share) // bytes_each)
 
     def room_of_a_band(self, bytes_each: int, length: int, stores: int) -> int:
-        """As giant.Pieces has it, of a task; as many as any has room for where that does."""
+        """As giant_ranking.Pieces has it, of a task; as many as any has room for where that does."""
         used = RESERVE + max(LOADED, machine.resident())
         size = max(Budget.LEAST, int(Budget.SHARE * (self.shared.memory - used)))
         fits = max(1, size // 2 // (bytes_each * self.shared.threads))
@@ -201,7 +203,7 @@ class Files:
         return room
 
     def will_spill(self, wanted: int) -> None:
-        """As giant.Pieces has it: they go to a folder of the output."""
+        """As giant_ranking.Pieces has it: they go to a folder of the output."""
         folder = self.shared.folder
         if place_at(folder).appends:
             refuse_without_space(str(self.passes[0]), wanted, os.path.dirname(folder))

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..operations import along
 from ..operations.loss import check_reduction
-from ..operations.operation import Derivatives
+from ..operations.slots import Derivatives
 from .functions import as_dtype, asked
 from .grouped import by_group
 from .losses import loss_as_asked

@@ -26,7 +26,7 @@ from .bench import bench, with_words
 from .compare import compare
 from .complete import topics
 from .pages import PAGES, show
-from .startup import fail, is_terminal, leave
+from .streams import fail, is_terminal, leave
 
 
 class _Group(TyperGroup):

@@ -14,7 +14,7 @@ from ..study.bench.peers import PEERS
 from ..study.bench.scores import SCORES
 from ..study.bench.timed import DTYPES, FROM_FILE_TO_FILE, SHAPES, TIMED, UNEVEN
 from .pages import path_of
-from .startup import is_terminal
+from .streams import is_terminal
 
 OF_SHAPES = {"even": "shapes", "uneven": "uneven"}  # kinds of tables, by the words of --shapes
 IF_BARE = {"--shapes": "even"}  # options that may stand without a word, and which is meant then

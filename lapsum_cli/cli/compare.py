@@ -11,7 +11,7 @@ import typer
 
 from ..core.errors import OptionError
 from ..core.quantities import Alpha, K
-from .startup import is_terminal
+from .streams import is_terminal
 
 
 def compare(

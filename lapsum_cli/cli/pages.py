@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from .startup import is_terminal
+from .streams import is_terminal
 
 # What each is about, as its first line says: a table, since help and completion are to start at once.
 PAGES = {

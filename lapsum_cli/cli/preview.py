@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ..formats.sinks import Sink
 from ..formats.types import holds_numbers
-from .startup import one_line
+from .streams import one_line
 
 ROWS = 10
 LEAST = 8  # characters of a text, beside numbers that take the rest

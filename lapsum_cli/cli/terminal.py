@@ -12,7 +12,7 @@ from ..core import unfinished
 from ..formats.sinks import Sink
 from .options import spelt
 from .preview import Preview
-from .startup import is_terminal, one_line
+from .streams import is_terminal, one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress

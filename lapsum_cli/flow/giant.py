@@ -164,7 +164,7 @@ def most_bands(size: int, stores: int) -> int:
 
 
 class Pieces:
-    """A giant's scores, for passes over all of them (operations.giant.Pieces).
+    """A giant's scores, for passes over all of them (operations.giant_ranking.Pieces).
 
     rankings  what a table makes of a batch of rows; say: who is told what will be on the disk
     passes    who is told in which pass how many rows are done, of how many, None in the first

@@ -37,25 +37,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..core.errors import OptionError
 from ..operations import LOSSES, entry_of
-from ..operations.asked import operation_asked
 from ..operations.loss import Loss, check_reduction, check_stages
 from ..operations.loss_choices import LossChoices
-from ..operations.operation import EACH, Operation
 from ..operations.permute import Permute
-from ..operations.quantile import Quantile
 from ..operations.rank import Rank
 from ..operations.sort import Sort
 from ..operations.topk import TopK
-from .arrays import is_each, scores_of, target_of, widened, worst
+from .apply import applied, soft
+from .arrays import is_each, scores_of, target_of, worst
 from .axes import lying
 from .best import soft_topk_indices, soft_topk_values
-from .callback import computed, constant
-from .callback import straight_through as hard_with_gradient_of
+from .callback import constant
 from .quantiles import soft_max, soft_median, soft_min, soft_quantile
 from .stages import together
-from .uneven import Cut
 from .weighted import weighted
 
 __all__ = [
@@ -181,7 +176,7 @@ def loss(
     k, scores, cut = constant(k) if is_each(k) else k, rows[0], where.cut
     if has_stages:  # a ranking for each stage, those of a query one after the other
         scores, target, alpha, k, cut = together(rows, target, alpha, k, where, descending)
-    losses = _made(Loss, scores, alpha, k, descending, {"loss": name, **options}, target, cut)
+    losses = applied(Loss, scores, alpha, k, descending, {"loss": name, **options}, target, cut)
     losses = losses.reshape(*where.leading, len(stages))[..., 0] if has_stages else losses
     if weights is not None:
         return weighted(losses, where.option("weights", weights), reduction)
@@ -227,50 +222,3 @@ def __getattr__(name: str) -> Callable[..., jax.Array]:
 
 def __dir__() -> list[str]:
     return __all__
-
-
-def soft(
-    kind: type[Operation],
-    x: Any,
-    alpha: Any,
-    k: Any,
-    descending: bool,
-    axis: int,
-    mask: Any,
-    straight_through: bool,
-    options: dict[str, Any],
-) -> Any:
-    """An operation on rankings however they lie; straight_through: its hard result, with its gradient."""
-    x, where = lying(x, axis, mask)
-    alpha, k = where.option("alpha", alpha), where.option(kind.at.name, k)
-    rows = where.rows(x, worst(descending))
-    made = _made(kind, rows, alpha, k, descending, options, cut=where.cut)
-    if straight_through:
-        row, a, b = (jax.lax.stop_gradient(one) if is_each(one) else one for one in (rows, alpha, k))
-        hard = _made(kind, row, a, b, descending, {**options, "method": "hard"}, cut=where.cut)
-        made = hard_with_gradient_of(made, hard)
-    made = made if kind is Rank else made.astype(x.dtype)
-    as_given = {Permute: where.squares, Quantile: lambda each: each}.get(kind, where.like)
-    return as_given(made)
-
-
-def _made(
-    kind: type[Operation],
-    x: jax.Array,
-    alpha: Any,
-    k: Any,
-    descending: bool,
-    options: dict[str, Any],
-    target: jax.Array | None = None,
-    cut: Cut | None = None,
-) -> jax.Array:
-    """What an operation makes of rankings on the last axis, or flat with a cut; or the losses of these."""
-    of_all, k_of_all = (EACH if is_each(given) else given for given in (alpha, k))
-    operation = operation_asked(kind, of_all, k_of_all, descending, options)
-    try:
-        hash(operation)
-    except TypeError:
-        raise OptionError(f"{operation.name} has an option that is an array, which JAX cannot hold fixed") from None
-    each = [given if is_each(given) else None for given in (alpha, k)]
-    made: jax.Array = computed(operation, widened(x), *each, target, cut)
-    return made

@@ -7,6 +7,8 @@ from typing import Any
 import jax
 
 from ..operations.permute import Permute, check_places
+from ..operations.sort import Sort
+from .apply import soft
 from .axes import axis_of
 from .uneven import uneven
 
@@ -27,11 +29,8 @@ def soft_topk_values(
 
     k: a whole number; above the length of a ranking it counts as that
     """
-    from . import soft_sort
-
     check_places("soft_topk_values", k, uneven(x) is not None)
-    how = {"alpha": alpha, "descending": largest, "axis": axis, "mask": mask, "method": method, **own}
-    made = soft_sort(x, straight_through=straight_through, **how)
+    made = soft(Sort, x, alpha, None, largest, axis, mask, straight_through, {"method": method, **own})
     at = axis_of(made, axis)
     return jax.lax.slice_in_dim(made, 0, min(k, made.shape[at]), axis=at)
 
@@ -53,8 +52,6 @@ def soft_topk_indices(
 
     k: a whole number; above the length of a ranking it counts as that
     """
-    from . import soft
-
     check_places("soft_topk_indices", k, uneven(x) is not None)
     made = soft(Permute, x, alpha, None, largest, -1, mask, False, {"method": method, "places": k, **own})
     return made.swapaxes(-1, -2)

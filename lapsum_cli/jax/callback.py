@@ -19,8 +19,9 @@ from ..core.errors import DataError, NotDifferentiable, OptionError
 from ..core.rankings import Rankings
 from ..devices.machine import cores
 from ..operations.along import derivatives
-from ..operations.operation import RANKING, Derivatives, Operation
+from ..operations.operation import Operation
 from ..operations.permute import Permute
+from ..operations.slots import RANKING, Derivatives
 from .uneven import Cut
 
 Struct = jax.ShapeDtypeStruct

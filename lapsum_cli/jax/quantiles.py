@@ -1,4 +1,4 @@
-"""Soft quantiles of arrays, one value for each ranking; and the soft-sorted scores of the first places alone."""
+"""Soft quantiles of arrays: one value for each ranking."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from ..operations.quantile import Quantile
+from .apply import soft
 
 
 def soft_quantile(
@@ -27,8 +28,6 @@ def soft_quantile(
     **own: Any,
 ) -> jax.Array:
     """Soft quantile of every ranking, q from 0 to 1; approximates  jnp.quantile(x, q, axis)."""
-    from . import soft
-
     options = {"method": method, **own}
     made = soft(Quantile, x, alpha, q, descending, axis, mask, straight_through, options)
     return jnp.expand_dims(made, axis) if keepdims else made

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.device import DeviceWithKernels
 from . import units
-from .operation import Derivatives, Forward, Operation
+from .operation import Operation
+from .slots import Derivatives, Forward
 
 if TYPE_CHECKING:
     from ..core.rankings import Array, Rankings

@@ -10,11 +10,11 @@ import numpy as np
 from ..core.errors import BadRanking
 from ..core.rankings import Array, Rankings, frozen
 from . import loss_called
-from .giant import LastPass, Ranking
 from .giant_parts import WIDE, Parts, Piece, ends, ends_of
 from .giant_places import OfEdges, Placed
+from .giant_ranking import LastPass, Ranking
 from .giant_scores import Weights, common_of, rate_of
-from .operation import GRADIENT
+from .slots import GRADIENT
 
 GRADES = 100  # of a target, each of which takes passes of its own
 
@@ -69,7 +69,7 @@ def passes(operation: Any, ranking: Ranking) -> LastPass:
 
 
 def _parts(operation: Any, ranking: Ranking) -> Parts:
-    from ..kernels.losses.parts import InParts, InPlaces
+    from ..kernels.losses.declared import InParts, InPlaces
 
     of_kind = {InParts: Parts, InPlaces: Placed}
     return of_kind[type(loss_called(operation.loss).in_parts)](operation, ranking)

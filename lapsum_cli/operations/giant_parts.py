@@ -15,7 +15,7 @@ import numpy as np
 
 from ..core.rankings import Array, Rankings, frozen
 from . import loss_called
-from .giant import Column, Ranking
+from .giant_ranking import Column, Ranking
 from .giant_scores import Cut, Scores, rate_of
 
 WIDE = np.dtype(np.float64)

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core.rankings import Array, Rankings, frozen
-from .giant import Column
 from .giant_parts import WIDE, Parts, Piece
+from .giant_ranking import Column
 from .giant_rows import Row, Rows
 from .giant_scores import rate_of
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .giant import Ranking
+from .giant_ranking import Ranking
 
 SAMPLE = 1 << 18  # scores of a sample, at most
 _BYTES_OF_A_SAMPLE = 32  # a score: itself, and what is summed at it

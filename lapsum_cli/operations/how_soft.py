@@ -18,7 +18,8 @@ from .operation import ByMethod
 
 if TYPE_CHECKING:
     from ..core.rankings import Rankings
-    from .operation import Operation, Result
+    from .operation import Operation
+    from .slots import Result
 
 MOST = 64  # rankings that are looked at
 ITEMS = 16  # of a ranking, whose soft ranks are found

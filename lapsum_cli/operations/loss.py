@@ -18,14 +18,15 @@ from ..core.quantities import K
 from . import LossEntry, entry_of, loss_called, stages, units
 from .loss_choices import READS, LossChoices, check, chosen
 from .method import Along
-from .operation import GRADIENT, RANKING, SCORE, Derivatives, Forward, Operation, Result, Slot, option
+from .operation import Operation, option
+from .slots import GRADIENT, RANKING, SCORE, Derivatives, Forward, Result, Slot
 from .softness import k_of, refuse_ks
 from .weights import WEIGHT, weighed, weights_in
 
 if TYPE_CHECKING:
     from ..core.rankings import Array, Rankings
-    from .giant import LastPass
-    from .giant import Ranking as Giant
+    from .giant_ranking import LastPass
+    from .giant_ranking import Ranking as Giant
 
 REDUCTIONS = ("none", "sum", "mean")
 
@@ -203,7 +204,7 @@ class Loss(LossChoices, Operation):
 
     @property
     def needs_one_process(self) -> str | None:
-        from ..kernels.losses.parts import InPlaces
+        from ..kernels.losses.declared import InPlaces
 
         if isinstance(loss_called(self.loss).in_parts, InPlaces):
             return f"loss {self.label} has numbers for every place, which are no file's"

@@ -15,12 +15,13 @@ from ..core.quantities import K
 from . import LOSSES, METRICS, entry_of
 from .loss import Loss
 from .loss_choices import CHOICES
-from .operation import RANKING, Operation, Result, Slot
+from .operation import Operation
+from .slots import RANKING, Result, Slot
 
 if TYPE_CHECKING:
     from ..core.rankings import Rankings
-    from .giant import LastPass
-    from .giant import Ranking as Giant
+    from .giant_ranking import LastPass
+    from .giant_ranking import Ranking as Giant
 
 
 def asked_for(text: str) -> list[tuple[str, str | None]]:

@@ -21,12 +21,12 @@ class Along(NamedTuple):
 class Way:
     """How a method computes one operation.
 
-    forward(operation, rankings, on, results, keep) -> operation.Forward
-    backward(operation, rankings, state, upstream, on) -> operation.Derivatives
+    forward(operation, rankings, on, results, keep) -> slots.Forward
+    backward(operation, rankings, state, upstream, on) -> slots.Derivatives
     work_bytes(itemsize, gradient), card_bytes(itemsize, gradient): bytes per score, as those of an Operation
     steps(choices, lengths, ks): (m,) how many steps rankings take where these are not linear; None where they are
     devices: by name, those that it is computed on
-    in_parts(operation, ranking) -> giant.LastPass: of one that no memory holds (giant.py); None where there is no way
+    in_parts(operation, ranking) -> giant_ranking.LastPass: of one that no memory holds; None where there is no way
     along(operation, rankings, state, upstream, towards, on) -> Along: on a CPU, of scores in units of alpha,
            larger being better; None where second derivatives, and those forward, are not known
     """

@@ -8,10 +8,10 @@ them. Nothing here needs Numba until it computes, so that `lapsum --help` is ins
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..core.device import DeviceWithKernels
 from ..core.errors import DeviceError, NotDifferentiable
@@ -19,78 +19,15 @@ from ..core.quantities import Alpha, K, Q
 from . import METHODS, padding, units
 from .choices import Choices, chosen
 from .method import Along, Method, Way
+from .slots import GRADIENT, POSITION, RANKING, Derivatives, Forward, Result, Slot
 from .softness import DEFAULT_ALPHA, alphas_of, unit_bytes
 
 if TYPE_CHECKING:  # NumPy
     from ..core.rankings import Array, Rankings
-    from .giant import LastPass
-    from .giant import Ranking as Giant
+    from .giant_ranking import LastPass
+    from .giant_ranking import Ranking as Giant
 
-SCORE, POSITION, RANKING, PAIR = "score", "position", "ranking", "pair"
-GRADIENT = "grad"  # the slot of gradients with respect to the scores
 EACH = object()  # in place of an alpha or k that every ranking has its own of
-
-
-class Slot(NamedTuple):
-    """One thing that an operation gives: a value for every score, position, ranking, or pair of an item and a position.
-
-    k  of which k it is, where several were asked for
-    """
-
-    name: str
-    per: str = SCORE
-    k: str = ""
-
-    @property
-    def is_gradient(self) -> bool:
-        """Whether it has the dtype of the scores, and not that of the result."""
-        return self.name == GRADIENT
-
-
-class Derivatives(NamedTuple):
-    """Gradients with respect to the scores (N,), where they are; to alpha and k (m,), here or on a card."""
-
-    scores: Array
-    alpha: Any
-    k: Any = None
-
-
-@dataclass
-class Forward:
-    """What a forward pass leaves: the result where the scores are (None where nobody reads it), numbers (m,) by the
-    name of their slot, and the state that `backward` takes.
-    """
-
-    values: Array | None
-    state: Any
-    numbers: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class Result:
-    """What an operation computed, by slot.
-
-    losses  (m,) what a loss was, or (m, L) what several were, NaN where it is undefined, also where its gradient was
-            asked for
-    alphas  (m,) that were used, in the unit of the scores; None where some rankings had a unit of their own (units.py)
-    """
-
-    values: dict[Slot, Any]
-    losses: Any = None
-    alphas: Any = None
-
-    @classmethod
-    def joined(cls, results: list[Result]) -> Result:
-        """The results of consecutive rankings as one."""
-        import numpy as np
-
-        first, has_units = results[0], any(result.alphas is None for result in results)
-        parts = {slot: [result.values[slot] for result in results] for slot in first.values}
-        return cls(
-            {slot: None if part[0] is None else np.concatenate(part) for slot, part in parts.items()},
-            None if first.losses is None else np.concatenate([result.losses for result in results]),
-            None if has_units else np.concatenate([result.alphas for result in results]),
-        )
 
 
 def option(default: Any, help: str, flag: str | None = None, metavar: str | None = None) -> Any:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.device import DeviceWithKernels
 from ..core.errors import OptionError
-from .operation import PAIR, ByMethod, Slot, option
+from .operation import ByMethod, option
+from .slots import PAIR, Slot
 
 if TYPE_CHECKING:
     from ..core.rankings import Array, Rankings

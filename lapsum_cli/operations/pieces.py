@@ -12,7 +12,8 @@ import numpy as np
 from ..core.rankings import Rankings
 from ..core.stored import added, put_away, put_down
 from . import giant
-from .operation import Operation, Result
+from .operation import Operation
+from .slots import Result
 
 
 class Stored:
@@ -83,44 +84,44 @@ class OfArray:
             yield first, Rankings(values, np.array([0, len(values)]), beside, whole.each)
 
     def of_parts(self, function: Callable[[int, Rankings], Any]) -> Iterator[Any]:
-        """As giant.Pieces has it."""
+        """As giant_ranking.Pieces has it."""
         return (function(*piece) for piece in self.pieces())
 
     def parted(self, function: Callable[[int, Rankings], Any], stores: Sequence[Any]) -> tuple[Any, ...]:
-        """As giant.Pieces has it."""
+        """As giant_ranking.Pieces has it."""
         return added(put_away(apart, stores) for apart in self.of_parts(function))
 
     def filled(self, column: Any, look: Callable[[int, Rankings], Any], give: Callable[[Any], Any]) -> None:
-        """As giant.Pieces has it."""
+        """As giant_ranking.Pieces has it."""
         for first, rankings in self.pieces():
             column.put(first, give(look(first, rankings)))
 
     def over(self, function: Callable[[Any], Any], items: Iterable) -> Iterator[Any]:
-        """As giant.Pieces has it."""
+        """As giant_ranking.Pieces has it."""
         return map(function, items)
 
     def kept(self, function: Callable[[int], Any], rows: Sequence[int], stores: Sequence[Any]) -> Iterator[Any]:
-        """As giant.Pieces has it."""
+        """As giant_ranking.Pieces has it."""
         return put_down(self.over(function, rows), rows, stores)
 
     def store(self, rows: int, dtype: Any, like: Any = None) -> Stored:
-        """As giant.Pieces has it."""
+        """As giant_ranking.Pieces has it."""
         return Stored(rows, dtype)
 
     def column(self, dtype: Any) -> Column:
-        """As giant.Pieces has it."""
+        """As giant_ranking.Pieces has it."""
         return Column(len(self.rankings.values), dtype)
 
     def room(self, bytes_each: int, share: float) -> int:
-        """As giant.Pieces has it: the same for all."""
+        """As giant_ranking.Pieces has it: the same for all."""
         return self.held
 
     def room_of_a_band(self, bytes_each: int, length: int, stores: int) -> int:
-        """As giant.Pieces has it: the same for all."""
+        """As giant_ranking.Pieces has it: the same for all."""
         return self.held
 
     def will_spill(self, wanted: int) -> None:
-        """As giant.Pieces has it: nothing does."""
+        """As giant_ranking.Pieces has it: nothing does."""
 
 
 def compute(operation: Operation, pieces: OfArray, on: Any) -> Result:

@@ -12,7 +12,8 @@ from ..core.errors import OptionError
 from ..core.quantities import K, Q
 from . import units
 from .method import Along
-from .operation import GRADIENT, RANKING, ByMethod, Derivatives, Forward, Slot, option
+from .operation import ByMethod, option
+from .slots import GRADIENT, RANKING, Derivatives, Forward, Slot
 from .softness import items_of, refuse
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..core.device import DeviceWithKernels
 from . import padding
-from .operation import POSITION, ByMethod, Forward, Slot
+from .operation import ByMethod
+from .slots import POSITION, Forward, Slot
 
 if TYPE_CHECKING:
     from ..core.rankings import Rankings

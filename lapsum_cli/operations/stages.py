@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..core.device import DeviceWithKernels
-from .operation import RANKING, Result, Slot
+from .slots import RANKING, Result, Slot
 
 if TYPE_CHECKING:
     import numpy as np

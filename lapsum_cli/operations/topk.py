@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from ..core.errors import OptionError
 from ..core.quantities import K
 from . import METHODS
-from .operation import GRADIENT, RANKING, Derivatives, Slot, option
+from .operation import option
 from .placed import Placed
+from .slots import GRADIENT, RANKING, Derivatives, Slot
 from .softness import items_of, k_of, refuse, refuse_ks
 
 if TYPE_CHECKING:

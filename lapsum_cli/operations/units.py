@@ -20,7 +20,7 @@ from .softness import alphas_of
 
 if TYPE_CHECKING:
     from ..core.rankings import Rankings
-    from .operation import Derivatives, Forward
+    from .slots import Derivatives, Forward
 
 SCORES, ALPHA = "power of scores", "power of alpha"  # of Rankings.each: the powers of two that either is multiplied by
 

@@ -12,9 +12,10 @@ from ..core.errors import NotDifferentiable
 from ..core.quantities import Alpha, K, Q
 from . import LOSSES, METHODS, OPERATIONS, giant, loss_called, method_called, operation_called
 from .loss import Loss
-from .operation import RANKING, ByMethod, Derivatives, Operation
+from .operation import ByMethod, Operation
 from .placed import places
 from .rank import Rank
+from .slots import RANKING, Derivatives
 from .stages import STAGE
 
 # Scores whose bands are longer than a block, and sorted as long rankings are; and of a part of them.

@@ -17,8 +17,8 @@ from ..flow.batching import Batch
 from ..formats import FOR_KIND, FORMATS
 from ..formats.plain import plain_schema
 from ..formats.sources import Rows
-from ..operations.operation import Result, Slot
 from ..operations.permute import Permute
+from ..operations.slots import Result, Slot
 from .layout import Layout
 from .results import Asked, Table
 

@@ -13,8 +13,9 @@ from ..flow.batching import Batch
 from ..formats.plain import plain_schema
 from ..formats.sources import Rows
 from ..operations import padding
-from ..operations.operation import Operation, Result, Slot
+from ..operations.operation import Operation
 from ..operations.placed import places
+from ..operations.slots import Result, Slot
 from .layout import Layout, as_array
 from .results import Asked, Table
 

@@ -23,8 +23,9 @@ from ..formats.plain import plain_schema
 from ..formats.sources import Rows
 from ..formats.types import numpy_dtype
 from ..operations.how_soft import HowSoft
-from ..operations.operation import POSITION, RANKING, SCORE, Operation, Result, Slot
+from ..operations.operation import Operation
 from ..operations.placed import Placed
+from ..operations.slots import POSITION, RANKING, SCORE, Result, Slot
 from ..operations.weights import WEIGHT
 from .layout import Layout
 from .top import Places, placed

@@ -8,6 +8,8 @@ import torch
 
 from ..core.errors import DeviceError
 from ..operations.permute import Permute, check_places
+from ..operations.sort import Sort
+from .apply import applied, soft
 from .axes import brought, lying
 from .surroundings import seen_through
 from .uneven import uneven
@@ -30,11 +32,8 @@ def soft_topk_values(
 
     k: a whole number; above the length of a ranking it counts as that
     """
-    from . import soft_sort
-
     check_places("soft_topk_values", k, uneven(x) is not None)
-    how = {"alpha": alpha, "descending": largest, "dim": dim, "mask": mask, "method": method, **own}
-    made = soft_sort(x, straight_through=straight_through, **how)
+    made = soft(Sort, x, alpha, None, largest, lying(x, dim, mask), straight_through, {"method": method, **own})
     return made.narrow(dim, 0, min(k, made.shape[dim])).clone()
 
 
@@ -56,10 +55,8 @@ def soft_topk_indices(
 
     k: a whole number; above the length of a ranking it counts as that
     """
-    from . import _made
-
     check_places("soft_topk_indices", k, uneven(x) is not None)
     rows = brought(x, lying(x, -1, mask), largest)
     if rows.is_cuda:
         raise DeviceError("soft permutations of tensors are computed on the CPU; pass x.cpu()")
-    return _made(Permute, rows, alpha, None, largest, {"method": method, "places": k, **own}).transpose(-1, -2)
+    return applied(Permute, rows, alpha, None, largest, {"method": method, "places": k, **own}).transpose(-1, -2)

@@ -21,7 +21,7 @@ from ..operations.rank import Rank
 from ..operations.sort import Sort
 from ..operations.topk import TopK
 from .asked import TENSOR, operation_asked
-from .function import Call, computed, gradients
+from .computed import Call, computed, gradients
 from .second import along as derivatives_along
 from .second import result_dtype, result_shape
 from .tensors import in_dtype, leading_of
@@ -95,7 +95,7 @@ def _asked(kept: Any) -> tuple[Any, Any, str]:
 
 
 def gradients_of(upstream: Tensor, kept: Any) -> tuple[Any, ...]:
-    """What function.gradients gives, of a batch of upstream gradients too."""
+    """What computed.gradients gives, of a batch of upstream gradients too."""
     given, beside, words = _asked(kept)
     return if_given(given, Back.apply(upstream, *given, *beside, words))
 

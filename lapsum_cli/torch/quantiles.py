@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from ..operations.quantile import Quantile
-from .axes import StraightThrough, brought, lying, option_brought
+from .apply import soft
+from .axes import lying
 from .surroundings import seen_through
 
 
@@ -29,18 +30,7 @@ def soft_quantile(
     **own: Any,
 ) -> torch.Tensor:
     """Soft quantile of every ranking, q from 0 to 1; approximates  x.quantile(q, dim); see lapsum_cli.soft_quantile."""
-    from . import _made
-
-    where = lying(x, dim, mask)
-    rows = brought(x, where, descending)
-    if dim != -1:
-        alpha, q = (option_brought(given, x, dim) for given in (alpha, q))
-    options = {"method": method, **own}
-    made = _made(Quantile, rows, alpha, q, descending, options, offsets=where.offsets)
-    if straight_through:
-        with torch.no_grad():
-            hard = _made(Quantile, rows, alpha, q, descending, {**options, "method": "hard"}, offsets=where.offsets)
-        made = StraightThrough.apply(made, hard)
+    made = soft(Quantile, x, alpha, q, descending, lying(x, dim, mask), straight_through, {"method": method, **own})
     return made.unsqueeze(dim) if keepdim else made
 
 

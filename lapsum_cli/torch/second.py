@@ -9,10 +9,11 @@ from torch import Tensor
 
 from .. import devices
 from ..operations.along import derivatives
-from ..operations.operation import RANKING, Derivatives, Operation
+from ..operations.operation import Operation
 from ..operations.permute import Permute
+from ..operations.slots import RANKING, Derivatives
 from . import passes
-from .function import Call
+from .computed import Call
 from .surroundings import by_one_thread_after_fork
 from .tensors import DTYPES, in_dtype, per_ranking, rows_of, tensor_of, to_option
 

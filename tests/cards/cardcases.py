@@ -13,7 +13,7 @@ from lapsum_cli.core.rankings import Rankings, frozen
 from lapsum_cli.devices.cpu import Cpu
 from lapsum_cli.operations import METHODS as OF_METHODS
 from lapsum_cli.operations import method_called, methods_of
-from lapsum_cli.operations.operation import GRADIENT, RANKING
+from lapsum_cli.operations.slots import GRADIENT, RANKING
 
 # A warp, a few warps, several tiles; more tiles than threads that join them; a top-k by one block, and by many.
 LENGTHS = (1, 0, 2, 5, 7, 33, 150) if IS_SIMULATED else (1, 0, 2, 5, 100, 256, 257, 2049, 40_000, 1_000_000)

@@ -269,24 +269,23 @@ def test_nothing_waits_in_pytorch(monkeypatch, function, descending, method):
 
 def _pretend_that_tensors_are_on_the_card(monkeypatch, torch):
     """Tensors of the CPU go there and back; whatever waits in between fails."""
-    import lapsum_cli.torch as soft
     from lapsum_cli.kernels.cuda import adapter
-    from lapsum_cli.torch import function, passes
+    from lapsum_cli.torch import apply, computed, passes
 
     class Waiting(adapter.Lane):
         def wait(self):
             raise AssertionError("a pass waits")
 
     card = Card(Waiting())
-    monkeypatch.setattr(soft, "warm", lambda *given: None)
+    monkeypatch.setattr(apply, "warm", lambda *given: None)
     monkeypatch.setattr(passes.suspicions, "warn", lambda *given: None)  # for scores that are here
-    for module in (soft, function):
+    for module in (apply, computed):
         monkeypatch.setattr(module, "device_of", lambda x: card)
     there = lambda tensor: adapter.to_card(tensor.detach().contiguous().reshape(-1).numpy())  # noqa: E731
     monkeypatch.setattr(passes, "flat", there)
     monkeypatch.setattr(passes, "_stays", lambda rows, target: True)
     back = lambda array, like, shape: torch.from_numpy(array.copy_to_host()).reshape(shape)  # noqa: E731
-    monkeypatch.setattr(function, "tensor_of", back)
+    monkeypatch.setattr(computed, "tensor_of", back)
 
 
 def test_a_top_k_of_float32_whose_deviations_ask_for_float64():

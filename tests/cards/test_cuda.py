@@ -32,7 +32,7 @@ from lapsum_cli.core.rankings import Rankings
 from lapsum_cli.devices import pieces
 from lapsum_cli.devices.cpu import Cpu
 from lapsum_cli.operations import LOSSES, METRICS
-from lapsum_cli.operations.operation import RANKING
+from lapsum_cli.operations.slots import RANKING
 from lapsum_cli.operations.stages import STAGE
 
 # A GPU warns of no overflow and no NaN. NumPy does, in whose scalars the simulator computes.

@@ -20,7 +20,7 @@ from lapsum_cli.core.quantities import Alpha, K
 from lapsum_cli.devices.card import Card
 from lapsum_cli.devices.cpu import Cpu
 from lapsum_cli.operations import LOSSES
-from lapsum_cli.operations.operation import PAIR
+from lapsum_cli.operations.slots import PAIR
 from lapsum_cli.operations.stages import STAGE
 
 # Lengths of rankings: a few of every kind, many short ones, a long one. The simulator takes a second for a few scores.

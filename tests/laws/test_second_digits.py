@@ -10,9 +10,9 @@ from lapsum_cli.core.rankings import Rankings
 from lapsum_cli.devices.cpu import Cpu
 from lapsum_cli.operations.along import derivatives
 from lapsum_cli.operations.loss import Loss
-from lapsum_cli.operations.operation import RANKING, Derivatives
 from lapsum_cli.operations.quantile import Quantile
 from lapsum_cli.operations.rank import Rank
+from lapsum_cli.operations.slots import RANKING, Derivatives
 from lapsum_cli.operations.sort import Sort
 from lapsum_cli.operations.topk import TopK
 

@@ -50,10 +50,18 @@ def _room(path, of=PACKAGE):
     return path.relative_to(of).parts[0].removesuffix(".py")
 
 
-def _imported(path):
+def _nodes(tree, with_types):
+    """All of a tree, or what is more than names of types."""
+    yield tree
+    for node in ast.iter_child_nodes(tree):
+        if with_types or not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield from _nodes(node, with_types)
+
+
+def _imported(path, with_types=True):
     """Modules of this package that a file imports, as parts of their names: ("kernels", "cpu", "rank")."""
     package = ["lapsum_cli", *path.relative_to(PACKAGE).parts[:-1]]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in _nodes(ast.parse(path.read_text()), with_types):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = package[: len(package) - node.level + 1] + (node.module.split(".") if node.module else [])
             for alias in node.names:
@@ -93,6 +101,21 @@ def test_every_room_has_its_line_and_no_room_reaches_itself():
         assert below <= done, room
         done.add(room)
     assert len(rooms | {"__init__", "__main__"}) <= MOST_ENTRIES
+
+
+def test_no_file_imports_itself_through_others():
+    """At any depth, and inside functions too: what a file stands on does not know it. Names of types are no imports."""
+    below = {}
+    for path in FILES:
+        module = path.relative_to(PACKAGE).with_suffix("").parts
+        below[module[:-1] if module[-1] == "__init__" else module] = {*_imported(path, with_types=False)} - {()}
+    for module in below:
+        reached, todo = set(), [*below[module]]
+        while todo:
+            if (one := todo.pop()) not in reached:
+                reached.add(one)
+                todo += below[one]
+        assert module not in reached
 
 
 def test_what_is_no_room_holds_one_kind_of_file():

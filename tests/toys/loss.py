@@ -1,7 +1,7 @@
 """The mean square of how far soft ranks are from those of the target."""
 
 from lapsum_cli.kernels.jit import uncounted
-from lapsum_cli.kernels.losses.parts import Loss
+from lapsum_cli.kernels.losses.declared import Loss
 from lapsum_cli.kernels.scalars.team import join, team_sums
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 
 from lapsum_cli.operations.method import Method, Way
-from lapsum_cli.operations.operation import Derivatives, Forward
+from lapsum_cli.operations.slots import Derivatives, Forward
 
 
 def _members(x, k):

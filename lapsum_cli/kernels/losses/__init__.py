@@ -7,8 +7,9 @@ rest. Targets y are better the larger they are.
 import functools
 from importlib import import_module
 
+from .declared import Loss
 from .ends import partaking, weighted
-from .parts import Loss, backward, forward
+from .parts import backward, forward
 
 __all__ = ["Loss", "backward", "find", "forward", "partaking", "weighted"]
 

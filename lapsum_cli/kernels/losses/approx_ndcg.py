@@ -9,9 +9,9 @@ import numpy as np
 from ..jit import uncounted
 from ..scalars.functions import LOG_2
 from ..scalars.team import join, team_sums
+from .declared import Loss
 from .gains import best_of, gain_of, log2, nothing_of
 from .pairs import apart, behind
-from .parts import Loss
 
 
 @uncounted

@@ -13,10 +13,10 @@ import math
 
 from ..jit import inner, uncounted
 from ..scalars.team import join, team_sums
+from .declared import Loss
 from .lcron import LEAST, counts
 from .neural_sort import MEAN, PULL, SLOPE, prepare, pull, share, to_scores
 from .neural_sort import ROWS as OF_MATRIX
-from .parts import Loss
 
 # Rows of work, by item: how many targets are better, how many equal; the gradient for what it has of the first places.
 BETTER, EQUAL, INSIDE = OF_MATRIX, OF_MATRIX + 1, OF_MATRIX + 2

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..jit import inner, uncounted
 from ..scalars.team import join, team_sums
+from .declared import Loss
 from .pairs import apart, missed
-from .parts import Loss
 
 
 @uncounted

@@ -3,7 +3,7 @@
 from ..jit import uncounted
 from ..scalars.team import join, team_sums
 from .cascade import costs
-from .parts import Loss
+from .declared import Loss
 from .topk import logs
 
 

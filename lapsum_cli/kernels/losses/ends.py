@@ -13,8 +13,8 @@ import numpy as np
 from ...core.rankings import Array, Rankings
 from ..jit import uncounted
 from ..scalars.team import join, team_sums
+from .declared import Loss
 from .pairs import first_finite
-from .parts import Loss
 
 _SMALL = 2.0**-40  # so that sums over scores at the end of the floats are none beyond it
 

@@ -20,8 +20,8 @@ from ...core.rankings import Array, Rankings, one_for_all
 from ..jit import uncounted
 from ..scalars.cut import GIVEN
 from ..scalars.team import join, mine, team_sums
+from .declared import Loss
 from .graded_topk import cuts
-from .parts import Loss
 from .topk import logs
 
 PIECE = 1 << 15  # scores of all cuts of a piece of rankings: five arrays of them, within a cache of the second level

@@ -14,9 +14,9 @@ import math
 
 from ..jit import inner, uncounted
 from ..scalars.team import join, team_sums
+from .declared import Loss
 from .neural_sort import MEAN, PULL, SLOPE, prepare, pull, share, to_scores
 from .neural_sort import ROWS as OF_MATRIX
-from .parts import Loss
 
 LEAST = 1e-6  # e, as with its authors
 U, D, COLUMN = OF_MATRIX, OF_MATRIX + 1, OF_MATRIX + 2  # by item: u and d, then their gradients; the sum of its column

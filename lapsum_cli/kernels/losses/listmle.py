@@ -11,8 +11,8 @@ import numpy as np
 
 from ..jit import inner, uncounted
 from ..scalars.team import join, team_sums
+from .declared import Loss
 from .pairs import apart
-from .parts import Loss
 
 ITEM, TOP, LOWER, OWN = 0, 1, 2, 3  # rows of work, by place: an item; of equal targets, at the first: see _from_below
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..jit import uncounted
 from ..scalars.team import join, team_maxima, team_sums
+from .declared import Loss
 from .pairs import apart
-from .parts import Loss
 
 
 @uncounted

@@ -9,8 +9,8 @@ import numpy as np
 from ..jit import uncounted
 from ..scalars.functions import LOG_2
 from ..scalars.team import join, mine, team_maxima, team_sums
+from .declared import InParts, Loss, Round
 from .gains import best_in, gain_of, log2, nothing_of
-from .parts import InParts, Loss, Round
 from .second import by_parts
 
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from ..jit import inner, uncounted
 from ..scalars.team import join, team_maxima, team_sums
+from .declared import Loss
 from .gains import best_of, gain_of, log2, nothing_of
 from .neural_sort import MEAN, PULL, SLOPE, prepare, pull, share, to_scores
 from .neural_sort import ROWS as OF_MATRIX
-from .parts import Loss
 
 TIMES, CLOSE = 50, 1e-6
 LEAST = 1e-10  # of a sum, as with its authors

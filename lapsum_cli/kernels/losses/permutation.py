@@ -6,7 +6,7 @@ targets each takes all of their places in turn, so that it is the mean over thei
 
 from ..jit import uncounted
 from ..scalars.team import join, team_sums
-from .parts import InPlaces, Loss, Second
+from .declared import InPlaces, Loss, Second
 from .permutation_along import along
 from .permutation_parts import edges_of_tie, of_places, of_tie, sums_of_tie
 from .placed import blocks

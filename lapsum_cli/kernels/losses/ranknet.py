@@ -5,8 +5,8 @@ Burges et al., Learning to rank using gradient descent, ICML 2005; alpha is 1 / 
 
 from ..jit import uncounted
 from ..scalars.team import join, team_sums
+from .declared import Loss
 from .pairs import apart, missed
-from .parts import Loss
 
 
 @uncounted

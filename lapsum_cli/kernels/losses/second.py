@@ -23,7 +23,8 @@ import numpy as np
 
 from ...core.errors import NotDifferentiable
 from ...core.rankings import Array
-from .parts import Parts, Second, forward
+from .declared import Second
+from .parts import Parts, forward
 
 _Curves = Callable[[Array, Array], Array]  # (upstream, bend) -> (N,) derivatives by z
 

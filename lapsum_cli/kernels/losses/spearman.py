@@ -7,7 +7,7 @@ import numpy as np
 from ...core.rankings import sums_of
 from ..jit import uncounted
 from ..scalars.team import join, mine, team_sums
-from .parts import InParts, Loss, Round
+from .declared import InParts, Loss, Round
 from .second import by_parts, ranks_diagonal
 
 

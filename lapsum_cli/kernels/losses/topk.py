@@ -11,7 +11,7 @@ from ..scalars.cut import log_share
 from ..scalars.functions import exp_nonpositive, log_one_minus
 from ..scalars.laplace import log_or_minus_inf
 from ..scalars.team import join, mine, team_sums
-from .parts import InParts, Loss, Round
+from .declared import InParts, Loss, Round
 from .second import by_parts
 
 

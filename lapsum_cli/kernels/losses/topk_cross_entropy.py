@@ -11,11 +11,11 @@ import numpy as np
 
 from ..jit import inner, uncounted
 from ..scalars.team import join, team_sums
+from .declared import Loss
 from .gains import best_of
 from .lcron import counts
 from .neural_sort import MEAN, PULL, SLOPE, prepare, pull, share, to_scores
 from .neural_sort import ROWS as OF_MATRIX
-from .parts import Loss
 
 LEAST = 1e-7  # as with its authors: of p = 0, and what 1 lacks
 INSIDE = OF_MATRIX  # row of work, by item: the gradient for what it has of the first places, 0 of what is not true

@@ -13,10 +13,10 @@ import numpy as np
 from ..jit import inner, uncounted
 from ..scalars.philox import normal
 from ..scalars.team import join, team_maxima, team_sums
+from .declared import Loss
 from .gains import best_of
 from .neural_sort import FAR
 from .pairs import apart, first_finite
-from .parts import Loss
 
 Z, NOISY, SHARE = 0, 1, 2  # rows of work, by item: z, the same with noise, and in which share of draws it was the one
 

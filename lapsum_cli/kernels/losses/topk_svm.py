@@ -18,9 +18,9 @@ import numpy as np
 
 from ..jit import inner, uncounted
 from ..scalars.team import join, team_maxima, team_sums
+from .declared import Loss
 from .gains import best_of
 from .pairs import apart, behind, missed
-from .parts import Loss
 from .topk_hinge import at_place
 
 MOST = 1.79e308  # scores beyond it are as good

@@ -7,7 +7,7 @@ from typing import Any
 from ...core.device import DeviceWithKernels
 from ...core.rankings import Array, Rankings
 from ..method import Method, Way
-from ..operation import Derivatives, Forward
+from ..slots import Derivatives, Forward
 from .rows import Rows
 
 _SORT = Rows("sort", "hard")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ...core.device import DeviceWithKernels
 from ...core.rankings import Array, Rankings
 from ..method import Along, Method, Way
-from ..operation import Derivatives, Forward
+from ..slots import Derivatives, Forward
 
 
 class Sorted(NamedTuple):

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ...core.rankings import Rankings, frozen
-from ..giant import LastPass, Ranking
+from ..giant_ranking import LastPass, Ranking
 from ..giant_scores import Scores, Weights, common_of, rate_of
-from ..operation import GRADIENT
+from ..slots import GRADIENT
 
 _BYTES_MOVED = 72  # of a sorted score whose gradient is made: a target met, and twice what it puts down and that fades
 
@@ -194,6 +194,6 @@ def _as(values: Any, dtype: Any) -> Any:
 
 def _signed(slopes: Any, rankings: Rankings) -> Any:
     """Gradients for scores of which magnitudes were compared."""
-    from ..topk import SIGN
+    from ..slots import SIGN
 
     return slopes * rankings.beside[SIGN] if SIGN in rankings.beside else slopes

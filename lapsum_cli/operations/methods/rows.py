@@ -25,7 +25,7 @@ from ...core.device import DeviceWithKernels
 from ...core.errors import BadRanking, OptionError
 from ...core.rankings import Array, Rankings
 from ..method import Way
-from ..operation import Derivatives, Forward
+from ..slots import Derivatives, Forward
 from ..softness import refuse
 from .matrices import Matrices
 

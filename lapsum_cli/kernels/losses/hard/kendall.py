@@ -8,7 +8,7 @@ import numpy as np
 
 from ...jit import uncounted
 from ...scalars.team import join, team_sums
-from ..parts import Loss
+from ..declared import Loss
 
 
 @uncounted

@@ -4,8 +4,8 @@ import numpy as np
 
 from ...jit import inner, uncounted
 from ...scalars.team import join, team_maxima, team_sums
+from ..declared import Loss
 from ..gains import gain_of, log2, nothing_of
-from ..parts import Loss
 from .blocks import block_from, put_in_order
 
 

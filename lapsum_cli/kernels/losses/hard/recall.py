@@ -4,7 +4,7 @@ import numpy as np
 
 from ...jit import uncounted
 from ...scalars.team import join
-from ..parts import Loss
+from ..declared import Loss
 from .blocks import block_from, put_in_order
 
 
