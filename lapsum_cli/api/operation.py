@@ -65,13 +65,18 @@ def _take_q(made: Any, options: dict[str, Any]) -> None:
 def _take_beside(made: Any, names: Names, options: dict[str, Any]) -> None:
     """An upstream gradient, the target of a loss, or columns to keep."""
     has_target = "target" in made.takes
+    asks_gradient = any(field.name == "gradient" and "help" in field.metadata for field in fields(made))
     if has_target and names.stage is None:
         for name, _ in asked_for(options.get("loss") or Loss.loss):
             check_stages(name, 1)
     if has_target and names.target is None:
         raise OptionError("loss needs ⟨target⟩, the column of what the scores should order")
-    if names.upstream is not None and made.takes and "upstream" not in made.takes and made.name != "permute":
-        raise OptionError(f"{made.name} takes no ⟨upstream⟩; ⟨gradient=True⟩ writes the gradient of the {made.name}")
+    if names.upstream is not None and "upstream" not in made.takes:
+        other = f"; ⟨gradient=True⟩ writes the gradient of the {made.name}" if asks_gradient else ""
+        raise OptionError(f"{made.name} takes no ⟨upstream⟩{other}")
+    if options.get("gradient") and not asks_gradient:
+        other = "; name ⟨upstream⟩ for its gradient" if "upstream" in made.takes else ""
+        raise OptionError(f"{made.name} takes no ⟨gradient⟩{other}")
     if not has_target and names.target is not None:
         raise OptionError(f"{made.name} takes no target")
     if not has_target and names.weight is not None:
