@@ -259,7 +259,8 @@ class Loss(LossChoices, Operation):
             values, target = values[taken], target[taken]
             offsets = np.concatenate([[0], np.cumsum(np.where(defined, counts, 0.0))]).astype(np.int64)
         sorted_before = sorted_before and sorted_before.among(offsets, taken)
-        each = {name: on.here_array(numbers) for name, numbers in rankings.each.items()}
+        # One number for all has a stride of 0, for which kernels would compile again.
+        each = {name: np.ascontiguousarray(on.here_array(numbers)) for name, numbers in rankings.each.items()}
         part = Rankings(values, offsets, {}, each)
         given = (part, frozen(target), each["alpha"], each.get("k"), self.own_options(), self.descending)
         found, state = losses.forward(

@@ -15,6 +15,7 @@ import math
 
 import numpy as np
 
+from ...core.rankings import frozen
 from ..jit import inner, uncounted
 from ..scalars.laplace import LARGEST_GAP, LARGEST_RATE, log_nearness, to_neighbours
 from ..scalars.summary import merged, nearer, soft_count, softmax_parts
@@ -43,7 +44,7 @@ def invert_each(order, scores, first, last, alphas, which, v, found, out):
     found    (2, size) takes the score next to each target, and the step from there, in the unit of the scores
     out      (size,) takes their sum; each unless it is empty
     """
-    moved = None if v is None else order.workspace.array("moved", (2, len(scores)), np.float64)
+    v, moved = (None, None) if v is None else (frozen(v), order.workspace.array("moved", (2, len(scores)), np.float64))
     given = (scores, order.offsets, first, last, alphas, order.descending, *which, v, *buffers_of(order.workspace))
     _invert_block(*given, found, moved, out)
     if order.rankings.longest > BLOCK:
