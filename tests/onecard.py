@@ -76,19 +76,17 @@ def run_every_operation(lane, offsets, dtype):
     from lapsum_cli.kernels.cuda import sorters
 
     with mock.patch.object(sorters, "sorter", return_value=mock.Mock()):  # a library's kernels are not ours
-        _run_every_operation(lane, offsets, dtype)
+        run_kernels_of_lapsum(lane, offsets, dtype)
+        run_loops_of_teams(lane, offsets, dtype)
 
 
-def _run_every_operation(lane, offsets, dtype):
+def run_kernels_of_lapsum(lane, offsets, dtype):
+    """Those that are written for a card."""
     from lapsum_cli.core.rankings import Rankings
-    from lapsum_cli.devices.card import Card
-    from lapsum_cli.kernels import cuda, losses
     from lapsum_cli.kernels.cuda import deviations, doubts, numbers, order, padding, permute, rank, sort, tiles, topk
-    from lapsum_cli.operations import LOSSES, METRICS
-    from lapsum_cli.operations.loss_choices import READS, LossChoices
 
     n, m = int(offsets[-1]), len(offsets) - 1
-    x, alphas, ks, target = np.zeros(n, dtype), np.ones(m), np.ones(m), np.zeros(n)
+    x, alphas, ks = np.zeros(n, dtype), np.ones(m), np.ones(m)
     rankings = Rankings(x, offsets)
     for log in (False, True):
         _, cuts = topk.soft_topk(lane, rankings, ks, alphas, True, log)
@@ -115,10 +113,23 @@ def _run_every_operation(lane, offsets, dtype):
     padding.count(lane, Rankings(there, offsets), np.inf)
     padding.put_back(lane, padding.last(lane, there), offsets, np.ones(m))
     tiles.OnTiles.of(lane, offsets).clear(np.ones(m, bool), lane.put(x))
+
+
+def run_loops_of_teams(lane, offsets, dtype):
+    """Those that are written for every device: of other methods, and of losses."""
+    from lapsum_cli.core.rankings import Rankings
+    from lapsum_cli.devices.card import Card
+    from lapsum_cli.kernels import cuda, losses
+    from lapsum_cli.operations import LOSSES, METRICS
+    from lapsum_cli.operations.loss_choices import READS, LossChoices
+
+    n, m = int(offsets[-1]), len(offsets) - 1
+    x, alphas, ks, target = np.zeros(n, dtype), np.ones(m), np.ones(m), np.zeros(n)
     for operation in _by_methods():
         operation.compute(Rankings(x, offsets, {"upstream": x}), Card(lane))
     target[::2] = 1.0  # two grades
     how = {name: read(LossChoices()) for name, read in READS.items()}
+    rankings = Rankings(x, offsets)
     few = Rankings(x[: min(n, 1000)], np.minimum(offsets, 1000))
     for entry in (*LOSSES.values(), *METRICS.values()):
         loss, k, keep = losses.find(entry.module), None if entry.k == "none" else ks, entry.is_soft

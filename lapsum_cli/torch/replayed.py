@@ -11,6 +11,7 @@ way at once. What cannot be captured, since it waits for numbers of the card, is
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -119,6 +120,7 @@ class _Kind:
 
 
 _KINDS: OrderedDict[Hashable, _Kind] = OrderedDict()
+_KINDS_ARE_READ = threading.RLock()  # and captured: a pair that was seen to be free is not another thread's by then
 
 
 def lease(operation: Operation, rows: torch.Tensor, each: Given, keep: bool) -> Lease | None:
@@ -127,6 +129,11 @@ def lease(operation: Operation, rows: torch.Tensor, each: Given, keep: bool) -> 
         return None
     stream = torch.cuda.current_stream(rows.device).cuda_stream
     which = operation, rows.shape, rows.dtype, rows.device.index, stream, tuple(each), keep
+    with _KINDS_ARE_READ:
+        return _lease(which, operation, rows, each, keep)
+
+
+def _lease(which: Hashable, operation: Operation, rows: torch.Tensor, each: Given, keep: bool) -> Lease | None:
     kind = _KINDS.setdefault(which, _Kind(rows.numel()))
     _KINDS.move_to_end(which)
     if len(_KINDS) > KINDS:

@@ -1,6 +1,9 @@
 """Arrays of a card do less than NumPy's: the simulator's are held to it."""
 
+import contextlib
+
 import pytest
+import races
 from onecard import IS_SIMULATED
 
 
@@ -11,6 +14,14 @@ def _arrays_of_the_card(monkeypatch):
         from lapsum_cli.kernels.cuda import adapter
 
         monkeypatch.setattr(type(adapter.here.device_array(1)), "__getattr__", _attribute_of_the_card)
+
+
+@pytest.fixture
+def no_races():
+    """In the simulator a race between threads fails the test."""
+    with races.told() if IS_SIMULATED else contextlib.nullcontext([]) as found:
+        yield
+    assert sorted(set(found)) == []
 
 
 OF_NUMPY = {

@@ -4,6 +4,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import races
 
 SOURCE = """
 def place():
@@ -30,6 +31,26 @@ def test_a_device_function_of_another_module_knows_every_thread_until_the_last_r
     out = np.full(12, -1)
     places[3, 4](out)
     assert out.tolist() == list(range(12))
+
+
+@pytest.mark.simulated
+@pytest.mark.parametrize("has_barrier", [True, False])
+def test_a_race_is_told_and_so_is_a_barrier_that_not_all_threads_meet_at(has_barrier):
+    from lapsum_cli.kernels.cuda import adapter
+
+    @adapter.kernel
+    def turned(given, out):
+        t = adapter.cuda.threadIdx.x
+        given[t] += 1
+        if has_barrier or t == 0:
+            adapter.cuda.syncthreads()
+        out[t] = given[3 - t]
+
+    with races.told() as found:
+        turned[2, 4](np.zeros(4), np.zeros(4))
+    assert bool(found) != has_barrier
+    if found:
+        assert {line.partition(": ")[2] for line in found} >= {"read beside a write", "threads meet {0, 1} times"}
 
 
 @pytest.mark.cuda

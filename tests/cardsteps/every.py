@@ -4,11 +4,14 @@ every.py save FILE     by the CPU, where there is time for that
 every.py compare FILE  by the card; without the file the CPU makes now what it is compared with
 """
 
+import contextlib
 import os
 import pickle
 import sys
+import threading
 import time
 import zlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +37,10 @@ SHAPES = {
 }
 if IS_REHEARSED:
     SHAPES = {"mixed": (1, 0, 33), "tens": (5,) * 4, "long": (70,)}
-DEAD = ("ILLEGAL_ADDRESS", "LAUNCH_FAILED", "MISALIGNED", "unspecified launch", "illegal memory", "LAUNCH_TIMEOUT")
+# A card is of no use to a process after these.
+DEAD = ("ILLEGAL", "LAUNCH_FAILED", "MISALIGNED", "unspecified launch", "LAUNCH_TIMEOUT", "STACK_ERROR", "INVALID_PC")
+DEAD += ("INVALID_ADDRESS_SPACE", "CUDA_ERROR_ASSERT", "CONTEXT_IS_DESTROYED")
+PATIENCE = either(20, 600)  # seconds that an operation may take, compiling included
 
 
 def cases():
@@ -95,7 +101,8 @@ def compare(file, first=0, failed=0):
             continue
         start, words = time.perf_counter(), "as the CPU"
         try:
-            result = card.compute(operation, rankings)
+            with ending(partial(on, f"{name}: no end after {PATIENCE} s", i + 1, failed + 1)):
+                result = card.compute(operation, rankings)
             saved, of_scores = expected.get(name, (None, None))
             if of_scores != zlib.crc32(rankings.values):  # no file, or other random numbers
                 saved = Cpu(os.cpu_count()).compute(operation, rankings)
@@ -106,10 +113,27 @@ def compare(file, first=0, failed=0):
         if words != "as the CPU" or seconds > 1:
             print(f"{name:<36} {seconds:6.2f} s  {words}")
         if any(sign.lower() in words.lower() for sign in DEAD):
-            print("the card is not usable after this: on in a new process")
-            os.execv(sys.executable, [sys.executable, *sys.argv[:3], str(i + 1), str(failed)])
+            on("the card is not usable after this", i + 1, failed)
     print(f"{i + 1 - failed} of {i + 1} as the CPU")
     return int(failed > 0)
+
+
+@contextlib.contextmanager
+def ending(otherwise):
+    """Do something else where this does not end soon: who waits for a kernel hears no signal."""
+    watch = threading.Timer(PATIENCE, otherwise)
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
+
+
+def on(why, first, failed):
+    """Go on with the next operation in a new process, which replaces this one."""
+    print(f"{why}: on in a new process", flush=True)
+    os.execv(sys.executable, [sys.executable, *sys.argv[:3], str(first), str(failed)])
 
 
 def check(operation, result, expected, rankings):

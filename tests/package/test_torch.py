@@ -2,8 +2,13 @@
 
 import runpy
 import sys
+import threading
+import time
 import warnings
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +20,7 @@ import lapsum_cli
 torch = pytest.importorskip("torch")
 
 from lapsum_cli import torch as soft  # noqa: E402
-from lapsum_cli.torch import passes  # noqa: E402
+from lapsum_cli.torch import passes, replayed  # noqa: E402
 
 TARGET = torch.tensor([[3, 0, 1, 1, 2, 0], [0, 2, 0, 3, 1, 1]])
 X = np.random.default_rng(0).normal(size=(2, 6))
@@ -228,3 +233,42 @@ def test_the_training_sample_learns(capsys, monkeypatch, how):
     loss, ndcg = (lambda line: float(line.split("loss ")[1].split(",")[0])), (lambda line: float(line.split()[-4]))
     assert loss(after) < 0.7 * loss(before)
     assert ndcg(after) > ndcg(before) + 0.1
+
+
+def test_threads_have_graphs_of_their_own(monkeypatch):
+    """What is captured is a stand-in: this asks who has it, and when."""
+    at_once, meetings, held = [], threading.Barrier(8), set()
+
+    class Pair:
+        forward = backward = None
+
+        def __init__(self, *given):
+            at_once.append(self)
+            time.sleep(0.001)
+            assert at_once.pop() is self
+
+    def call():
+        meetings.wait()
+        for _ in range(50):
+            lease = replayed.lease("operation", torch.zeros(2, 3), {}, False)
+            if lease is not None:
+                assert lease._pair not in held
+                held.add(lease._pair)
+                time.sleep(0)
+                held.remove(lease._pair)
+            del lease
+
+    stream = SimpleNamespace(cuda_stream=0)
+    monkeypatch.setattr(replayed, "Pair", Pair)
+    monkeypatch.setattr(replayed, "_KINDS", OrderedDict())
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            [done.result() for done in [pool.submit(call) for _ in range(8)]]
+    finally:
+        sys.setswitchinterval(interval)
+    [kind] = replayed._KINDS.values()
+    assert 1 <= kind.made == len(kind.free) <= 8
