@@ -41,6 +41,10 @@ class DeviceWithKernels(Device, Protocol):
     def place(self) -> Any:
         """Where kernels run: their first argument."""
 
+    @property
+    def host(self) -> DeviceWithKernels:
+        """Who computes on arrays in this machine's memory."""
+
     def numbers(self, values: Array) -> Array:
         """Numbers of rankings (m,), which may be one for all with a stride of 0, as kernels take them."""
 

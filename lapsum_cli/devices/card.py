@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
+from functools import cached_property
 from types import ModuleType
 from typing import Any, ClassVar
 
 from ..core.errors import DeviceError, is_out_of_memory
 from ..core.rankings import Array, Rankings
+from . import machine
+from .cpu import Cpu
 
 
 class Card:
@@ -30,6 +33,11 @@ class Card:
         from ..kernels import cuda
 
         return cuda
+
+    @cached_property
+    def host(self) -> Cpu:
+        """Who computes on arrays in this machine's memory."""
+        return Cpu(machine.cores())
 
     @contextlib.contextmanager
     def alone(self, operation: Any, rankings: Rankings) -> Iterator[None]:

@@ -35,6 +35,11 @@ class Cpu:
 
         return Cores(self.threads, self.part or PART)
 
+    @property
+    def host(self) -> Cpu:
+        """Who computes on arrays in this machine's memory."""
+        return self
+
     def compute(self, operation: Any, rankings: Rankings, results: bool = True) -> Any:
         """Every slot that an operation gives."""
         return operation.compute(rankings, self, results)

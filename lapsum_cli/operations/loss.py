@@ -249,7 +249,7 @@ class Loss(LossChoices, Operation):
         given_target = rankings.beside["target"]
         values, offsets, target = here.values, here.offsets, np.asarray(given_target, np.float64)
         sorted_before = None if on.has_own_memory else getattr(given_target, "known", None)  # of one that is prepared
-        counts = self._partaking(here, target, on)
+        counts = self._partaking(here, target, on.host)
         defined, taken = counts > 0, None
         if (counts == here.lengths)[defined].all():  # what defines no loss is computed with the others, and moot
             if keep and sorted_before is None:
@@ -285,7 +285,7 @@ class Loss(LossChoices, Operation):
         made = losses.backward(on.kernels, on.place, loss_called(self.loss), state.kernels)
         to_scores, to_alpha, _ = units.gradients_back(Derivatives(*made), part, on)
         weights = self._weights(state, upstream)
-        to_scores = on.here_array(losses.weighted(on.kernels, on.place, part.offsets, to_scores, weights))
+        to_scores = losses.weighted(on.host.kernels, on.host.place, part.offsets, on.here_array(to_scores), weights)
         with np.errstate(over="ignore"):  # at an alpha of 1e-40 a gradient may well be beyond float32: inf
             to_scores = to_scores.astype(rankings.values.dtype, copy=False)
         to_alpha = on.here_array(to_alpha)

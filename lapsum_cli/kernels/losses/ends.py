@@ -1,7 +1,8 @@
 """What all losses begin and end with: which scores take part, and gradients in the unit of the scores, and times the
 weights of their rankings.
 
-Both are loops over rankings like those of the losses, so that threads and cards have their share of them.
+They are loops over rankings like those of the losses, so that threads and cards have their share of them; on arrays
+in memory here it is the CPU's.
 """
 
 from __future__ import annotations
