@@ -58,7 +58,7 @@ def score_type(kind: pa.DataType, name: str, source: str, what: str = "scores") 
     """The float type in which scores of this type are returned; DataError where they are no numbers."""
     if pa.types.is_floating(without_dictionary(kind)):
         return without_dictionary(kind)
-    if holds_numbers(kind):
+    if holds_numbers(kind) and not is_list(kind):
         return pa.float64()
     raise DataError(f'{source}: column "{name}" has type {kind}; {what} must be numbers')
 

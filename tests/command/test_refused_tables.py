@@ -18,6 +18,8 @@ TABLES = [
     ({"qid": QID, "score": [1] * 5 + [2**60 + 1]}, "rank", 65, "row 6", '"score"', "no float64 holds: 11529215"),
     (TWO | {"n": [1] * 5 + [2**60 + 1]}, "topk --k-column n", 65, "row 6", '"n"', "no float64 holds: 11529215"),
     (TWO | {"n": [1] * 5 + [2**60]}, "topk --k-column n --strict-k", 65, "row 6", "k = 1.15292e+18"),
+    ({"s1": SCORE, "s2": [SCORE] * 6}, "rank --columns s*", 65, 'column "s2" has type list'),
+    ({"scores": [[SCORE]] * 2}, "rank", 65, 'column "scores" has type list'),
     (TWO, "rank --score sorce", 2, 'no column "sorce"', '"qid", "score"'),
     (TWO, "rank --group qid,day", 2, 'no column "day"'),
     (TWO, "rank --columns s_*", 2, "no column matches --columns 's_*'"),
