@@ -104,7 +104,7 @@ def compare(
     print(report.json() if as_json else report.text(width) if is_terminal(sys.stdout) else report.markdown())
     if page:
         with page:
-            page.stream.write(report.html().encode())
+            page.stream.write(report.html().encode(errors="backslashreplace"))
 
 
 def _named(given: str | None, known: list[str], what: str) -> list[str]:

@@ -20,14 +20,16 @@ class _Courtesy(io.FileIO):
 
 
 def open_standard_streams() -> None:
-    """Words may always be said; and no file takes the number of a stream that is closed, or would get what is meant
-    for that: of these reading fails, and of all but standard error writing.
+    """Words may always be said, whatever letters the stream has; and no file takes the number of a stream that is
+    closed, or would get what is meant for that: of these reading fails, and of all but standard error writing.
     """
     for number, way in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, way)  # the lowest number that is free
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     encoding = sys.stderr.encoding if sys.stderr else "utf-8"
     words = io.BufferedWriter(_Courtesy(2, "w", closefd=False))
     sys.stderr = io.TextIOWrapper(words, encoding, "backslashreplace", line_buffering=True, write_through=True)

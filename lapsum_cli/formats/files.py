@@ -175,12 +175,15 @@ class Output:
             raise OutputError("'' is the name of no file; leave out ⟨sink⟩ to write to standard output")
         self.name = path or "standard output"
         self.place = place_at(path or "")
-        self.is_file = path is not None and not _is_device(path)
         self.path = path or ""  # empty for standard output
         self.force, self.inputs, self.temp_dir = force, inputs, temp_dir
         self.companions: list[Output] = []
+        try:
+            self.is_file = path is not None and not _is_device(path)
+            self.path = self.place.settled(self.path) if self.is_file else self.path
+        except OSError as error:  # of a relative path, where the directory of the process is gone
+            raise OutputError(f"{self.name}: cannot be made: {error.strerror}") from None
         if self.is_file:
-            self.path = self.place.settled(self.path)
             self._check()
 
     def _check(self) -> None:

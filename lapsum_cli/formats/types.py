@@ -58,7 +58,7 @@ def score_type(kind: pa.DataType, name: str, source: str, what: str = "scores") 
     """The float type in which scores of this type are returned; DataError where they are no numbers."""
     if pa.types.is_floating(without_dictionary(kind)):
         return without_dictionary(kind)
-    if holds_numbers(kind):
+    if holds_numbers(kind) and not is_list(kind):
         return pa.float64()
     raise DataError(f'{source}: column "{name}" has type {kind}; {what} must be numbers')
 
@@ -68,18 +68,21 @@ def together(parts: list[np.ndarray]) -> np.ndarray:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def floats(array: pa.Array, dtype: np.typing.DTypeLike, where: str, what: str = "scores") -> np.ndarray:
-    """Scores as float32 or float64, null as NaN; an integer that no float64 holds is refused, a decimal one too."""
+def floats(
+    array: pa.Array, dtype: np.typing.DTypeLike, where: str, what: str = "scores", row: int | None = None
+) -> np.ndarray:
+    """Numbers as float32 or float64, null as NaN; an integer that no float64 holds is refused, a decimal one too.
+
+    where, what, row: for that refusal, the last the number of the first, where each is a row.
+    """
     if not pa.types.is_floating(array.type):
-        given = array
-        try:
-            array = array.cast(pa.float64())
-        except pa.ArrowInvalid as error:
-            raise DataError(f"{where}: {what} are integers that no float64 holds: {error}") from None
-        if pa.types.is_decimal(given.type):
-            for value in given.filter(pc.greater_equal(pc.abs(array), float(MOST_EXACT))).to_pylist():
-                if value == int(value) and int(value) != int(float(value)):
-                    raise DataError(f"{where}: {what} are integers that no float64 holds: {value}")
+        given, array = array, array.cast(pa.float64(), safe=False)
+        for i in np.flatnonzero(np.abs(np.asarray(array)) >= MOST_EXACT):
+            value = given[int(i)].as_py()
+            if value == int(value) and int(value) != int(float(value)):
+                at = where if row is None else f"{where}, row {row + i}"
+                rule = "are integers that no float64 holds"
+                raise DataError(f"{at}: {what} {rule}: {value}; subtract a constant from all, or scale them")
     if array.null_count:
         array = array.cast(pa.float32() if pa.types.is_float16(array.type) else array.type)
         array = pc.fill_null(array, float("nan"))

@@ -123,7 +123,6 @@ def _find_score(schema: pa.Schema, names: Names, source: str) -> str:
         raise OptionError(f"{source}: {problem}")
     for name in found:
         if not hint or holds_numbers(kinds[name]):
-            score_type(kinds[name], name, source)
             return name
     hint = hint or "name it with ⟨score⟩"
     raise DataError(f"{source}: no score column; the columns are {_listed(schema.names)}; {hint}")

@@ -12,11 +12,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ..core.errors import DataError
 from ..formats.sources import Chunk
-from ..formats.types import holds_numbers, is_list, numpy_dtype
+from ..formats.types import floats, holds_numbers, is_list, numpy_dtype, together
 from .roles import Names
 
 
@@ -83,11 +82,10 @@ class Layout:
 
     def option(self, name: str, batch: Any) -> np.ndarray:
         """The value that a column gives to each ranking of the batch, (m,) float64."""
-        column = pa.chunked_array([chunk.batch.column(name) for chunk in batch.chunks])
-        if not holds_numbers(column.type) or is_list(column.type):
-            raise DataError(f'{batch.chunks[0].file}: column "{name}" has type {column.type}; it must hold numbers')
-        values = np.asarray(pc.fill_null(column.cast(pa.float64()), float("nan")))
-        return self._one_per_ranking(values, name, batch)
+        kind = batch.chunks[0].batch.schema.field(name).type
+        if not holds_numbers(kind) or is_list(kind):
+            raise DataError(f'{batch.chunks[0].file}: column "{name}" has type {kind}; it must hold numbers')
+        return self._one_per_ranking(numbers(name, batch, np.dtype(np.float64)), name, batch)
 
     def _one_per_ranking(self, values: np.ndarray, name: str, batch: Any) -> np.ndarray:
         return values
@@ -113,6 +111,12 @@ class Layout:
     def ranking_column(self, batch: Any, values: np.ndarray) -> pa.Array:
         """Values (m,) of whole rankings, such as thresholds, as a column."""
         return pa.array(values)
+
+
+def numbers(name: str, batch: Any, dtype: np.dtype) -> np.ndarray:
+    """(rows,) the numbers in a column of a batch, null as NaN."""
+    what = f'values of "{name}"'
+    return together([floats(c.batch.column(name), dtype, c.file, what, c.row) for c in batch.chunks])
 
 
 def as_array(values: np.ndarray, valid: np.ndarray | None, kind: pa.DataType) -> pa.Array:

@@ -36,15 +36,14 @@ class Lists(Layout):
         return np.asarray(pc.fill_null(pc.list_value_length(batch.column(self.score)), 0)).astype(np.int64)
 
     def scores(self, batch: Any, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-        parts = [floats(c.batch.column(self.score).flatten(), dtype, c.file) for c in batch.chunks]
-        return together(parts), self.offsets(batch)
+        return self.beside(self.score, batch, dtype), self.offsets(batch)
 
     def offsets(self, batch: Any) -> np.ndarray:
         lengths = np.concatenate([self.lengths(c.batch) for c in batch.chunks])
         return np.concatenate([[0], np.cumsum(lengths)])
 
     def beside(self, name: str, batch: Any, dtype: np.dtype) -> np.ndarray:
-        return together([floats(part, dtype, c.file) for c, part in self._flat(name, batch)])
+        return together([floats(part, dtype, c.file, f'values of "{name}"') for c, part in self._flat(name, batch)])
 
     def item_field(self, name: str, schema: pa.Schema) -> pa.Field:
         return pa.field(name, schema.field(name).type.value_type)

@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 
 from ..core.errors import DataError
 from ..formats.sources import Chunk
-from ..formats.types import floats, score_type, together
+from ..formats.types import score_type
 from .groups import ClosedGroups, Returned, run_starts
 from .groupsfile import GroupsFile
 from .keys import comparable, said
-from .layout import Layout, as_array
+from .layout import Layout, as_array, numbers
 from .roles import Names
 
 _OF_GROUPS = (pa.types.is_integer, pa.types.is_string, pa.types.is_large_string, pa.types.is_date)
@@ -110,14 +110,13 @@ class Long(Layout):
         return np.ones(batch.num_rows, np.int64)
 
     def scores(self, batch: Any, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-        parts = [floats(c.batch.column(self.score), dtype, c.file) for c in batch.chunks]
-        return together(parts), self.offsets(batch)
+        return numbers(self.score, batch, dtype), self.offsets(batch)
 
     def offsets(self, batch: Any) -> np.ndarray:
         return np.append(batch.starts, batch.rows).astype(np.int64)
 
     def beside(self, name: str, batch: Any, dtype: np.dtype) -> np.ndarray:
-        return together([floats(c.batch.column(name), dtype, c.file) for c in batch.chunks])
+        return numbers(name, batch, dtype)
 
     def item_field(self, name: str, schema: pa.Schema) -> pa.Field:
         return schema.field(name)

@@ -43,7 +43,8 @@ class Wide(Layout):
         start = 0
         for chunk in batch.chunks:
             for j, name in enumerate(names):
-                matrix[start : start + chunk.batch.num_rows, j] = floats(chunk.batch.column(name), dtype, chunk.file)
+                column, what = chunk.batch.column(name), f'values of "{name}"'
+                matrix[start : start + len(column), j] = floats(column, dtype, chunk.file, what, chunk.row)
             start += chunk.batch.num_rows
         return matrix.reshape(-1)
 

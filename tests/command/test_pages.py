@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import LAPSUM, refusal
+from commands import LAPSUM, refusal, run
 from documents import PAGES as FILES
 
 import lapsum_cli
@@ -52,6 +52,12 @@ def test_a_page_is_printed_as_it_is_and_a_command_has_its_help(printed):
     for page in FILES:
         assert printed("help", page.stem) == page.read_text()
     assert printed("help", "sort").startswith("Usage: ")
+
+
+def test_letters_that_standard_output_has_not_are_told_by_their_numbers():
+    told = run("help", "numerics", env=os.environ | {"PYTHONIOENCODING": "latin-1"})
+    assert (told.returncode, told.stderr) == (0, b"")
+    assert b"1 + \\u03a3" in told.stdout
 
 
 def test_help_of_what_there_is_not_names_what_there_is(here):

@@ -78,6 +78,13 @@ def test_the_mode_of_a_file_that_is_replaced_stays(folder):
     assert stat.S_IMODE((folder / "new.csv").stat().st_mode) == 0o640
 
 
+def test_from_a_directory_that_is_gone_a_relative_output_is_named(folder):
+    (folder / "gone").mkdir()
+    done = shell(f"cd gone; rmdir ../gone; {COMMAND} rank {folder}/in.csv -q -o out.csv", folder)
+    assert done.returncode == 73
+    assert refusal(done.stderr) == "lapsum: out.csv: cannot be made: No such file or directory"
+
+
 def test_a_name_may_be_as_long_as_the_system_allows(folder, lapsum):
     longest = os.pathconf(folder, "PC_NAME_MAX")
     name = "o" * (longest - 4) + ".csv"

@@ -1,6 +1,7 @@
 """lapsum compare: methods as soft as each other, what is found of them, and what a linear scorer learns."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -102,6 +103,13 @@ def test_a_page_and_json_have_what_the_table_has(table):
     assert not re.search(r"https?://", page)
     again = command(table, "-k", "5", "-o", "page.html", cwd=table.parent)
     assert again.returncode == 73
+
+
+def test_a_page_tells_of_a_file_whose_name_is_no_text(table):
+    name = table.rename(table.parent / os.fsdecode(b"t\xff.parquet")).name
+    run = command(name, "-k", "5", "--methods", "lapsum,hard", "-o", "page.html", cwd=table.parent)
+    assert run.returncode == 0, run.stderr
+    assert "t\\udcff.parquet" in (table.parent / "page.html").read_text()
 
 
 def test_what_learns_best_is_told_from_a_file(table):
