@@ -39,7 +39,7 @@ import jax.numpy as jnp
 
 from ..core.errors import OptionError
 from ..operations import LOSSES, entry_of
-from ..operations.asked import operation_asked
+from ..operations.asked import hardened, operation_asked
 from ..operations.loss import Loss, check_reduction, check_stages
 from ..operations.loss_choices import LossChoices
 from ..operations.operation import EACH, Operation
@@ -247,7 +247,7 @@ def soft(
     made = _made(kind, rows, alpha, k, descending, options, cut=where.cut)
     if straight_through:
         row, a, b = (jax.lax.stop_gradient(one) if is_each(one) else one for one in (rows, alpha, k))
-        hard = _made(kind, row, a, b, descending, {**options, "method": "hard"}, cut=where.cut)
+        hard = _made(kind, row, a, b, descending, hardened(options), cut=where.cut)
         made = hard_with_gradient_of(made, hard)
     made = made if kind is Rank else made.astype(x.dtype)
     as_given = {Permute: where.squares, Quantile: lambda each: each}.get(kind, where.like)

@@ -50,22 +50,18 @@ from ..core.errors import DeviceError, OptionError
 from ..core.renamed import formerly
 from ..operations import LOSSES, entry_of
 from ..operations.loss import Loss, check_reduction, check_stages
-from ..operations.operation import Operation
 from ..operations.permute import Permute
 from ..operations.rank import Rank
 from ..operations.sort import Sort
 from ..operations.topk import TopK
-from ..operations.warm import warm
-from .asked import operation_asked
-from .axes import Lying, StraightThrough, brought, lying, option_brought, target_brought
+from .axes import Lying, brought, lying, option_brought, target_brought
 from .best import soft_topk_indices, soft_topk_values
-from .function import Call, Function
-from .places import NOTHING, device_of
+from .made import made, soft
 from .quantiles import soft_max, soft_median, soft_min, soft_quantile
 from .stages import together
 from .surroundings import seen_through
 from .target import Target
-from .tensors import check_option, check_target, is_transformed, leading_of
+from .tensors import check_target
 from .uneven import refuse_compiled
 from .weighted import weighted
 
@@ -105,7 +101,7 @@ def soft_rank(
 ) -> Any:
     """Soft rank of every score, best first from `base`; approximates  x.argsort(descending=True).argsort() + 1."""
     options = {"base": base, "method": method, **own}
-    return _soft(Rank, x, alpha, None, descending, lying(x, dim, mask), straight_through, options)
+    return soft(Rank, x, alpha, None, descending, lying(x, dim, mask), straight_through, options)
 
 
 @seen_through
@@ -121,7 +117,7 @@ def soft_sort(
     **own: Any,
 ) -> Any:
     """Soft-sorted scores, best first; approximates  x.sort(descending=True).values."""
-    return _soft(Sort, x, alpha, None, descending, lying(x, dim, mask), straight_through, {"method": method, **own})
+    return soft(Sort, x, alpha, None, descending, lying(x, dim, mask), straight_through, {"method": method, **own})
 
 
 @seen_through
@@ -138,7 +134,7 @@ def soft_topk(
     **own: Any,
 ) -> Any:
     """Soft membership in the top k, in [0, 1], with the sum k; approximates  x >= x.topk(k).values[-1]."""
-    return _soft(TopK, x, alpha, k, largest, lying(x, dim, mask), straight_through, {"method": method, **own})
+    return soft(TopK, x, alpha, k, largest, lying(x, dim, mask), straight_through, {"method": method, **own})
 
 
 @seen_through
@@ -154,7 +150,7 @@ def log_soft_topk(
     **own: Any,
 ) -> Any:
     """Logarithm of soft_topk, with all its digits in both tails; -inf where the membership is 0."""
-    return _soft(TopK, x, alpha, k, largest, lying(x, dim, mask), False, {"method": method, "log": True, **own})
+    return soft(TopK, x, alpha, k, largest, lying(x, dim, mask), False, {"method": method, "log": True, **own})
 
 
 @seen_through
@@ -170,8 +166,8 @@ def soft_permutation(
     rows = brought(x, where, descending)
     if rows.is_cuda:
         raise DeviceError("soft permutations of tensors are computed on the CPU; pass x.cpu()")
-    made = _made(Permute, rows, alpha, None, descending, {"method": method, **own}, offsets=where.offsets)
-    return made if where.form is None else where.form.squares(made)
+    found = made(Permute, rows, alpha, None, descending, {"method": method, **own}, offsets=where.offsets)
+    return found if where.form is None else where.form.squares(found)
 
 
 @seen_through
@@ -303,7 +299,7 @@ def loss(
         refuse_compiled(where.form, "cascades")
         losses = _of_stages(rows, target, alpha, k, where, descending, of_each, options)
     else:
-        losses = _made(Loss, rows[0], alpha, k, descending, options, target, of_each, where.offsets)
+        losses = made(Loss, rows[0], alpha, k, descending, options, target, of_each, where.offsets)
     return losses if weights is None else weighted(losses, weights, reduction)
 
 
@@ -319,7 +315,7 @@ def _of_stages(
 ) -> torch.Tensor:
     """A loss of a cascade: a ranking for each stage, those of a query together, all of which have its loss."""
     scores, target, alpha, k, offsets = together(rows, target, alpha, k, where, descending)
-    losses = _made(Loss, scores, alpha, k, descending, options, target, reduction, offsets)
+    losses = made(Loss, scores, alpha, k, descending, options, target, reduction, offsets)
     if reduction == "none":
         return losses[..., 0] if offsets is None else losses[:: len(rows)]
     return losses / len(rows) if reduction == "sum" else losses
@@ -335,59 +331,3 @@ def __getattr__(name: str) -> Callable[..., torch.Tensor]:
 
 def __dir__() -> list[str]:
     return __all__
-
-
-def _made(
-    kind: type[Operation],
-    x: torch.Tensor,
-    alpha: Any,
-    k: Any,
-    descending: bool,
-    options: dict[str, Any],
-    target: Any = None,
-    reduction: str = "none",
-    offsets: Any = None,
-) -> torch.Tensor:
-    """What an operation makes of rankings on the last axis, or flat with offsets: eagerly by an autograd function,
-    which keeps what its way back needs; where PyTorch compiles or transforms what is called, by operators that it sees
-    through.
-    """
-    if torch.compiler.is_compiling():
-        from . import operators
-
-        given = (kind.name, x, alpha, k, descending, tuple(options.items()), target, offsets)
-        return operators.reduced(operators.traced(*given), reduction)
-    operation = operation_asked(kind, alpha, k, descending, options)
-    leading = leading_of(x, offsets)
-    call = Call(operation, leading, target, reduction, offsets)
-    alphas, ks = check_option("alpha", alpha, leading), check_option(kind.at.name, k, leading)
-    if is_transformed():
-        from . import operators
-
-        return operators.reduced(operators.transformed(x, alphas, ks, call), reduction)
-    with torch.cuda.device(x.device) if x.is_cuda else NOTHING:
-        warm(operation, "float64" if x.dtype == torch.float64 else "float32", device_of(x))
-        made: torch.Tensor = Function.apply(x, alphas, ks, call)
-    return made
-
-
-def _soft(
-    kind: type[Operation],
-    x: Any,
-    alpha: Any,
-    k: Any,
-    descending: bool,
-    where: Lying,
-    straight_through: bool,
-    options: dict[str, Any],
-) -> Any:
-    """An operation on rankings however they lie; straight_through: its hard result, with its gradient."""
-    rows = brought(x, where, descending)
-    if where.dim != -1:
-        alpha, k = (option_brought(given, x, where.dim) for given in (alpha, k))
-    made = _made(kind, rows, alpha, k, descending, options, offsets=where.offsets)
-    if straight_through:
-        with torch.no_grad():
-            hard = _made(kind, rows, alpha, k, descending, {**options, "method": "hard"}, offsets=where.offsets)
-        made = StraightThrough.apply(made, hard)
-    return where.like(made)

@@ -98,10 +98,24 @@ def _kind(given: Any) -> str:
 class StraightThrough(torch.autograd.Function):
     """The hard result, with the gradient of the soft one (Bengio, Léonard, Courville, 2013)."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, soft: torch.Tensor, hard: torch.Tensor) -> torch.Tensor:
+    def forward(soft: torch.Tensor, hard: torch.Tensor) -> torch.Tensor:
         return hard.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Nothing is kept."""
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor, None]:
         return upstream, None
+
+
+class StraightThroughForward(StraightThrough):
+    """The same with derivatives forward, of which compilers know none."""
+
+    @staticmethod
+    def jvp(ctx: Any, to_soft: torch.Tensor, to_hard: Any) -> torch.Tensor:
+        return to_soft.clone()  # PyTorch takes no view of what went in

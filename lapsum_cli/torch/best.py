@@ -9,6 +9,7 @@ import torch
 from ..core.errors import DeviceError
 from ..operations.permute import Permute, check_places
 from .axes import brought, lying
+from .made import made
 from .surroundings import seen_through
 from .uneven import uneven
 
@@ -56,10 +57,8 @@ def soft_topk_indices(
 
     k: a whole number; above the length of a ranking it counts as that
     """
-    from . import _made
-
     check_places("soft_topk_indices", k, uneven(x) is not None)
     rows = brought(x, lying(x, -1, mask), largest)
     if rows.is_cuda:
         raise DeviceError("soft permutations of tensors are computed on the CPU; pass x.cpu()")
-    return _made(Permute, rows, alpha, None, largest, {"method": method, "places": k, **own}).transpose(-1, -2)
+    return made(Permute, rows, alpha, None, largest, {"method": method, "places": k, **own}).transpose(-1, -2)

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from ..operations.quantile import Quantile
-from .axes import StraightThrough, brought, lying, option_brought
+from .axes import brought, lying, option_brought
+from .made import made_or_hard
 from .surroundings import seen_through
 
 
@@ -29,19 +30,13 @@ def soft_quantile(
     **own: Any,
 ) -> torch.Tensor:
     """Soft quantile of every ranking, q from 0 to 1; approximates  x.quantile(q, dim); see lapsum_cli.soft_quantile."""
-    from . import _made
-
     where = lying(x, dim, mask)
     rows = brought(x, where, descending)
     if dim != -1:
         alpha, q = (option_brought(given, x, dim) for given in (alpha, q))
     options = {"method": method, **own}
-    made = _made(Quantile, rows, alpha, q, descending, options, offsets=where.offsets)
-    if straight_through:
-        with torch.no_grad():
-            hard = _made(Quantile, rows, alpha, q, descending, {**options, "method": "hard"}, offsets=where.offsets)
-        made = StraightThrough.apply(made, hard)
-    return made.unsqueeze(dim) if keepdim else made
+    found = made_or_hard(Quantile, rows, alpha, q, descending, where, straight_through, options)
+    return found.unsqueeze(dim) if keepdim else found
 
 
 def _at(q: float, name: str, about: str) -> Callable[..., torch.Tensor]:
