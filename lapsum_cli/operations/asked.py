@@ -7,8 +7,9 @@ from typing import Any
 from ..core.quantities import Alpha, K, Q
 from . import METHODS
 from .choices import CHOICES
+from .kept import operation_of
 from .loss import Loss, check_k
-from .operation import EACH, Operation, operation_of
+from .operation import EACH, Operation
 from .quantile import Quantile
 from .topk import TopK
 

@@ -92,7 +92,7 @@ def _mask_of(x: torch.Tensor, lying: Lying) -> torch.Tensor:
 
 
 def _kind(given: Any) -> str:
-    return str(getattr(given, "dtype", type(given).__name__))
+    return str(given.dtype) if isinstance(given, torch.Tensor) else type(given).__name__
 
 
 class StraightThrough(torch.autograd.Function):

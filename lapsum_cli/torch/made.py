@@ -64,23 +64,23 @@ def soft(
     rows = brought(x, where, descending)
     if where.dim != -1:
         alpha, k = (option_brought(given, x, where.dim) for given in (alpha, k))
-    return where.like(made_or_hard(kind, rows, alpha, k, descending, where, straight_through, options))
+    found = made(kind, rows, alpha, k, descending, options, offsets=where.offsets)
+    if straight_through:
+        found = hard_with_gradient_of(found, kind, rows, alpha, k, descending, where, options)
+    return where.like(found)
 
 
-def made_or_hard(
+def hard_with_gradient_of(
+    found: torch.Tensor,
     kind: type[Operation],
     rows: torch.Tensor,
     alpha: Any,
     k: Any,
     descending: bool,
     where: Lying,
-    straight_through: bool,
     options: dict[str, Any],
 ) -> torch.Tensor:
-    """What an operation makes of scores that were brought; straight_through: its hard result, with its gradient."""
-    found = made(kind, rows, alpha, k, descending, options, offsets=where.offsets)
-    if not straight_through:
-        return found
+    """The hard result, with the gradient of the soft one that was found."""
     row, a, b = (one.detach() if isinstance(one, torch.Tensor) else one for one in (rows, alpha, k))
     hard = made(kind, row, a, b, descending, hardened(options), offsets=where.offsets)
     how = StraightThrough if torch.compiler.is_compiling() else StraightThroughForward

@@ -11,7 +11,7 @@ import torch
 
 from ..operations.quantile import Quantile
 from .axes import brought, lying, option_brought
-from .made import made_or_hard
+from .made import hard_with_gradient_of, made
 from .surroundings import seen_through
 
 
@@ -35,7 +35,9 @@ def soft_quantile(
     if dim != -1:
         alpha, q = (option_brought(given, x, dim) for given in (alpha, q))
     options = {"method": method, **own}
-    found = made_or_hard(Quantile, rows, alpha, q, descending, where, straight_through, options)
+    found = made(Quantile, rows, alpha, q, descending, options, offsets=where.offsets)
+    if straight_through:
+        found = hard_with_gradient_of(found, Quantile, rows, alpha, q, descending, where, options)
     return found.unsqueeze(dim) if keepdim else found
 
 
