@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ class Objective:
 
     def __init__(self, gains: str, alpha: float, threads: int | None, own: tuple[Any, Any, Any] | None):
         self.gains, self.alpha = gains, alpha
-        self.threads = threads or cores()
+        self.threads = int(threads or cores())
         self._known: list[Judged] = []
         self._own = None if own is None else self._judged(*own)
 
@@ -217,7 +218,7 @@ def objective(
         raise OptionError(f"gains must be one of {', '.join(GAINS)}, got {gains!r}")
     if isinstance(alpha, str | bool) or not np.ndim(alpha) == 0 or not 0 < alpha < np.inf:
         raise OptionError(f"alpha must be a number above 0, in the unit of the predictions, got {alpha!r}")
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
+    if threads is not None and (not isinstance(threads, Integral) or threads < 1):
         raise OptionError(f"threads must be 1 or more, got {threads!r}")
     if (labels is None) != (sizes is None):
         raise OptionError("labels and sizes go together; without both they are those of the data set")

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core.errors import DeviceError, OptionError
 from ..core.rankings import Rankings, is_on_card
-from ..operations.operation import operation_of
+from ..operations.kept import operation_of
 from ..operations.permute import Permute, check_tolerance
 from .forms import Form, rankings_of
 from .functions import Gradients, asked, compute, of_all, own_options, soft_sort, soft_sort_vjp

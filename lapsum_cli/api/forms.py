@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -205,7 +206,7 @@ def _array(array: np.ndarray, dtype: np.dtype) -> Form:
     values = np.ascontiguousarray(array, np.float32 if array.dtype == np.float32 else np.float64)
     rankings = Rankings.equal_length(values, math.prod(shape[:-1]), shape[-1])
     name = dtype.name if dtype.char == "e" or dtype.kind == "V" else rankings.dtype
-    return Form(rankings, name, lambda flat: flat.reshape(shape), shape[:-1], shape)
+    return Form(rankings, name, partial(_shaped, shape=shape), shape[:-1], shape)
 
 
 def _rows(rows: Any, name: str) -> Form:
@@ -215,7 +216,7 @@ def _rows(rows: Any, name: str) -> Form:
         for given in rows
     ]
     rankings = Rankings.joined([numbers.row(given, r, name) for r, given in enumerate(held)])
-    return Form(rankings, str(rankings.values.dtype), lambda flat: _split(flat, rankings), (len(rankings),))
+    return Form(rankings, str(rankings.values.dtype), partial(_split, rankings=rankings), (len(rankings),))
 
 
 def _on_card(x: Any, name: str) -> Form:
@@ -260,10 +261,20 @@ def _arrow(x: Any, name: str) -> Form:
     values = floats(held, np.float64 if kind == pa.float64() else np.float32, "the column", called)
     dtype = numpy_dtype(kind).name
     if not lists:
-        return Form(Rankings(values, np.array([0, len(values)])), dtype, lambda flat: flat, (), (len(values),))
+        return Form(
+            Rankings(values, np.array([0, len(values)])),
+            dtype,
+            partial(_shaped, shape=(len(values),)),
+            (),
+            (len(values),),
+        )
     lengths = np.asarray(pc.fill_null(pc.list_value_length(chunks), 0))
     rankings = Rankings(values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
-    return Form(rankings, dtype, lambda flat: _split(flat, rankings), (len(rankings),))
+    return Form(rankings, dtype, partial(_split, rankings=rankings), (len(rankings),))
+
+
+def _shaped(flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return flat.reshape(shape)
 
 
 def _split(flat: np.ndarray, rankings: Rankings) -> list[np.ndarray]:

@@ -23,19 +23,20 @@ used raises OptionError or DataError, both a ValueError: alpha <= 0, k < 0, NaN.
 from __future__ import annotations
 
 from decimal import Decimal
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import devices
-from ..core.errors import OptionError
+from ..core.errors import DataError, OptionError
 from ..core.quantities import Alpha, K, Q
 from ..core.rankings import Rankings, is_on_card
 from ..core.tensors import is_tensor
 from ..operations import METHODS, suspicions
 from ..operations.choices import CHOICES
-from ..operations.operation import EACH, Operation, operation_of
+from ..operations.kept import operation_of
+from ..operations.operation import EACH, Operation
 from ..operations.rank import Rank
 from ..operations.slots import GRADIENT, Result
 from ..operations.sort import Sort
@@ -347,7 +348,7 @@ def asked(
     stage: Any = None,
 ) -> tuple[Form, Rankings, Any]:
     """The form of x, its rankings with what is given beside them, and the device, with its kernels ready."""
-    if not isinstance(threads, int) or threads < 1:
+    if not isinstance(threads, Integral) or threads < 1:
         raise OptionError(f"threads must be 1 or more, got {threads!r}")
     on: Any
     if is_on_card(x):
@@ -355,7 +356,7 @@ def asked(
             raise OptionError("x is on a GPU; copy it to the host, or leave device out")
         on = devices.lane()
     else:
-        on = devices.choose("cpu" if device is None else device, threads)
+        on = devices.choose("cpu" if device is None else device, int(threads))
     form = rankings_of(x)
     rankings = form.rankings
     refuse_nan(rankings, "the score", on)
@@ -363,6 +364,10 @@ def asked(
     each = {name: form.per_ranking(name, given) for name, given in own_numbers if _is_each(given)}
     of_scores, own = rankings.values.dtype, np.float64
     given_beside = (("upstream", upstream, of_scores), ("target", target, own), (STAGE, stage, of_scores))
+    needed = {"target", "upstream"} if operation.gradient else {"target"}
+    for name, given, _ in given_beside:
+        if given is None and name in needed & {*operation.takes}:
+            raise DataError(f"{name} is None; pass a number for every score")
     beside = {name: form.per_score(name, given, dtype, on) for name, given, dtype in given_beside if given is not None}
     if each or beside:
         rankings = rankings.with_each(each, beside)

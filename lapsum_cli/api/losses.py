@@ -17,6 +17,7 @@ Any other loss of operations.LOSSES has such a pair of functions too, by its nam
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from inspect import Parameter
@@ -27,9 +28,10 @@ import numpy as np
 from ..core.errors import OptionError
 from ..core.renamed import renamed
 from ..operations import LOSSES, METRICS, entry_of, suspicions
+from ..operations.kept import operation_of
 from ..operations.loss import Loss, check_k, check_reduction, check_stages
 from ..operations.losses import Losses, losses_of
-from ..operations.operation import EACH, operation_of
+from ..operations.operation import EACH
 from ..operations.slots import GRADIENT
 from .forms import in_memory, option
 from .functions import Gradients, compute, of_all
@@ -168,6 +170,7 @@ def loss_as_asked(name: str, alpha: Any, descending: bool, k: Any, options: dict
     return made
 
 
+@functools.cache  # pickle asks for the same function again
 def doors(name: str, about: str) -> tuple[Callable[..., Any], Callable[..., Gradients]]:
     """The loss of this name, and its gradients, as functions of arrays; about: what it is, for their help.
 
@@ -192,7 +195,11 @@ def doors(name: str, about: str) -> tuple[Callable[..., Any], Callable[..., Grad
 
         def call(*args: Any, **given: Any) -> Any:
             given = renamed(given, "at", "k") if "k" in own else given
-            return function(name, **signature.bind(*args, **given).arguments)
+            try:
+                bound = signature.bind(*args, **given)
+            except TypeError as error:
+                raise TypeError(f"{called}() {error}") from None
+            return function(name, **bound.arguments)
 
         call.__name__ = call.__qualname__ = called
         call.__doc__, call.__signature__ = help, signature  # type: ignore[attr-defined]

@@ -8,7 +8,8 @@ import numpy as np
 
 from ..core.errors import DeviceError
 from ..core.rankings import Rankings, is_on_card
-from ..operations.operation import Operation, operation_of
+from ..operations.kept import operation_of
+from ..operations.operation import Operation
 from ..operations.permute import Permute
 from .forms import Form
 from .functions import Gradients, as_dtype, asked, compute, of_all, own_options

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..operations.operation import Operation, operation_of
+from ..operations.kept import operation_of
+from ..operations.operation import Operation
 from ..operations.quantile import Quantile
 from ..operations.slots import GRADIENT
 from .functions import Gradients, as_dtype, compute, of_all, own_options

@@ -1,7 +1,8 @@
 """Numbers out of whatever holds them: the one check of scores, and of all that is given beside them.
 
 NumPy makes numbers of much that is none: of masked values, strings, truth values, dates, the real parts of complex
-numbers, and of integers that no float64 holds. All of these are refused, in whatever they come.
+numbers, and of integers that no float64 holds. All of these are refused, in whatever they come, but for a target of
+truth values, which are 1 and 0.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ def widened(array: np.ndarray, name: str = "x", error: Refusal = DataError) -> n
     kind, char = array.dtype.kind, array.dtype.char
     if char in "fe" or array.dtype.name == "bfloat16":
         return array.astype(np.float32, copy=False)
+    if kind == "b" and name == "target":  # what was clicked, as columns and tensors have it too
+        return array.astype(np.float64)
     if char == "d":
         return array.astype(np.float64, copy=False)
     if kind in "iu":

@@ -51,6 +51,10 @@ class Prepared(np.ndarray):
 
     known: Known | None = None
 
+    def __reduce__(self) -> Any:
+        """The numbers: another process finds by itself what is known of them."""
+        return prepared, (np.array(self),)
+
 
 def prepared(targets: np.ndarray) -> Prepared:
     """A copy of flat targets to be used again and again."""

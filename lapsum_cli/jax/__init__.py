@@ -29,6 +29,7 @@ compiled code runs, such as a NaN there, an error of JAX's that has its line in 
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from inspect import Parameter
@@ -183,6 +184,7 @@ def loss(
     return losses if reduction == "none" else (jnp.nanmean(losses) if reduction == "mean" else jnp.nansum(losses))
 
 
+@functools.cache  # pickle asks for the same function again
 def _door(name: str, about: str) -> Callable[..., jax.Array]:
     """The loss of this name as a function: k is an argument after the target where the loss needs one, and a keyword
     where it can do without.
@@ -198,7 +200,11 @@ def _door(name: str, about: str) -> Callable[..., jax.Array]:
     signature = inspect.Signature([*positional, *needed, *keywords])
 
     def call(*args: Any, **given: Any) -> jax.Array:
-        return loss(name, **signature.bind(*args, **given).arguments)
+        try:
+            bound = signature.bind(*args, **given)
+        except TypeError as error:
+            raise TypeError(f"{call.__name__}() {error}") from None
+        return loss(name, **bound.arguments)
 
     call.__name__ = call.__qualname__ = f"{name.replace('-', '_')}_loss"
     call.__doc__, call.__signature__ = about, signature  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from ..core.errors import OptionError
-from ..operations.asked import operation_asked
+from ..operations.asked import hardened, operation_asked
 from ..operations.operation import EACH, Operation
 from ..operations.permute import Permute
 from ..operations.quantile import Quantile
@@ -37,7 +37,7 @@ def soft(
     made = applied(kind, rows, alpha, k, descending, options, cut=where.cut)
     if straight_through:
         row, a, b = (jax.lax.stop_gradient(one) if is_each(one) else one for one in (rows, alpha, k))
-        hard = applied(kind, row, a, b, descending, {**options, "method": "hard"}, cut=where.cut)
+        hard = applied(kind, row, a, b, descending, hardened(options), cut=where.cut)
         made = hard_with_gradient_of(made, hard)
     made = made if kind is Rank else made.astype(x.dtype)
     as_given = {Permute: where.squares, Quantile: lambda each: each}.get(kind, where.like)

@@ -18,7 +18,8 @@ def scores_of(x: Any) -> jax.Array:
     """The scores as an array of JAX; DataError where they are no floats."""
     array = array_of(x, "x")
     if array.dtype.name not in FLOATS:
-        raise DataError(f"x must be floats, got {array.dtype}; pass x.astype(float)")
+        hint = "" if jnp.iscomplexobj(array) else "; pass x.astype(float)"
+        raise DataError(f"x must be floats, got {array.dtype}{hint}")
     if array.ndim == 0:
         raise DataError("x must have at least one dimension, got a single number")
     return array

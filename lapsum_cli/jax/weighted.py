@@ -14,6 +14,8 @@ def weighted(losses: jax.Array, given: Any, reduction: str) -> jax.Array:
     """Losses (...), NaN of rankings without one, times weights that broadcast to them; or their sum, or that over the
     sum of weights. OptionError for a weight below 0 that is known.
     """
+    if isinstance(given, str):
+        raise OptionError(f"weights must be numbers, got {given!r}")
     weights = jnp.broadcast_to(jnp.asarray(given, losses.dtype), losses.shape)
     if not isinstance(weights, jax.core.Tracer) and bool(((weights < 0) | ~jnp.isfinite(weights)).any()):
         raise OptionError("weights must be 0 or more, and finite")

@@ -6,8 +6,10 @@ from typing import Any
 
 from ..core.quantities import Alpha, K, Q
 from . import METHODS
+from .choices import CHOICES
+from .kept import operation_of
 from .loss import Loss, check_k
-from .operation import EACH, Operation, operation_of
+from .operation import EACH, Operation
 from .quantile import Quantile
 from .topk import TopK
 
@@ -23,6 +25,11 @@ def operation_asked(kind: type[Operation], alpha: Any, k: Any, descending: bool,
         check_k(options["loss"], k)
         given["k"] = EACH if k is None else _constant(k, K)
     return operation_of(kind, _constant(alpha, Alpha), descending, **given, **options)
+
+
+def hardened(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of an operation for its hard result, which has none of those of methods."""
+    return {name: given for name, given in options.items() if name not in CHOICES} | {"method": "hard"}
 
 
 def _constant(given: Any, kind: type[Alpha | K | Q]) -> Any:

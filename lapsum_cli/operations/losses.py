@@ -29,6 +29,8 @@ def asked_for(text: str) -> list[tuple[str, str | None]]:
 
     OptionError for what is neither, or twice.
     """
+    if not isinstance(text, str):
+        raise OptionError(f"a loss or a metric is asked for by its name, got {text!r}")
     found: list[tuple[str, str | None]] = []
     for part in map(str.strip, text.split(",")):
         base, at, k = part.partition("@")

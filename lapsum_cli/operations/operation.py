@@ -8,9 +8,9 @@ them. Nothing here needs Numba until it computes, so that `lapsum --help` is ins
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..core.device import DeviceWithKernels
@@ -314,24 +314,3 @@ def with_numbers(rankings: Rankings, first: int) -> Rankings:
     import numpy as np
 
     return rankings.with_each({**rankings.each, "number": np.arange(first, first + len(rankings), dtype=float)})
-
-
-def operation_of(kind: type[Operation], alpha: Any, descending: bool, *, k: Any = EACH, **options: Any) -> Operation:
-    """An operation, which is made once for the same options, so that it knows its kernels and slots from then on.
-
-    alpha, k  as a user gave them, or parsed; EACH where they are none of the operation's; k of a quantile is its q
-    """
-    try:
-        return _kept(kind, alpha, descending, k, **options)
-    except TypeError:  # of an option that cannot be looked up, which is refused for what it is
-        return _make(kind, alpha, descending, k, **options)
-
-
-def _make(kind: type[Operation], alpha: Any, descending: bool, k: Any, **options: Any) -> Operation:
-    if k is not EACH:
-        options[f"{kind.at.name}s"] = (k if isinstance(k, kind.at) else kind.at.parse(k),)
-    of_all = Alpha(1.0) if alpha is EACH else alpha
-    return kind(of_all if isinstance(of_all, Alpha) else Alpha.parse(of_all), descending, **options)
-
-
-_kept: Callable[..., Operation] = lru_cache(1024)(_make)

@@ -33,7 +33,7 @@ class Rank(Placed):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.base not in (0, 1):
-            raise OptionError(f"base must be 0 or 1, got {self.base}")
+            raise OptionError(f"base must be 0 or 1, got {self.base!r}")
 
     def dtype(self, scores: str, longest: int = 0) -> str:
         """float32 holds every integer up to 2^24; ranks beyond it are float64 whatever the scores are."""

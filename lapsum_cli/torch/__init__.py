@@ -41,7 +41,10 @@ batch. What cannot be used raises a LapsumError, such as a NaN among the scores.
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
+from inspect import Parameter
 from typing import Any
 
 import torch
@@ -50,6 +53,7 @@ from ..core.errors import DeviceError, OptionError
 from ..core.renamed import formerly
 from ..operations import LOSSES, entry_of
 from ..operations.loss import Loss, check_reduction, check_stages
+from ..operations.loss_choices import LossChoices
 from ..operations.permute import Permute
 from ..operations.rank import Rank
 from ..operations.sort import Sort
@@ -292,8 +296,10 @@ def loss(
     if dim != -1:
         alpha, k, weights = (option_brought(one, given[0], dim) for one in (alpha, k, weights))
     target = target.beside(rows[0]) if isinstance(target, Target) else target_brought(target, where)
-    if isinstance(k, torch.Tensor) and k.requires_grad:
-        raise OptionError("a loss has no gradient with respect to k; pass k.detach()")
+    for called, one in (("k", k), ("the target", target)):
+        if isinstance(one, torch.Tensor) and one.requires_grad:
+            what = called.split()[-1]
+            raise OptionError(f"a loss has no gradient with respect to {called}; pass {what}.detach()")
     options, of_each = {"loss": name, **options}, reduction if weights is None else "none"
     if stages:
         refuse_compiled(where.form, "cascades")
@@ -326,7 +332,24 @@ def __getattr__(name: str) -> Callable[..., torch.Tensor]:
     known = {f"{called.replace('-', '_')}_loss": called for called in LOSSES}
     if name not in known:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return lambda x, target, k=None, **options: loss(known[name], x, target, k=k, **options)
+    return _door(known[name], name)
+
+
+@functools.cache  # pickle asks for the same function again
+def _door(named: str, called: str) -> Callable[..., torch.Tensor]:
+    """The loss of this name as a function, with what it takes for help to show."""
+    entry = LOSSES[named]
+    shared = [one for one in inspect.signature(loss).parameters.values() if one.kind == one.KEYWORD_ONLY]
+    own = [Parameter(option, Parameter.KEYWORD_ONLY, default=getattr(LossChoices, option)) for option in entry.options]
+
+    def call(x: Any, target: Any, k: Any = None, **options: Any) -> torch.Tensor:
+        return loss(named, x, target, k=k, **options)
+
+    first = [one for one in inspect.signature(call).parameters.values() if one.kind == one.POSITIONAL_OR_KEYWORD]
+    call.__signature__ = inspect.Signature([*first, *own, *shared[1:]])  # type: ignore[attr-defined]
+    call.__name__ = call.__qualname__ = called
+    call.__doc__ = entry.about
+    return call
 
 
 def __dir__() -> list[str]:

@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 
+from ..operations.asked import hardened
 from ..operations.operation import Operation
 from ..operations.quantile import Quantile
 from ..operations.warm import warm
 from . import operators
 from .asked import operation_asked
-from .axes import Lying, StraightThrough, brought, option_brought
+from .axes import Lying, StraightThrough, StraightThroughForward, brought, option_brought
 from .computed import Call
 from .function import Function
 from .places import NOTHING, device_of
@@ -64,7 +65,8 @@ def soft(
         alpha, k = (option_brought(given, x, where.dim) for given in (alpha, k))
     made = applied(kind, rows, alpha, k, descending, options, offsets=where.offsets)
     if straight_through:
-        with torch.no_grad():
-            hard = applied(kind, rows, alpha, k, descending, {**options, "method": "hard"}, offsets=where.offsets)
-        made = StraightThrough.apply(made, hard)
+        row, a, b = (one.detach() if isinstance(one, torch.Tensor) else one for one in (rows, alpha, k))
+        hard = applied(kind, row, a, b, descending, hardened(options), offsets=where.offsets)
+        how = StraightThrough if torch.compiler.is_compiling() else StraightThroughForward
+        made = how.apply(made, hard)
     return made if kind is Quantile else where.like(made)

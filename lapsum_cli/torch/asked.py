@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
+from ..core.errors import OptionError
 from ..operations import asked
 from ..operations.operation import EACH, Operation
 
@@ -14,6 +16,11 @@ TENSOR = "a tensor"  # in place of one, where an operation is put in words
 
 def operation_asked(kind: type[Operation], alpha: Any, k: Any, descending: bool, options: dict[str, Any]) -> Operation:
     """The operation. alpha, k: numbers, texts, or tensors; k is None where there is none, and of a quantile its q."""
+    for name, given in (("alpha", alpha), (kind.at.name, k)):
+        if isinstance(given, list | tuple | np.ndarray):
+            raise OptionError(
+                f"{name} for each ranking must be a tensor, got {type(given).__name__}; pass torch.as_tensor({name})"
+            )
     return asked.operation_asked(kind, _constant(alpha), None if k is None else _constant(k), descending, options)
 
 

@@ -92,16 +92,30 @@ def _mask_of(x: torch.Tensor, lying: Lying) -> torch.Tensor:
 
 
 def _kind(given: Any) -> str:
-    return str(getattr(given, "dtype", type(given).__name__))
+    return str(given.dtype) if isinstance(given, torch.Tensor) else type(given).__name__
 
 
 class StraightThrough(torch.autograd.Function):
     """The hard result, with the gradient of the soft one (Bengio, Léonard, Courville, 2013)."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, soft: torch.Tensor, hard: torch.Tensor) -> torch.Tensor:
+    def forward(soft: torch.Tensor, hard: torch.Tensor) -> torch.Tensor:
         return hard.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Nothing is kept."""
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor, None]:
         return upstream, None
+
+
+class StraightThroughForward(StraightThrough):
+    """The same with derivatives forward, of which compilers know none."""
+
+    @staticmethod
+    def jvp(ctx: Any, to_soft: torch.Tensor, to_hard: Any) -> torch.Tensor:
+        return to_soft.clone()  # PyTorch takes no view of what went in

@@ -212,8 +212,8 @@ def _result_of(x: Tensor, offsets: Any, words: str) -> Tensor:
 def _(
     upstream: Tensor, x: Tensor, alpha: Any, k: Any, target: Any, offsets: Any, words: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    of_alpha, of_k = (x.new_empty(0) if one is None else torch.empty_like(one) for one in (alpha, k))
-    return torch.empty_like(x), of_alpha, of_k
+    of_x, of_alpha, of_k = (_contiguous(one, x) for one in (x, alpha, k))
+    return of_x, of_alpha, of_k
 
 
 @torch.library.register_fake("lapsum::along", lib=_LIBRARY)
@@ -221,7 +221,12 @@ def _(
     to_x: Any, to_alpha: Any, to_k: Any, upstream: Any, x: Tensor, alpha: Any, k: Any, target: Any, *rest: Any
 ) -> tuple[Tensor, ...]:
     given = ((one if upstream is not None else None) for one in (x, alpha, k))
-    return _result_of(x, *rest), *(x.new_empty(0) if one is None else torch.empty_like(one) for one in given)
+    return _result_of(x, *rest), *(_contiguous(one, x) for one in given)
+
+
+def _contiguous(given: Tensor | None, x: Tensor) -> Tensor:
+    """A gradient of what was given, however that lies; empty where it is no tensor."""
+    return x.new_empty(0) if given is None else given.new_empty(given.shape)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:

@@ -9,7 +9,7 @@ import torch
 from ..core.errors import DataError
 from ..core.targets import prepared
 from .axes import Lying, target_brought
-from .tensors import PREPARED, target_of
+from .tensors import PREPARED, as_plain, target_of
 
 
 class Target:
@@ -26,8 +26,11 @@ class Target:
     def __init__(self, y: torch.Tensor, *, dim: int = -1, mask: torch.Tensor | None = None):
         if not isinstance(y, torch.Tensor):
             raise DataError(f"the target must be a tensor, got {type(y).__name__}")
-        rows = target_brought(y, Lying(dim, mask)).detach().clone()
-        setattr(rows, PREPARED, prepared(target_of(rows)))
+        if torch._C._functorch.is_functorch_wrapped_tensor(y):
+            raise DataError("the target moves with a transform of torch.func; pass it as it is, nothing would be kept")
+        with as_plain():
+            rows = target_brought(y, Lying(dim, mask)).detach().clone()
+            setattr(rows, PREPARED, prepared(target_of(rows)))
         self.rows = rows
 
     def beside(self, rows: torch.Tensor) -> Any:

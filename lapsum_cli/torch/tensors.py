@@ -34,7 +34,7 @@ def check_scores(x: Any) -> None:
     if torch.compiler.is_compiling():
         return
     if not isinstance(x, torch.Tensor):
-        raise DataError(f"x must be a tensor of floats, got {getattr(x, 'dtype', type(x).__name__)}")
+        raise DataError(f"x must be a tensor of floats, got {type(x).__name__}; pass torch.as_tensor(x)")
     if x.is_meta:
         raise DeviceError("x is on meta; the CPU and NVIDIA GPUs compute: a tensor has no numbers there")
     if problem := unreadable(x):
@@ -55,7 +55,8 @@ def check_target(target: Any, x: torch.Tensor) -> None:
     if isinstance(target, torch.Tensor) and (problem := unreadable(target)):
         raise DataError(f"the target {problem}")
     if not isinstance(target, torch.Tensor) or target.shape != x.shape:
-        raise DataError(f"the target must be a tensor of the shape of x, {tuple(x.shape)}")
+        got = tuple(target.shape) if isinstance(target, torch.Tensor) else type(target).__name__
+        raise DataError(f"the target must be a tensor of the shape of x, {tuple(x.shape)}, got {got}")
 
 
 def leading_of(x: torch.Tensor, offsets: Any) -> Any:

@@ -113,9 +113,11 @@ def _jagged(given: Any, name: str) -> Uneven | None:
 
 
 def _pair(given: Any, name: str) -> Uneven | None:
-    if not (isinstance(given, tuple) and len(given) == 2 and all(isinstance(one, torch.Tensor) for one in given)):
+    if not (isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], torch.Tensor)):
         return None
     values, offsets = given
+    if not isinstance(offsets, torch.Tensor):
+        raise DataError(f"offsets beside {name} must be a tensor of integers, got {type(offsets).__name__}")
     if offsets.dtype.is_floating_point or offsets.dtype == torch.bool or offsets.is_complex():
         return None
     if values.ndim != 1:

@@ -15,11 +15,15 @@ def weights_of(given: Any, losses: torch.Tensor) -> torch.Tensor:
 
     OptionError for what does not, and for one below 0, unless a compiler or a transform is to see it.
     """
-    weights = torch.as_tensor(given, dtype=losses.dtype, device=losses.device)
+    try:
+        weights = torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError):
+        raise OptionError(f"weights must be numbers, got {given!r}") from None
     if not torch.compiler.is_compiling():
         check_option("weights", weights, losses.shape)
         if not is_transformed() and bool(((weights < 0) | ~weights.isfinite()).any()):
             raise OptionError(f"weights must be 0 or more, got {weights[~(weights >= 0)].reshape(-1)[:1].tolist()}")
+    weights = weights.to(losses)
     return weights.reshape(losses.shape) if weights.shape == (*losses.shape, 1) else weights.expand(losses.shape)
 
 

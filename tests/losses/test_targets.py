@@ -1,6 +1,9 @@
 """A target prepared once: the numbers are those of a plain one, to the bit, and nothing of it is sorted again."""
 
+import pickle
+
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import lapsum_cli
@@ -106,6 +109,27 @@ def test_its_forms():
     assert lapsum_cli.ndcg_loss(X, Target(Y)) == lapsum_cli.ndcg_loss(X, Y)  # one for several of these
     both, how = (X[0], X[1]), {"k": 2, "alpha": 0.5}
     assert loss("lcron", both, Target(Y), **how) == loss("lcron", both, Y, **how)
+
+
+def test_clicks_may_be_truth_values():
+    """In arrays and lists, as in columns and tensors."""
+    clicked = Y[0] > 1
+    want = lapsum_cli.topk_loss(X[0, 0], clicked.astype(float), 3)
+    for given in (clicked, clicked.tolist(), Target(clicked), pa.array(clicked)):
+        assert lapsum_cli.topk_loss(X[0, 0], given, 3) == want
+
+
+def test_it_goes_to_other_processes():
+    want = lapsum_cli.ndcg_loss(X[0], Y)
+    for given, x in ((Y, X[0]), (list(Y), list(X[0])), (pa.array(list(Y)), list(X[0]))):
+        target = pickle.loads(pickle.dumps(Target(given)))
+        assert target.values.known is not None
+        assert lapsum_cli.ndcg_loss(x, target) == want
+
+
+def test_losses_that_the_table_knows_go_to_other_processes():
+    for function in (lapsum_cli.ranknet_loss, lapsum_cli.listnet_loss_vjp):
+        assert pickle.loads(pickle.dumps(function)) is function
 
 
 def test_what_is_written_to_the_array_afterwards_has_no_effect():

@@ -11,7 +11,7 @@ import pytest
 
 import lapsum_cli as lapsum
 from lapsum_cli.api.functions import compute
-from lapsum_cli.operations.operation import operation_of
+from lapsum_cli.operations.kept import operation_of
 from lapsum_cli.operations.topk import TopK
 
 VECTORS = Path(__file__).parents[1] / "vectors"

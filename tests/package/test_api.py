@@ -6,7 +6,17 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from lapsum_cli import DataError, OptionError, Rankings, soft_permutation, soft_rank, soft_topk
+from lapsum_cli import (
+    DataError,
+    OptionError,
+    Rankings,
+    metric,
+    ndcg_loss,
+    soft_permutation,
+    soft_rank,
+    soft_rank_vjp,
+    soft_topk,
+)
 
 X = np.array([0.3, 0.1, 0.9, 0.2])
 RANKS = soft_rank(X, alpha=0.1)
@@ -135,8 +145,24 @@ def test_what_holds_no_rankings_is_refused(x, words):
         ({"k": None}, OptionError, "k must be a number such as 10, or a share such as 10%, got None"),
         ({"k": [np.nan]}, DataError, "ranking 0: k must be 0 or more, got nan"),
         ({"threads": 0}, OptionError, "threads must be 1 or more, got 0"),
+        ({"largest": "no"}, OptionError, "largest= must be True or False, got 'no'"),
     ],
 )
 def test_a_bad_option_is_refused(options, error, words):
     with pytest.raises(error, match=words):
         soft_topk(X, **{"k": 1, **options})
+
+
+def test_what_is_missing_is_told():
+    with pytest.raises(DataError, match="upstream is None; pass a number for every score"):
+        soft_rank_vjp(X, None)
+    with pytest.raises(DataError, match="target is None"):
+        ndcg_loss(X, None)
+    with pytest.raises(OptionError, match="asked for by its name, got None"):
+        metric(None, X, X)
+    with pytest.raises(TypeError, match=r"ndcg_loss\(\) too many positional arguments"):
+        ndcg_loss(X, X, 2)
+
+
+def test_threads_may_be_an_integer_of_numpy():
+    assert np.array_equal(soft_rank(X, alpha=0.1, threads=np.int64(2)), RANKS)

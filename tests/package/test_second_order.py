@@ -185,10 +185,13 @@ def test_a_change_in_place_between_is_found():
         gradient.sum().backward()
 
 
-def test_operators_are_what_pytorch_asks_of_them():
+@pytest.mark.parametrize("lie", ["as they are compared", "the other way"])
+def test_operators_are_what_pytorch_asks_of_them(lie):
+    """Also of scores that are no block of memory: what comes out is one, and compilers go by what they are told."""
     from lapsum_cli.torch import operators
 
     x, alpha = scores(), torch.tensor([0.4, 1.3], dtype=torch.float64, requires_grad=True)
+    x = x if lie == "as they are compared" else x.detach().T.contiguous().T.requires_grad_()
     words = operators.words_of("rank", operators.TENSOR, None, True, (("method", "lapsum"),))
     upstream, towards = (torch.linspace(-1, 1, 12, dtype=x.dtype).reshape(2, 6) for _ in range(2))
     torch.library.opcheck(torch.ops.lapsum.backward.default, (upstream, x, alpha, None, None, None, words))

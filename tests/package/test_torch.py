@@ -1,5 +1,7 @@
 """The autograd functions: gradients, shapes, dtypes, no copy and no harm; all of it when PyTorch is installed."""
 
+import inspect
+import pickle
 import runpy
 import sys
 import threading
@@ -165,10 +167,28 @@ def test_rankings_without_a_loss_leave_the_others_alone(entry):
     assert (x.grad[1] != 0).any()
 
 
+def test_unknown_options_are_told_by_the_operation():
+    with pytest.raises(TypeError, match="rank got an unexpected keyword argument 'alhpa'"):
+        soft.soft_rank(scores(), alhpa=0.1)
+
+
+def test_losses_that_the_table_knows_have_names_and_options():
+    loss = soft.approx_ndcg_loss
+    assert pickle.loads(pickle.dumps(loss)) is loss
+    assert loss.__doc__
+    assert {"x", "target", "gain", "alpha", "mask"} <= {*inspect.signature(loss).parameters}
+
+
+def test_a_target_may_be_prepared_within_a_transform():
+    x = scores().detach()
+    prepared = torch.func.grad(lambda x: soft.ndcg_loss(x, soft.Target(TARGET), alpha=0.5))(x)
+    assert torch.equal(prepared, torch.func.grad(lambda x: soft.ndcg_loss(x, TARGET, alpha=0.5))(x))
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda x: soft.soft_rank(x.detach().numpy()), "x must be a tensor of floats, got float64"),
+        (lambda x: soft.soft_rank(x.detach().numpy()), "got ndarray; pass torch.as_tensor"),
         (lambda x: soft.soft_rank(torch.arange(3)), "x must be a tensor of floats, got torch.int64"),
         (lambda x: soft.soft_rank(torch.tensor(1.0)), "at least one dimension, got a single number"),
         (lambda x: soft.soft_rank(x * torch.nan), "a score is NaN; mask it with -inf"),
@@ -194,7 +214,13 @@ def test_rankings_without_a_loss_leave_the_others_alone(entry):
         (lambda x: soft.soft_topk(x, torch.tensor(True)), "k must be numbers, got torch.bool"),
         (lambda x: soft.soft_rank(x, alpha=True), "alpha must be a number such as 0.1"),
         (lambda x: soft.soft_rank(x, alpha=torch.ones(2, 3)), r"alpha has the shape \(2, 3\), which does not"),
-        (lambda x: soft.soft_rank(x, alpha=np.ones((30, 30))), "alpha must be a number such as 0.1"),
+        (lambda x: soft.soft_rank(x, alpha=np.ones((30, 30))), "alpha for each ranking must be a tensor, got nd"),
+        (lambda x: soft.soft_topk(x, [1, 2]), r"must be a tensor, got list; pass torch.as_tensor\(k\)"),
+        (lambda x: soft.soft_rank((x[0], [0, 6])), "offsets beside x must be a tensor of integers, got list"),
+        (lambda x: soft.spearman_loss(x, x), r"no gradient with respect to the target; pass target.detach\(\)"),
+        (lambda x: soft.spearman_loss(x, TARGET, weights="a"), "weights must be numbers, got 'a'"),
+        (lambda x: soft.spearman_loss(x, TARGET, weights=TARGET[:, 0] > 0), "weights must be numbers, got torch.bool"),
+        (lambda x: torch.vmap(lambda y: soft.Target(y).rows)(TARGET), "the target moves with a transform"),
         (lambda x: soft.soft_rank(x, alpha=torch.tensor(0.1 + 1j)), "alpha must be numbers, got torch.complex64"),
         (lambda x: soft.soft_rank(x, alpha=torch.tensor(0.1, device="meta")), "alpha is on meta"),
         (lambda x: soft.soft_rank(x, alpha=NESTED), "alpha is nested"),

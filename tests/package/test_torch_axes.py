@@ -111,6 +111,33 @@ def test_hard_results_with_soft_gradients(dtype):
         )
 
 
+@pytest.mark.parametrize("name", ["soft_rank", "soft_quantile"])
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+def test_hard_results_have_soft_gradients_under_transforms_too(name):
+    x, k = scores(3, 6).detach(), (0.3,) if name == "soft_quantile" else ()
+    hard, soft = (
+        lambda x, straight=straight: getattr(ours, name)(x, *k, alpha=0.5, straight_through=straight)
+        for straight in (True, False)
+    )
+    assert torch.equal(torch.vmap(hard)(x), hard(x))
+    slopes = [
+        torch.func.grad(lambda x, f=f: f(x).pow(2).sum() if f is soft else (f(x) * soft(x).detach() * 2).sum())(x)
+        for f in (hard, soft)
+    ]
+    torch.testing.assert_close(*slopes)
+    made, moved = torch.func.jvp(hard, (x,), (x,))
+    assert torch.equal(made, hard(x))
+    torch.testing.assert_close(moved, torch.func.jvp(soft, (x,), (x,))[1])
+
+
+def test_hard_results_of_methods_that_have_options():
+    x = scores(2, 6)
+    made = ours.soft_topk(x, 2, method="sparse", p=2, alpha=1.0, straight_through=True)
+    assert torch.equal(made, ours.soft_topk(x, 2, method="hard"))
+    [slope] = torch.autograd.grad(made[0, 0], x)
+    assert torch.equal(slope, torch.autograd.grad(ours.soft_topk(x, 2, method="sparse", p=2, alpha=1.0)[0, 0], x)[0])
+
+
 def test_what_no_axis_or_mask_can_be_is_one_line():
     x = scores(3, 4)
     for dim in (2, -3, 1.0, True):
