@@ -6,7 +6,70 @@
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for checkers and editors; whoever runs it imports by _HOME, on first use
+    from .api.best import Entries as Entries
+    from .api.best import soft_topk_indices as soft_topk_indices
+    from .api.best import soft_topk_indices_vjp as soft_topk_indices_vjp
+    from .api.best import soft_topk_values as soft_topk_values
+    from .api.best import soft_topk_values_vjp as soft_topk_values_vjp
+    from .api.files import run_file as run_file
+    from .api.functions import Gradients as Gradients
+    from .api.functions import TopKGradients as TopKGradients
+    from .api.functions import log_soft_topk as log_soft_topk
+    from .api.functions import log_soft_topk_vjp as log_soft_topk_vjp
+    from .api.functions import soft_rank as soft_rank
+    from .api.functions import soft_rank_vjp as soft_rank_vjp
+    from .api.functions import soft_sort as soft_sort
+    from .api.functions import soft_sort_vjp as soft_sort_vjp
+    from .api.functions import soft_topk as soft_topk
+    from .api.functions import soft_topk_vjp as soft_topk_vjp
+    from .api.losses import metric as metric
+    from .api.losses import ndcg_loss as ndcg_loss
+    from .api.losses import ndcg_loss_vjp as ndcg_loss_vjp
+    from .api.losses import permutation_loss as permutation_loss
+    from .api.losses import permutation_loss_vjp as permutation_loss_vjp
+    from .api.losses import recall_loss as recall_loss
+    from .api.losses import recall_loss_vjp as recall_loss_vjp
+    from .api.losses import spearman_loss as spearman_loss
+    from .api.losses import spearman_loss_vjp as spearman_loss_vjp
+    from .api.losses import topk_loss as topk_loss
+    from .api.losses import topk_loss_vjp as topk_loss_vjp
+    from .api.permutations import soft_permutation as soft_permutation
+    from .api.permutations import soft_permutation_vjp as soft_permutation_vjp
+    from .api.quantiles import QuantileGradients as QuantileGradients
+    from .api.quantiles import soft_max as soft_max
+    from .api.quantiles import soft_max_vjp as soft_max_vjp
+    from .api.quantiles import soft_median as soft_median
+    from .api.quantiles import soft_median_vjp as soft_median_vjp
+    from .api.quantiles import soft_min as soft_min
+    from .api.quantiles import soft_min_vjp as soft_min_vjp
+    from .api.quantiles import soft_quantile as soft_quantile
+    from .api.quantiles import soft_quantile_vjp as soft_quantile_vjp
+    from .api.second import loss_hessian_diagonal as loss_hessian_diagonal
+    from .api.second import loss_hvp as loss_hvp
+    from .api.target import Target as Target
+    from .core.errors import DataError as DataError
+    from .core.errors import DeviceError as DeviceError
+    from .core.errors import InputMissing as InputMissing
+    from .core.errors import IOFailed as IOFailed
+    from .core.errors import LapsumError as LapsumError
+    from .core.errors import LapsumWarning as LapsumWarning
+    from .core.errors import NotDifferentiable as NotDifferentiable
+    from .core.errors import OptionError as OptionError
+    from .core.errors import OutputError as OutputError
+    from .core.errors import RankingTooLarge as RankingTooLarge
+    from .core.quantities import Alpha as Alpha
+    from .core.quantities import K as K
+    from .core.quantities import Q as Q
+    from .core.rankings import Rankings as Rankings
+    from .operations.loss import Loss as Loss
+    from .operations.permute import Permute as Permute
+    from .operations.quantile import Quantile as Quantile
+    from .operations.rank import Rank as Rank
+    from .operations.sort import Sort as Sort
+    from .operations.topk import TopK as TopK
 
 __version__ = "0.1.0"
 

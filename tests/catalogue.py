@@ -292,6 +292,21 @@ def _kind(entry: Entry) -> tuple:
     return entry.name, entry.k, is_topk and rows.whole_k, is_topk and rows.has_members, has_logs, entry.lacks
 
 
+def one_of_a_form(entry: Entry) -> bool:
+    """Of what tensors have, the first of every form: for laws of calls, whichever formulas are behind them."""
+    return entry.tensors and str(entry) in _first_of_each_form()
+
+
+@cache
+def _first_of_each_form() -> frozenset[str]:
+    first: dict[tuple, str] = {}
+    for entry in entries():
+        if entry.tensors:
+            form = entry.per, entry.needs_target, bool(entry.k), entry.stages, entry.curved
+            first.setdefault(form, str(entry))
+    return frozenset(first.values())
+
+
 def is_curved(entry: Entry) -> bool:
     return entry.curved
 

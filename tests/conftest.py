@@ -5,9 +5,14 @@ Tests marked `cuda` need a GPU, or Numba's simulator, which runs in a process of
     NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1 python3 -m pytest
 """
 
+import os
+import pkgutil
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
+from commands import contents, refusal
 from hypothesis import HealthCheck, settings
 from onecard import IS_SIMULATED, RUNS_CUDA
 
@@ -60,3 +65,47 @@ def make_blocks_small(monkeypatch):
     for name, value in {**narrow, "PASS_THREADS": 4, "FINISH_THREADS": 8}.items():
         monkeypatch.setattr(narrowing, name, value)
     monkeypatch.setattr(devices, "_CARDS", [])
+
+
+# --- The command in the process of the tests. ---
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def here(monkeypatch, capfd):
+    """`lapsum ARGS` in this process, which takes no second to start: the exit code and what stderr says."""
+    from lapsum_cli.cli import startup
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    main = pkgutil.resolve_name(project["scripts"]["lapsum"])
+    monkeypatch.setattr(sys, "meta_path", sys.meta_path[:])
+    monkeypatch.setattr(startup, "end_on_signals", lambda: None)
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
+
+    def here(*args):
+        monkeypatch.setattr(sys, "argv", ["lapsum", *map(str, args)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return left.value.code, capfd.readouterr().err
+
+    return here
+
+
+@pytest.fixture
+def lapsum(tmp_path, monkeypatch, here):
+    """`lapsum ARGS --quiet` in tmp_path and in this process: sixty refusals take seconds, not a minute.
+
+    Returns the exit code and the one line, after a look around: nothing may be there that was not there before.
+    """
+    monkeypatch.chdir(tmp_path)
+
+    def lapsum(*args):
+        before = contents(tmp_path)
+        code, said = here(*args, "--quiet")
+        assert contents(tmp_path) == before
+        return code, refusal(said.encode())
+
+    return lapsum

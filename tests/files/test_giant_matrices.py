@@ -21,7 +21,6 @@ OPERATIONS = {
     "quantiles with gradients": ("float64", "quantile", "--q", "0.1,1", "--gradient", "--grad-q", "--ascending"),
     "rank of halves": ("float16", "rank", "--alpha", "0.01"),
     "sort with a gradient": ("float32", "sort", *PULL, "--grad-alpha", "--alpha", "0.5"),
-    "a loss": ("float32", "loss", "topk", "--k", "10%", *GRADE),
     "losses with gradients": ("float64", "loss", "ndcg,recall", "--k", "1000", *GRADE, "--gradient", "--ascending"),
     "the gradient of a mean": ("float32", "loss", "spearman", *GRADE, "--gradient", "--reduction", "mean"),
 }

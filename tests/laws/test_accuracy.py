@@ -39,15 +39,15 @@ LENGTHS = {"rank": (1, 2, 3, 100, 1024, 1025, 2100), "topk": (2, 3, 24, 25, 26, 
 
 def cases(entry, n):
     """Alpha, k and direction. A law says that ascending is the order of the negated scores: few of these try it. Of
-    long rankings a definition takes seconds: they have diagonals of the table of alphas and ks, on which each of either
-    stands, fractions and whole numbers, which meet a gap. Without k every alpha is tried at some of the lengths.
+    all but the shortest there are diagonals of the table of alphas and ks, on which each of either stands, fractions
+    and whole numbers, which meet a gap. Without k every alpha is tried, of long rankings at some of the lengths.
     """
     alphas, ks = ALPHAS, (1e-3, 1, n * 0.37, n // 2, n - 1e-3) if entry.k else (None,)
     if entry.name in ("log topk", "quantile", "median"):
         alphas = ALPHAS[1:]  # the definition tells where a threshold is across gaps of 10^4 alpha, not more
     if entry.name == "log topk":
         ks = n * 0.37, n // 2
-    diagonals = 1 if n < 1000 else 3 if len(ks) > 2 else 2
+    diagonals = 1 + 2 * (n > 3) if len(ks) > 2 else 1 + (n >= 1000)
     for (i, alpha), (j, k) in product(enumerate(alphas), enumerate(ks)):
         if (i + j + n) % diagonals:
             continue

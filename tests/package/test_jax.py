@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from catalogue import entries, every
+from catalogue import entries, every, one_of_a_form
 
 import lapsum_cli
 from lapsum_cli import DataError, LapsumError, OptionError
@@ -96,7 +96,7 @@ def test_results_and_gradients_are_those_of_arrays(entry, descending):
     close(back(upstream), (gradients.scores, gradients.alpha))
 
 
-@every(of_tensors)
+@every(one_of_a_form)
 @pytest.mark.parametrize("jitted", [False, True])
 def test_compiled_and_differentiated(entry, jitted):
     def function(x, alpha):
@@ -110,7 +110,7 @@ def test_compiled_and_differentiated(entry, jitted):
         close(jax.grad(jax.checkpoint(function), (0, 1))(X, ALPHAS), want[1])
 
 
-@every(of_tensors)
+@every(one_of_a_form)
 def test_batches_are_calls_one_by_one(entry):
     """By vmap, and vmap of grad: over scores and alphas, over alphas alone, and twice."""
     targets = TARGET[0]
@@ -176,7 +176,7 @@ def test_steps_in_a_loop():
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-@every(lambda entry: entry.tensors and entry.needs_target)
+@every(lambda entry: one_of_a_form(entry) and entry.needs_target)
 def test_losses_are_reduced_over_rankings_that_have_one(entry, reduction):
     target = np.concatenate([TARGET[:2], np.ones((1, 6), int)])
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from catalogue import every
+from catalogue import every, one_of_a_form
 from entry import SHARE
 
 import lapsum_cli
@@ -125,7 +125,7 @@ def test_results_and_gradients_are_those_of_arrays(entry, case, descending):
     close(back(drawn), (np.concatenate(found.scores), found.alpha))
 
 
-@every(of_tensors)
+@every(one_of_a_form)
 def test_compiled_and_differentiated(entry):
     """With offsets that are constants, and for lists whose arrays are arguments."""
 
@@ -155,7 +155,7 @@ def test_offsets_may_be_arguments_of_what_is_compiled(entry):
     assert len(traced) == 1
 
 
-@every(of_tensors)
+@every(one_of_a_form)
 def test_batches_are_calls_one_by_one(entry):
     """By vmap, and vmap of grad: over scores, over alphas, and of calls whose offsets differ."""
     batch, alphas = np.stack([X, X[::-1]]), np.stack([ALPHAS, ALPHAS[::-1]])

@@ -182,6 +182,13 @@ def test_public_names_are_importable_documented_and_all_there_are():
         _ = lapsum_cli.soft_rnak
 
 
+def test_checkers_and_editors_see_every_public_name():
+    """What is imported for them alone is what anyone may import."""
+    of_types = [node for node in ast.parse((PACKAGE / "__init__.py").read_text()).body if isinstance(node, ast.If)]
+    shown = {alias.asname: node.module for block in of_types for node in block.body for alias in node.names}
+    assert shown == lapsum_cli._HOME
+
+
 @pytest.mark.parametrize("module", ["api.best", "api.functions", "api.losses", "api.permutations", "api.quantiles"])
 def test_what_a_module_of_functions_defines_is_public(module):
     made_there = vars(importlib.import_module(f"lapsum_cli.{module}")).values()

@@ -64,7 +64,7 @@ def alike(found, wanted):
         np.testing.assert_allclose(a[np.isfinite(b)], b[np.isfinite(b)], rtol=1e-10, atol=1e-11, err_msg=name)
 
 
-@pytest.mark.parametrize("cuts", [[1], [5, 20, 41, 50], [0, 12, 12, 87], [40]])
+@pytest.mark.parametrize("cuts", [[1, 20, 41, 50], [0, 12, 12, 87]])
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_results_are_those_of_one_output(tmp_path, name, cuts):
     operation, options = OPERATIONS[name]
