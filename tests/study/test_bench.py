@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 from benchcases import choice
-from commands import run
+from commands import refusal, run
 
 from lapsum_cli.core.errors import OptionError
 from lapsum_cli.study.bench.peers import PEERS, find_peers
