@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from catalogue import every, has_definition, has_gradient
+from catalogue import every, has_definition, has_gradient, one_of_a_form
 
 # A GPU warns of no overflow and no NaN. NumPy does, in whose scalars the simulator computes.
 pytestmark = [pytest.mark.cuda, pytest.mark.filterwarnings("ignore::RuntimeWarning")]
@@ -49,7 +49,7 @@ def test_gradients_of_a_card_are_those_of_the_cpu(entry, dtype):
         assert np.all(np.abs(a - b) <= {"float32": 4e-6, "float64": 2e-12}[dtype] * size), np.abs((a - b) / size).max()
 
 
-@every(on_cards)
+@every(lambda entry: on_cards(entry) and one_of_a_form(entry))
 def test_a_card_leaves_inputs_alone(entry):
     x, target, _ = ranking(entry, "float32", 9)
     before = x.copy(), target.copy()

@@ -39,5 +39,5 @@ def listnet(rankings, offsets, read, losses, upstreams):
 
 
 LOSS = Loss(
-    listnet, reads=("scores", "target", "alphas", "descending"), moves=("scores over alpha",), sums=3, card_bytes=40
+    listnet, reads=("scores", "target", "alphas", "descending"), moves=("scores over alpha",), sums=3, card_bytes=24
 )

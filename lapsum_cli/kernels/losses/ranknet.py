@@ -39,5 +39,5 @@ LOSS = Loss(
     reads=("scores", "target", "alphas", "descending"),
     moves=("scores over alpha",),
     sums=2,
-    card_bytes=40,
+    card_bytes=24,
 )

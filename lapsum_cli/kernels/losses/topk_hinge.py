@@ -104,5 +104,5 @@ LOSS = Loss(
     sums=3,
     needs_gains=True,
     work=3,
-    card_bytes=90,
+    card_bytes=60,
 )
