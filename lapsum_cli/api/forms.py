@@ -261,13 +261,8 @@ def _arrow(x: Any, name: str) -> Form:
     values = floats(held, np.float64 if kind == pa.float64() else np.float32, "the column", called)
     dtype = numpy_dtype(kind).name
     if not lists:
-        return Form(
-            Rankings(values, np.array([0, len(values)])),
-            dtype,
-            partial(_shaped, shape=(len(values),)),
-            (),
-            (len(values),),
-        )
+        one = Rankings(values, np.array([0, len(values)]))
+        return Form(one, dtype, partial(_shaped, shape=values.shape), (), values.shape)
     lengths = np.asarray(pc.fill_null(pc.list_value_length(chunks), 0))
     rankings = Rankings(values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
     return Form(rankings, dtype, partial(_split, rankings=rankings), (len(rankings),))
