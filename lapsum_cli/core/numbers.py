@@ -118,10 +118,15 @@ def _not_held(name: str, value: Any, error: Refusal) -> LapsumError:
 
 def _of_integers(array: np.ndarray, name: str, error: Refusal) -> np.ndarray:
     if array.dtype.itemsize == 8 and array.size and not -MOST_EXACT <= array.min() <= array.max() <= MOST_EXACT:
-        size = np.where(array < 0, -array.astype(np.uint64), array.astype(np.uint64))
-        lowest_bit = np.maximum(size & -size, 1)
-        _refuse_first(size // lowest_bit > MOST_EXACT, array, name, error)
+        _refuse_first(beyond_float64(array), array, name, error)
     return array.astype(np.float64)
+
+
+def beyond_float64(integers: np.ndarray) -> np.ndarray:
+    """Which integers no float64 holds: those that have more than 53 bits from their first 1 to their last."""
+    size = np.where(integers < 0, -integers.astype(np.uint64), integers.astype(np.uint64))
+    lowest_bit = np.maximum(size & -size, 1)
+    return size // lowest_bit > MOST_EXACT
 
 
 def _of_objects(array: np.ndarray, name: str, error: Refusal) -> np.ndarray:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..core.errors import DataError
-from ..core.numbers import MOST_EXACT
+from ..core.numbers import MOST_EXACT, beyond_float64
 
 
 def is_held(text: str, number: float) -> bool:
@@ -77,13 +77,9 @@ def floats(
     """
     if not pa.types.is_floating(array.type):
         given, array = array, array.cast(pa.float64(), safe=False)
-        held = np.asarray(array)
-        large = np.flatnonzero(np.abs(held) >= MOST_EXACT)
+        large = np.flatnonzero(np.abs(np.asarray(array)) >= MOST_EXACT)
         if pa.types.is_integer(given.type):  # all may be: nanoseconds since 1970, of whole seconds
-            same, there = np.asarray(given.take(pa.array(large))), held[large]
-            with np.errstate(invalid="ignore"):
-                back = there.astype(same.dtype)  # from 2^63 on whatever the processor makes of it
-            large = large[(back != same) | (np.abs(there) >= 2.0**63)]
+            large = large[beyond_float64(np.asarray(given.take(pa.array(large))))]
         for i in large:
             value = given[int(i)].as_py()
             if value == int(value) and int(value) != int(float(value)):
